@@ -1,0 +1,71 @@
+/**
+ * Every failure a caller can see has one of these codes, in every protocol.
+ * Codes are part of the contract: add, never rename.
+ */
+export const errorCodes = [
+  'invalid_request',
+  'invalid_scope',
+  'invalid_target',
+  'unsupported_grant_type',
+  'unsupported_token_type',
+  'unsupported_media_type',
+  'method_not_allowed',
+  'payload_too_large',
+  'not_found',
+  'unauthenticated',
+  'permission_denied',
+  'tenant_unknown',
+  'principal_unknown',
+  'principal_disabled',
+  'principal_class_unknown',
+  'token_invalid',
+  'token_expired',
+  'token_revoked',
+  'audience_mismatch',
+  'exchange_denied',
+  'policy_invalid',
+  'policy_undefined',
+  'policy_failed',
+  'policy_memory_exceeded',
+  'deadline_exceeded',
+  'cancelled',
+  'resource_exhausted',
+  'audit_unavailable',
+  'unavailable',
+  'config_invalid',
+  'storage_unsupported',
+  'unimplemented',
+  'internal',
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+/**
+ * The one error type of the core. `message` is public and says what the caller can change;
+ * `detail` and `cause` are for the operator's log and never leave the process.
+ */
+export class ServiceError extends Error {
+  override readonly name = 'ServiceError';
+  readonly code: ErrorCode;
+  readonly detail: string | undefined;
+  /** How long a caller should wait before it asks again, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; detail?: string; retryAfterMs?: number } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.detail = options.detail;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** The message of anything thrown, for an operator's eyes. */
+export function describe(error: unknown): string {
+  if (error instanceof ServiceError)
+    return error.detail ? `${error.message}: ${error.detail}` : error.message;
+  return error instanceof Error ? error.message : String(error);
+}

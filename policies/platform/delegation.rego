@@ -1,0 +1,74 @@
+# The entry point mandate/delegation: guardrails and the tenant's package delegation, combined.
+# Any deny wins, then a challenge, then allow; what is undefined or not a boolean is a deny.
+package mandate.delegate
+
+import data.mandate.guardrails
+
+result := {
+	"outcome": outcome,
+	"reasons": reasons,
+	"rules": rules,
+	"obligations": obligations,
+	"challenge": challenge,
+}
+
+default outcome := "deny"
+
+outcome := "deny" if {
+	denied
+} else := "challenge" if {
+	count(challenge) > 0
+} else := "allow" if {
+	data.delegation.allow == true
+}
+
+denied if count(guardrails.denials) > 0
+
+denied if count(denials) > 0
+
+denials contains reason if some reason in data.delegation.deny
+
+# A deny that is neither a set nor an array, nor plainly false, was meant to deny something.
+denials contains "deny_malformed" if {
+	deny := data.delegation.deny
+	not is_set(deny)
+	not is_array(deny)
+	deny != false
+}
+
+default challenge := {}
+
+challenge := data.delegation.challenge if is_object(data.delegation.challenge)
+
+undecided if not is_boolean(data.delegation.allow)
+
+rules contains "mandate.guardrails" if count(guardrails.denials) > 0
+
+rules contains "delegation.deny" if count(denials) > 0
+
+rules contains "delegation.challenge" if outcome == "challenge"
+
+rules contains "delegation.allow" if {
+	not denied
+	outcome != "challenge"
+}
+
+reasons contains reason if some reason in guardrails.denials
+
+reasons contains reason if some reason in denials
+
+reasons contains {"code": "policy_undefined", "message": "the policy does not define a boolean allow"} if {
+	not denied
+	outcome != "challenge"
+	undecided
+}
+
+reasons contains reason if {
+	not denied
+	some reason in data.delegation.reasons
+}
+
+obligations contains obligation if {
+	outcome == "allow"
+	some obligation in data.delegation.obligations
+}

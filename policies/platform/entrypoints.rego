@@ -1,0 +1,6 @@
+# What the engine calls.
+package mandate
+
+decision := data.mandate.decide.result
+
+delegation := data.mandate.delegate.result

@@ -1,0 +1,31 @@
+# What no tenant's policy can allow. The platform's own rules, evaluated with every decision and delegation.
+package mandate.guardrails
+
+# Facts about a principal come from the directory alone: status is "unknown" where it has none.
+denials contains {"code": "principal_unknown", "message": "the subject is not in the tenant's directory"} if {
+	input.subject.status == "unknown"
+}
+
+denials contains {"code": "principal_disabled", "message": "the subject is disabled"} if {
+	not input.subject.status in {"active", "unknown"}
+}
+
+# History acts no more (RFC 8693 section 4.1), yet a chain with a disabled link in it is not to be trusted.
+denials contains {"code": "principal_disabled", "message": "an actor is disabled or gone"} if {
+	some actor in input.actors
+	actor.status != "active"
+}
+
+# Acting for somebody takes a grant.
+denials contains {"code": "grant_required", "message": "acting on behalf of another takes a grant"} if {
+	count(input.actors) > 0
+	is_null(input.grant)
+}
+
+# A grant covers what its scopes cover: the tenant declares which scope an action takes, or the action is the scope.
+denials contains {"code": "scope_insufficient", "message": sprintf("the grant has no scope %s", [needed])} if {
+	is_object(input.grant)
+	not input.delegating
+	needed := object.get(data.mandate.tenant.actions, [input.action.name, "scope"], input.action.name)
+	not needed in input.grant.scope
+}

@@ -1,0 +1,156 @@
+import type { GrantId, PrincipalClass, TenantId } from '../tenancy/ids.ts';
+import type { Connection } from './database.ts';
+import { checkTenantNo, type GrantRow, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
+
+/**
+ * Every change of state that the store knows, run inside the writer's transaction. A command answers
+ * `undefined` when its condition no longer holds; then its record is not appended either.
+ */
+export interface Commands {
+  /** Makes the tenant if it is new. */
+  readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
+  /** Replaces the principals that came from the manifest by these. */
+  readonly putManifest: (args: {
+    tenantNo: TenantNo;
+    hash: string;
+    principals: readonly PrincipalRow[];
+    at: number;
+  }) => number;
+  readonly putPrincipals: (args: {
+    tenantNo: TenantNo;
+    principals: readonly PrincipalRow[];
+    at: number;
+  }) => number;
+  /** Answers how many grants ended; `undefined` when there is no such principal. */
+  readonly setStatus: (args: {
+    tenantNo: TenantNo;
+    class: PrincipalClass;
+    id: string;
+    disabled: boolean;
+    at: number;
+  }) => number | undefined;
+  readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
+  /**
+   * `undefined` when the parent was revoked or has expired, or the subject or an actor was disabled since the
+   * exchange was decided: the check and the insert are one transaction of one writer, so no revocation can pass
+   * between them.
+   */
+  readonly insertGrant: (args: { tenantNo: TenantNo; grant: GrantRow }) => boolean | undefined;
+  /** Revokes the grant and its subtree; answers how many were alive, `undefined` when none was. */
+  readonly revokeGrant: (args: { tenantNo: TenantNo; id: GrantId; at: number }) => number | undefined;
+}
+
+export type CommandName = keyof Commands;
+
+export function prepareCommands(db: Connection): Commands {
+  const tenantByName = db.prepare<[string], { no: number; manifest_hash: string }>(
+    'SELECT no, manifest_hash FROM tenants WHERE id = ?',
+  );
+  const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
+  const setHash = db.prepare('UPDATE tenants SET manifest_hash = ? WHERE no = ?');
+  const dropStale = db.prepare(
+    "DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND class || ':' || id NOT IN (SELECT value FROM json_each(?))",
+  );
+  const upsert = db.prepare(`
+    INSERT INTO principals (tenant_no, class, id, groups, roles, scopes, properties, disabled_at, source)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET groups = excluded.groups, roles = excluded.roles, scopes = excluded.scopes,
+      properties = excluded.properties, source = excluded.source,
+      disabled_at = CASE ? WHEN 'keep' THEN disabled_at WHEN 'on' THEN NULL
+                    ELSE COALESCE(disabled_at, excluded.disabled_at) END`);
+  const setDisabled = db.prepare(
+    'UPDATE principals SET disabled_at = ? WHERE tenant_no = ? AND class = ? AND id = ?',
+  );
+  const revokeOf = db.prepare(`
+    WITH RECURSIVE doomed(id) AS (
+      SELECT id FROM grants WHERE tenant_no = @no AND subject_class = @class AND subject_id = @id
+      UNION SELECT id FROM grants WHERE tenant_no = @no AND actor_class = @class AND actor_id = @id
+      UNION SELECT g.id FROM grants g JOIN doomed d ON g.tenant_no = @no AND g.parent_id = d.id
+    )
+    UPDATE grants SET revoked_at = @at
+    WHERE tenant_no = @no AND revoked_at IS NULL AND expires_at > @at AND id IN (SELECT id FROM doomed)`);
+  const revokeTree = db.prepare(`
+    WITH RECURSIVE doomed(id) AS (
+      SELECT id FROM grants WHERE tenant_no = @no AND id = @id
+      UNION SELECT g.id FROM grants g JOIN doomed d ON g.tenant_no = @no AND g.parent_id = d.id
+    )
+    UPDATE grants SET revoked_at = @at
+    WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)`);
+  const insertKey = db.prepare(
+    'INSERT INTO keys (tenant_no, kid, alg, public_jwk, sealed, created_at) VALUES (?, ?, ?, ?, ?, ?)',
+  );
+  const parentAlive = db
+    .prepare('SELECT 1 FROM grants WHERE tenant_no = ? AND id = ? AND revoked_at IS NULL AND expires_at >= ?')
+    .pluck();
+  const active = db
+    .prepare(
+      'SELECT 1 FROM principals WHERE tenant_no = ? AND class = ? AND id = ? AND disabled_at IS NULL',
+    )
+    .pluck();
+  const insertGrant = db.prepare(`
+    INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,
+      scopes, audience, issued_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+
+  const put = (no: TenantNo, rows: readonly PrincipalRow[], source: string, at: number): number => {
+    for (const row of rows) {
+      const status = row.disabled === undefined ? 'keep' : row.disabled ? 'off' : 'on';
+      upsert.run(
+        no,
+        row.class,
+        row.id,
+        JSON.stringify(row.groups),
+        JSON.stringify(row.roles),
+        JSON.stringify(row.scopes),
+        JSON.stringify(row.properties),
+        row.disabled ? at : null,
+        source,
+        status,
+      );
+    }
+    return rows.length;
+  };
+
+  return {
+    putTenant: ({ id }) => {
+      const known = tenantByName.get(id);
+      if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };
+      return { no: checkTenantNo(Number(insertTenant.run(id).lastInsertRowid)), manifestHash: '' };
+    },
+    putManifest: ({ tenantNo, hash, principals, at }) => {
+      dropStale.run(tenantNo, JSON.stringify(principals.map((row) => `${row.class}:${row.id}`)));
+      setHash.run(hash, tenantNo);
+      return put(tenantNo, principals, 'manifest', at);
+    },
+    putPrincipals: ({ tenantNo, principals, at }) => put(tenantNo, principals, 'api', at),
+    setStatus: ({ tenantNo, class: klass, id, disabled, at }) => {
+      if (setDisabled.run(disabled ? at : null, tenantNo, klass, id).changes === 0) return undefined;
+      return disabled ? revokeOf.run({ no: tenantNo, class: klass, id, at }).changes : 0;
+    },
+    putKey: ({ tenantNo, key }) =>
+      insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,
+    insertGrant: ({ tenantNo, grant }) => {
+      if (grant.parentId && !parentAlive.get(tenantNo, grant.parentId, grant.expiresAt)) return undefined;
+      for (const principal of [grant.subject, ...grant.actors])
+        if (!active.get(tenantNo, principal.class, principal.id)) return undefined;
+      const [actor] = grant.actors;
+      insertGrant.run(
+        tenantNo,
+        grant.id,
+        grant.parentId,
+        grant.depth,
+        grant.subject.class,
+        grant.subject.id,
+        JSON.stringify(grant.actors),
+        actor?.class ?? '',
+        actor?.id ?? '',
+        JSON.stringify(grant.scopes),
+        grant.audience,
+        grant.issuedAt,
+        grant.expiresAt,
+      );
+      return true;
+    },
+    revokeGrant: ({ tenantNo, id, at }) => revokeTree.run({ no: tenantNo, id, at }).changes || undefined,
+  };
+}

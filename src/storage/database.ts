@@ -1,0 +1,60 @@
+import { chmodSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import Database from 'better-sqlite3';
+import { ServiceError } from '../errors.ts';
+import { migrations } from './migrations.ts';
+
+export type Connection = Database.Database;
+
+export interface StoreOptions {
+  /** The folder of the store; made with mode 0700 if it is not there. */
+  readonly folder: string;
+  /** The most bytes the database file may take. A write beyond it fails, and with it the answer. */
+  readonly maxBytes?: number | undefined;
+}
+
+const PAGE_BYTES = 4096;
+
+/** Opens the only connection that writes, and brings the schema up to date. Throws `storage_unsupported`. */
+export function openWriter(options: StoreOptions): Connection {
+  mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+  const file = databaseFile(options.folder);
+  const db = new Database(file);
+  chmodSync(file, 0o600);
+  // better-sqlite3 builds SQLite so that WAL means NORMAL; a record must survive a power cut.
+  db.pragma('journal_mode = WAL');
+  db.pragma('synchronous = FULL');
+  // Without it INSERT OR REPLACE deletes rows past the append-only trigger.
+  db.pragma('recursive_triggers = ON');
+  db.pragma('foreign_keys = ON');
+  db.pragma('busy_timeout = 2000');
+  db.pragma('wal_autocheckpoint = 4000');
+  db.pragma('cache_size = -16384');
+  if (options.maxBytes) db.pragma(`max_page_count = ${Math.ceil(options.maxBytes / PAGE_BYTES)}`);
+  migrate(db, file);
+  return db;
+}
+
+/** Opens a connection that cannot write, for look-ups beside the writer. */
+export function openReader(folder: string): Connection {
+  const db = new Database(databaseFile(folder), { readonly: true, fileMustExist: true });
+  db.pragma('query_only = ON');
+  db.pragma('cache_size = -16384');
+  db.pragma('mmap_size = 268435456');
+  return db;
+}
+
+const databaseFile = (folder: string): string => path.join(folder, 'mandate.db');
+
+function migrate(db: Connection, file: string): void {
+  db.transaction(() => {
+    const version = db.pragma('user_version', { simple: true }) as number;
+    if (version > migrations.length)
+      throw new ServiceError(
+        'storage_unsupported',
+        `the store ${file} was written by a newer version of Mandate (schema ${version}, this one knows ${migrations.length}); upgrade Mandate or point data_dir at another folder`,
+      );
+    for (const step of migrations.slice(version)) db.exec(step);
+    db.pragma(`user_version = ${migrations.length}`);
+  }).immediate();
+}

@@ -1,0 +1,44 @@
+import type { GrantId, PrincipalClass, PrincipalRef } from '../tenancy/ids.ts';
+import type { Connection } from './database.ts';
+import type { GrantRow, TenantNo } from './rows.ts';
+
+export interface GrantStore {
+  /** The grant as it stands in the last commit: a revocation that was answered is always seen. */
+  find(tenantNo: TenantNo, id: GrantId): GrantRow | undefined;
+}
+
+interface Columns {
+  parent_id: string | null;
+  depth: number;
+  subject_class: PrincipalClass;
+  subject_id: string;
+  actors: string;
+  scopes: string;
+  audience: string;
+  issued_at: number;
+  expires_at: number;
+  revoked_at: number | null;
+}
+
+export function grantStore(db: Connection): GrantStore {
+  const find = db.prepare<[number, string], Columns>('SELECT * FROM grants WHERE tenant_no = ? AND id = ?');
+  return {
+    find(no, id) {
+      const row = find.get(no, id);
+      return (
+        row && {
+          id,
+          parentId: row.parent_id as GrantId | null,
+          depth: row.depth,
+          subject: { class: row.subject_class, id: row.subject_id },
+          actors: JSON.parse(row.actors) as PrincipalRef[],
+          scopes: JSON.parse(row.scopes) as string[],
+          audience: row.audience,
+          issuedAt: row.issued_at,
+          expiresAt: row.expires_at,
+          revokedAt: row.revoked_at,
+        }
+      );
+    },
+  };
+}

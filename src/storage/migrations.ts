@@ -1,0 +1,76 @@
+/**
+ * The schema, one step an entry. `PRAGMA user_version` counts the steps a store has taken; steps are appended, never
+ * edited. Every table of a tenant's things begins with its number: a query that forgets it does not type-check in
+ * the adapters, which all take it first.
+ */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE tenants (
+    no INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    manifest_hash TEXT NOT NULL DEFAULT ''
+  ) STRICT;
+
+  -- facts: the JSON members of input.subject that the directory owns. disabled_at is set only by an
+  -- administrator, so that re-reading a manifest never brings a disabled principal back.
+  CREATE TABLE principals (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    class TEXT NOT NULL,
+    id TEXT NOT NULL,
+    groups TEXT NOT NULL,
+    roles TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    properties TEXT NOT NULL,
+    disabled_at INTEGER,
+    source TEXT NOT NULL,
+    PRIMARY KEY (tenant_no, class, id)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE keys (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    kid TEXT NOT NULL,
+    alg TEXT NOT NULL,
+    public_jwk TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, kid)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE grants (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    id TEXT NOT NULL,
+    parent_id TEXT,
+    depth INTEGER NOT NULL,
+    subject_class TEXT NOT NULL,
+    subject_id TEXT NOT NULL,
+    actors TEXT NOT NULL,
+    actor_class TEXT NOT NULL,
+    actor_id TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    issued_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER,
+    PRIMARY KEY (tenant_no, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX grants_by_parent ON grants (tenant_no, parent_id) WHERE parent_id IS NOT NULL;
+  CREATE INDEX grants_by_subject ON grants (tenant_no, subject_class, subject_id);
+  CREATE INDEX grants_by_actor ON grants (tenant_no, actor_class, actor_id);
+
+  -- id = tenant_no * 2^36 + index: the row id itself keeps a tenant's log together and in order, and both factors
+  -- stay in a double (2^17 tenants of 2^36 records). The body is the record; the columns only find it.
+  CREATE TABLE records (
+    id INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    body BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX records_by_subject ON records (subject, id);
+  CREATE INDEX records_by_actor ON records (actor, id) WHERE actor <> '';
+  CREATE TRIGGER records_no_update BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER records_no_delete BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  `,
+];

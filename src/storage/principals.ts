@@ -1,0 +1,39 @@
+import type { PrincipalRef } from '../tenancy/ids.ts';
+import type { Connection } from './database.ts';
+import type { TenantNo } from './rows.ts';
+
+/** What the directory holds about one principal. The JSON texts go into policy input as they are. */
+export interface StoredPrincipal {
+  readonly groups: string;
+  readonly roles: string;
+  readonly scopes: string;
+  readonly properties: string;
+  readonly disabledAt: number | null;
+}
+
+export interface PrincipalStore {
+  /** An indexed look-up: its cost does not grow with the tenant. */
+  find(tenantNo: TenantNo, ref: PrincipalRef): StoredPrincipal | undefined;
+  count(tenantNo: TenantNo): number;
+  /** Principals of a class in the order of their ids, for paging: those after `after`. */
+  list(tenantNo: TenantNo, cls: string, after: string, limit: number): string[];
+}
+
+export function principalStore(db: Connection): PrincipalStore {
+  const find = db.prepare<[number, string, string], StoredPrincipal>(
+    'SELECT groups, roles, scopes, properties, disabled_at AS disabledAt FROM principals WHERE tenant_no = ? AND class = ? AND id = ?',
+  );
+  const count = db
+    .prepare<[number], number>('SELECT count(*) FROM principals WHERE tenant_no = ?')
+    .pluck();
+  const list = db
+    .prepare<[number, string, string, number], string>(
+      'SELECT id FROM principals WHERE tenant_no = ? AND class = ? AND id > ? ORDER BY id LIMIT ?',
+    )
+    .pluck();
+  return {
+    find: (no, ref) => find.get(no, ref.class, ref.id),
+    count: (no) => count.get(no) ?? 0,
+    list: (no, cls, after, limit) => list.all(no, cls, after, limit),
+  };
+}

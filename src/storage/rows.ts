@@ -1,0 +1,73 @@
+/** The shapes that cross between the writer's thread and everybody else: plain data, as the tables hold it. */
+
+import type { GrantId, PrincipalClass } from '../tenancy/ids.ts';
+
+/** Names a tenant inside the store. Only the store gives these out. */
+export type TenantNo = number & { readonly tenantNo: unique symbol };
+
+/** One record on its way into the log. `body` is what counts; the rest only finds it. */
+export interface RecordRow {
+  readonly tenantNo: TenantNo;
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  readonly kind: string;
+  readonly outcome: string;
+  /** `class:id`, or empty. */
+  readonly subject: string;
+  /** `class:id` of the current actor, or empty. */
+  readonly actor: string;
+  /** JSON text. Its UTF-8 bytes are the record. */
+  readonly body: string;
+}
+
+export interface PrincipalRow {
+  readonly class: PrincipalClass;
+  readonly id: string;
+  readonly groups: readonly string[];
+  readonly roles: readonly string[];
+  readonly scopes: readonly string[];
+  readonly properties: Readonly<Record<string, unknown>>;
+  /** Absent: a new principal is active, an old one stays as it is. */
+  readonly disabled?: boolean | undefined;
+}
+
+export interface GrantRow {
+  readonly id: GrantId;
+  readonly parentId: GrantId | null;
+  /** 1 for a grant that came from an issuer's token, one more for each exchange after it. */
+  readonly depth: number;
+  readonly subject: { readonly class: PrincipalClass; readonly id: string };
+  /** The current actor first (RFC 8693 section 4.1). */
+  readonly actors: readonly { readonly class: PrincipalClass; readonly id: string }[];
+  readonly scopes: readonly string[];
+  readonly audience: string;
+  /** Milliseconds since the epoch, like the two below. */
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+  readonly revokedAt: number | null;
+}
+
+export interface KeyRow {
+  readonly kid: string;
+  readonly alg: string;
+  readonly publicJwk: string;
+  /** The private JWK, encrypted; see `delegation/keys.ts`. */
+  readonly sealed: Uint8Array;
+  readonly createdAt: number;
+}
+
+const INDEX_SPAN = 2 ** 36;
+const TENANT_SPAN = 2 ** 17;
+
+/** The row id of a record: see the schema's note on `records`. */
+export const recordId = (tenantNo: TenantNo, index: number): number => tenantNo * INDEX_SPAN + index;
+export const recordIndex = (id: number): number => id % INDEX_SPAN;
+
+/** Throws when the store holds all the tenants that row ids can tell apart. */
+export function checkTenantNo(no: number): TenantNo {
+  if (!(no > 0 && no < TENANT_SPAN)) throw new RangeError(`tenant number ${no} is out of range`);
+  return no as TenantNo;
+}
+
+/** How a principal is named in an indexed column, which all tenants share: never without the tenant. */
+export const columnKey = (tenantNo: TenantNo, key: string): string => (key === '' ? '' : `${tenantNo}|${key}`);

@@ -1,0 +1,69 @@
+import { ServiceError } from '../../errors.ts';
+import { fuelExport } from './fuel.ts';
+
+/** The exports of OPA's WASM ABI 1.2 and later that the host uses. Addresses are signed here, unsigned in truth. */
+export interface Abi {
+  opa_eval(
+    reserved: 0,
+    entrypoint: number,
+    data: number,
+    input: number,
+    inputLength: number,
+    heap: number,
+    asRego: 0 | 1,
+  ): number;
+  opa_malloc(size: number): number;
+  opa_free(address: number): void;
+  opa_value_parse(address: number, length: number): number;
+  opa_json_parse(address: number, length: number): number;
+  opa_value_dump(value: number): number;
+  opa_json_dump(value: number): number;
+  opa_heap_ptr_get(): number;
+  opa_heap_ptr_set(address: number): void;
+  /** An object value: the name of each built-in the module imports, and its id. */
+  builtins(): number;
+  /** An object value: the path of each entry point, and its id. */
+  entrypoints(): number;
+}
+
+const required = [
+  'opa_eval',
+  'opa_malloc',
+  'opa_free',
+  'opa_value_parse',
+  'opa_json_parse',
+  'opa_value_dump',
+  'opa_json_dump',
+  'opa_heap_ptr_get',
+  'opa_heap_ptr_set',
+  'builtins',
+  'entrypoints',
+] as const satisfies readonly (keyof Abi)[];
+
+/** @throws ServiceError `policy_invalid` if the module is not one of OPA's, or of an ABI older than 1.2 */
+export function bindAbi(instance: WebAssembly.Instance): Abi {
+  const { exports } = instance;
+  const missing = required.find((name) => typeof exports[name] !== 'function');
+  if (missing) throw unusable(`the export ${missing} is missing`);
+  const major = readGlobal(exports['opa_wasm_abi_version']);
+  const minor = readGlobal(exports['opa_wasm_abi_minor_version']);
+  if (major !== 1 || minor < 2) throw unusable(`the ABI is ${major}.${minor}, not 1.2 or later`);
+  return exports as unknown as Abi;
+}
+
+/** The fuel global; a stand-in that only built-ins spend if the module is not metered. */
+export function bindFuel(instance: WebAssembly.Instance): WebAssembly.Global<'i32'> {
+  const global = instance.exports[fuelExport];
+  if (global instanceof WebAssembly.Global) return global as WebAssembly.Global<'i32'>;
+  return new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
+}
+
+function readGlobal(value: WebAssembly.ExportValue | undefined): number {
+  return value instanceof WebAssembly.Global ? Number(value.value) : Number.NaN;
+}
+
+function unusable(detail: string): ServiceError {
+  return new ServiceError('policy_invalid', 'The compiled policy is not one this engine can run.', {
+    detail,
+  });
+}

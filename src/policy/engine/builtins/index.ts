@@ -1,0 +1,3 @@
+import type { Builtin } from './builtin.ts';
+
+export const hostBuiltins: ReadonlyMap<string, Builtin> = new Map();

@@ -1,0 +1,44 @@
+/** Text in and out of a WebAssembly memory. Its buffer is replaced when it grows, so a view is never kept elsewhere. */
+export class Heap {
+  readonly memory: WebAssembly.Memory;
+  #view: Buffer;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.memory = memory;
+    this.#view = Buffer.from(memory.buffer);
+  }
+
+  get size(): number {
+    return this.view.length;
+  }
+
+  get view(): Buffer {
+    // A view of a buffer that was replaced has no length left.
+    if (this.#view.length === 0) this.#view = Buffer.from(this.memory.buffer);
+    return this.#view;
+  }
+
+  /** The text up to the next NUL byte. */
+  text(address: number): string {
+    const view = this.view;
+    const end = view.indexOf(0, address);
+    return view.toString('utf8', address, end < 0 ? view.length : end);
+  }
+
+  /** Whether `address` is free up to `size` bytes behind it. */
+  fits(address: number, size: number): boolean {
+    return address + size <= this.view.length;
+  }
+
+  /** Writes text as UTF-8 or bytes as they are; the caller has made room. Returns the number of bytes. */
+  write(content: string | Uint8Array, address: number): number {
+    if (typeof content === 'string') return this.view.write(content, address, 'utf8');
+    this.view.set(content, address);
+    return content.length;
+  }
+}
+
+/** The number of bytes of a text in UTF-8. */
+export function byteLength(content: string | Uint8Array): number {
+  return typeof content === 'string' ? Buffer.byteLength(content, 'utf8') : content.length;
+}

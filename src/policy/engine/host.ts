@@ -1,0 +1,115 @@
+import { type Builtin, type BuiltinContext, BuiltinError } from './builtins/builtin.ts';
+import type { Abi } from './abi.ts';
+import { Abort, FuelExhausted } from './failure.ts';
+import { byteLength, type Heap } from './heap.ts';
+import { parseValue } from './parse.ts';
+import { toRego, type Value } from './values.ts';
+
+/** What an evaluation may know beside its input. */
+export interface EvaluationContext {
+  /** Milliseconds since the Unix epoch: what `time.now_ns()` returns. */
+  readonly nowMs: number;
+  /** The decision's id: `rand` and `uuid` are functions of it and of their arguments. */
+  readonly seed: string;
+}
+
+/** Fuel units per byte of an argument or a result, for its passage between the module and the host. */
+const fuelPerByte = 2;
+/** Fuel units of a call that has no bytes to speak of. */
+const fuelPerCall = 64;
+
+/** The host's half of the ABI for one instance: aborts, prints and calls of built-ins. */
+export class Host implements BuiltinContext {
+  readonly #heap: Heap;
+  readonly #print: (line: string) => void;
+  #builtins: readonly (Builtin | undefined)[] = [];
+  #abi: Abi | undefined;
+  #fuel: WebAssembly.Global<'i32'> | undefined;
+  #evaluation: EvaluationContext = { nowMs: 0, seed: '' };
+
+  constructor(heap: Heap, print: (line: string) => void) {
+    this.#heap = heap;
+    this.#print = print;
+  }
+
+  /** The instance's exports exist only after its imports, so they arrive later. */
+  bind(abi: Abi, fuel: WebAssembly.Global<'i32'>, builtins: readonly (Builtin | undefined)[]): void {
+    this.#abi = abi;
+    this.#fuel = fuel;
+    this.#builtins = builtins;
+  }
+
+  begin(evaluation: EvaluationContext): void {
+    this.#evaluation = evaluation;
+  }
+
+  get nowMs(): number {
+    return this.#evaluation.nowMs;
+  }
+
+  get seed(): string {
+    return this.#evaluation.seed;
+  }
+
+  spend(units: number): void {
+    const fuel = this.#fuel;
+    if (!fuel) return;
+    const left = fuel.value - Math.ceil(units);
+    // Below zero in 32 bits whatever was asked for, so that the trap is told from others.
+    fuel.value = Math.max(left, -1);
+    if (!(left >= 0)) throw new FuelExhausted('a built-in spent the last fuel');
+  }
+
+  imports(): WebAssembly.ModuleImports {
+    return {
+      memory: this.#heap.memory,
+      opa_abort: (address: number) => {
+        throw new Abort(this.#heap.text(address >>> 0));
+      },
+      opa_println: (address: number) => this.#print(this.#heap.text(address >>> 0)),
+      opa_builtin0: (id: number) => this.#call(id, []),
+      opa_builtin1: (id: number, _: number, a: number) => this.#call(id, [a]),
+      opa_builtin2: (id: number, _: number, a: number, b: number) => this.#call(id, [a, b]),
+      opa_builtin3: (id: number, _: number, a: number, b: number, c: number) => this.#call(id, [a, b, c]),
+      opa_builtin4: (id: number, _: number, a: number, b: number, c: number, d: number) =>
+        this.#call(id, [a, b, c, d]),
+    };
+  }
+
+  /** Address 0 is an undefined value. */
+  #call(id: number, addresses: readonly number[]): number {
+    const abi = this.#abi;
+    const builtin = this.#builtins[id];
+    if (!abi || !builtin) throw new Abort(`built-in ${id} is not known`);
+    this.spend(fuelPerCall);
+    const args = addresses.map((address) => this.#read(abi, address));
+    let result: Value | undefined;
+    try {
+      result = builtin(args, this);
+    } catch (error) {
+      if (error instanceof BuiltinError) return 0;
+      throw error;
+    }
+    return result === undefined ? 0 : this.#write(abi, result);
+  }
+
+  #read(abi: Abi, address: number): Value {
+    const dumped = abi.opa_value_dump(address);
+    const text = this.#heap.text(dumped >>> 0);
+    abi.opa_free(dumped);
+    this.spend(text.length * fuelPerByte);
+    return parseValue(text);
+  }
+
+  #write(abi: Abi, result: Value): number {
+    const text = toRego(result);
+    const size = byteLength(text);
+    this.spend(size * fuelPerByte);
+    const address = abi.opa_malloc(size);
+    this.#heap.write(text, address >>> 0);
+    const value = abi.opa_value_parse(address, size);
+    abi.opa_free(address);
+    if (value === 0) throw new Abort('the result of a built-in is not a value');
+    return value;
+  }
+}

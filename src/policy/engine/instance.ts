@@ -1,0 +1,177 @@
+import { ServiceError } from '../../errors.ts';
+import { type Abi, bindAbi, bindFuel } from './abi.ts';
+import type { Builtin } from './builtins/builtin.ts';
+import { Abort, toServiceError } from './failure.ts';
+import { byteLength, Heap } from './heap.ts';
+import { type EvaluationContext, Host } from './host.ts';
+
+export type { EvaluationContext } from './host.ts';
+
+export interface Limits {
+  /** Fuel units of one evaluation, at most 2^31 - 1. A unit stands for up to eight WebAssembly instructions. */
+  readonly fuel: number;
+  /** Pages of 64 KiB, data, input and working memory together. */
+  readonly memoryPages: number;
+}
+
+export interface Evaluation {
+  /** The entry point's value; undefined if it has none. Integers beyond 2^53 are rounded, as in any JSON.parse. */
+  readonly result: unknown;
+  /** Fuel units spent: equal for equal module, data, input and context. */
+  readonly cost: number;
+}
+
+/** What an instance is made of; only PolicyModule puts it together. */
+export interface InstanceParts {
+  readonly module: WebAssembly.Module;
+  readonly entrypoints: ReadonlyMap<string, number>;
+  /** Built-ins by the module's id. */
+  readonly builtins: readonly (Builtin | undefined)[];
+  /** The memory that the module itself asks for, in pages. */
+  readonly minimumPages: number;
+  readonly print: (line: string) => void;
+}
+
+const maximumFuel = 2 ** 31 - 1;
+/** Small policies then never grow their memory, which replaces the views of it. */
+const usualPages = 8;
+const resultPrefix = '[{"result":';
+const resultSuffix = '}]';
+const emptyResult = '[]';
+
+/** One tenant's policy in its own memory. Not reentrant, and of no use after a failure. */
+export class PolicyInstance {
+  readonly #entrypoints: ReadonlyMap<string, number>;
+  readonly #limits: Limits;
+  readonly #heap: Heap;
+  readonly #host: Host;
+  readonly #abi: Abi;
+  readonly #fuel: WebAssembly.Global<'i32'>;
+  /** The address of the data, and where the heap is free behind it. */
+  readonly #data: number;
+  readonly #free: number;
+  #poisoned = false;
+
+  /** @throws ServiceError `policy_memory_exceeded`, or `policy_invalid` for data that is no JSON */
+  constructor(parts: InstanceParts, dataJson: string | Uint8Array, limits: Limits) {
+    if (parts.minimumPages > limits.memoryPages)
+      throw new ServiceError('policy_memory_exceeded', 'The policy needs more memory than it may have.');
+    const initial = Math.min(Math.max(parts.minimumPages, usualPages), limits.memoryPages);
+    this.#heap = new Heap(new WebAssembly.Memory({ initial, maximum: limits.memoryPages }));
+    this.#host = new Host(this.#heap, parts.print);
+    this.#entrypoints = parts.entrypoints;
+    this.#limits = limits;
+    const instance = new WebAssembly.Instance(parts.module, { env: this.#host.imports() });
+    this.#abi = bindAbi(instance);
+    this.#fuel = bindFuel(instance);
+    this.#host.bind(this.#abi, this.#fuel, parts.builtins);
+    this.#data = this.#load(dataJson);
+    this.#free = align(this.#abi.opa_heap_ptr_get() >>> 0);
+  }
+
+  /** True after any failure during an evaluation: evaluate() then throws, and the owner discards the instance. */
+  get poisoned(): boolean {
+    return this.#poisoned;
+  }
+
+  /** The size of the memory. It never shrinks, so an owner recycles an instance that has grown. */
+  get memoryBytes(): number {
+    return this.#heap.size;
+  }
+
+  /**
+   * Evaluates one entry point.
+   * @param entrypoint a path such as `mandate/decision`
+   * @param inputJson JSON; empty for an undefined input
+   * @param fuel the budget in units, if not the limits'
+   * @throws ServiceError `policy_undefined` for an entry point that does not exist, `deadline_exceeded` when the
+   * fuel is gone, `policy_memory_exceeded`, `policy_failed`. All but the first poison the instance.
+   */
+  evaluate(
+    entrypoint: string,
+    inputJson: string | Uint8Array,
+    context: EvaluationContext,
+    fuel: number = this.#limits.fuel,
+  ): Evaluation {
+    const text = this.evaluateToJson(entrypoint, inputJson, context, fuel);
+    const cost = this.#cost(fuel);
+    if (text === emptyResult) return { result: undefined, cost };
+    return { result: this.#guard(() => JSON.parse(valueOf(text)) as unknown), cost };
+  }
+
+  /** The result set as JSON text, numbers exact: `[]` or `[{"result":…}]`. Throws what evaluate() throws. */
+  evaluateToJson(
+    entrypoint: string,
+    inputJson: string | Uint8Array,
+    context: EvaluationContext,
+    fuel: number = this.#limits.fuel,
+  ): string {
+    const id = this.#entrypoints.get(entrypoint);
+    if (id === undefined) throw new ServiceError('policy_undefined', 'The policy has no such entry point.');
+    if (this.#poisoned)
+      throw new ServiceError('policy_failed', 'The policy could not be evaluated.', {
+        detail: 'the instance failed before and must be discarded',
+      });
+    this.#host.begin(context);
+    this.#fuel.value = Math.min(fuel, maximumFuel);
+    try {
+      const length = this.#writeInput(inputJson);
+      const heap = align(this.#free + length);
+      return this.#heap.text(this.#abi.opa_eval(0, id, this.#data, this.#free, length, heap, 0) >>> 0);
+    } catch (cause) {
+      this.#poisoned = true;
+      throw toServiceError(cause, this.#fuel.value);
+    }
+  }
+
+  #cost(fuel: number): number {
+    return Math.min(fuel, maximumFuel) - this.#fuel.value;
+  }
+
+  #guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (cause) {
+      this.#poisoned = true;
+      throw toServiceError(cause, this.#fuel.value);
+    }
+  }
+
+  #writeInput(input: string | Uint8Array): number {
+    // A UTF-16 unit is at most three bytes, so the exact length need not be counted if that much is free.
+    if (!this.#heap.fits(this.#free, input.length * 3)) this.#reserve(byteLength(input));
+    return this.#heap.write(input, this.#free);
+  }
+
+  /**
+   * Lets the module's own allocator grow the memory. It keeps its own idea of the top of the heap, and if the host
+   * grew the memory instead, each later allocation would grow it again until that idea had caught up.
+   */
+  #reserve(size: number): void {
+    this.#abi.opa_heap_ptr_set(this.#free);
+    this.#abi.opa_malloc(size);
+  }
+
+  #load(dataJson: string | Uint8Array): number {
+    this.#fuel.value = maximumFuel;
+    return this.#guard(() => {
+      const size = byteLength(dataJson);
+      const address = this.#abi.opa_malloc(size);
+      this.#heap.write(dataJson, address >>> 0);
+      const data = this.#abi.opa_json_parse(address, size);
+      if (data === 0) throw new ServiceError('policy_invalid', 'The data of the policy is not JSON.');
+      return data;
+    });
+  }
+}
+
+function valueOf(resultSet: string): string {
+  if (!resultSet.startsWith(resultPrefix) || !resultSet.endsWith(resultSuffix))
+    throw new Abort('the result set has an unknown shape');
+  return resultSet.slice(resultPrefix.length, -resultSuffix.length);
+}
+
+/** To eight bytes, where no load or store of the module straddles two cache lines without need. */
+function align(address: number): number {
+  return (address + 7) & ~7;
+}

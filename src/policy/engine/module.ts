@@ -1,0 +1,92 @@
+import { ServiceError } from '../../errors.ts';
+import { bindAbi } from './abi.ts';
+import type { Builtin } from './builtins/builtin.ts';
+import { hostBuiltins } from './builtins/index.ts';
+import { toServiceError } from './failure.ts';
+import { meter } from './fuel.ts';
+import { Heap } from './heap.ts';
+import { Host } from './host.ts';
+import { type InstanceParts, type Limits, PolicyInstance } from './instance.ts';
+import { readImports, readSections } from './sections.ts';
+
+/** Compiled once per revision and shared by its instances. */
+export class PolicyModule {
+  readonly #module: WebAssembly.Module;
+  readonly #minimumPages: number;
+  readonly #builtins: readonly (Builtin | undefined)[];
+  /** The id of each entry point by its path. */
+  readonly entrypoints: ReadonlyMap<string, number>;
+
+  private constructor(wasm: Uint8Array) {
+    this.#minimumPages = readImports(readSections(wasm)).memoryPages;
+    this.#module = new WebAssembly.Module(wasm as BufferSource);
+    const { entrypoints, builtins } = this.#outline();
+    this.entrypoints = new Map(Object.entries(entrypoints));
+    const byId: Builtin[] = [];
+    for (const [name, id] of Object.entries(builtins)) byId[id] = findBuiltin(name);
+    this.#builtins = byId;
+  }
+
+  /**
+   * Meters and compiles what `opa build -t wasm` wrote.
+   * @throws ServiceError `policy_invalid` if it is no such module, or calls a built-in this engine does not have
+   */
+  static compile(wasm: Uint8Array): PolicyModule {
+    return compileAs(meter(wasm), (bytes) => new PolicyModule(bytes));
+  }
+
+  /** For measurements and for policies of trusted origin only: nothing stops an evaluation. */
+  static compileUnmetered(wasm: Uint8Array): PolicyModule {
+    return compileAs(wasm, (bytes) => new PolicyModule(bytes));
+  }
+
+  /**
+   * An instance with its own memory and the data loaded.
+   * @param dataJson the value of `data`, a JSON object
+   * @throws ServiceError `policy_memory_exceeded` or `policy_invalid`
+   */
+  instantiate(
+    dataJson: string | Uint8Array,
+    limits: Limits,
+    print: (line: string) => void = () => {},
+  ): PolicyInstance {
+    const parts: InstanceParts = {
+      module: this.#module,
+      entrypoints: this.entrypoints,
+      builtins: this.#builtins,
+      minimumPages: this.#minimumPages,
+      print,
+    };
+    return new PolicyInstance(parts, dataJson, limits);
+  }
+
+  /** What the module says of itself, which takes an instance to ask. */
+  #outline(): { entrypoints: Record<string, number>; builtins: Record<string, number> } {
+    const heap = new Heap(new WebAssembly.Memory({ initial: this.#minimumPages + 1 }));
+    const host = new Host(heap, () => {});
+    const abi = bindAbi(new WebAssembly.Instance(this.#module, { env: host.imports() }));
+    const read = (value: number): Record<string, number> =>
+      JSON.parse(heap.text(abi.opa_json_dump(value) >>> 0)) as Record<string, number>;
+    return { entrypoints: read(abi.entrypoints()), builtins: read(abi.builtins()) };
+  }
+}
+
+function findBuiltin(name: string): Builtin {
+  const builtin = hostBuiltins.get(name);
+  if (!builtin)
+    throw new ServiceError('policy_invalid', `The policy uses the built-in ${name}, which is not available.`);
+  return builtin;
+}
+
+function compileAs(wasm: Uint8Array, build: (wasm: Uint8Array) => PolicyModule): PolicyModule {
+  try {
+    return build(wasm);
+  } catch (cause) {
+    if (cause instanceof ServiceError) throw cause;
+    const { detail } = toServiceError(cause, 0);
+    throw new ServiceError('policy_invalid', 'The compiled policy is not a usable WebAssembly module.', {
+      cause,
+      ...(detail === undefined ? {} : { detail }),
+    });
+  }
+}

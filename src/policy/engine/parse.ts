@@ -1,0 +1,139 @@
+import { Decimal, RegoObject, RegoSet, type Value } from './values.ts';
+
+const number = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+const emptySet = 'set()';
+
+/**
+ * Parses what opa_value_dump writes: JSON, and sets `{1, 2}` and `set()`, and any value as a key.
+ * @throws SyntaxError for anything else
+ */
+export function parseValue(text: string): Value {
+  // Most arguments are strings, and the runtime's own parser is the fastest.
+  if (text.charCodeAt(0) === 0x22) return JSON.parse(text) as string;
+  const parser = new Parser(text);
+  const value = parser.value();
+  if (parser.at !== text.length) throw parser.unexpected();
+  return value;
+}
+
+/** @throws SyntaxError for what is not JSON */
+export function parseJson(text: string): Value {
+  // JSON is what the runtime takes for it; the values are then read again with their numbers exact.
+  JSON.parse(text);
+  const parser = new Parser(text);
+  return parser.value();
+}
+
+class Parser {
+  readonly #text: string;
+  at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  unexpected(): SyntaxError {
+    return new SyntaxError(`unexpected text at ${this.at}`);
+  }
+
+  value(): Value {
+    this.#space();
+    const text = this.#text;
+    const first = text[this.at];
+    let value: Value;
+    if (first === '"') value = this.#string();
+    else if (first === '[') value = this.#array();
+    else if (first === '{') value = this.#objectOrSet();
+    else if (this.#take('null')) value = null;
+    else if (this.#take('true')) value = true;
+    else if (this.#take('false')) value = false;
+    else if (this.#take(emptySet)) value = new RegoSet();
+    else value = toNumber(this.#token(number));
+    this.#space();
+    return value;
+  }
+
+  /** By search for the closing quote: a regular expression would need a stack as long as the string. */
+  #string(): string {
+    const start = this.at;
+    for (let end = this.#text.indexOf('"', start + 1); end >= 0; end = this.#text.indexOf('"', end + 1)) {
+      let backslashes = 0;
+      while (this.#text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes += 1;
+      if (backslashes % 2 === 1) continue;
+      this.at = end + 1;
+      return JSON.parse(this.#text.slice(start, this.at)) as string;
+    }
+    throw this.unexpected();
+  }
+
+  #array(): Value[] {
+    const elements: Value[] = [];
+    this.at += 1;
+    this.#space();
+    if (this.#take(']')) return elements;
+    do elements.push(this.value());
+    while (this.#take(','));
+    this.#expect(']');
+    return elements;
+  }
+
+  #objectOrSet(): RegoObject | RegoSet {
+    this.at += 1;
+    this.#space();
+    if (this.#take('}')) return new RegoObject();
+    const first = this.value();
+    return this.#take(':') ? this.#object(first) : this.#set(first);
+  }
+
+  #object(firstKey: Value): RegoObject {
+    const object = new RegoObject([[firstKey, this.value()]]);
+    while (this.#take(',')) {
+      const key = this.value();
+      this.#expect(':');
+      object.set(key, this.value());
+    }
+    this.#expect('}');
+    return object;
+  }
+
+  #set(first: Value): RegoSet {
+    const set = new RegoSet([first]);
+    while (this.#take(',')) set.add(this.value());
+    this.#expect('}');
+    return set;
+  }
+
+  #space(): void {
+    for (;;) {
+      const unit = this.#text.charCodeAt(this.at);
+      if (unit !== 0x20 && unit !== 0x0a && unit !== 0x0d && unit !== 0x09) return;
+      this.at += 1;
+    }
+  }
+
+  #take(token: string): boolean {
+    if (!this.#text.startsWith(token, this.at)) return false;
+    this.at += token.length;
+    return true;
+  }
+
+  #expect(token: string): void {
+    if (!this.#take(token)) throw this.unexpected();
+  }
+
+  #token(pattern: RegExp): string {
+    pattern.lastIndex = this.at;
+    const found = pattern.exec(this.#text);
+    if (!found) throw this.unexpected();
+    this.at = pattern.lastIndex;
+    return found[0];
+  }
+}
+
+/** Exact: a safe integer, a bigint, or the text. */
+function toNumber(text: string): number | bigint | Decimal {
+  const value = Number(text);
+  // -0 has no bigint, and prints as the text says.
+  if (Number.isSafeInteger(value) && String(value) === text) return value;
+  return /[.eE]/.test(text) ? new Decimal(text) : BigInt(text);
+}

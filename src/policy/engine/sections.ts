@@ -1,0 +1,77 @@
+import { MalformedModule, Reader } from './leb128.ts';
+
+/** The outline of a WebAssembly module (core specification, section 5.5). */
+
+export const section = { custom: 0, import: 2, global: 6, export: 7, code: 10 } as const;
+/** The order of the known sections (core specification, section 5.5.2); the data count comes before the code. */
+export const sectionOrder = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
+export const importKind = { function: 0, table: 1, memory: 2, global: 3 } as const;
+export const magic = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+
+/** The bodies of the sections by id, custom ones (names for debuggers) left out. */
+export function readSections(wasm: Uint8Array): Map<number, Reader> {
+  const module = new Reader(wasm);
+  for (const byte of magic) if (module.byte() !== byte) throw new MalformedModule('no WebAssembly version 1');
+  const sections = new Map<number, Reader>();
+  let position = -1;
+  while (!module.done()) {
+    const id = module.byte();
+    const body = module.slice(module.u32());
+    if (id === section.custom) continue;
+    const next = sectionOrder.indexOf(id);
+    if (next <= position) throw new MalformedModule(`section ${id} is unknown or out of order`);
+    position = next;
+    sections.set(id, body);
+  }
+  return sections;
+}
+
+/** The number of entries of a section, which is not moved. */
+export function countEntries(body: Reader | undefined): number {
+  return body ? body.copy().u32() : 0;
+}
+
+/** How many globals are imported, and how large a memory at least, in pages of 64 KiB. */
+export interface Imports {
+  readonly globals: number;
+  readonly memoryPages: number;
+}
+
+export function readImports(sections: ReadonlyMap<number, Reader>): Imports {
+  const entries = sections.get(section.import)?.copy();
+  let globals = 0;
+  let memoryPages = 0;
+  for (let count = entries?.u32() ?? 0; entries && count > 0; count -= 1) {
+    entries.name();
+    entries.name();
+    const kind = entries.byte();
+    if (kind === importKind.function) entries.u32();
+    else if (kind === importKind.table) {
+      entries.byte();
+      readLimits(entries);
+    } else if (kind === importKind.memory) memoryPages = readLimits(entries);
+    else if (kind === importKind.global) {
+      entries.skip(2);
+      globals += 1;
+    } else throw new MalformedModule(`import kind ${kind} is not supported`);
+  }
+  return { globals, memoryPages };
+}
+
+function readLimits(entries: Reader): number {
+  const flags = entries.byte();
+  if (flags > 1) throw new MalformedModule('shared and 64-bit memories are not supported');
+  const minimum = entries.u32();
+  if (flags === 1) entries.u32();
+  return minimum;
+}
+
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -1,0 +1,200 @@
+/**
+ * Rego values on the host's side of a built-in call. JSON would lose sets, keys that are not strings, integers
+ * beyond 2^53, and the difference of 1 and 1.0 that sprintf shows.
+ */
+export type Value = null | boolean | string | RegoNumber | readonly Value[] | RegoSet | RegoObject;
+
+/** A number is an integer if its text has no fraction and no exponent, as in OPA. */
+export type RegoNumber = number | bigint | Decimal;
+
+/** A number written with a fraction or an exponent, kept as written. */
+export class Decimal {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  get float(): number {
+    return Number(this.text);
+  }
+}
+
+/** Members are unique and in canonical order. */
+export class RegoSet {
+  readonly #members = new Map<string, Value>();
+
+  constructor(members: Iterable<Value> = []) {
+    for (const member of members) this.add(member);
+  }
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  add(member: Value): void {
+    this.#members.set(identity(member), member);
+  }
+
+  has(member: Value): boolean {
+    return this.#members.has(identity(member));
+  }
+
+  delete(member: Value): boolean {
+    return this.#members.delete(identity(member));
+  }
+
+  sorted(): Value[] {
+    return [...this.#members.values()].sort(compareValues);
+  }
+}
+
+export class RegoObject {
+  readonly #entries = new Map<string, readonly [key: Value, value: Value]>();
+
+  constructor(entries: Iterable<readonly [Value, Value]> = []) {
+    for (const [key, value] of entries) this.set(key, value);
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(key: Value): Value | undefined {
+    return this.#entries.get(identity(key))?.[1];
+  }
+
+  set(key: Value, value: Value): void {
+    this.#entries.set(identity(key), [key, value]);
+  }
+
+  delete(key: Value): boolean {
+    return this.#entries.delete(identity(key));
+  }
+
+  entries(): Iterable<readonly [Value, Value]> {
+    return this.#entries.values();
+  }
+
+  sorted(): (readonly [Value, Value])[] {
+    return [...this.#entries.values()].sort(([a], [b]) => compareValues(a, b));
+  }
+}
+
+export function isNumber(value: Value | undefined): value is RegoNumber {
+  return typeof value === 'number' || typeof value === 'bigint' || value instanceof Decimal;
+}
+
+export function isArray(value: Value | undefined): value is readonly Value[] {
+  return Array.isArray(value);
+}
+
+/** Equal values have the same text. */
+export function identity(value: Value): string {
+  return write(value, canonicalNumber, ',', ':');
+}
+
+export function equalValues(a: Value, b: Value): boolean {
+  return a === b || identity(a) === identity(b);
+}
+
+/** What opa_value_parse reads: JSON, and sets, and any value as a key. */
+export function toRego(value: Value): string {
+  return write(value, numberText, ',', ':');
+}
+
+/** How OPA prints a value, e.g. in sprintf's `%v`: `{"a": [1, 2], "b": {3}}`. */
+export function toDisplay(value: Value): string {
+  return write(value, numberText, ', ', ': ');
+}
+
+export function numberText(value: RegoNumber): string {
+  return value instanceof Decimal ? value.text : String(value);
+}
+
+function canonicalNumber(value: RegoNumber): string {
+  return value instanceof Decimal ? String(value.float) : String(value);
+}
+
+function write(value: Value, number: (value: RegoNumber) => string, comma: string, colon: string): string {
+  // A lone surrogate has no UTF-8 form; the module would abort on its escape.
+  if (typeof value === 'string') return JSON.stringify(value.toWellFormed());
+  if (value === null || typeof value === 'boolean') return String(value);
+  if (isNumber(value)) return number(value);
+  const nested = (inner: Value): string => write(inner, number, comma, colon);
+  if (isArray(value)) return `[${value.map(nested).join(comma)}]`;
+  if (value instanceof RegoSet)
+    return value.size === 0 ? 'set()' : `{${value.sorted().map(nested).join(comma)}}`;
+  return `{${value
+    .sorted()
+    .map(([key, inner]) => `${nested(key)}${colon}${nested(inner)}`)
+    .join(comma)}}`;
+}
+
+/** OPA's order of types: null, boolean, number, string, array, object, set. */
+function rank(value: Value): number {
+  if (value === null) return 0;
+  if (typeof value === 'boolean') return 1;
+  if (isNumber(value)) return 2;
+  if (typeof value === 'string') return 3;
+  if (isArray(value)) return 4;
+  return value instanceof RegoObject ? 5 : 6;
+}
+
+function order<T>(a: T, b: T): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/** OPA's total order of values (ast.Compare). */
+export function compareValues(a: Value, b: Value): number {
+  if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
+  const ranks = rank(a) - rank(b);
+  if (ranks !== 0) return ranks;
+  if (typeof a === 'boolean') return Number(a) - Number(b);
+  if (isNumber(a) && isNumber(b)) return compareNumbers(a, b);
+  if (isArray(a) && isArray(b)) return compareLists(a, b);
+  if (a instanceof RegoSet && b instanceof RegoSet) return compareLists(a.sorted(), b.sorted());
+  if (a instanceof RegoObject && b instanceof RegoObject) return compareObjects(a, b);
+  return 0;
+}
+
+function compareNumbers(a: RegoNumber, b: RegoNumber): number {
+  return order<number | bigint>(a instanceof Decimal ? a.float : a, b instanceof Decimal ? b.float : b);
+}
+
+/** By code points, which is the order of the UTF-8 bytes. */
+function compareText(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let index = 0; index < length; index += 1) {
+    const left = a.charCodeAt(index);
+    const right = b.charCodeAt(index);
+    if (left === right) continue;
+    const surrogates = Number(left >= 0xd800 && left < 0xe000) - Number(right >= 0xd800 && right < 0xe000);
+    // A surrogate stands for a code point above all others, though 0xe000 to 0xffff are larger units.
+    return surrogates || left - right;
+  }
+  return a.length - b.length;
+}
+
+function compareLists(a: readonly Value[], b: readonly Value[]): number {
+  for (const [index, left] of a.entries()) {
+    const right = b[index];
+    if (right === undefined) return 1;
+    const difference = compareValues(left, right);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+function compareObjects(a: RegoObject, b: RegoObject): number {
+  const flat = (object: RegoObject) => object.sorted();
+  const [left, right] = [flat(a), flat(b)];
+  for (const [index, [key, value]] of left.entries()) {
+    const other = right[index];
+    if (!other) return 1;
+    const difference = compareValues(key, other[0]) || compareValues(value, other[1]);
+    if (difference !== 0) return difference;
+  }
+  return left.length - right.length;
+}

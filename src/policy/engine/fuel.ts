@@ -173,14 +173,19 @@ function findCharges(code: Reader, fuelIndex: number): Charge[] {
   return charges;
 }
 
-/** `fuel -= weight; if (fuel < 0) trap` */
+/** `if (fuel < weight) { fuel = -1; trap } fuel -= weight` */
 function spend(fuelIndex: number, instructions: number): Uint8Array {
   const fuel = unsigned(fuelIndex);
   const weight = signed(Math.ceil(instructions / instructionsPerUnit));
   const emptyType = 0x40;
+  const minusOne = 0x7f;
+  const isShort = [opcode.globalGet, ...fuel, opcode.i32Const, ...weight, opcode.i32LessSigned];
+  const setSpent = [opcode.i32Const, minusOne, opcode.globalSet, ...fuel];
+  const subtract = [opcode.globalGet, ...fuel, opcode.i32Const, ...weight, opcode.i32Subtract];
   return Uint8Array.from([
-    ...[opcode.globalGet, ...fuel, opcode.i32Const, ...weight, opcode.i32Subtract],
-    ...[opcode.globalSet, ...fuel, opcode.globalGet, ...fuel, opcode.i32Const, 0, opcode.i32LessSigned],
-    ...[opcode.if, emptyType, opcode.unreachable, opcode.end],
+    ...isShort,
+    ...[opcode.if, emptyType, ...setSpent, opcode.unreachable, opcode.end],
+    ...subtract,
+    ...[opcode.globalSet, ...fuel],
   ]);
 }

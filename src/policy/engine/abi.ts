@@ -1,5 +1,6 @@
 import { ServiceError } from '../../errors.ts';
 import { fuelExport } from './fuel.ts';
+import { wasm, type WasmGlobal, type WasmInstance } from './webassembly.ts';
 
 /** The exports of OPA's WASM ABI 1.2 and later that the host uses. Addresses are signed here, unsigned in truth. */
 export interface Abi {
@@ -41,7 +42,7 @@ const required = [
 ] as const satisfies readonly (keyof Abi)[];
 
 /** @throws ServiceError `policy_invalid` if the module is not one of OPA's, or of an ABI older than 1.2 */
-export function bindAbi(instance: WebAssembly.Instance): Abi {
+export function bindAbi(instance: WasmInstance): Abi {
   const { exports } = instance;
   const missing = required.find((name) => typeof exports[name] !== 'function');
   if (missing) throw unusable(`the export ${missing} is missing`);
@@ -52,14 +53,14 @@ export function bindAbi(instance: WebAssembly.Instance): Abi {
 }
 
 /** The fuel global; a stand-in that only built-ins spend if the module is not metered. */
-export function bindFuel(instance: WebAssembly.Instance): WebAssembly.Global<'i32'> {
+export function bindFuel(instance: WasmInstance): WasmGlobal {
   const global = instance.exports[fuelExport];
-  if (global instanceof WebAssembly.Global) return global as WebAssembly.Global<'i32'>;
-  return new WebAssembly.Global({ value: 'i32', mutable: true }, 0);
+  if (global instanceof wasm.Global) return global;
+  return new wasm.Global({ value: 'i32', mutable: true }, 0);
 }
 
-function readGlobal(value: WebAssembly.ExportValue | undefined): number {
-  return value instanceof WebAssembly.Global ? Number(value.value) : Number.NaN;
+function readGlobal(value: unknown): number {
+  return value instanceof wasm.Global ? value.value : Number.NaN;
 }
 
 function unusable(detail: string): ServiceError {

@@ -179,13 +179,9 @@ function spend(fuelIndex: number, instructions: number): Uint8Array {
   const weight = signed(Math.ceil(instructions / instructionsPerUnit));
   const emptyType = 0x40;
   const minusOne = 0x7f;
+  const setFuel = [opcode.globalSet, ...fuel];
   const isShort = [opcode.globalGet, ...fuel, opcode.i32Const, ...weight, opcode.i32LessSigned];
-  const setSpent = [opcode.i32Const, minusOne, opcode.globalSet, ...fuel];
+  const trap = [opcode.if, emptyType, opcode.i32Const, minusOne, ...setFuel, opcode.unreachable, opcode.end];
   const subtract = [opcode.globalGet, ...fuel, opcode.i32Const, ...weight, opcode.i32Subtract];
-  return Uint8Array.from([
-    ...isShort,
-    ...[opcode.if, emptyType, ...setSpent, opcode.unreachable, opcode.end],
-    ...subtract,
-    ...[opcode.globalSet, ...fuel],
-  ]);
+  return Uint8Array.from([...isShort, ...trap, ...subtract, ...setFuel]);
 }

@@ -1,9 +1,11 @@
+import type { WasmMemory } from './webassembly.ts';
+
 /** Text in and out of a WebAssembly memory. Its buffer is replaced when it grows, so a view is never kept elsewhere. */
 export class Heap {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   #view: Buffer;
 
-  constructor(memory: WebAssembly.Memory) {
+  constructor(memory: WasmMemory) {
     this.memory = memory;
     this.#view = Buffer.from(memory.buffer);
   }

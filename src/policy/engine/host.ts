@@ -4,6 +4,7 @@ import { Abort, FuelExhausted } from './failure.ts';
 import { byteLength, type Heap } from './heap.ts';
 import { parseValue } from './parse.ts';
 import { toRego, type Value } from './values.ts';
+import type { WasmGlobal, WasmImports } from './webassembly.ts';
 
 /** What an evaluation may know beside its input. */
 export interface EvaluationContext {
@@ -24,7 +25,7 @@ export class Host implements BuiltinContext {
   readonly #print: (line: string) => void;
   #builtins: readonly (Builtin | undefined)[] = [];
   #abi: Abi | undefined;
-  #fuel: WebAssembly.Global<'i32'> | undefined;
+  #fuel: WasmGlobal | undefined;
   #evaluation: EvaluationContext = { nowMs: 0, seed: '' };
 
   constructor(heap: Heap, print: (line: string) => void) {
@@ -33,7 +34,7 @@ export class Host implements BuiltinContext {
   }
 
   /** The instance's exports exist only after its imports, so they arrive later. */
-  bind(abi: Abi, fuel: WebAssembly.Global<'i32'>, builtins: readonly (Builtin | undefined)[]): void {
+  bind(abi: Abi, fuel: WasmGlobal, builtins: readonly (Builtin | undefined)[]): void {
     this.#abi = abi;
     this.#fuel = fuel;
     this.#builtins = builtins;
@@ -60,7 +61,7 @@ export class Host implements BuiltinContext {
     if (!(left >= 0)) throw new FuelExhausted('a built-in spent the last fuel');
   }
 
-  imports(): WebAssembly.ModuleImports {
+  imports(): WasmImports {
     return {
       memory: this.#heap.memory,
       opa_abort: (address: number) => {

@@ -4,6 +4,7 @@ import type { Builtin } from './builtins/builtin.ts';
 import { Abort, toServiceError } from './failure.ts';
 import { byteLength, Heap } from './heap.ts';
 import { type EvaluationContext, Host } from './host.ts';
+import { wasm, type WasmGlobal, type WasmModule } from './webassembly.ts';
 
 export type { EvaluationContext } from './host.ts';
 
@@ -23,7 +24,7 @@ export interface Evaluation {
 
 /** What an instance is made of; only PolicyModule puts it together. */
 export interface InstanceParts {
-  readonly module: WebAssembly.Module;
+  readonly module: WasmModule;
   readonly entrypoints: ReadonlyMap<string, number>;
   /** Built-ins by the module's id. */
   readonly builtins: readonly (Builtin | undefined)[];
@@ -46,7 +47,7 @@ export class PolicyInstance {
   readonly #heap: Heap;
   readonly #host: Host;
   readonly #abi: Abi;
-  readonly #fuel: WebAssembly.Global<'i32'>;
+  readonly #fuel: WasmGlobal;
   /** The address of the data, and where the heap is free behind it. */
   readonly #data: number;
   readonly #free: number;
@@ -57,11 +58,11 @@ export class PolicyInstance {
     if (parts.minimumPages > limits.memoryPages)
       throw new ServiceError('policy_memory_exceeded', 'The policy needs more memory than it may have.');
     const initial = Math.min(Math.max(parts.minimumPages, usualPages), limits.memoryPages);
-    this.#heap = new Heap(new WebAssembly.Memory({ initial, maximum: limits.memoryPages }));
+    this.#heap = new Heap(new wasm.Memory({ initial, maximum: limits.memoryPages }));
     this.#host = new Host(this.#heap, parts.print);
     this.#entrypoints = parts.entrypoints;
     this.#limits = limits;
-    const instance = new WebAssembly.Instance(parts.module, { env: this.#host.imports() });
+    const instance = new wasm.Instance(parts.module, { env: this.#host.imports() });
     this.#abi = bindAbi(instance);
     this.#fuel = bindFuel(instance);
     this.#host.bind(this.#abi, this.#fuel, parts.builtins);

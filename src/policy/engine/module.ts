@@ -8,18 +8,19 @@ import { Heap } from './heap.ts';
 import { Host } from './host.ts';
 import { type InstanceParts, type Limits, PolicyInstance } from './instance.ts';
 import { readImports, readSections } from './sections.ts';
+import { wasm, type WasmModule } from './webassembly.ts';
 
 /** Compiled once per revision and shared by its instances. */
 export class PolicyModule {
-  readonly #module: WebAssembly.Module;
+  readonly #module: WasmModule;
   readonly #minimumPages: number;
   readonly #builtins: readonly (Builtin | undefined)[];
   /** The id of each entry point by its path. */
   readonly entrypoints: ReadonlyMap<string, number>;
 
-  private constructor(wasm: Uint8Array) {
-    this.#minimumPages = readImports(readSections(wasm)).memoryPages;
-    this.#module = new WebAssembly.Module(wasm as BufferSource);
+  private constructor(bytes: Uint8Array) {
+    this.#minimumPages = readImports(readSections(bytes)).memoryPages;
+    this.#module = new wasm.Module(bytes);
     const { entrypoints, builtins } = this.#outline();
     this.entrypoints = new Map(Object.entries(entrypoints));
     const byId: Builtin[] = [];
@@ -31,13 +32,13 @@ export class PolicyModule {
    * Meters and compiles what `opa build -t wasm` wrote.
    * @throws ServiceError `policy_invalid` if it is no such module, or calls a built-in this engine does not have
    */
-  static compile(wasm: Uint8Array): PolicyModule {
-    return compileAs(meter(wasm), (bytes) => new PolicyModule(bytes));
+  static compile(bytes: Uint8Array): PolicyModule {
+    return compileAs(() => new PolicyModule(meter(bytes)));
   }
 
   /** For measurements and for policies of trusted origin only: nothing stops an evaluation. */
-  static compileUnmetered(wasm: Uint8Array): PolicyModule {
-    return compileAs(wasm, (bytes) => new PolicyModule(bytes));
+  static compileUnmetered(bytes: Uint8Array): PolicyModule {
+    return compileAs(() => new PolicyModule(bytes));
   }
 
   /**
@@ -62,9 +63,9 @@ export class PolicyModule {
 
   /** What the module says of itself, which takes an instance to ask. */
   #outline(): { entrypoints: Record<string, number>; builtins: Record<string, number> } {
-    const heap = new Heap(new WebAssembly.Memory({ initial: this.#minimumPages + 1 }));
+    const heap = new Heap(new wasm.Memory({ initial: this.#minimumPages + 1 }));
     const host = new Host(heap, () => {});
-    const abi = bindAbi(new WebAssembly.Instance(this.#module, { env: host.imports() }));
+    const abi = bindAbi(new wasm.Instance(this.#module, { env: host.imports() }));
     const read = (value: number): Record<string, number> =>
       JSON.parse(heap.text(abi.opa_json_dump(value) >>> 0)) as Record<string, number>;
     return { entrypoints: read(abi.entrypoints()), builtins: read(abi.builtins()) };
@@ -78,9 +79,9 @@ function findBuiltin(name: string): Builtin {
   return builtin;
 }
 
-function compileAs(wasm: Uint8Array, build: (wasm: Uint8Array) => PolicyModule): PolicyModule {
+function compileAs(build: () => PolicyModule): PolicyModule {
   try {
-    return build(wasm);
+    return build();
   } catch (cause) {
     if (cause instanceof ServiceError) throw cause;
     const { detail } = toServiceError(cause, 0);

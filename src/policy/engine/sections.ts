@@ -38,10 +38,12 @@ export interface Imports {
 }
 
 export function readImports(sections: ReadonlyMap<number, Reader>): Imports {
-  const entries = sections.get(section.import)?.copy();
+  const body = sections.get(section.import);
+  if (!body) return { globals: 0, memoryPages: 0 };
+  const entries = body.copy();
   let globals = 0;
   let memoryPages = 0;
-  for (let count = entries?.u32() ?? 0; entries && count > 0; count -= 1) {
+  for (let count = entries.u32(); count > 0; count -= 1) {
     entries.name();
     entries.name();
     const kind = entries.byte();

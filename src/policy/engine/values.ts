@@ -89,6 +89,11 @@ export function isArray(value: Value | undefined): value is readonly Value[] {
   return Array.isArray(value);
 }
 
+/** Go's runes: code points, which is how OPA counts. */
+export function characters(text: string): string[] {
+  return Array.from(text);
+}
+
 /** Equal values have the same text. */
 export function identity(value: Value): string {
   return write(value, canonicalNumber, ',', ':');

@@ -1,0 +1,84 @@
+import { RegoObject, type Value } from '../values.ts';
+import { BuiltinError, type BuiltinTable, members, object, text } from './builtin.ts';
+import { marshalJson } from './json.ts';
+
+export const encodingBuiltins: BuiltinTable = {
+  'base64url.encode_no_pad': ([value]) => Buffer.from(text(value)).toString('base64url'),
+  'hex.encode': ([value]) => Buffer.from(text(value)).toString('hex'),
+  'hex.decode': ([value]) => {
+    if (!/^(?:[0-9a-fA-F]{2})*$/.test(text(value))) throw new BuiltinError('not hexadecimal');
+    return Buffer.from(text(value), 'hex').toString();
+  },
+  'json.marshal_with_options': ([value, options]) => {
+    if (value === undefined) throw new BuiltinError('no value');
+    return marshalWith(value, object(options));
+  },
+  'urlquery.encode': ([value]) => escapeQuery(text(value)),
+  'urlquery.decode': ([value]) => unescapeQuery(text(value)),
+  'urlquery.encode_object': ([value]) => encodeObject(object(value)),
+  'urlquery.decode_object': ([value]) => decodeObject(text(value)),
+};
+
+/** Go's url.QueryEscape. */
+function escapeQuery(value: string): string {
+  return encodeURIComponent(value.toWellFormed())
+    .replace(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`)
+    .replaceAll('%20', '+');
+}
+
+function unescapeQuery(value: string): string {
+  if (/%(?![0-9a-fA-F]{2})/.test(value)) throw new BuiltinError('invalid URL escape');
+  const bytes = Buffer.from(value.replaceAll('+', ' '));
+  const decoded: number[] = [];
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at] ?? 0;
+    if (byte !== 0x25) decoded.push(byte);
+    else {
+      decoded.push(Number.parseInt(bytes.toString('latin1', at + 1, at + 3), 16));
+      at += 2;
+    }
+  }
+  return Buffer.from(decoded).toString();
+}
+
+function encodeObject(value: RegoObject): string {
+  return value
+    .sorted()
+    .flatMap(([key, inner]) => {
+      const values = typeof inner === 'string' ? [inner] : members(inner).map(text);
+      return values.map((each) => `${escapeQuery(text(key))}=${escapeQuery(each)}`);
+    })
+    .join('&');
+}
+
+function decodeObject(query: string): Value {
+  const values = new Map<string, string[]>();
+  for (const pair of query.split('&')) {
+    if (pair === '') continue;
+    if (pair.includes(';')) throw new BuiltinError('invalid semicolon separator in query');
+    const at = pair.indexOf('=');
+    const [key, value] = at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+    const name = unescapeQuery(key);
+    const list = values.get(name) ?? [];
+    list.push(unescapeQuery(value));
+    values.set(name, list);
+  }
+  return new RegoObject(values);
+}
+
+function marshalWith(value: Value, options: RegoObject): string {
+  let [prefix, indent] = ['', '\t'];
+  let pretty: boolean | undefined;
+  let implied = false;
+  for (const [key, option] of options.entries()) {
+    if (key === 'pretty') {
+      if (typeof option !== 'boolean') throw new BuiltinError('pretty is not a boolean');
+      pretty = option;
+    } else if (key === 'prefix' || key === 'indent') {
+      implied = true;
+      if (key === 'prefix') prefix = text(option);
+      else indent = text(option);
+    } else throw new BuiltinError('unknown option');
+  }
+  return (pretty ?? implied) ? prefix + marshalJson(value, { prefix, indent }) : marshalJson(value);
+}

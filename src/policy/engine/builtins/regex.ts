@@ -1,0 +1,142 @@
+import { LRUCache } from 'lru-cache';
+import { RE2JS } from 're2js';
+import { BuiltinError, type BuiltinContext, type BuiltinTable, smallInteger, text } from './builtin.ts';
+
+/**
+ * Regular expressions on RE2, whose time is linear in the text. The runtime's own would backtrack without end on a
+ * tenant's pattern.
+ */
+export const regexBuiltins: BuiltinTable = {
+  'regex.find_n': ([pattern, value, limit], context) => {
+    const matches = findAll(text(pattern), text(value), smallInteger(limit), context);
+    return matches.map(([start = 0, end = 0]) => text(value).slice(start, end));
+  },
+  'regex.split': ([pattern, value], context) => split(text(pattern), text(value), context),
+  'regex.replace': ([value, pattern, replacement], context) =>
+    replace(text(value), text(pattern), text(replacement), context),
+  'regex.template_match': ([template, value, open, close], context) => {
+    const pattern = fromTemplate(text(template), text(open), text(close), context);
+    return findAll(pattern, text(value), 1, context).length > 0;
+  },
+};
+
+/** Fuel units to compile a character of a pattern, and to take a character of a text past one instruction. */
+const unitsToCompile = 1_000;
+const unitsPerStep = 8;
+
+/** Shared by all tenants: what a pattern compiles to depends on nothing else. Its cost is charged regardless. */
+const compiled = new LRUCache<string, RE2JS>({ max: 1_000 });
+
+function compile(pattern: string, context: BuiltinContext): RE2JS {
+  context.spend(pattern.length * unitsToCompile);
+  let expression = compiled.get(pattern);
+  if (!expression) {
+    try {
+      expression = RE2JS.compile(pattern);
+    } catch {
+      throw new BuiltinError('not a regular expression');
+    }
+    compiled.set(pattern, expression);
+  }
+  return expression;
+}
+
+/** Start and end of each match and of its groups (-1 for one that took no part), as Go's FindAllSubmatchIndex. */
+type Match = readonly number[];
+
+function findAll(pattern: string, value: string, limit: number, context: BuiltinContext): Match[] {
+  const expression = compile(pattern, context);
+  const matches: Match[] = [];
+  const matcher = expression.matcher(value);
+  const steps = value.length + 1 + expression.programSize();
+  context.spend(steps * unitsPerStep);
+  let lastEnd = -1;
+  const most = limit < 0 ? Number.POSITIVE_INFINITY : limit;
+  while (matches.length < most && matcher.find()) {
+    const [start, end] = [matcher.start(), matcher.end()];
+    // Each search goes over the program again, however near the next match is.
+    context.spend(expression.programSize() * unitsPerStep);
+    // Go has no empty match right behind another.
+    if (start === end && start === lastEnd) continue;
+    lastEnd = end;
+    const match: number[] = [];
+    for (let group = 0; group <= matcher.groupCount(); group += 1)
+      match.push(matcher.start(group), matcher.end(group));
+    matches.push(match);
+  }
+  return matches;
+}
+
+/** Go's Regexp.Split without a limit. */
+function split(pattern: string, value: string, context: BuiltinContext): string[] {
+  if (pattern !== '' && value === '') {
+    compile(pattern, context);
+    return [''];
+  }
+  const pieces: string[] = [];
+  let [begin, finish] = [0, 0];
+  for (const [start = 0, end = 0] of findAll(pattern, value, -1, context)) {
+    finish = start;
+    if (end !== 0) pieces.push(value.slice(begin, finish));
+    begin = end;
+  }
+  if (finish !== value.length) pieces.push(value.slice(begin));
+  return pieces;
+}
+
+function replace(value: string, pattern: string, replacement: string, context: BuiltinContext): string {
+  const names = compile(pattern, context).namedGroups();
+  let output = '';
+  let at = 0;
+  for (const match of findAll(pattern, value, -1, context)) {
+    const [start = 0, end = 0] = match;
+    const expanded = expand(replacement, value, match, names);
+    context.spend(expanded.length + replacement.length);
+    output += value.slice(at, start) + expanded;
+    at = end;
+  }
+  return output + value.slice(at);
+}
+
+/** Go's Regexp.Expand: `$1`, `${1}`, `$name`, `${name}`, `$$`; the name is as long as it can be. */
+function expand(
+  template: string,
+  value: string,
+  match: Match,
+  names: Readonly<Record<string, number>>,
+): string {
+  return template.replace(
+    /\$(?:(\$)|\{([\p{L}\p{Nd}_]+)\}|([\p{L}\p{Nd}_]+))/gu,
+    (_, dollar: string | undefined, braced: string | undefined, bare: string | undefined) => {
+      if (dollar) return '$';
+      const name = braced ?? bare ?? '';
+      const group = /^\d+$/.test(name) ? Number(name) : names[name];
+      const start = group === undefined ? -1 : (match[group * 2] ?? -1);
+      return start < 0 || group === undefined ? '' : value.slice(start, match[group * 2 + 1]);
+    },
+  );
+}
+
+/** `/path/<[0-9]+>` with `<` and `>`: a regular expression between the delimiters, plain text around. */
+function fromTemplate(template: string, open: string, close: string, context: BuiltinContext): string {
+  if (Buffer.byteLength(open) !== 1 || Buffer.byteLength(close) !== 1)
+    throw new BuiltinError('a delimiter has to be one character');
+  let pattern = '^';
+  let [level, begin, end] = [0, 0, 0];
+  for (let at = 0; at < template.length; at += 1) {
+    if (template[at] === open) {
+      level += 1;
+      if (level === 1) begin = at;
+    } else if (template[at] === close) {
+      level -= 1;
+      if (level < 0) throw new BuiltinError('unbalanced delimiters');
+      if (level > 0) continue;
+      const inner = template.slice(begin + 1, at);
+      compile(`^${inner}$`, context);
+      pattern += `${RE2JS.quote(template.slice(end, begin))}(${inner})`;
+      end = at + 1;
+    }
+  }
+  if (level !== 0) throw new BuiltinError('unbalanced delimiters');
+  return `${pattern}${RE2JS.quote(template.slice(end))}$`;
+}

@@ -1,0 +1,80 @@
+import { characters, RegoSet, type Value } from '../values.ts';
+import {
+  array,
+  BuiltinError,
+  type BuiltinContext,
+  type BuiltinTable,
+  members,
+  smallInteger,
+  text,
+} from './builtin.ts';
+
+export const stringBuiltins: BuiltinTable = {
+  'strings.any_prefix_match': ([search, base], context) =>
+    anyMatch(search, base, context, (value, prefix) => value.startsWith(prefix)),
+  'strings.any_suffix_match': ([search, base], context) =>
+    anyMatch(search, base, context, (value, suffix) => value.endsWith(suffix)),
+  'strings.count': ([value, part], context) => count(text(value), text(part), context),
+  'strings.split_n': ([value, separator, limit]) => splitN(text(value), text(separator), smallInteger(limit)),
+  indexof_n: ([value, part], context) => indexes(text(value), text(part), context),
+  'glob.quote_meta': ([pattern]) => text(pattern).replace(/[*?\\[\]{}]/g, '\\$&'),
+};
+
+function strings(operand: Value | undefined): readonly string[] {
+  return typeof operand === 'string' ? [operand] : members(operand).map(text);
+}
+
+function anyMatch(
+  search: Value | undefined,
+  base: Value | undefined,
+  context: BuiltinContext,
+  matches: (value: string, affix: string) => boolean,
+): boolean {
+  const [values, affixes] = [strings(search), strings(base)];
+  context.spend(values.length * affixes.length * 4);
+  return values.some((value) => affixes.some((affix) => matches(value, affix)));
+}
+
+/** Not overlapping; an empty part is between all characters, as in Go. */
+function count(value: string, part: string, context: BuiltinContext): number {
+  if (part === '') return characters(value).length + 1;
+  context.spend(value.length);
+  return value.split(part).length - 1;
+}
+
+/** The first `limit` pieces, or for a negative limit the last so many. */
+function splitN(value: string, separator: string, limit: number): Value {
+  const pieces = separator === '' ? characters(value) : value.split(separator);
+  return limit >= 0 ? pieces.slice(0, limit) : pieces.slice(limit);
+}
+
+/** In characters, overlapping ones too. */
+function indexes(value: string, part: string, context: BuiltinContext): Value {
+  if (part === '') throw new BuiltinError('empty search character');
+  const [all, wanted] = [characters(value), characters(part)];
+  const found: number[] = [];
+  context.spend(all.length * wanted.length);
+  for (let at = 0; at + wanted.length <= all.length; at += 1)
+    if (wanted.every((character, index) => all[at + index] === character)) found.push(at);
+  return found;
+}
+
+/** The deprecated casts: the value if it has the type, undefined if not. */
+export const castBuiltins: BuiltinTable = {
+  cast_array: ([value]) => array(value instanceof RegoSet ? value.sorted() : value),
+  cast_set: ([value]) => (value instanceof RegoSet ? value : new RegoSet(array(value))),
+  cast_string: ([value]) => text(value),
+  cast_boolean: ([value]) => {
+    if (typeof value !== 'boolean') throw new BuiltinError('not a boolean');
+    return value;
+  },
+  cast_null: ([value]) => {
+    if (value !== null) throw new BuiltinError('not null');
+    return value;
+  },
+  cast_object: ([value]) => {
+    if (typeof value !== 'object' || value === null || !('entries' in value) || Array.isArray(value))
+      throw new BuiltinError('not an object');
+    return value;
+  },
+};

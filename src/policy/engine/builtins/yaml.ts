@@ -1,0 +1,84 @@
+import { isScalar, parseDocument, stringify, visit } from 'yaml';
+import { isArray, isNumber, Decimal, RegoObject, RegoSet, type Value } from '../values.ts';
+import { BuiltinError, type BuiltinContext, type BuiltinTable, fromBigInt, text } from './builtin.ts';
+import { keyText } from './json.ts';
+
+export const yamlBuiltins: BuiltinTable = {
+  'yaml.is_valid': ([value], context) => {
+    if (typeof value !== 'string') return false;
+    try {
+      parse(value, context);
+      return true;
+    } catch (error) {
+      if (error instanceof BuiltinError) return false;
+      throw error;
+    }
+  },
+  'yaml.marshal': ([value], context) => {
+    if (value === undefined) throw new BuiltinError('no value');
+    context.spend(unitsPerCharacter);
+    return stringify(toPlain(value, context), { indentSeq: false, lineWidth: 0, sortMapEntries: true });
+  },
+  'yaml.unmarshal': ([value], context) => parse(text(value), context),
+};
+
+/** Fuel units per character of a document, and per value; the parser makes several objects for each. */
+const unitsPerCharacter = 1_000;
+const unitsPerValue = 1_000;
+/** How many values aliases may stand for in all, for each the document has: what stops an alias bomb. */
+const maxAliasCount = 100;
+
+/** YAML 1.2 with the scalars of JSON; keys become text, as OPA goes through JSON. */
+function parse(source: string, context: BuiltinContext): Value {
+  context.spend(source.length * unitsPerCharacter);
+  const document = parseDocument(source, {
+    intAsBigInt: true,
+    merge: true,
+    uniqueKeys: true,
+    logLevel: 'silent',
+    prettyErrors: false,
+  });
+  if (document.errors.length > 0) throw new BuiltinError('not YAML');
+  // A decimal keeps its text, which a float would not.
+  visit(document, {
+    Scalar: (_, node) => {
+      if (typeof node.value === 'number' && isScalar(node) && node.source !== undefined)
+        node.value = Number.isFinite(node.value) ? new Decimal(node.source) : undefined;
+    },
+  });
+  let plain: unknown;
+  try {
+    plain = document.toJS({ maxAliasCount, mapAsMap: true });
+  } catch (cause) {
+    throw new BuiltinError('not YAML', { cause });
+  }
+  return fromPlain(plain, context);
+}
+
+function fromPlain(value: unknown, context: BuiltinContext): Value {
+  context.spend(unitsPerValue);
+  if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
+  if (typeof value === 'bigint') return fromBigInt(value);
+  if (value instanceof Decimal) return toNumber(value);
+  if (Array.isArray(value)) return value.map((element) => fromPlain(element, context));
+  if (!(value instanceof Map)) throw new BuiltinError('a value that JSON does not have');
+  const object = new RegoObject();
+  for (const [key, inner] of value as Map<unknown, unknown>)
+    object.set(keyText(fromPlain(key, context)), fromPlain(inner, context));
+  return object;
+}
+
+function toNumber(decimal: Decimal): Value {
+  return /^[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$/.test(decimal.text)
+    ? new Decimal(String(decimal.float))
+    : decimal.float;
+}
+
+function toPlain(value: Value, context: BuiltinContext): unknown {
+  context.spend(unitsPerValue);
+  if (isNumber(value)) return value instanceof Decimal ? value.float : value;
+  if (isArray(value)) return value.map((element) => toPlain(element, context));
+  if (value instanceof RegoSet) return value.sorted().map((member) => toPlain(member, context));
+  if (!(value instanceof RegoObject)) return value;
+  return new Map(Array.from(value.entries(), ([key, inner]) => [keyText(key), toPlain(inner, context)]));
+}

@@ -1,0 +1,42 @@
+import { hostBuiltins } from './builtins/index.ts';
+import { nativeBuiltins } from './builtins/native.ts';
+
+/** What `opa capabilities --current` prints, as far as it is looked at; the rest is passed on. */
+export interface OpaCapabilities {
+  readonly builtins: readonly { readonly name: string }[];
+  readonly allow_net?: readonly string[];
+  readonly [member: string]: unknown;
+}
+
+/**
+ * Never available, whatever else may be added: a decision is a function of the revision and the input alone.
+ * Names that end in a dot are namespaces.
+ */
+export const deniedBuiltins: readonly string[] = [
+  'http.send',
+  'net.lookup_ip_addr',
+  'opa.runtime',
+  'trace',
+  'rego.',
+  'providers.',
+  'internal.test_case',
+];
+
+/**
+ * The compiler's capabilities cut down to what this engine runs, so that a policy that uses anything else fails to
+ * compile, with OPA's own message and place.
+ */
+export function capabilitiesFor(current: OpaCapabilities): OpaCapabilities {
+  return {
+    ...current,
+    builtins: current.builtins.filter(({ name }) => isAvailable(name)),
+    allow_net: [],
+  };
+}
+
+function isAvailable(name: string): boolean {
+  const isDenied = deniedBuiltins.some((denied) =>
+    denied.endsWith('.') ? name.startsWith(denied) : name === denied,
+  );
+  return !isDenied && (nativeBuiltins.has(name) || hostBuiltins.has(name));
+}

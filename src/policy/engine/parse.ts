@@ -1,6 +1,7 @@
 import { Decimal, RegoObject, RegoSet, type Value } from './values.ts';
 
-const number = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+// Rego also writes `.5`.
+const number = /-?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?/y;
 const emptySet = 'set()';
 
 /**

@@ -25,7 +25,8 @@ export const sprintfBuiltins: BuiltinTable = {
 };
 
 function toArgument(value: Value): Argument {
-  if (value instanceof Decimal) return value.float;
+  // Go hands on the text of what no float64 holds.
+  if (value instanceof Decimal) return Number.isFinite(value.float) ? value.float : value.text;
   if (isNumber(value)) return BigInt(value);
   return typeof value === 'string' ? value : toDisplay(value);
 }

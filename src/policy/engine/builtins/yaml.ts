@@ -1,4 +1,4 @@
-import { isScalar, parseDocument, stringify, visit } from 'yaml';
+import { isScalar, parseAllDocuments, stringify, visit } from 'yaml';
 import { isArray, isNumber, Decimal, RegoObject, RegoSet, type Value } from '../values.ts';
 import { BuiltinError, type BuiltinContext, type BuiltinTable, fromBigInt, text } from './builtin.ts';
 import { keyText } from './json.ts';
@@ -31,14 +31,18 @@ const maxAliasCount = 100;
 /** YAML 1.2 with the scalars of JSON; keys become text, as OPA goes through JSON. */
 function parse(source: string, context: BuiltinContext): Value {
   context.spend(source.length * unitsPerCharacter);
-  const document = parseDocument(source, {
+  const documents = parseAllDocuments(source, {
     intAsBigInt: true,
     merge: true,
     uniqueKeys: true,
     logLevel: 'silent',
     prettyErrors: false,
   });
-  if (document.errors.length > 0) throw new BuiltinError('not YAML');
+  // All must be well formed, and the first is the value.
+  const errors = Array.isArray(documents) ? documents.flatMap((each) => each.errors) : documents.errors;
+  if (errors.length > 0) throw new BuiltinError('not YAML');
+  const document = Array.isArray(documents) ? documents[0] : undefined;
+  if (!document) return null;
   // A decimal keeps its text, which a float would not.
   visit(document, {
     Scalar: (_, node) => {

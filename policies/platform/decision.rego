@@ -22,9 +22,11 @@ outcome := "deny" if {
 	data.authz.allow == true
 }
 
-denied if count(guardrails.denials) > 0
+denied if count(guarded) > 0
 
 denied if count(denials) > 0
+
+guarded := guardrails.denials | guardrails.acting_denials
 
 denials contains reason if some reason in data.authz.deny
 
@@ -42,7 +44,7 @@ challenge := data.authz.challenge if is_object(data.authz.challenge)
 
 undecided if not is_boolean(data.authz.allow)
 
-rules contains "mandate.guardrails" if count(guardrails.denials) > 0
+rules contains "mandate.guardrails" if count(guarded) > 0
 
 rules contains "authz.deny" if count(denials) > 0
 
@@ -53,7 +55,7 @@ rules contains "authz.allow" if {
 	outcome != "challenge"
 }
 
-reasons contains reason if some reason in guardrails.denials
+reasons contains reason if some reason in guarded
 
 reasons contains reason if some reason in denials
 

@@ -22,9 +22,11 @@ outcome := "deny" if {
 	data.delegation.allow == true
 }
 
-denied if count(guardrails.denials) > 0
+denied if count(guarded) > 0
 
 denied if count(denials) > 0
+
+guarded := guardrails.denials
 
 denials contains reason if some reason in data.delegation.deny
 
@@ -42,7 +44,7 @@ challenge := data.delegation.challenge if is_object(data.delegation.challenge)
 
 undecided if not is_boolean(data.delegation.allow)
 
-rules contains "mandate.guardrails" if count(guardrails.denials) > 0
+rules contains "mandate.guardrails" if count(guarded) > 0
 
 rules contains "delegation.deny" if count(denials) > 0
 
@@ -53,7 +55,7 @@ rules contains "delegation.allow" if {
 	outcome != "challenge"
 }
 
-reasons contains reason if some reason in guardrails.denials
+reasons contains reason if some reason in guarded
 
 reasons contains reason if some reason in denials
 

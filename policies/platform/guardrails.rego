@@ -23,9 +23,9 @@ denials contains {"code": "grant_required", "message": "acting on behalf of anot
 }
 
 # A grant covers what its scopes cover: the tenant declares which scope an action takes, or the action is the scope.
-denials contains {"code": "scope_insufficient", "message": sprintf("the grant has no scope %s", [needed])} if {
+# Only for decisions: an exchange asks for scopes, it does not use them.
+acting_denials contains {"code": "scope_insufficient", "message": sprintf("the grant has no scope %s", [needed])} if {
 	is_object(input.grant)
-	not input.delegating
 	needed := object.get(data.mandate.tenant.actions, [input.action.name, "scope"], input.action.name)
 	not needed in input.grant.scope
 }

@@ -1,4 +1,4 @@
-import type { GrantId, PrincipalClass, TenantId } from '../tenancy/ids.ts';
+import type { GrantId, PrincipalClass, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
 import { checkTenantNo, type GrantRow, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
 
@@ -83,9 +83,7 @@ export function prepareCommands(db: Connection): Commands {
     .prepare('SELECT 1 FROM grants WHERE tenant_no = ? AND id = ? AND revoked_at IS NULL AND expires_at >= ?')
     .pluck();
   const active = db
-    .prepare(
-      'SELECT 1 FROM principals WHERE tenant_no = ? AND class = ? AND id = ? AND disabled_at IS NULL',
-    )
+    .prepare('SELECT 1 FROM principals WHERE tenant_no = ? AND class = ? AND id = ? AND disabled_at IS NULL')
     .pluck();
   const insertGrant = db.prepare(`
     INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,

@@ -1,4 +1,4 @@
-import type { GrantId, PrincipalClass, PrincipalRef } from '../tenancy/ids.ts';
+import type { GrantId, PrincipalClass, PrincipalRef } from '../ids.ts';
 import type { Connection } from './database.ts';
 import type { GrantRow, TenantNo } from './rows.ts';
 

@@ -1,4 +1,4 @@
-import type { PrincipalRef } from '../tenancy/ids.ts';
+import type { PrincipalRef } from '../ids.ts';
 import type { Connection } from './database.ts';
 import type { TenantNo } from './rows.ts';
 
@@ -23,9 +23,7 @@ export function principalStore(db: Connection): PrincipalStore {
   const find = db.prepare<[number, string, string], StoredPrincipal>(
     'SELECT groups, roles, scopes, properties, disabled_at AS disabledAt FROM principals WHERE tenant_no = ? AND class = ? AND id = ?',
   );
-  const count = db
-    .prepare<[number], number>('SELECT count(*) FROM principals WHERE tenant_no = ?')
-    .pluck();
+  const count = db.prepare<[number], number>('SELECT count(*) FROM principals WHERE tenant_no = ?').pluck();
   const list = db
     .prepare<[number, string, string, number], string>(
       'SELECT id FROM principals WHERE tenant_no = ? AND class = ? AND id > ? ORDER BY id LIMIT ?',

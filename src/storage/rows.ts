@@ -1,6 +1,6 @@
 /** The shapes that cross between the writer's thread and everybody else: plain data, as the tables hold it. */
 
-import type { GrantId, PrincipalClass } from '../tenancy/ids.ts';
+import type { GrantId, PrincipalClass } from '../ids.ts';
 
 /** Names a tenant inside the store. Only the store gives these out. */
 export type TenantNo = number & { readonly tenantNo: unique symbol };
@@ -70,4 +70,5 @@ export function checkTenantNo(no: number): TenantNo {
 }
 
 /** How a principal is named in an indexed column, which all tenants share: never without the tenant. */
-export const columnKey = (tenantNo: TenantNo, key: string): string => (key === '' ? '' : `${tenantNo}|${key}`);
+export const columnKey = (tenantNo: TenantNo, key: string): string =>
+  key === '' ? '' : `${tenantNo}|${key}`;

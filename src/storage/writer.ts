@@ -44,12 +44,17 @@ export class Writer implements AsyncDisposable {
   /** Resolves when the store is open and its schema current. Throws `storage_unsupported` and `config_invalid`. */
   static async open(options: StoreOptions): Promise<Writer> {
     const file = import.meta.url.endsWith('.ts') ? './writer-thread.ts' : './writer-thread.js';
-    const worker = new Worker(new URL(file, import.meta.url), { workerData: options, name: 'mandate-writer' });
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData: options,
+      name: 'mandate-writer',
+    });
     await new Promise<void>((resolve, reject) => {
       worker.once('message', () => resolve());
       worker.once('error', (cause: Error & { code?: string }) => {
         const code = cause.code === 'storage_unsupported' ? 'storage_unsupported' : 'config_invalid';
-        reject(new ServiceError(code, `cannot open the store in ${options.folder}: ${cause.message}`, { cause }));
+        reject(
+          new ServiceError(code, `cannot open the store in ${options.folder}: ${cause.message}`, { cause }),
+        );
       });
     });
     worker.removeAllListeners('error');
@@ -97,11 +102,17 @@ export class Writer implements AsyncDisposable {
     });
   }
 
-  #enqueue(command: { name: string; args: unknown } | null, row: RecordRow | undefined, settle: Settle): void {
+  #enqueue(
+    command: { name: string; args: unknown } | null,
+    row: RecordRow | undefined,
+    settle: Settle,
+  ): void {
     if (this.#failure) return settle(this.#failure);
     if (this.#settles.length >= MAX_WAITING)
       return settle(
-        new ServiceError('resource_exhausted', 'too many requests wait for their record', { retryAfterMs: 100 }),
+        new ServiceError('resource_exhausted', 'too many requests wait for their record', {
+          retryAfterMs: 100,
+        }),
       );
     if (row)
       this.#gathering.push(
@@ -137,7 +148,8 @@ export class Writer implements AsyncDisposable {
     this.#inFlight = [];
     this.#busy = false;
     this.#flush();
-    for (const [at, result] of done.results.entries()) settles[at]?.(result.error ? unavailable(result.error) : result);
+    for (const [at, result] of done.results.entries())
+      settles[at]?.(result.error ? unavailable(result.error) : result);
     if (commitChannel.hasSubscribers) commitChannel.publish({ entries: settles.length });
     if (!this.#busy) this.#drained?.();
   }
@@ -168,4 +180,3 @@ const unavailable = (detail: string, cause?: unknown): ServiceError =>
     detail,
     ...(cause === undefined ? {} : { cause }),
   });
-

@@ -1,0 +1,68 @@
+# Who may do what with a document. A case each of role, group, ownership, project and sensitivity.
+package authz
+
+import data.mandate.lib
+
+default allow := false
+
+# Role and sensitivity: who reads at all reads what is public or internal.
+allow if {
+	input.action.name == "document.read"
+	some role in {"reader", "editor", "auditor"}
+	lib.has_role(role)
+	input.resource.properties.sensitivity in {"public", "internal"}
+}
+
+# Project and clearance: confidential documents are for people of the project who are cleared for them.
+allow if {
+	input.action.name in {"document.read", "document.suggest"}
+	input.resource.properties.sensitivity == "confidential"
+	input.resource.properties.project in input.subject.properties.projects
+	input.subject.properties.clearance >= 2
+}
+
+# Ownership: an owner edits and reads whatever its sensitivity, restricted included.
+allow if {
+	input.action.name in {"document.read", "document.edit", "document.suggest"}
+	lib.owns_resource
+}
+
+# Project: an editor suggests and edits within the own projects.
+allow if {
+	input.action.name in {"document.suggest", "document.edit"}
+	lib.has_role("editor")
+	input.resource.properties.sensitivity in {"public", "internal"}
+	input.resource.properties.project in input.subject.properties.projects
+}
+
+# Group: compliance reads everything.
+allow if {
+	input.action.name == "document.read"
+	lib.in_group("compliance")
+}
+
+# Deleting is an owner's act, and needs a second factor: without it the answer is a challenge.
+allow if {
+	input.action.name == "document.delete"
+	lib.owns_resource
+	input.context.mfa == true
+}
+
+challenge := {"type": "step_up", "acr_values": ["urn:acme:mfa"]} if {
+	input.action.name == "document.delete"
+	lib.owns_resource
+	not input.context.mfa == true
+}
+
+# Jobs: the nightly index reads all but what is restricted.
+allow if {
+	input.subject.class == "job"
+	input.action.name == "document.index"
+	input.resource.properties.sensitivity != "restricted"
+}
+
+# Whoever reads something confidential owes a watermark.
+obligations contains {"type": "watermark", "text": input.subject.id} if {
+	input.action.name == "document.read"
+	input.resource.properties.sensitivity in {"confidential", "restricted"}
+}

@@ -1,0 +1,16 @@
+# The library of the platform: the one package of it that a tenant's policy may read.
+package mandate.lib
+
+# The principal that acts now: the agent of a delegation, else the subject itself.
+acting := input.actors[0]
+
+acting := input.subject if count(input.actors) == 0
+
+# True while somebody acts for the subject.
+delegated if count(input.actors) > 0
+
+has_role(role) if role in input.subject.roles
+
+in_group(group) if group in input.subject.groups
+
+owns_resource if input.resource.properties.owner == input.subject.id

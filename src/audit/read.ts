@@ -1,0 +1,124 @@
+import { ServiceError } from '../errors.ts';
+import { principalKey } from '../ids.ts';
+import type { PrincipalRef } from '../ids.ts';
+import type { RecordFilter, RecordStore, StoredRecord } from '../storage/records.ts';
+import type { TenantNo } from '../storage/rows.ts';
+
+/** A record as read back from its bytes. Members that a kind does not have are empty. */
+export interface AuditRecord {
+  readonly index: number;
+  readonly time: number;
+  readonly kind: string;
+  readonly outcome: string;
+  readonly subject: PrincipalRef | undefined;
+  readonly actors: readonly PrincipalRef[];
+  readonly action: string;
+  readonly resource: { readonly type: string; readonly id: string };
+  readonly rules: readonly string[];
+  readonly reasons: readonly { code: string; message: string }[];
+  readonly revision: string;
+  readonly decisionId: string;
+  readonly grantId: string;
+  readonly caller: string;
+  readonly cost: number;
+  readonly body: Uint8Array;
+}
+
+interface Body {
+  time: string;
+  kind: string;
+  outcome: string;
+  decision_id: string;
+  caller: string;
+  revision?: string;
+  cost?: number;
+  rules?: string[];
+  reasons?: { code: string; message: string }[];
+  grant_id?: string;
+  input?: Input;
+  input_kept?: Input;
+}
+
+interface Input {
+  subject?: PrincipalRef | null;
+  actors?: PrincipalRef[];
+  action?: { name?: string };
+  resource?: { type?: string; id?: string };
+}
+
+const utf8 = new TextDecoder();
+
+export function readRecord({ index, body }: StoredRecord): AuditRecord {
+  const parsed = JSON.parse(utf8.decode(body)) as Body;
+  const input = parsed.input ?? parsed.input_kept ?? {};
+  return {
+    index,
+    time: Date.parse(parsed.time),
+    kind: parsed.kind,
+    outcome: parsed.outcome,
+    subject: input.subject ? { class: input.subject.class, id: input.subject.id } : undefined,
+    actors: (input.actors ?? []).map(({ class: cls, id }) => ({ class: cls, id })),
+    action: input.action?.name ?? '',
+    resource: { type: input.resource?.type ?? '', id: input.resource?.id ?? '' },
+    rules: parsed.rules ?? [],
+    reasons: parsed.reasons ?? [],
+    revision: parsed.revision ?? '',
+    decisionId: parsed.decision_id,
+    grantId: parsed.grant_id ?? '',
+    caller: parsed.caller,
+    cost: parsed.cost ?? 0,
+    body,
+  };
+}
+
+export interface AuditQuery {
+  readonly since?: number | undefined;
+  readonly until?: number | undefined;
+  readonly principal?: PrincipalRef | undefined;
+  readonly outcome?: string | undefined;
+  readonly kind?: string | undefined;
+  readonly decisionId?: string | undefined;
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+export interface AuditPage {
+  readonly records: readonly AuditRecord[];
+  readonly nextPageToken: string;
+}
+
+/** A page of a tenant's log, newest first. Throws `invalid_request`. */
+export function queryRecords(store: RecordStore, tenantNo: TenantNo, query: AuditQuery): AuditPage {
+  const filter: RecordFilter = {
+    since: query.since,
+    until: query.until,
+    principal: query.principal ? principalKey(query.principal) : undefined,
+    outcome: query.outcome,
+    kind: query.kind,
+    ...(query.decisionId === undefined ? {} : momentOf(query.decisionId)),
+  };
+  const below = query.pageToken === '' ? store.size(tenantNo) : positionIn(query.pageToken);
+  const page = store.search(tenantNo, filter, below, query.pageSize);
+  const records = page.records.map(readRecord);
+  return {
+    records:
+      query.decisionId === undefined
+        ? records
+        : records.filter((each) => each.decisionId === query.decisionId),
+    nextPageToken: page.below > 0 ? String(page.below) : '',
+  };
+}
+
+/** A UUIDv7 begins with its millisecond, so a decision is found by when it was taken. */
+function momentOf(decisionId: string): { since: number; until: number } {
+  if (!/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-/.test(decisionId))
+    throw new ServiceError('invalid_request', 'decision_id is not the id of a decision');
+  const time = Number.parseInt(decisionId.slice(0, 8) + decisionId.slice(9, 13), 16);
+  return { since: time, until: time + 1 };
+}
+
+function positionIn(token: string): number {
+  if (!/^[1-9][0-9]{0,11}$/.test(token))
+    throw new ServiceError('invalid_request', 'page_token is not one of this log');
+  return Number(token);
+}

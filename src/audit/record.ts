@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto';
+import type { RecordRow, TenantNo } from '../storage/rows.ts';
+import type { PrincipalRef } from '../ids.ts';
+import { principalKey } from '../ids.ts';
+
+export const recordKinds = ['decision', 'exchange', 'introspection', 'revocation', 'administration'] as const;
+export type RecordKind = (typeof recordKinds)[number];
+
+export const recordOutcomes = ['allow', 'deny', 'challenge', 'done', 'error'] as const;
+export type RecordOutcome = (typeof recordOutcomes)[number];
+
+/** An entry of a log is length-prefixed by a uint16 in the tiles to come (C2SP tlog-tiles), so no longer than that. */
+export const MAX_RECORD_BYTES = 65_535;
+
+/** What makes a record; `members` are further JSON members, as text without braces. */
+export interface RecordDraft {
+  readonly tenantNo: TenantNo;
+  readonly time: number;
+  readonly kind: RecordKind;
+  readonly outcome: RecordOutcome;
+  readonly decisionId: string;
+  readonly caller: string;
+  readonly subject: PrincipalRef | undefined;
+  readonly actor: PrincipalRef | undefined;
+  /** JSON members between the head and the input, each with a leading comma: `,"cost":12`. */
+  readonly members: string;
+  /** The policy input as JSON text, exactly as it was evaluated, or as much as was known: it replays. */
+  readonly input: string;
+}
+
+/** Fixes a record's text. It is built by hand because its parts are JSON already and this runs for every decision. */
+export function buildRecord(draft: RecordDraft): RecordRow {
+  const head = `{"v":1,"kind":"${draft.kind}","time":"${new Date(draft.time).toISOString()}","decision_id":"${draft.decisionId}","outcome":"${draft.outcome}","caller":${JSON.stringify(draft.caller)}`;
+  return {
+    tenantNo: draft.tenantNo,
+    time: draft.time,
+    kind: draft.kind,
+    outcome: draft.outcome,
+    subject: draft.subject ? principalKey(draft.subject) : '',
+    actor: draft.actor ? principalKey(draft.actor) : '',
+    body: bounded(head, draft.members, draft.input),
+  };
+}
+
+function bounded(head: string, members: string, input: string): string {
+  const whole = `${head}${members},"input":${input}}`;
+  if (whole.length * 3 <= MAX_RECORD_BYTES || Buffer.byteLength(whole) <= MAX_RECORD_BYTES) return whole;
+  // What is too long to keep is still bound: the digest proves which input was decided on.
+  const digest = createHash('sha256').update(input).digest('hex');
+  const { subject, actors, action, resource } = JSON.parse(input) as Record<string, unknown>;
+  const named = JSON.stringify({
+    subject: nameOf(subject),
+    actors: Array.isArray(actors) ? actors.map(nameOf) : [],
+    action: clipped(action),
+    resource: clipped(resource),
+  });
+  const summary = `,"input_sha256":"${digest}","input_bytes":${Buffer.byteLength(input)},"input_kept":${named}}`;
+  const short = `${head}${members}${summary}`;
+  if (Buffer.byteLength(short) <= MAX_RECORD_BYTES) return short;
+  const membersDigest = createHash('sha256').update(members).digest('hex');
+  return `${head},"members_sha256":"${membersDigest}"${summary}`;
+}
+
+const nameOf = (value: unknown): unknown => {
+  const { class: cls, id } = (value ?? {}) as { class?: unknown; id?: unknown };
+  return { class: cls, id };
+};
+
+const clipped = (value: unknown): unknown => {
+  const { name, type, id } = (value ?? {}) as { name?: unknown; type?: unknown; id?: unknown };
+  return { name, type, id };
+};

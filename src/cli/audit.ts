@@ -1,0 +1,104 @@
+import { timestampDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { Command } from 'commander';
+import { systemClock } from '../effects.ts';
+import { AuditService, type Record as AuditRecord } from '../gen/mandate/v1/audit_pb.ts';
+import { clientOf } from './client.ts';
+import { globalsOf, print, printTable } from './output.ts';
+import { keyed, moment } from './values.ts';
+
+export function auditCommands(): Command {
+  return new Command('audit').description("read a tenant's log").addCommand(query()).addCommand(tail());
+}
+
+const query = (): Command =>
+  new Command('query')
+    .description('find records, newest first')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('--since <time>', 'an RFC 3339 time, or an age such as 15m, 2h, 7d')
+    .option('--until <time>', 'the same')
+    .option('--principal <class:id>', 'as subject or current actor')
+    .option('--outcome <outcome>', 'allow, deny, challenge, done or error')
+    .option('--kind <kind>', 'decision, exchange, introspection, revocation or administration')
+    .option('--decision <id>', 'the one record of a decision')
+    .option('-n, --limit <count>', 'at most this many', '20')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ mandate audit query -t acme --principal agent:research-agent --since 1h\n',
+    )
+    .action(async (options: QueryOptions, command: Command) => {
+      const globals = globalsOf(command);
+      const client = clientOf(AuditService, 'admin', globals);
+      const now = systemClock();
+      const principal = options.principal ? keyed(options.principal, '--principal', 'class:id') : undefined;
+      const limit = Number(options.limit);
+      const found: AuditRecord[] = [];
+      let pageToken = '';
+      do {
+        const page = await client.query({
+          tenant: options.tenant,
+          ...(options.since ? { since: timestampFromMs(moment(options.since, now)) } : {}),
+          ...(options.until ? { until: timestampFromMs(moment(options.until, now)) } : {}),
+          ...(principal ? { principal: { class: principal[0], id: principal[1] } } : {}),
+          outcome: options.outcome ?? '',
+          kind: options.kind ?? '',
+          decisionId: options.decision ?? '',
+          pageSize: Math.min(limit - found.length, 1_000),
+          pageToken,
+        });
+        found.push(...page.records);
+        pageToken = page.nextPageToken;
+      } while (pageToken !== '' && found.length < limit);
+      if (globals.json) for (const record of found) print(line(record));
+      else printTable(HEAD, found.map(row));
+    });
+
+interface QueryOptions {
+  tenant: string;
+  since?: string;
+  until?: string;
+  principal?: string;
+  outcome?: string;
+  kind?: string;
+  decision?: string;
+  limit: string;
+}
+
+const tail = (): Command =>
+  new Command('tail')
+    .description('print records as they are committed, until you stop it')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('--from <index>', 'begin with this record instead of the next one')
+    .addHelpText('after', '\nExample:\n  $ mandate audit tail -t acme --from 0\n')
+    .action(async (options: { tenant: string; from?: string }, command: Command) => {
+      const globals = globalsOf(command);
+      const records = clientOf(AuditService, 'admin', globals).tail({
+        tenant: options.tenant,
+        ...(options.from === undefined ? {} : { fromIndex: BigInt(options.from) }),
+      });
+      for await (const { record } of records)
+        if (record) print(globals.json ? line(record) : row(record).join('  '));
+    });
+
+const HEAD = ['INDEX', 'TIME', 'KIND', 'OUTCOME', 'WHO', 'ACTION', 'RESOURCE', 'WHY'];
+
+function row(record: AuditRecord): string[] {
+  const subject = record.subject ? `${record.subject.class}:${record.subject.id}` : record.caller;
+  const [actor] = record.actors;
+  return [
+    String(record.index),
+    record.time ? timestampDate(record.time).toISOString() : '',
+    record.kind,
+    record.outcome,
+    actor ? `${actor.class}:${actor.id} for ${subject}` : subject,
+    record.action || '-',
+    record.resourceType ? `${record.resourceType}:${record.resourceId}` : '-',
+    [...new Set([...record.reasons.map((reason) => reason.code), ...record.rules])].join(' '),
+  ];
+}
+
+/** The record as it is stored, with its place in the log. */
+const line = (record: AuditRecord): string =>
+  JSON.stringify({
+    index: Number(record.index),
+    record: JSON.parse(new TextDecoder().decode(record.body)) as unknown,
+  });

@@ -1,0 +1,96 @@
+import { Command } from 'commander';
+import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
+import { Decision } from '../gen/mandate/v1/model_pb.ts';
+import { ServiceError } from '../errors.ts';
+import { clientOf } from './client.ts';
+import { ExitCode, globalsOf, print, printFields, printJson } from './output.ts';
+import { keyed, jsonObject } from './values.ts';
+
+interface CheckOptions {
+  tenant: string;
+  subject?: string;
+  token?: string;
+  action: string;
+  resource: string;
+  property?: Record<string, unknown>;
+  context?: Record<string, unknown>;
+  audience?: string;
+  explain?: boolean;
+}
+
+const words: Readonly<Record<number, string>> = {
+  [Decision.UNSPECIFIED]: 'deny',
+  [Decision.ALLOW]: 'allow',
+  [Decision.DENY]: 'deny',
+  [Decision.CHALLENGE]: 'challenge',
+};
+
+export function checkCommand(): Command {
+  return new Command('check')
+    .description('ask for a decision; exits 0 for allow, 1 for deny or challenge, 2 for an error')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('-s, --subject <class:id>', 'who asks, for example user:alice')
+    .option('--token <token>', 'a token the principal presented, instead of --subject')
+    .requiredOption('-a, --action <name>', 'for example document.read')
+    .requiredOption('-r, --resource <type:id>', 'for example document:roadmap')
+    .option('-p, --property <json>', 'the properties of the resource', jsonObject)
+    .option('-c, --context <json>', 'the context', jsonObject)
+    .option('--audience <name>', 'with --token: the audience you serve')
+    .option('--explain', 'say why, and what it cost')
+    .addHelpText(
+      'after',
+      `\nExample:\n  $ mandate check -t acme -s user:alice -a document.read -r document:roadmap -p '{"project":"apollo","sensitivity":"internal"}' --explain\n`,
+    )
+    .action(async (options: CheckOptions, command: Command) => {
+      const globals = globalsOf(command);
+      const resource = keyed(options.resource, '--resource', 'type:id');
+      if (!options.subject && !options.token)
+        throw new ServiceError('invalid_request', 'name --subject or --token');
+      const subject = options.subject ? keyed(options.subject, '--subject', 'class:id') : undefined;
+      const client = clientOf(DecisionService, 'data', globals);
+      const answer = await client.check({
+        tenant: options.tenant,
+        principal: options.token
+          ? { case: 'subjectToken', value: options.token }
+          : { case: 'subject', value: { type: subject?.[0] ?? '', id: subject?.[1] ?? '' } },
+        action: { name: options.action },
+        resource: { type: resource[0], id: resource[1], properties: (options.property ?? {}) as never },
+        context: (options.context ?? {}) as never,
+        audience: options.audience ?? '',
+      });
+      const word = words[answer.decision] ?? 'deny';
+      if (globals.json) printJson({ decision: word, ...plain(answer) });
+      else {
+        print(word);
+        for (const { code, message } of answer.reasons) print(`  ${code}${message ? `: ${message}` : ''}`);
+        if (options.explain)
+          printFields([
+            ['decision', answer.decisionId],
+            ['revision', answer.policyRevision],
+            ['record', String(answer.recordIndex)],
+            ['cost', `${answer.cost} fuel`],
+            ['obligations', answer.obligations.map((each) => JSON.stringify(each)).join(' ')],
+            ['challenge', answer.challenge ? JSON.stringify(answer.challenge) : ''],
+          ]);
+      }
+      process.exitCode = word === 'allow' ? ExitCode.allow : ExitCode.deny;
+    });
+}
+
+const plain = (answer: {
+  reasons: { code: string; message: string }[];
+  obligations: unknown[];
+  challenge?: unknown;
+  decisionId: string;
+  policyRevision: string;
+  recordIndex: bigint;
+  cost: number;
+}) => ({
+  reasons: answer.reasons.map(({ code, message }) => ({ code, message })),
+  obligations: answer.obligations,
+  challenge: answer.challenge,
+  decision_id: answer.decisionId,
+  policy_revision: answer.policyRevision,
+  record_index: answer.recordIndex,
+  cost: answer.cost,
+});

@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { describe, ServiceError } from '../errors.ts';
+import { auditCommands } from './audit.ts';
+import { checkCommand } from './check.ts';
+import { credentialCommands } from './credential.ts';
+import { ExitCode } from './output.ts';
+import { policyCommands } from './policy.ts';
+import { serveCommand } from './serve.ts';
+import { tenantCommands } from './tenant.ts';
+import { tokenCommands } from './token.ts';
+
+const packageFile = path.join(
+  import.meta.dirname,
+  import.meta.filename.endsWith('.ts') ? '../..' : '../../..',
+  'package.json',
+);
+const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
+
+const program = new Command('mandate')
+  .description('Policy decision point and agent delegation authority.')
+  .version(version)
+  .option('--json', 'print JSON instead of tables')
+  .option('--data <url>', 'the data plane', process.env['MANDATE_DATA_URL'] ?? 'http://127.0.0.1:7400')
+  .option('--admin <url>', 'the admin plane', process.env['MANDATE_ADMIN_URL'] ?? 'http://127.0.0.1:7401')
+  .option('--credential <secret>', 'the caller credential; better: MANDATE_CREDENTIAL')
+  .showHelpAfterError('(add --help for more)')
+  .exitOverride();
+
+for (const command of [
+  serveCommand(),
+  checkCommand(),
+  tokenCommands(),
+  policyCommands(),
+  auditCommands(),
+  tenantCommands(),
+  credentialCommands(),
+])
+  program.addCommand(command);
+for (const command of program.commands)
+  for (const each of [command, ...command.commands]) each.exitOverride();
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError)
+    process.exitCode = error.exitCode === 0 ? ExitCode.allow : ExitCode.error;
+  else {
+    process.stderr.write(
+      `mandate: ${error instanceof ServiceError ? `${error.code}: ` : ''}${describe(error)}\n`,
+    );
+    process.exitCode = ExitCode.error;
+  }
+}

@@ -1,0 +1,64 @@
+import path from 'node:path';
+import { Command } from 'commander';
+import { readConfig } from '../config.ts';
+import { Compiler } from '../policy/compiler.ts';
+import { formatDiagnostic, PolicyInvalid } from '../policy/diagnostics.ts';
+import { readSources } from '../policy/sources.ts';
+import { readTenant } from '../tenancy/tenants.ts';
+import { ExitCode, globalsOf, print, printJson } from './output.ts';
+
+export function policyCommands(): Command {
+  return new Command('policy')
+    .description("check and test a tenant's Rego, without a server")
+    .addCommand(check())
+    .addCommand(test());
+}
+
+function compilerOf(): Compiler {
+  const config = readConfig(process.env);
+  return new Compiler({ opa: config.opa, policies: path.join(config.home, 'policies'), cache: undefined });
+}
+
+const check = (): Command =>
+  new Command('check')
+    .description(
+      'compile a tenant folder as the server would; exits 1 with file, line and message if it cannot',
+    )
+    .argument('<folder>', 'a folder with a tenant.yaml')
+    .addHelpText('after', '\nExample:\n  $ mandate policy check policies/acme\n')
+    .action(async (folder: string, _options: unknown, command: Command) => {
+      const { json } = globalsOf(command);
+      const { manifest } = readTenant(folder);
+      try {
+        const bundle = await compilerOf().compile(await readSources(folder, manifest));
+        if (json) printJson({ ok: true, revision: bundle.revision, files: bundle.files });
+        else print(`ok  ${bundle.revision}\n    ${bundle.files.join('\n    ')}`);
+      } catch (error) {
+        if (!(error instanceof PolicyInvalid)) throw error;
+        if (json) printJson({ ok: false, diagnostics: error.diagnostics });
+        else for (const each of error.diagnostics) print(path.join(folder, formatDiagnostic(each)));
+        process.exitCode = ExitCode.deny;
+      }
+    });
+
+const test = (): Command =>
+  new Command('test')
+    .description("run a tenant's Rego tests (*_test.rego) with OPA; exits 1 if one fails")
+    .argument('<folder>', 'a folder with a tenant.yaml')
+    .option('-v, --verbose', 'name every test')
+    .option('--run <regex>', 'only tests of this name')
+    .addHelpText('after', '\nExample:\n  $ mandate policy test policies/acme\n')
+    .action(async (folder: string, options: { verbose?: boolean; run?: string }, command: Command) => {
+      const { json } = globalsOf(command);
+      const sources = await readSources(folder, readTenant(folder).manifest);
+      const args = [
+        ...(json ? ['--format', 'json'] : []),
+        ...(options.verbose ? ['--verbose'] : []),
+        ...(options.run ? ['--run', options.run] : []),
+      ];
+      const { code, stdout, stderr } = await compilerOf().test(sources, args);
+      process.stdout.write(stdout);
+      process.stderr.write(stderr);
+      if (sources.tests.size === 0) process.stderr.write(`mandate: ${folder} holds no *_test.rego\n`);
+      process.exitCode = code === 0 ? ExitCode.allow : ExitCode.deny;
+    });

@@ -1,0 +1,99 @@
+import { subscribe } from 'node:diagnostics_channel';
+import path from 'node:path';
+import { Command } from 'commander';
+import { type Config, readConfig } from '../config.ts';
+import { type Mandate, start } from '../main.ts';
+import { type Diagnostic, formatDiagnostic } from '../policy/diagnostics.ts';
+import { createLogger, logChannels } from '../telemetry/logs.ts';
+import { print } from './output.ts';
+
+interface ServeOptions {
+  config?: string;
+  dev?: boolean;
+  tenants?: string[];
+  listenData?: string;
+  listenAdmin?: string;
+  dataDir?: string;
+  logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+}
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('serve decisions, delegations and the record')
+    .option('--config <file>', 'a YAML file; see the README for its members (or MANDATE_CONFIG)')
+    .option('--dev', 'loopback only; callers may leave out their credentials; a stand-in identity provider')
+    .option('--tenants <folder...>', 'folders with a tenant.yaml, or folders of such folders')
+    .option('--listen-data <address>', 'the data plane (default 127.0.0.1:7400)')
+    .option('--listen-admin <address>', 'the admin plane (default 127.0.0.1:7401)')
+    .option('--data-dir <folder>', 'the store and the keys (default ./data, or MANDATE_DATA_DIR)')
+    .option('--log-level <level>', 'debug, info, warn, error or silent')
+    .addHelpText('after', '\nExample:\n  $ mandate serve --dev --tenants policies/acme\n')
+    .action(async (options: ServeOptions) => serve(options));
+}
+
+async function serve(options: ServeOptions): Promise<void> {
+  const config = readConfig(
+    process.env,
+    {
+      dev: options.dev,
+      data_dir: options.dataDir,
+      data: options.listenData,
+      admin: options.listenAdmin,
+      tenants: options.tenants,
+      log_level: options.logLevel ?? (options.dev ? 'warn' : undefined),
+    },
+    options.config,
+  );
+  await using stack = new AsyncDisposableStack();
+  stack.use(logChannels(createLogger(config.log_level)));
+  announcePolicies();
+  const began = performance.now();
+  const mandate = stack.use(await start(config));
+  announce(config, mandate, performance.now() - began);
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
+  });
+  process.stderr.write(`mandate: ${signal}, finishing what runs\n`);
+  // A second signal does not wait.
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => process.exit(1));
+}
+
+function announce(config: Config, mandate: Mandate, tookMs: number): void {
+  const tenants = [...mandate.tenants].map((tenant) => tenant.id);
+  const list =
+    tenants.length > 5
+      ? `${tenants.slice(0, 5).join(', ')} and ${tenants.length - 5} more`
+      : tenants.join(', ');
+  if (config.dev)
+    print(
+      'mandate: DEVELOPMENT MODE: callers on this machine need no credential, anybody on it can get a token for any\n' +
+        'mandate: user from the stand-in identity provider, and nothing is encrypted. Never use it for real data.',
+    );
+  if (tenants.length === 0) print('mandate: no tenants; name their folders with --tenants');
+  else print(`mandate: tenants ${list}`);
+  const scheme = config.tls ? 'https' : 'http';
+  print(`mandate: data plane  ${scheme}://${config.data.host}:${mandate.dataPort}`);
+  print(`mandate: admin plane ${scheme}://${config.admin.host}:${mandate.adminPort}`);
+  print(`mandate: store       ${path.resolve(config.data_dir)}`);
+  print(`mandate: ready in ${Math.round(tookMs)} ms`);
+}
+
+/** For the author who edits beside it: what was taken and what was not, on the console. */
+function announcePolicies(): void {
+  subscribe('mandate:policy.activated', (message) => {
+    const { tenant, revision } = message as { tenant: string; revision: string };
+    print(`mandate: ${tenant} now decides by ${short(revision)}`);
+  });
+  subscribe('mandate:policy.rejected', (message) => {
+    const { tenant, diagnostics, kept } = message as {
+      tenant: string;
+      diagnostics: Diagnostic[];
+      kept: string;
+    };
+    const stays = kept ? `${short(kept)} stays` : 'it has no policy yet and denies everything';
+    process.stderr.write(`mandate: ${tenant}: the policy on disk does not compile; ${stays}\n`);
+    for (const diagnostic of diagnostics) process.stderr.write(`  ${formatDiagnostic(diagnostic)}\n`);
+  });
+}
+
+const short = (revision: string): string => revision.slice(0, 19);

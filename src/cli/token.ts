@@ -1,0 +1,131 @@
+import { Command } from 'commander';
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
+import { clientOf, explained } from './client.ts';
+import { globalsOf, print, printFields, printJson } from './output.ts';
+import { ServiceError } from '../errors.ts';
+
+export function tokenCommands(): Command {
+  return new Command('token')
+    .description('exchange, introspect and revoke delegated tokens')
+    .addCommand(exchange())
+    .addCommand(introspect())
+    .addCommand(revoke())
+    .addCommand(dev());
+}
+
+const exchange = (): Command =>
+  new Command('exchange')
+    .description('get a narrow token to act for a subject; prints the token alone, or all with --json')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .requiredOption('--subject-token <token>', "the subject's token")
+    .option('--subject-token-type <urn>', 'access_token, id_token or jwt', 'access_token')
+    .requiredOption('--audience <name>', 'the one target the token is for')
+    .requiredOption('--scope <scopes>', 'separated by spaces')
+    .option('--lifetime <seconds>', 'shorter than five minutes', '0')
+    .addHelpText(
+      'after',
+      '\nThe credential is the agent\'s own: --credential or MANDATE_CREDENTIAL.\n\nExample:\n  $ mandate --credential "$AGENT_SECRET" token exchange -t acme --subject-token "$USER_TOKEN" --audience docs-mcp --scope docs.read\n',
+    )
+    .action(
+      async (
+        options: {
+          tenant: string;
+          subjectToken: string;
+          subjectTokenType: string;
+          audience: string;
+          scope: string;
+          lifetime: string;
+        },
+        command: Command,
+      ) => {
+        const globals = globalsOf(command);
+        const answer = await clientOf(DelegationService, 'data', globals).exchange({
+          tenant: options.tenant,
+          subjectToken: options.subjectToken,
+          subjectTokenType: options.subjectTokenType.includes(':')
+            ? options.subjectTokenType
+            : `urn:ietf:params:oauth:token-type:${options.subjectTokenType}`,
+          audience: options.audience,
+          scopes: options.scope.split(' ').filter((each) => each !== ''),
+          lifetimeSeconds: Number(options.lifetime),
+        });
+        if (!globals.json) return print(answer.accessToken);
+        printJson({
+          access_token: answer.accessToken,
+          expires_in: answer.expiresInSeconds,
+          scope: answer.scopes.join(' '),
+          grant_id: answer.grantId,
+          decision_id: answer.decisionId,
+          record_index: answer.recordIndex,
+        });
+      },
+    );
+
+const introspect = (): Command =>
+  new Command('introspect')
+    .description('say what a token still is')
+    .argument('<token>')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .addHelpText('after', '\nExample:\n  $ mandate token introspect -t acme "$TOKEN"\n')
+    .action(async (token: string, options: { tenant: string }, command: Command) => {
+      const globals = globalsOf(command);
+      const answer = await clientOf(DelegationService, 'data', globals).introspect({
+        tenant: options.tenant,
+        token,
+      });
+      const name = (ref?: { class: string; id: string }): string => (ref ? `${ref.class}:${ref.id}` : '');
+      const fields: [string, string][] = [
+        ['active', String(answer.active)],
+        ['subject', name(answer.subject)],
+        ['actors', answer.actors.map(name).join(' < ')],
+        ['scope', answer.scopes.join(' ')],
+        ['audience', answer.audience],
+        ['grant', answer.grantId],
+        ['expires', answer.expiresAt ? timestampDate(answer.expiresAt).toISOString() : ''],
+      ];
+      if (globals.json)
+        printJson(answer.active ? { ...Object.fromEntries(fields), active: true } : { active: false });
+      else printFields(fields);
+    });
+
+const revoke = (): Command =>
+  new Command('revoke')
+    .description('end a token, and every token that came from it')
+    .argument('<token-or-grant-id>')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .addHelpText('after', '\nExample:\n  $ mandate token revoke -t acme "$TOKEN"\n')
+    .action(async (target: string, options: { tenant: string }, command: Command) => {
+      const globals = globalsOf(command);
+      const { revoked } = await clientOf(DelegationService, 'data', globals).revoke({
+        tenant: options.tenant,
+        target: target.includes('.') ? { case: 'token', value: target } : { case: 'grantId', value: target },
+      });
+      if (globals.json) printJson({ revoked });
+      else print(revoked === 0 ? 'nothing to revoke' : `revoked ${revoked} grant${revoked === 1 ? '' : 's'}`);
+    });
+
+const dev = (): Command =>
+  new Command('dev')
+    .description("get a user's token from the stand-in identity provider of a server in --dev mode")
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .requiredOption('--user <id>', 'the user who signs in')
+    .requiredOption('--client <id>', 'the agent the user signs in to')
+    .addHelpText('after', '\nExample:\n  $ mandate token dev -t acme --user alice --client research-agent\n')
+    .action(async (options: { tenant: string; user: string; client: string }, command: Command) => {
+      const globals = globalsOf(command);
+      const query = new URLSearchParams({ user: options.user, client: options.client });
+      const url = new URL(`/t/${encodeURIComponent(options.tenant)}/dev/token?${query}`, globals.data);
+      const response = await fetch(url, { method: 'POST' }).catch((cause: unknown) => {
+        throw new ServiceError(
+          'unavailable',
+          `nothing answers at ${globals.data}; is "mandate serve --dev" running?`,
+          { cause: explained(cause, globals.data) },
+        );
+      });
+      const body = (await response.json()) as { access_token?: string; error_description?: string };
+      if (!body.access_token)
+        throw new ServiceError('unavailable', body.error_description ?? 'the server is not in --dev mode');
+      if (globals.json) printJson(body);
+      else print(body.access_token);
+    });

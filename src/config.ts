@@ -1,0 +1,128 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { describe, ServiceError } from './errors.ts';
+import { operations } from './tenancy/manifest.ts';
+
+const port = z.int().min(0).max(65_535);
+
+const address = z.string().transform((text, context) => {
+  const match = /^(\[[0-9a-fA-F:]+\]|[^:]+):(\d{1,5})$/.exec(text);
+  if (match && port.safeParse(Number(match[2])).success)
+    return { host: (match[1] ?? '').replace(/^\[|\]$/g, ''), port: Number(match[2]) };
+  context.addIssue({ code: 'custom', message: 'an address such as 127.0.0.1:7400' });
+  return z.NEVER;
+});
+
+const schema = z.strictObject({
+  /** Loopback only; callers may leave out their credentials; issuers on this machine may speak cleartext. */
+  dev: z.boolean().default(false),
+  data_dir: z.string().min(1).default('data'),
+  /** Folders that are a tenant's (with a tenant.yaml), or that hold such folders. */
+  tenants: z.array(z.string().min(1)).default([]),
+  data: address.prefault('127.0.0.1:7400'),
+  admin: address.prefault('127.0.0.1:7401'),
+  /** A Unix socket that serves the data plane too. Mode in octal. */
+  socket: z
+    .strictObject({
+      path: z.string().min(1),
+      mode: z
+        .string()
+        .regex(/^0?[0-7]{3}$/)
+        .default('660'),
+    })
+    .optional(),
+  /** What the outside calls the data plane; issuers begin with it. Left out: its own address. */
+  base_url: z.url().optional(),
+  tls: z.strictObject({ cert: z.string(), key: z.string(), client_ca: z.string().optional() }).optional(),
+  master_key_file: z.string().optional(),
+  operators: z
+    .array(
+      z.strictObject({
+        id: z.string().min(1).max(256),
+        secret_sha256: z.string().regex(/^[0-9a-f]{64}$/),
+        tenants: z.array(z.string()).default(['*']),
+        may: z.array(z.enum(operations)).default([...operations]),
+      }),
+    )
+    .default([]),
+  /** Fuel of one evaluation; the default is about five milliseconds of a typical core. */
+  fuel: z.int().min(1_000).max(2_000_000_000).default(1_000_000),
+  memory_mib: z.int().min(4).max(1_024).default(64),
+  max_instances: z.int().min(1).default(1_000),
+  /** Bounds the database; a write beyond it fails, and so does its request. */
+  max_store_bytes: z.int().min(1_048_576).optional(),
+  opa: z.string().optional(),
+  log_level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  /** How long requests may take to finish when the server stops. */
+  drain_seconds: z.number().min(0).max(300).default(10),
+});
+
+export type Config = Readonly<z.infer<typeof schema>> & {
+  /** The folder of the package: where policies/ and bin/ are. */
+  readonly home: string;
+  readonly opa: string;
+};
+
+/** Values given on the command line, by the names of the file. Undefined ones were not given. */
+export type Overrides = {
+  readonly [Name in keyof z.input<typeof schema>]?: z.input<typeof schema>[Name] | undefined;
+};
+
+const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
+
+/**
+ * Reads the configuration once: file, then environment, then command line. Throws `config_invalid`, naming what is
+ * wrong. Beyond loopback it demands TLS.
+ */
+export function readConfig(
+  environment: Readonly<Record<string, string | undefined>>,
+  overrides: Overrides = {},
+  file: string | undefined = environment['MANDATE_CONFIG'],
+): Config {
+  const given: Record<string, unknown> = file === undefined ? {} : readFile(file);
+  if (environment['MANDATE_OPA']) given['opa'] = environment['MANDATE_OPA'];
+  if (environment['MANDATE_DATA_DIR']) given['data_dir'] = environment['MANDATE_DATA_DIR'];
+  if (environment['MANDATE_LOG_LEVEL']) given['log_level'] = environment['MANDATE_LOG_LEVEL'];
+  for (const [name, value] of Object.entries(overrides)) if (value !== undefined) given[name] = value;
+  const parsed = schema.safeParse(given);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new ServiceError(
+      'config_invalid',
+      `${file ?? 'configuration'}: ${issue?.path.join('.') || 'document'}: ${issue?.message}`,
+    );
+  }
+  const home = path.resolve(import.meta.dirname, import.meta.filename.endsWith('.ts') ? '..' : '../..');
+  const config: Config = Object.freeze({ ...parsed.data, home, opa: opaOf(parsed.data.opa, home) });
+  for (const [plane, { host }] of Object.entries({ data: config.data, admin: config.admin }))
+    checkExposure(config, plane, host);
+  return config;
+}
+
+function checkExposure(config: Config, plane: string, host: string): void {
+  if (LOOPBACK.includes(host)) return;
+  if (config.dev)
+    throw new ServiceError('config_invalid', `${plane}: --dev serves loopback only, not ${host}`);
+  if (!config.tls)
+    throw new ServiceError('config_invalid', `${plane}: ${host} is beyond loopback and takes tls`);
+}
+
+function readFile(file: string): Record<string, unknown> {
+  try {
+    const value: unknown = parse(readFileSync(file, 'utf8'), { maxAliasCount: 0 });
+    if (value === null || value === undefined) return {};
+    if (typeof value === 'object' && !Array.isArray(value)) return { ...value };
+    throw new Error('not a mapping of names to values');
+  } catch (error) {
+    throw new ServiceError('config_invalid', `${file}: ${describe(error)}`);
+  }
+}
+
+/** The pinned compiler that `make opa` builds, unless another is named; else whatever `opa` the PATH has. */
+function opaOf(named: string | undefined, home: string): string {
+  if (named) return path.resolve(named);
+  const pinned = path.join(home, 'bin', 'opa');
+  return existsSync(pinned) ? pinned : 'opa';
+}

@@ -1,0 +1,93 @@
+import { ServiceError } from '../errors.ts';
+import { type PrincipalRef, principalClass } from '../ids.ts';
+
+export type JsonObject = { readonly [name: string]: unknown };
+
+/** A request as it came from some protocol: nothing in it is trusted. */
+export interface UncheckedRequest {
+  readonly subject?: { type: string; id: string; properties?: JsonObject | undefined } | undefined;
+  readonly token?: string | undefined;
+  readonly action?: { name: string; properties?: JsonObject | undefined } | undefined;
+  readonly resource?: { type: string; id: string; properties?: JsonObject | undefined } | undefined;
+  readonly context?: JsonObject | undefined;
+  readonly audience?: string | undefined;
+}
+
+/** A request whose parts are all there and of bounded size. */
+export interface CheckRequest {
+  readonly principal:
+    | { readonly stated: PrincipalRef; readonly properties: JsonObject | undefined }
+    | { readonly token: string };
+  readonly action: { readonly name: string; readonly properties?: JsonObject | undefined };
+  readonly resource: {
+    readonly type: string;
+    readonly id: string;
+    readonly properties?: JsonObject | undefined;
+  };
+  readonly context: JsonObject | undefined;
+  readonly audience: string | undefined;
+}
+
+const MAX_NAME = 256;
+const MAX_RESOURCE_ID = 1_024;
+const MAX_TOKEN = 16_384;
+/** How deep objects and arrays may nest in properties and context. */
+export const MAX_DEPTH = 32;
+
+/** Throws `invalid_request` or `principal_class_unknown`, naming the member that is wrong. */
+export function checkRequest(request: UncheckedRequest): CheckRequest {
+  const { subject, token, action, resource, context, audience } = request;
+  if (!action) throw missing('action');
+  if (!resource) throw missing('resource');
+  name('action.name', action.name, MAX_NAME);
+  name('resource.type', resource.type, MAX_NAME);
+  name('resource.id', resource.id, MAX_RESOURCE_ID);
+  shallow('action.properties', action.properties);
+  shallow('resource.properties', resource.properties);
+  shallow('context', context);
+  if (audience) name('audience', audience, MAX_RESOURCE_ID);
+  return {
+    principal: principalOf(subject, token),
+    action,
+    resource,
+    context,
+    audience: audience || undefined,
+  };
+}
+
+function principalOf(
+  subject: UncheckedRequest['subject'],
+  token: string | undefined,
+): CheckRequest['principal'] {
+  if (token !== undefined && token !== '') {
+    if (token.length > MAX_TOKEN)
+      throw new ServiceError('invalid_request', `a token is at most ${MAX_TOKEN} bytes`);
+    return { token };
+  }
+  if (!subject) throw missing('subject');
+  name('subject.type', subject.type, MAX_NAME);
+  name('subject.id', subject.id, MAX_NAME);
+  shallow('subject.properties', subject.properties);
+  return { stated: { class: principalClass(subject.type), id: subject.id }, properties: subject.properties };
+}
+
+const missing = (member: string): ServiceError => new ServiceError('invalid_request', `${member} is missing`);
+
+function name(member: string, value: unknown, max: number): void {
+  if (typeof value !== 'string' || value === '') throw missing(member);
+  if (value.length > max) throw new ServiceError('invalid_request', `${member} is longer than ${max}`);
+}
+
+function shallow(member: string, value: JsonObject | undefined): void {
+  if (value !== undefined && !withinDepth(value, MAX_DEPTH))
+    throw new ServiceError('invalid_request', `${member} nests deeper than ${MAX_DEPTH}`);
+}
+
+/** Stops at the bound, so that what is too deep is not walked to its end. */
+function withinDepth(value: unknown, left: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (left === 0) return false;
+  for (const item of Array.isArray(value) ? value : Object.values(value))
+    if (typeof item === 'object' && item !== null && !withinDepth(item, left - 1)) return false;
+  return true;
+}

@@ -1,0 +1,333 @@
+import { channel } from 'node:diagnostics_channel';
+import { buildRecord, type RecordOutcome } from '../audit/record.ts';
+import { type Decided, decide, type Policy } from '../decision/decide.ts';
+import { recordMembers } from '../decision/decisions.ts';
+import { buildInput } from '../decision/input.ts';
+import { refusal } from '../decision/verdict.ts';
+import type { Clock, Random } from '../effects.ts';
+import { ServiceError } from '../errors.ts';
+import { type DecisionId, type GrantId, type PrincipalRef, principalKey, uuidv7 } from '../ids.ts';
+import type { GrantStore } from '../storage/grants.ts';
+import type { GrantRow, RecordRow } from '../storage/rows.ts';
+import type { Writer } from '../storage/writer.ts';
+import type { Caller } from '../tenancy/callers.ts';
+import type { FactSource } from '../tenancy/facts.ts';
+import type { Issuers } from '../tenancy/issuers.ts';
+import { ceilingOf, heldScopes, type Tenant } from '../tenancy/tenants.ts';
+import { type ExchangeRequest, type Narrowed, narrow, type TokenType } from './exchange.ts';
+import { verifySubjectToken } from './presented.ts';
+import type { Tokens } from './tokens.ts';
+
+/** Published after each exchange is durable: {tenant, outcome}. */
+export const exchangeChannel = channel('mandate:exchange');
+
+export interface ExchangeAsked extends ExchangeRequest {
+  readonly subjectToken: string;
+  readonly subjectTokenType: TokenType;
+}
+
+export interface Exchanged {
+  readonly token: string;
+  readonly grant: GrantRow;
+  readonly decisionId: DecisionId;
+  readonly recordIndex: number;
+}
+
+export interface DelegationsOptions {
+  readonly tokens: Tokens;
+  readonly issuers: Issuers;
+  readonly grants: GrantStore;
+  readonly facts: FactSource;
+  readonly policyOf: (tenant: Tenant) => Policy;
+  readonly writer: Writer;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+const MAX_SCOPES = 64;
+
+/** The delegation authority: may this agent act for that principal, this narrowly? */
+export class Delegations {
+  readonly #options: DelegationsOptions;
+
+  constructor(options: DelegationsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Verifies the subject's token, narrows, asks the tenant's policy, signs, and answers once grant and record are
+   * durable. Every refusal is recorded before it is thrown.
+   */
+  async exchange(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
+    const now = this.#options.clock();
+    const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
+    const attempt = new Attempt(tenant, caller, asked, now, decisionId);
+    try {
+      return await this.#exchange(attempt);
+    } catch (error) {
+      if (error instanceof ServiceError && error.code !== 'audit_unavailable' && error.code !== 'internal')
+        await this.#options.writer.append(attempt.refused(error));
+      if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'deny' });
+      throw error;
+    }
+  }
+
+  async #exchange(attempt: Attempt): Promise<Exchanged> {
+    const { tenant, caller, asked, now, decisionId } = attempt;
+    const { tokens, facts, policyOf, writer, random } = this.#options;
+    const actor = caller.principal;
+    if (!actor)
+      throw new ServiceError(
+        'unauthenticated',
+        'an exchange takes the credential of the agent that will act',
+      );
+    checkShape(asked);
+    const presented = await verifySubjectToken(
+      this.#options,
+      tenant,
+      actor,
+      asked.subjectToken,
+      asked.subjectTokenType,
+      now,
+    );
+    attempt.subject = presented.subject;
+    const subjectFacts = facts(tenant, presented.subject);
+    const narrowed = narrow({
+      request: asked,
+      actor,
+      ceiling: ceilingOf(tenant, actor),
+      audiences: tenant.audiences,
+      subject: presented.subject,
+      subjectScopes: heldScopes(tenant, JSON.parse(subjectFacts.roles), JSON.parse(subjectFacts.scopes)),
+      presentedUntil: presented.until,
+      parent: presented.parent,
+      now,
+    });
+    const grant = proposedGrant(narrowed, presented, now, uuidv7(now, random(10)) as GrantId);
+    attempt.input = buildInput({
+      now,
+      tenant: tenant.id,
+      subject: subjectFacts,
+      stated: undefined,
+      actors: narrowed.actors.map((each) => facts(tenant, each)),
+      action: { name: 'token.exchange', properties: { scopes: asked.scopes } },
+      resource: {
+        type: 'audience',
+        id: narrowed.audience,
+        properties: { ...tenant.audiences.get(narrowed.audience) },
+      },
+      context: undefined,
+      grant,
+    });
+    attempt.decided = decide(policyOf(tenant), 'mandate/delegation', attempt.input, {
+      nowMs: now,
+      seed: decisionId,
+    });
+    if (attempt.decided.outcome !== 'allow') throw denied(attempt.decided);
+    const token = await tokens.mint(tenant, grant);
+    const record = attempt.record('allow', attempt.decided, grant);
+    const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
+    if (value === undefined)
+      throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
+    if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
+    return { token, grant, decisionId, recordIndex: index };
+  }
+
+  /**
+   * The living grant behind a token, or undefined: for a token that is not good and for one that is none of the
+   * caller's business alike (RFC 7662 section 2.2). Recorded either way.
+   */
+  async introspect(tenant: Tenant, caller: Caller, token: string): Promise<GrantRow | undefined> {
+    const now = this.#options.clock();
+    const grant = await this.#livingGrant(tenant, caller, token, now);
+    await this.#options.writer.append(
+      buildRecord({
+        ...head(tenant, caller, now, this.#options.random),
+        kind: 'introspection',
+        outcome: grant ? 'allow' : 'deny',
+        subject: grant?.subject,
+        actor: grant?.actors[0],
+        members: grant ? `,"grant_id":"${grant.id}"` : '',
+        input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
+      }),
+    );
+    return grant;
+  }
+
+  async #livingGrant(
+    tenant: Tenant,
+    caller: Caller,
+    token: string,
+    now: number,
+  ): Promise<GrantRow | undefined> {
+    const { tokens, facts } = this.#options;
+    try {
+      if (!tokens.claimsOwnIssuer(tenant, token)) return undefined;
+      const grant = await tokens.grantOf(tenant, token, now);
+      const involved = [tenant.audiences.get(grant.audience), grant.actors[0]];
+      if (caller.principal && !involved.some((one) => one && sameAs(one, caller.principal))) return undefined;
+      const everyone = [grant.subject, ...grant.actors];
+      return everyone.every((one) => facts(tenant, one).status === 'active') ? grant : undefined;
+    } catch (error) {
+      if (error instanceof ServiceError && error.code.startsWith('token_')) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Ends a grant and its subtree; answers how many were alive. 0 for what does not exist or is not the caller's
+   * (RFC 7009 section 2.1). Resolves after the commit: the next Check sees it.
+   */
+  async revoke(
+    tenant: Tenant,
+    caller: Caller,
+    target: { token: string } | { grantId: string },
+  ): Promise<number> {
+    const { writer, clock, random } = this.#options;
+    const now = clock();
+    const grant = await this.#revocable(tenant, caller, target, now);
+    const draft = {
+      ...head(tenant, caller, now, random),
+      kind: 'revocation' as const,
+      subject: grant?.subject,
+      actor: grant?.actors[0],
+      input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
+      members: grant ? `,"grant_id":"${grant.id}"` : '',
+    };
+    if (grant) {
+      const record = buildRecord({ ...draft, outcome: 'done' });
+      const { value } = await writer.run(
+        'revokeGrant',
+        { tenantNo: tenant.no, id: grant.id, at: now },
+        record,
+      );
+      if (value !== undefined) return value;
+    }
+    await writer.append(buildRecord({ ...draft, outcome: 'deny' }));
+    return 0;
+  }
+
+  async #revocable(
+    tenant: Tenant,
+    caller: Caller,
+    target: { token: string } | { grantId: string },
+    now: number,
+  ): Promise<GrantRow | undefined> {
+    const { tokens, grants } = this.#options;
+    let grant: GrantRow | undefined;
+    if ('grantId' in target) grant = grants.find(tenant.no, target.grantId as GrantId);
+    else {
+      try {
+        if (tokens.claimsOwnIssuer(tenant, target.token))
+          grant = await tokens.grantOf(tenant, target.token, now);
+      } catch (error) {
+        if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
+      }
+    }
+    // Whoever acts in the chain may cut it off below; an operator may end any.
+    if (grant && caller.principal && !grant.actors.some((actor) => sameAs(actor, caller.principal)))
+      return undefined;
+    return grant;
+  }
+}
+
+const sameAs = (one: PrincipalRef, other: PrincipalRef | undefined): boolean =>
+  other !== undefined && principalKey(one) === principalKey(other);
+
+function head(tenant: Tenant, caller: Caller, now: number, random: Random) {
+  return { tenantNo: tenant.no, time: now, decisionId: uuidv7(now, random(10)), caller: caller.id };
+}
+
+function checkShape({ scopes, audience }: ExchangeAsked): void {
+  if (audience === '')
+    throw new ServiceError('invalid_request', 'audience is missing: a token is for one target');
+  if (scopes.length === 0)
+    throw new ServiceError('invalid_scope', 'scope is missing: say what the agent wants to do');
+  if (scopes.length > MAX_SCOPES) throw new ServiceError('invalid_scope', `at most ${MAX_SCOPES} scopes`);
+  if (scopes.some((scope) => scope === '' || scope.length > 256))
+    throw new ServiceError('invalid_scope', 'a scope is 1 to 256 characters');
+}
+
+const proposedGrant = (
+  narrowed: Narrowed,
+  presented: { subject: PrincipalRef; parent: GrantRow | undefined },
+  now: number,
+  id: GrantId,
+): GrantRow => ({
+  id,
+  parentId: presented.parent?.id ?? null,
+  depth: narrowed.depth,
+  subject: presented.subject,
+  actors: narrowed.actors,
+  scopes: narrowed.scopes,
+  audience: narrowed.audience,
+  issuedAt: now,
+  expiresAt: narrowed.expiresAt,
+  revokedAt: null,
+});
+
+function denied(decided: Decided): ServiceError {
+  const why = decided.reasons.map(({ code, message }) => (message ? `${code}: ${message}` : code)).join('; ');
+  const what =
+    decided.outcome === 'challenge' ? 'the policy asks for more first' : 'the policy does not allow it';
+  return new ServiceError('exchange_denied', why ? `${what} (${why})` : what);
+}
+
+/** One exchange on its way, with what is known of it so far, so that wherever it ends its record says as much. */
+class Attempt {
+  readonly tenant: Tenant;
+  readonly caller: Caller;
+  readonly asked: ExchangeAsked;
+  readonly now: number;
+  readonly decisionId: DecisionId;
+  subject: PrincipalRef | undefined;
+  input: string | undefined;
+  decided: Decided | undefined;
+
+  constructor(tenant: Tenant, caller: Caller, asked: ExchangeAsked, now: number, decisionId: DecisionId) {
+    this.tenant = tenant;
+    this.caller = caller;
+    this.asked = asked;
+    this.now = now;
+    this.decisionId = decisionId;
+  }
+
+  refused(error: ServiceError): RecordRow {
+    const policySpoke = this.decided !== undefined && this.decided.outcome !== 'allow';
+    const verdict = policySpoke ? this.decided : undefined;
+    return this.record(
+      'deny',
+      verdict ?? { ...refusal(error.code, error.message), revision: '', cost: 0 },
+      undefined,
+    );
+  }
+
+  record(outcome: RecordOutcome, decided: Decided, grant: GrantRow | undefined): RecordRow {
+    const { tenant, caller, asked } = this;
+    const granted = grant ? `,"parent_grant_id":${JSON.stringify(grant.parentId)}` : '';
+    return buildRecord({
+      tenantNo: tenant.no,
+      time: this.now,
+      kind: 'exchange',
+      outcome,
+      decisionId: this.decisionId,
+      caller: caller.id,
+      subject: this.subject,
+      actor: caller.principal,
+      members: `${recordMembers(decided, grant?.id)}${granted}`,
+      input: this.input ?? this.#asFarAsKnown(asked),
+    });
+  }
+
+  #asFarAsKnown({ audience, scopes }: ExchangeAsked): string {
+    return JSON.stringify({
+      subject: this.subject ?? null,
+      actors: this.caller.principal ? [this.caller.principal] : [],
+      action: {
+        name: 'token.exchange',
+        properties: { scopes: scopes.slice(0, MAX_SCOPES).map((each) => each.slice(0, 256)) },
+      },
+      resource: { type: 'audience', id: audience.slice(0, 1_024) },
+    });
+  }
+}

@@ -1,0 +1,126 @@
+import { ServiceError } from '../errors.ts';
+import type { PrincipalRef } from '../ids.ts';
+import { principalKey } from '../ids.ts';
+import type { GrantRow } from '../storage/rows.ts';
+import type { Ceiling } from '../tenancy/manifest.ts';
+
+/** No token lives longer than this. In seconds. */
+export const MAX_LIFETIME_SECONDS = 300;
+
+/** RFC 8693 section 3, as far as they are accepted. */
+export const tokenTypes = {
+  'urn:ietf:params:oauth:token-type:access_token': ['access_token'],
+  'urn:ietf:params:oauth:token-type:id_token': ['id_token'],
+  'urn:ietf:params:oauth:token-type:jwt': ['access_token', 'id_token'],
+} as const satisfies Record<string, readonly ('access_token' | 'id_token')[]>;
+
+export type TokenType = keyof typeof tokenTypes;
+export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token' satisfies TokenType;
+
+/** What the agent asks for. */
+export interface ExchangeRequest {
+  readonly audience: string;
+  readonly scopes: readonly string[];
+  /** 0: as long as it may be. */
+  readonly lifetimeSeconds: number;
+}
+
+/** Everything the rule needs to know; all of it is verified. Times in milliseconds since the epoch. */
+export interface ExchangeFacts {
+  readonly request: ExchangeRequest;
+  /** The one who will act: the authenticated client. */
+  readonly actor: PrincipalRef;
+  readonly ceiling: Ceiling | undefined;
+  /** Every audience of the tenant, and who answers for it. */
+  readonly audiences: ReadonlyMap<string, PrincipalRef>;
+  readonly subject: PrincipalRef;
+  readonly subjectScopes: ReadonlySet<string>;
+  /** When the presented token ends. */
+  readonly presentedUntil: number;
+  /** The grant behind the presented token, if Mandate issued it. */
+  readonly parent: GrantRow | undefined;
+  readonly now: number;
+}
+
+/** What may be granted at most, before the tenant's policy has its say. */
+export interface Narrowed {
+  readonly scopes: readonly string[];
+  readonly audience: string;
+  readonly actors: readonly PrincipalRef[];
+  readonly depth: number;
+  readonly expiresAt: number;
+}
+
+/**
+ * The exchange rule: a child is never wider, longer or deeper than its parent. Pure. Throws `exchange_denied`,
+ * `invalid_target`, `invalid_scope` or `token_expired`.
+ */
+export function narrow(facts: ExchangeFacts): Narrowed {
+  const { request, actor, parent, now } = facts;
+  const ceiling = ceilingOf(facts);
+  mayPresent(facts);
+  const audience = targetOf(facts, ceiling);
+  const scopes = request.scopes.filter(
+    (scope) =>
+      facts.subjectScopes.has(scope) &&
+      ceiling.scopes.includes(scope) &&
+      (parent === undefined || parent.scopes.includes(scope)),
+  );
+  if (scopes.length === 0)
+    throw new ServiceError(
+      'invalid_scope',
+      'none of the scopes is held by the subject and open to this agent',
+    );
+  const depth = (parent?.depth ?? 0) + 1;
+  if (depth > ceiling.max_depth)
+    throw new ServiceError('exchange_denied', `the delegation would be deeper than ${ceiling.max_depth}`);
+  return {
+    scopes: [...new Set(scopes)],
+    audience,
+    actors: chain(actor, parent),
+    depth,
+    expiresAt: end(facts, ceiling, now),
+  };
+}
+
+function ceilingOf({ actor, ceiling }: ExchangeFacts): Ceiling {
+  if (!ceiling)
+    throw new ServiceError(
+      'exchange_denied',
+      `${principalKey(actor)} has no ceiling: nothing may be delegated to it`,
+    );
+  return ceiling;
+}
+
+/** Who may hand in a token that Mandate issued: the actor it was issued to, or the one it was issued for. */
+function mayPresent({ actor, parent, audiences }: ExchangeFacts): void {
+  if (!parent) return;
+  const holders = [parent.actors[0], audiences.get(parent.audience)];
+  if (!holders.some((holder) => holder && principalKey(holder) === principalKey(actor)))
+    throw new ServiceError('exchange_denied', 'the token was issued to somebody else');
+}
+
+function targetOf({ request, audiences }: ExchangeFacts, ceiling: Ceiling): string {
+  const target = audiences.get(request.audience);
+  // An audience that is not there and one that is not open to this agent answer alike.
+  if (!target || !(ceiling.audiences.includes(request.audience) || ceiling.audiences.includes(target.id)))
+    throw new ServiceError('invalid_target', 'the audience is unknown or not open to this agent');
+  return request.audience;
+}
+
+/** RFC 8693 section 4.1: the new actor outermost; none before it is ever dropped. */
+function chain(actor: PrincipalRef, parent: GrantRow | undefined): readonly PrincipalRef[] {
+  if (!parent) return [actor];
+  const [current] = parent.actors;
+  return current && principalKey(current) === principalKey(actor) ? parent.actors : [actor, ...parent.actors];
+}
+
+/** Whole seconds, as `exp` counts them: rounded down, so that a chain of exchanges gains nothing. */
+function end({ request, presentedUntil, parent }: ExchangeFacts, ceiling: Ceiling, now: number): number {
+  const asked = request.lifetimeSeconds || MAX_LIFETIME_SECONDS;
+  const seconds = Math.min(asked, ceiling.max_lifetime_seconds, MAX_LIFETIME_SECONDS);
+  const until = Math.min(now + seconds * 1000, presentedUntil, parent?.expiresAt ?? Number.POSITIVE_INFINITY);
+  const expiresAt = Math.floor(until / 1000) * 1000;
+  if (expiresAt <= now) throw new ServiceError('token_expired', 'the token has expired');
+  return expiresAt;
+}

@@ -1,0 +1,63 @@
+import { ServiceError } from '../errors.ts';
+
+/** One mistake, where it is: `file` is relative to the tenant's folder, `line` counts from 1, 0 where unknown. */
+export interface Diagnostic {
+  readonly file: string;
+  readonly line: number;
+  readonly message: string;
+}
+
+/** `policy_invalid`, with its diagnostics at hand. */
+export class PolicyInvalid extends ServiceError {
+  readonly diagnostics: readonly Diagnostic[];
+
+  constructor(diagnostics: readonly Diagnostic[]) {
+    super('policy_invalid', diagnostics.map(formatDiagnostic).join('\n'));
+    this.diagnostics = diagnostics;
+  }
+}
+
+export const policyInvalid = (diagnostics: readonly Diagnostic[]): PolicyInvalid =>
+  new PolicyInvalid(diagnostics.slice(0, 20));
+
+export const formatDiagnostic = (diagnostic: Diagnostic): string =>
+  `${diagnostic.file}:${diagnostic.line}: ${diagnostic.message}`;
+
+/** Reads what OPA says, as JSON (`opa check -f json`) or as lines (`opa build`). */
+export function diagnosticsOf(output: string): Diagnostic[] {
+  const structured = fromJson(output);
+  if (structured) return structured;
+  const lines: Diagnostic[] = [];
+  for (const line of output.split('\n')) {
+    const match = /^(?:.*?\s)?(\S+\.rego):(\d+): (.+)$/.exec(line);
+    if (match)
+      lines.push({ file: fileName(match[1] ?? ''), line: Number(match[2]), message: match[3] ?? '' });
+  }
+  return lines.length > 0 ? lines : [{ file: 'policy', line: 0, message: output.trim().slice(0, 500) }];
+}
+
+interface OpaError {
+  message: string;
+  code?: string;
+  location?: { file?: string; row?: number };
+  details?: { oneOf?: unknown };
+}
+
+function fromJson(output: string): Diagnostic[] | undefined {
+  try {
+    const { errors } = JSON.parse(output) as { errors?: OpaError[] };
+    return errors?.map(({ message, code, location, details }) => ({
+      file: fileName(location?.file ?? 'policy'),
+      line: location?.row ?? 0,
+      message: `${code ? `${code}: ` : ''}${message}${hint(details?.oneOf)}`,
+    }));
+  } catch {
+    return undefined;
+  }
+}
+
+const hint = (oneOf: unknown): string =>
+  Array.isArray(oneOf) && oneOf.length > 0 ? ` (one of ${oneOf.slice(0, 12).join(', ')})` : '';
+
+/** The compiler sees the tenant's files in `tenant/`; the author knows them without it. */
+const fileName = (file: string): string => file.replace(/^(?:.*\/)?tenant\//, '');

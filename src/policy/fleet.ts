@@ -1,0 +1,138 @@
+import { channel } from 'node:diagnostics_channel';
+import { describe, ServiceError } from '../errors.ts';
+import type { Administration } from '../tenancy/administration.ts';
+import { readTenant, type Tenant, type Tenants, tenantFolders } from '../tenancy/tenants.ts';
+import type { Compiler } from './compiler.ts';
+import { type Diagnostic, PolicyInvalid } from './diagnostics.ts';
+import type { Policies } from './policies.ts';
+import { readSources } from './sources.ts';
+import { watchFolder } from './watch.ts';
+
+/** Published when files on disk were not taken: {tenant, diagnostics, kept: the revision that stays}. */
+export const rejectionChannel = channel('mandate:policy.rejected');
+
+/** How many tenants compile at once. */
+const PARALLEL = 2;
+
+/** The tenants' folders: loaded at start, watched, and loaded again when a file changes. */
+export class Fleet implements Disposable {
+  readonly #parts: {
+    tenants: Tenants;
+    policies: Policies;
+    compiler: Compiler;
+    administration: Administration;
+  };
+  readonly #watches = new Map<string, Disposable>();
+  /** Loads of one tenant run one after the other. */
+  readonly #queue = new Map<string, Promise<unknown>>();
+
+  constructor(parts: {
+    tenants: Tenants;
+    policies: Policies;
+    compiler: Compiler;
+    administration: Administration;
+  }) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Loads every tenant. Throws `config_invalid` for a manifest that does not parse; a policy that does not compile is
+   * reported, and its tenant denies until it does.
+   */
+  async load(places: readonly string[]): Promise<void> {
+    const folders = places.flatMap(tenantFolders);
+    const next = folders.values();
+    const loader = async (): Promise<void> => {
+      for (const folder of next) await this.#add(folder);
+    };
+    await Promise.all(Array.from({ length: PARALLEL }, loader));
+  }
+
+  async #add(folder: string): Promise<void> {
+    const tenant = await this.#parts.administration.adopt(readTenant(folder));
+    const twin = this.#parts.tenants.find(tenant.id);
+    if (twin)
+      throw new ServiceError(
+        'config_invalid',
+        `tenant ${tenant.id} stands in ${twin.folder} and in ${folder}`,
+      );
+    this.#parts.tenants.put(tenant);
+    await this.#load(tenant, 'start').catch(() => undefined);
+    const watch = watchFolder(folder, () => this.#changed(tenant));
+    this.#watches.set(tenant.id, watch);
+  }
+
+  /** Reads the tenant's folder again, for a caller. Throws `policy_invalid` or `config_invalid`; the old stays. */
+  reload(tenant: Tenant, caller: string): Promise<boolean> {
+    const before = this.#queue.get(tenant.id) ?? Promise.resolve();
+    const after = before.then(() => this.#refresh(tenant, caller));
+    this.#queue.set(
+      tenant.id,
+      after.catch(() => undefined),
+    );
+    return after;
+  }
+
+  async #refresh(tenant: Tenant, caller: string): Promise<boolean> {
+    const { administration, tenants } = this.#parts;
+    let current: Tenant;
+    try {
+      const source = readTenant(tenant.folder);
+      if (source.id !== tenant.id)
+        throw new ServiceError(
+          'config_invalid',
+          `tenant.yaml:0: the id of a tenant does not change while it is served`,
+        );
+      current = await administration.adopt(source);
+    } catch (error) {
+      await this.#rejected(tenant, caller, error);
+      throw error;
+    }
+    // A manifest that parses counts at once, whatever the Rego beside it: a credential taken out of it is gone.
+    tenants.put(current);
+    return this.#load(current, caller);
+  }
+
+  async #load(tenant: Tenant, caller: string): Promise<boolean> {
+    const { policies, compiler, administration } = this.#parts;
+    try {
+      const sources = await readSources(tenant.folder, tenant.manifest);
+      const changed = policies.activate(tenant, await compiler.compile(sources));
+      if (changed) await administration.recordPolicy(tenant, caller, policies.of(tenant).revision);
+      return changed;
+    } catch (error) {
+      await this.#rejected(tenant, caller, error);
+      throw error;
+    }
+  }
+
+  async #rejected(tenant: Tenant, caller: string, error: unknown): Promise<void> {
+    const { policies, administration } = this.#parts;
+    const diagnostics = diagnosticsIn(error);
+    policies.reject(tenant, diagnostics);
+    const kept = policies.of(tenant).revision;
+    if (rejectionChannel.hasSubscribers) rejectionChannel.publish({ tenant: tenant.id, diagnostics, kept });
+    const known = error instanceof ServiceError ? error : new ServiceError('policy_invalid', describe(error));
+    await administration.recordPolicy(tenant, caller, kept, known);
+  }
+
+  async #changed(tenant: Tenant): Promise<void> {
+    await this.reload(this.#parts.tenants.get(tenant.id), 'watch').catch(() => undefined);
+  }
+
+  /** What an operator should know, a line each. */
+  problems(): string[] {
+    return [...this.#parts.tenants]
+      .filter((tenant) => this.#parts.policies.of(tenant).rejected.length > 0)
+      .map((tenant) => `tenant ${tenant.id}: the policy on disk does not compile`);
+  }
+
+  [Symbol.dispose](): void {
+    for (const watch of this.#watches.values()) watch[Symbol.dispose]();
+  }
+}
+
+const diagnosticsIn = (error: unknown): readonly Diagnostic[] =>
+  error instanceof PolicyInvalid
+    ? error.diagnostics
+    : [{ file: 'policy', line: 0, message: describe(error) }];

@@ -1,0 +1,192 @@
+import { channel } from 'node:diagnostics_channel';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../effects.ts';
+import { ServiceError } from '../errors.ts';
+import type { TenantId } from '../ids.ts';
+import type { Tenant } from '../tenancy/tenants.ts';
+import type { Bundle } from './bundle.ts';
+import type { Diagnostic } from './diagnostics.ts';
+import type { PolicyInstance } from './engine/instance.ts';
+import { PolicyModule } from './engine/module.ts';
+
+/** Published when a tenant's revision changes: {tenant, revision}. */
+export const activationChannel = channel('mandate:policy.activated');
+
+export interface Evaluated {
+  readonly result: unknown;
+  readonly cost: number;
+}
+
+/** One tenant's active revision. */
+export interface ActivePolicy {
+  readonly revision: string;
+  readonly activatedAt: number;
+  readonly files: readonly string[];
+  /** What is wrong with the newer files on disk, while this older revision stays. */
+  readonly rejected: readonly Diagnostic[];
+  evaluate(entryPoint: string, input: string, context: { nowMs: number; seed: string }): Evaluated;
+}
+
+export interface PoliciesOptions {
+  readonly clock: Clock;
+  /** What an evaluation may spend unless the tenant's manifest says otherwise. */
+  readonly fuel: number;
+  readonly memoryMib: number;
+  /** How many tenants keep an instance warm. */
+  readonly maxInstances: number;
+}
+
+/** By how much an instance's memory may grow before it is made anew: it never shrinks after one odd request. */
+const GROWTH_BYTES = 16 * 1024 * 1024;
+
+/** An instance and the size at which it is given up. */
+interface Warm {
+  readonly instance: PolicyInstance;
+  readonly giveUpBytes: number;
+}
+
+const warm = (instance: PolicyInstance): Warm => ({
+  instance,
+  giveUpBytes: instance.memoryBytes + GROWTH_BYTES,
+});
+const PAGES_PER_MIB = 16;
+
+/**
+ * The active policies. Each tenant evaluates in an instance and memory of its own; tenants on the same revision share
+ * the compiled module, which holds no state. Instances that have not been used for long give way.
+ */
+export class Policies {
+  readonly #options: PoliciesOptions;
+  readonly #active = new Map<TenantId, Active>();
+  /** Tenants whose first policy did not compile, and why. */
+  readonly #absent = new Map<TenantId, ActivePolicy>();
+  readonly #modules = new Map<string, { module: PolicyModule; users: number }>();
+  readonly #instances: LRUCache<TenantId, Warm>;
+
+  constructor(options: PoliciesOptions) {
+    this.#options = options;
+    this.#instances = new LRUCache({ max: options.maxInstances });
+  }
+
+  /** The tenant's active policy. Until it has one, every evaluation throws `policy_undefined`. */
+  of(tenant: Tenant): ActivePolicy {
+    return this.#active.get(tenant.id) ?? this.#absent.get(tenant.id) ?? noPolicy;
+  }
+
+  /**
+   * Makes a bundle the tenant's policy, at once and whole: a request evaluates the old revision or the new one.
+   * Answers whether anything changed. Throws `policy_invalid`, and then the old revision stays.
+   */
+  activate(tenant: Tenant, bundle: Bundle): boolean {
+    const { fuel, memory_mib: memory } = tenant.manifest.limits;
+    const limits = {
+      fuel: fuel ?? this.#options.fuel,
+      memoryPages: (memory ?? this.#options.memoryMib) * PAGES_PER_MIB,
+    };
+    const before = this.#active.get(tenant.id);
+    const unchanged = before?.revision === bundle.revision;
+    if (unchanged && before.limits.fuel === limits.fuel && before.limits.memoryPages === limits.memoryPages) {
+      before.rejected = [];
+      return false;
+    }
+    const module = this.#modules.get(bundle.revision)?.module ?? PolicyModule.compile(bundle.wasm);
+    // Proves that the module and data load before anybody depends on them.
+    const instance = module.instantiate(bundle.data, limits);
+    this.#absent.delete(tenant.id);
+    this.#share(bundle.revision, module);
+    if (before) this.#unshare(before.revision);
+    this.#instances.set(tenant.id, warm(instance));
+    this.#active.set(
+      tenant.id,
+      new Active(
+        bundle,
+        this.#options.clock(),
+        limits,
+        () => this.#instanceOf(tenant.id, module, bundle, limits),
+        {
+          release: () => this.#instances.delete(tenant.id),
+        },
+      ),
+    );
+    if (activationChannel.hasSubscribers)
+      activationChannel.publish({ tenant: tenant.id, revision: bundle.revision, changed: !unchanged });
+    return !unchanged;
+  }
+
+  /** Remembers why the files on disk were not taken. */
+  reject(tenant: Tenant, diagnostics: readonly Diagnostic[]): void {
+    const active = this.#active.get(tenant.id);
+    if (active) active.rejected = diagnostics;
+    else this.#absent.set(tenant.id, { ...noPolicy, rejected: diagnostics });
+  }
+
+  #instanceOf(
+    tenant: TenantId,
+    module: PolicyModule,
+    bundle: Bundle,
+    limits: { fuel: number; memoryPages: number },
+  ): Warm {
+    const known = this.#instances.get(tenant);
+    if (known) return known;
+    const fresh = warm(module.instantiate(bundle.data, limits));
+    this.#instances.set(tenant, fresh);
+    return fresh;
+  }
+
+  #share(revision: string, module: PolicyModule): void {
+    const shared = this.#modules.get(revision);
+    if (shared) shared.users += 1;
+    else this.#modules.set(revision, { module, users: 1 });
+  }
+
+  #unshare(revision: string): void {
+    const shared = this.#modules.get(revision);
+    if (!shared) return;
+    shared.users -= 1;
+    if (shared.users === 0) this.#modules.delete(revision);
+  }
+}
+
+const noPolicy: ActivePolicy = {
+  revision: '',
+  activatedAt: 0,
+  files: [],
+  rejected: [],
+  evaluate: () => {
+    throw new ServiceError('policy_undefined', 'the tenant has no policy that compiles');
+  },
+};
+
+class Active implements ActivePolicy {
+  readonly revision: string;
+  readonly activatedAt: number;
+  readonly files: readonly string[];
+  readonly limits: { fuel: number; memoryPages: number };
+  rejected: readonly Diagnostic[] = [];
+  readonly #instance: () => Warm;
+  readonly #pool: { release: () => void };
+
+  constructor(
+    bundle: Bundle,
+    activatedAt: number,
+    limits: { fuel: number; memoryPages: number },
+    instance: () => Warm,
+    pool: { release: () => void },
+  ) {
+    this.revision = bundle.revision;
+    this.files = bundle.files;
+    this.activatedAt = activatedAt;
+    this.limits = limits;
+    this.#instance = instance;
+    this.#pool = pool;
+  }
+
+  evaluate(entryPoint: string, input: string, context: { nowMs: number; seed: string }): Evaluated {
+    const { instance, giveUpBytes } = this.#instance();
+    try {
+      return instance.evaluate(entryPoint, input, context);
+    } finally {
+      if (instance.poisoned || instance.memoryBytes > giveUpBytes) this.#pool.release();
+    }
+  }
+}

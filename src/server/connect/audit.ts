@@ -1,0 +1,58 @@
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { queryRecords, readRecord } from '../../audit/read.ts';
+import { recordKinds, recordOutcomes } from '../../audit/record.ts';
+import { tailRecords } from '../../audit/tail.ts';
+import { ServiceError } from '../../errors.ts';
+import type { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
+import { principalClass } from '../../ids.ts';
+import type { RecordStore } from '../../storage/records.ts';
+import type { Callers } from '../../tenancy/callers.ts';
+import type { Tenants } from '../../tenancy/tenants.ts';
+import { admit } from './context.ts';
+import { recordMessage } from './messages.ts';
+
+const MAX_PAGE = 1_000;
+
+export function auditService(parts: {
+  tenants: Tenants;
+  callers: Callers;
+  records: RecordStore;
+  /** Aborted when the server stops, so that tails end. */
+  stopping: AbortSignal;
+}): ServiceImpl<typeof AuditService> {
+  const { records, stopping } = parts;
+  return {
+    async query(message, context) {
+      const { tenant } = admit(parts, context, message.tenant, 'audit.read');
+      if (message.pageSize > MAX_PAGE)
+        throw new ServiceError('invalid_request', `page_size is at most ${MAX_PAGE}`);
+      const { principal } = message;
+      const page = queryRecords(records, tenant.no, {
+        since: message.since && timestampMs(message.since),
+        until: message.until && timestampMs(message.until),
+        principal: principal && { class: principalClass(principal.class), id: principal.id },
+        outcome: oneOf('outcome', message.outcome, recordOutcomes),
+        kind: oneOf('kind', message.kind, recordKinds),
+        decisionId: message.decisionId || undefined,
+        pageSize: message.pageSize || 100,
+        pageToken: message.pageToken,
+      });
+      return { records: page.records.map(recordMessage), nextPageToken: page.nextPageToken };
+    },
+    async *tail(message, context) {
+      const { tenant } = admit(parts, context, message.tenant, 'audit.read');
+      const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
+      const signal = AbortSignal.any([context.signal, stopping]);
+      for await (const record of tailRecords(records, tenant.no, from, signal))
+        yield { record: recordMessage(readRecord(record)) };
+    },
+  };
+}
+
+function oneOf<T extends string>(member: string, value: string, known: readonly T[]): T | undefined {
+  if (value === '') return undefined;
+  const found = known.find((each) => each === value);
+  if (!found) throw new ServiceError('invalid_request', `${member} is one of ${known.join(', ')}`);
+  return found;
+}

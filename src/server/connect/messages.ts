@@ -1,0 +1,68 @@
+import { create, type JsonObject as ProtoJson, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import type { AuditRecord } from '../../audit/read.ts';
+import type { Answer } from '../../decision/decisions.ts';
+import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
+import type { Outcome } from '../../decision/verdict.ts';
+import { RecordSchema } from '../../gen/mandate/v1/audit_pb.ts';
+import {
+  type CheckRequest,
+  type CheckResponse,
+  CheckResponseSchema,
+} from '../../gen/mandate/v1/decision_pb.ts';
+import { Decision } from '../../gen/mandate/v1/model_pb.ts';
+
+export const decisionOf = {
+  allow: Decision.ALLOW,
+  deny: Decision.DENY,
+  challenge: Decision.CHALLENGE,
+} as const satisfies Record<Outcome, Decision>;
+
+export function requestOf(message: CheckRequest): UncheckedRequest {
+  const { principal } = message;
+  return {
+    subject: principal.case === 'subject' ? principal.value : undefined,
+    token: principal.case === 'subjectToken' ? principal.value : undefined,
+    action: message.action,
+    resource: message.resource,
+    context: message.context,
+    audience: message.audience,
+  };
+}
+
+export function checkResponse(answer: Answer): CheckResponse {
+  return create(CheckResponseSchema, {
+    decision: decisionOf[answer.outcome],
+    reasons: [...answer.reasons],
+    obligations: answer.obligations.map(proto),
+    ...(answer.challenge ? { challenge: proto(answer.challenge) } : {}),
+    decisionId: answer.decisionId,
+    policyRevision: answer.revision,
+    recordIndex: BigInt(answer.recordIndex),
+    cost: answer.cost,
+  });
+}
+
+export function recordMessage(record: AuditRecord): MessageInitShape<typeof RecordSchema> {
+  return create(RecordSchema, {
+    index: BigInt(record.index),
+    time: timestampFromMs(record.time),
+    kind: record.kind,
+    outcome: record.outcome,
+    ...(record.subject ? { subject: record.subject } : {}),
+    actors: [...record.actors],
+    action: record.action,
+    resourceType: record.resource.type,
+    resourceId: record.resource.id,
+    rules: [...record.rules],
+    reasons: [...record.reasons],
+    policyRevision: record.revision,
+    decisionId: record.decisionId,
+    grantId: record.grantId,
+    caller: record.caller,
+    body: record.body,
+  });
+}
+
+/** What came out of JSON.parse goes into a Struct. */
+export const proto = (value: JsonObject): ProtoJson => value as ProtoJson;

@@ -1,0 +1,99 @@
+import { create } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { ServiceError } from '../../errors.ts';
+import {
+  type Principal,
+  PrincipalSchema,
+  PrincipalStatus,
+  TenantSchema,
+  type TenantService,
+} from '../../gen/mandate/v1/tenant_pb.ts';
+import { principalClass } from '../../ids.ts';
+import type { Policies } from '../../policy/policies.ts';
+import type { PrincipalStore } from '../../storage/principals.ts';
+import type { RecordStore } from '../../storage/records.ts';
+import type { PrincipalRow } from '../../storage/rows.ts';
+import type { Administration } from '../../tenancy/administration.ts';
+import type { Callers } from '../../tenancy/callers.ts';
+import type { Tenants } from '../../tenancy/tenants.ts';
+import { admit, presentedIn } from './context.ts';
+import { proto } from './messages.ts';
+
+const MAX_PRINCIPALS = 10_000;
+
+export function tenantService(parts: {
+  tenants: Tenants;
+  callers: Callers;
+  policies: Policies;
+  administration: Administration;
+  principals: PrincipalStore;
+  records: RecordStore;
+  issuerOf: (tenant: string) => string;
+}): ServiceImpl<typeof TenantService> {
+  const { tenants, callers, policies, administration, principals, records, issuerOf } = parts;
+  return {
+    async listTenants(_message, context) {
+      const visible = callers.visible(tenants, presentedIn(context), 'tenant.read');
+      return {
+        tenants: visible.map((tenant) =>
+          create(TenantSchema, {
+            id: tenant.id,
+            displayName: tenant.manifest.display_name ?? '',
+            issuer: issuerOf(tenant.id),
+            policyRevision: policies.of(tenant).revision,
+            principals: BigInt(principals.count(tenant.no)),
+            records: BigInt(records.size(tenant.no)),
+          }),
+        ),
+      };
+    },
+    async getPrincipal(message, context) {
+      const { tenant } = admit(parts, context, message.tenant, 'tenant.read');
+      const ref = { class: principalClass(message.class), id: message.id };
+      const row = principals.find(tenant.no, ref);
+      if (!row) throw new ServiceError('principal_unknown', 'no such principal in this tenant');
+      return {
+        principal: create(PrincipalSchema, {
+          ...ref,
+          groups: JSON.parse(row.groups) as string[],
+          roles: JSON.parse(row.roles) as string[],
+          scopes: JSON.parse(row.scopes) as string[],
+          properties: proto(JSON.parse(row.properties) as Record<string, unknown>),
+          status: row.disabledAt === null ? PrincipalStatus.ACTIVE : PrincipalStatus.DISABLED,
+        }),
+      };
+    },
+    async putPrincipals(message, context) {
+      const { tenant, caller } = admit(parts, context, message.tenant, 'tenant.write');
+      const count = message.principals.length;
+      if (count === 0 || count > MAX_PRINCIPALS)
+        throw new ServiceError('invalid_request', `principals: 1 to ${MAX_PRINCIPALS} at a time`);
+      return {
+        written: await administration.putPrincipals(tenant, caller.id, message.principals.map(rowOf)),
+      };
+    },
+    async setPrincipalStatus(message, context) {
+      const { tenant, caller } = admit(parts, context, message.tenant, 'tenant.write');
+      if (message.status === PrincipalStatus.UNSPECIFIED)
+        throw new ServiceError('invalid_request', 'status is missing');
+      const ref = { class: principalClass(message.class), id: message.id };
+      const disabled = message.status === PrincipalStatus.DISABLED;
+      return { revoked: await administration.setStatus(tenant, caller.id, ref, disabled) };
+    },
+  };
+}
+
+function rowOf(message: Principal): PrincipalRow {
+  if (message.id === '' || message.id.length > 256)
+    throw new ServiceError('invalid_request', 'a principal id is 1 to 256 characters');
+  const { status } = message;
+  return {
+    class: principalClass(message.class),
+    id: message.id,
+    groups: message.groups,
+    roles: message.roles,
+    scopes: message.scopes,
+    properties: message.properties ?? {},
+    disabled: status === PrincipalStatus.UNSPECIFIED ? undefined : status === PrincipalStatus.DISABLED,
+  };
+}

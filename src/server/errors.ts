@@ -1,0 +1,76 @@
+import { channel } from 'node:diagnostics_channel';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { describe, type ErrorCode, ServiceError } from '../errors.ts';
+
+/** Published for every error that a caller is told of: {error, where}. Telemetry logs its cause. */
+export const errorChannel = channel('mandate:error');
+
+interface Form {
+  readonly http: number;
+  readonly grpc: Code;
+  /** RFC 6749 section 5.2, RFC 8693 section 2.2.2. */
+  readonly oauth: string;
+}
+
+const form = (http: number, grpc: Code, oauth = 'invalid_request'): Form => ({ http, grpc, oauth });
+
+/** The one place where the core's codes become a protocol's. */
+export const errorForms = {
+  invalid_request: form(400, Code.InvalidArgument),
+  invalid_scope: form(400, Code.InvalidArgument, 'invalid_scope'),
+  invalid_target: form(400, Code.InvalidArgument, 'invalid_target'),
+  unsupported_grant_type: form(400, Code.InvalidArgument, 'unsupported_grant_type'),
+  unsupported_token_type: form(400, Code.InvalidArgument),
+  unsupported_media_type: form(415, Code.InvalidArgument),
+  method_not_allowed: form(405, Code.Unimplemented),
+  payload_too_large: form(413, Code.ResourceExhausted),
+  not_found: form(404, Code.NotFound),
+  unauthenticated: form(401, Code.Unauthenticated, 'invalid_client'),
+  permission_denied: form(403, Code.PermissionDenied, 'unauthorized_client'),
+  tenant_unknown: form(404, Code.NotFound),
+  principal_unknown: form(404, Code.NotFound),
+  principal_disabled: form(403, Code.PermissionDenied),
+  principal_class_unknown: form(400, Code.InvalidArgument),
+  token_invalid: form(400, Code.InvalidArgument),
+  token_expired: form(400, Code.InvalidArgument),
+  token_revoked: form(400, Code.InvalidArgument),
+  audience_mismatch: form(403, Code.PermissionDenied),
+  exchange_denied: form(400, Code.PermissionDenied),
+  policy_invalid: form(400, Code.FailedPrecondition),
+  policy_undefined: form(503, Code.FailedPrecondition, 'temporarily_unavailable'),
+  policy_failed: form(500, Code.Internal, 'server_error'),
+  policy_memory_exceeded: form(500, Code.ResourceExhausted, 'server_error'),
+  deadline_exceeded: form(504, Code.DeadlineExceeded, 'temporarily_unavailable'),
+  cancelled: form(499, Code.Canceled),
+  resource_exhausted: form(429, Code.ResourceExhausted, 'temporarily_unavailable'),
+  audit_unavailable: form(503, Code.Unavailable, 'temporarily_unavailable'),
+  unavailable: form(503, Code.Unavailable, 'temporarily_unavailable'),
+  config_invalid: form(500, Code.Internal, 'server_error'),
+  storage_unsupported: form(500, Code.Internal, 'server_error'),
+  unimplemented: form(501, Code.Unimplemented),
+  internal: form(500, Code.Internal, 'server_error'),
+} as const satisfies Record<ErrorCode, Form>;
+
+/** The header, metadata entry or trailer that carries the stable code where a protocol has a code of its own. */
+export const ERROR_CODE_HEADER = 'mandate-error-code';
+
+/** Anything thrown, as an error a caller may see; reported with its cause. What is unknown is internal, never a 400. */
+export function toServiceError(error: unknown, where: string): ServiceError {
+  const known =
+    error instanceof ServiceError
+      ? error
+      : new ServiceError('internal', 'something went wrong here; the operator finds it in the log', {
+          cause: error,
+          detail: describe(error),
+        });
+  if (errorChannel.hasSubscribers) errorChannel.publish({ error: known, where });
+  return known;
+}
+
+export function toConnectError(error: unknown, where: string): ConnectError {
+  if (error instanceof ConnectError) return error;
+  const known = toServiceError(error, where);
+  const metadata = new Headers({ [ERROR_CODE_HEADER]: known.code });
+  if (known.retryAfterMs !== undefined) metadata.set('retry-after-ms', String(known.retryAfterMs));
+  return new ConnectError(`${known.code}: ${known.message}`, errorForms[known.code].grpc, metadata);
+}

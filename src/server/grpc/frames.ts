@@ -1,0 +1,35 @@
+import { ServiceError } from '../../errors.ts';
+
+/** gRPC's length-prefixed message: one flag byte, four bytes of length, big-endian, then the message. */
+export const PREFIX_BYTES = 5;
+
+/** The most bytes of one message, either way. */
+export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+
+export const tooLarge = (): ServiceError =>
+  new ServiceError('payload_too_large', `a message is at most ${MAX_MESSAGE_BYTES} bytes`);
+
+/** The one message of a unary request. Throws `invalid_request` for anything but exactly one whole frame. */
+export function onlyMessage(body: Uint8Array): Uint8Array {
+  if (body.length < PREFIX_BYTES) throw new ServiceError('invalid_request', 'the request holds no message');
+  if (body[0] !== 0)
+    throw new ServiceError('unimplemented', 'the message is compressed with an unknown encoding');
+  if (lengthAt(body, 1) !== body.length - PREFIX_BYTES)
+    throw new ServiceError('invalid_request', 'the length of the message is not the one it claims');
+  return body.subarray(PREFIX_BYTES);
+}
+
+export function frame(message: Uint8Array): Uint8Array {
+  const framed = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
+  framed[0] = 0;
+  framed.writeUInt32BE(message.length, 1);
+  framed.set(message, PREFIX_BYTES);
+  return framed;
+}
+
+export const lengthAt = (bytes: Uint8Array, at: number): number =>
+  ((bytes[at] ?? 0) * 0x1000000 +
+    ((bytes[at + 1] ?? 0) << 16) +
+    ((bytes[at + 2] ?? 0) << 8) +
+    (bytes[at + 3] ?? 0)) >>>
+  0;

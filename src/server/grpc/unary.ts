@@ -1,0 +1,69 @@
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { ServiceError } from '../../errors.ts';
+import { ERROR_CODE_HEADER, errorForms, toServiceError } from '../errors.ts';
+import { frame, MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
+
+/** Answers one message with one message; both are protobuf bytes. */
+export type UnaryHandler = (message: Uint8Array, headers: IncomingHttpHeaders) => Promise<Uint8Array>;
+
+const RESPONSE_HEADERS = { ':status': 200, 'content-type': 'application/grpc+proto' } as const;
+const OK_TRAILERS = { 'grpc-status': '0' } as const;
+
+/** Serves one unary gRPC call straight on its HTTP/2 stream: what Connect does for every call, without its layers. */
+export function serveUnary(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  handle: UnaryHandler,
+): void {
+  let first: Uint8Array | undefined;
+  let more: Uint8Array[] | undefined;
+  let size = 0;
+  stream.on('error', () => stream.destroy());
+  stream.on('data', (chunk: Uint8Array) => {
+    size += chunk.length;
+    if (size > MAX_MESSAGE_BYTES) {
+      stream.removeAllListeners('data').removeAllListeners('end').resume();
+      return fail(stream, tooLarge());
+    }
+    if (first === undefined) first = chunk;
+    else {
+      more ??= [first];
+      more.push(chunk);
+    }
+  });
+  stream.on('end', () => {
+    const body = more ? Buffer.concat(more) : (first ?? new Uint8Array());
+    answer(stream, headers, handle, body).catch((error: unknown) => fail(stream, error));
+  });
+}
+
+async function answer(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  handle: UnaryHandler,
+  body: Uint8Array,
+): Promise<void> {
+  const message = await handle(onlyMessage(body), headers);
+  if (stream.destroyed) return;
+  stream.respond(RESPONSE_HEADERS, { waitForTrailers: true });
+  stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
+  stream.end(frame(message));
+}
+
+/** A trailers-only response. */
+export function fail(stream: ServerHttp2Stream, error: unknown): void {
+  if (stream.destroyed || stream.headersSent) return;
+  stream.respond({ ...RESPONSE_HEADERS, ...statusOf(error) }, { endStream: true });
+}
+
+/** The trailers of a failed call. */
+export function statusOf(error: unknown): Record<string, string> {
+  const known: ServiceError = toServiceError(error, 'grpc');
+  return {
+    'grpc-status': String(errorForms[known.code].grpc),
+    // gRPC over HTTP/2: percent-encoded, since a message may be any text.
+    'grpc-message': encodeURIComponent(`${known.code}: ${known.message}`).replaceAll('%20', ' '),
+    [ERROR_CODE_HEADER]: known.code,
+    ...(known.retryAfterMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(known.retryAfterMs) }),
+  };
+}

@@ -1,0 +1,50 @@
+import { ServiceError } from '../../errors.ts';
+import type { HttpRequest } from './exchange.ts';
+
+/** How deep a JSON body may nest: the request's own members and MAX_DEPTH of free-form ones below them. */
+const MAX_JSON_DEPTH = 40;
+
+/** Reads a JSON object. Throws `unsupported_media_type`, `payload_too_large` or `invalid_request`. */
+export async function readJson(request: HttpRequest): Promise<Record<string, unknown>> {
+  if (request.header('content-type')?.split(';')[0]?.trim().toLowerCase() !== 'application/json')
+    throw new ServiceError('unsupported_media_type', 'the content type is application/json');
+  const value = parseJson(await request.body());
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new ServiceError('invalid_request', 'the body is a JSON object');
+  return value as Record<string, unknown>;
+}
+
+/** Bytes to a value: valid UTF-8, not too deep, JSON. Throws `invalid_request`. */
+export function parseJson(bytes: Uint8Array): unknown {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new ServiceError('invalid_request', 'the body is not UTF-8');
+  }
+  if (deeperThan(text, MAX_JSON_DEPTH))
+    throw new ServiceError('invalid_request', `the body nests deeper than ${MAX_JSON_DEPTH}`);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ServiceError('invalid_request', 'the body is not JSON', { cause });
+  }
+}
+
+/** Counts brackets outside strings, before anything is built from them. */
+export function deeperThan(text: string, max: number): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (inString) {
+      if (code === 0x5c) at += 1;
+      else if (code === 0x22) inString = false;
+    } else if (code === 0x22) inString = true;
+    else if (code === 0x7b || code === 0x5b) {
+      depth += 1;
+      if (depth > max) return true;
+    } else if (code === 0x7d || code === 0x5d) depth -= 1;
+  }
+  return false;
+}

@@ -1,0 +1,70 @@
+import { ServiceError } from '../../errors.ts';
+import type { Peer } from '../peer.ts';
+import {
+  errorResponse,
+  type HttpHandler,
+  type NodeRequest,
+  type NodeResponse,
+  readRequest,
+  writeResponse,
+} from './exchange.ts';
+
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  /** A path whose `{name}` segments are parameters, `{rest...}` at the end for what remains. */
+  readonly path: string;
+  readonly handle: HttpHandler;
+}
+
+interface Compiled extends Route {
+  readonly pattern: RegExp;
+}
+
+/** The plain HTTP routes. A path that is known under another method is a 405, any other a 404. */
+export class Router {
+  readonly #routes: readonly Compiled[];
+
+  constructor(routes: readonly Route[]) {
+    this.#routes = routes.map((route) => ({ ...route, pattern: compile(route.path) }));
+  }
+
+  async serve(raw: NodeRequest, response: NodeResponse, peer: Peer): Promise<void> {
+    const where = `${raw.method} ${raw.url?.split('?')[0]}`;
+    try {
+      const request = readRequest(raw, peer);
+      const found = this.#find(request.method === 'HEAD' ? 'GET' : request.method, request.url.pathname);
+      writeResponse(response, await found.route.handle(request, found.parameters));
+    } catch (error) {
+      writeResponse(response, errorResponse(error, where));
+      // What is left of a body that was not wanted is not waited for.
+      if (!raw.complete) closeAfter(raw, response);
+    }
+  }
+
+  #find(method: string, path: string): { route: Route; parameters: Record<string, string> } {
+    const methods = new Set<string>();
+    for (const route of this.#routes) {
+      const match = route.pattern.exec(path);
+      if (!match) continue;
+      if (route.method === method) return { route, parameters: match.groups ?? {} };
+      methods.add(route.method);
+    }
+    if (methods.size > 0)
+      throw new ServiceError('method_not_allowed', `this path takes ${[...methods].join(', ')}`);
+    throw new ServiceError('not_found', 'nothing is served here');
+  }
+}
+
+function compile(path: string): RegExp {
+  const pattern = path
+    .replace(/[.]/g, '\\.')
+    .replace(/\{(\w+)\\\.\\\.\\\.\}/g, '(?<$1>.+)')
+    .replace(/\{(\w+)\}/g, '(?<$1>[^/]+)');
+  return new RegExp(`^${pattern}$`);
+}
+
+function closeAfter(raw: NodeRequest, response: NodeResponse): void {
+  if ('stream' in raw) return;
+  response.shouldKeepAlive = false;
+  response.once('finish', () => raw.socket.destroySoon());
+}

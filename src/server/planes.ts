@@ -1,0 +1,85 @@
+import type { Decisions } from '../decision/decisions.ts';
+import type { Delegations } from '../delegation/delegations.ts';
+import type { Keys } from '../delegation/keys.ts';
+import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
+import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
+import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
+import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
+import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
+import type { Policies } from '../policy/policies.ts';
+import type { PrincipalStore } from '../storage/principals.ts';
+import type { RecordStore } from '../storage/records.ts';
+import type { Administration } from '../tenancy/administration.ts';
+import type { Callers } from '../tenancy/callers.ts';
+import type { Tenant, Tenants } from '../tenancy/tenants.ts';
+import { auditService } from './connect/audit.ts';
+import { decisionService } from './connect/decision.ts';
+import { delegationService } from './connect/delegation.ts';
+import { policyService } from './connect/policy.ts';
+import { tenantService } from './connect/tenant.ts';
+import { checkHandler } from './grpc/check.ts';
+import { authzenRoutes } from './http/authzen.ts';
+import { healthRoutes, type Readiness } from './http/health.ts';
+import { oauthRoutes } from './http/oauth.ts';
+import { type Route, Router } from './http/router.ts';
+import type { Plane } from './server.ts';
+
+/** What the two planes serve, from. */
+export interface Services {
+  readonly tenants: Tenants;
+  readonly callers: Callers;
+  readonly decisions: Decisions;
+  readonly delegations: Delegations;
+  readonly keys: Keys;
+  readonly policies: Policies;
+  readonly administration: Administration;
+  readonly principals: PrincipalStore;
+  readonly records: RecordStore;
+  readonly issuerOf: (tenant: string) => string;
+  readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
+  readonly readiness: Readiness;
+  readonly metrics: () => Promise<string>;
+  readonly stopping: AbortSignal;
+  readonly dev: boolean;
+}
+
+/** The data plane: what services and agents ask. */
+export function dataPlane(services: Services, extra: readonly Route[] = []): Plane {
+  return {
+    guardHost: services.dev,
+    router: new Router([
+      ...healthRoutes(services.readiness),
+      ...authzenRoutes(services),
+      ...oauthRoutes(services),
+      ...extra,
+    ]),
+    services: (router) =>
+      router
+        .service(DecisionService, decisionService(services))
+        .service(DelegationService, delegationService(services)),
+    hot: new Map([[`/${DecisionService.typeName}/Check`, checkHandler(services)]]),
+  };
+}
+
+/** The admin plane: what operators and authors ask. */
+export function adminPlane(services: Services): Plane {
+  const metrics: Route = {
+    method: 'GET',
+    path: '/metrics',
+    handle: async () => ({
+      status: 200,
+      headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
+      body: await services.metrics(),
+    }),
+  };
+  return {
+    guardHost: services.dev,
+    router: new Router([...healthRoutes(services.readiness), metrics]),
+    services: (router) =>
+      router
+        .service(PolicyService, policyService(services))
+        .service(TenantService, tenantService(services))
+        .service(AuditService, auditService(services)),
+    hot: new Map(),
+  };
+}

@@ -1,0 +1,126 @@
+import type { IncomingHttpHeaders } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import { type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect';
+import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { peerKey } from './connect/context.ts';
+import { errorResponse, type NodeRequest, type NodeResponse, writeResponse } from './http/exchange.ts';
+import { toConnectError } from './errors.ts';
+import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
+import { serveUnary } from './grpc/unary.ts';
+import type { Router } from './http/router.ts';
+import type { Handlers } from './listener.ts';
+import { isLoopback, type Peer } from './peer.ts';
+
+export type HotMethod = (
+  message: Uint8Array,
+  headers: IncomingHttpHeaders,
+  peer: Peer,
+) => Promise<Uint8Array>;
+
+export interface Plane {
+  /** Plain HTTP routes. */
+  readonly router: Router;
+  /** Connect services. */
+  readonly services: (router: ConnectRouter) => void;
+  /** Unary gRPC methods by path, served straight on the stream. */
+  readonly hot: ReadonlyMap<string, HotMethod>;
+  /** Whether a browser page of another origin must be kept out: a caller may come without a credential. */
+  readonly guardHost: boolean;
+}
+
+/** One plane's requests, each to the layer that serves it. */
+export function planeHandlers(plane: Plane): Handlers {
+  const connect = connectNodeAdapter({
+    routes: plane.services,
+    readMaxBytes: MAX_MESSAGE_BYTES,
+    interceptors: [errors],
+    contextValues: (request) => createContextValues().set(peerKey, peerOf(request.socket as TLSSocket)),
+    fallback: (request, response) => {
+      plane.router
+        .serve(request, response, peerOf(request.socket as TLSSocket))
+        .catch((error: unknown) => refuse(response, error));
+    },
+  });
+  return {
+    request: (request, response) => {
+      if (plane.guardHost && !isLocalName(request))
+        return writeResponse(response, {
+          status: 421,
+          body: {
+            error: 'invalid_request',
+            error_description: 'in --dev the host is localhost or a loopback address',
+          },
+        });
+      connect(request, response);
+    },
+    stream: (stream, headers) => {
+      const method = plane.hot.get(headers[':path'] ?? '');
+      if (!method || !isPlainGrpc(headers)) return false;
+      const peer = peerOf(stream.session?.socket as TLSSocket);
+      serveUnary(stream, headers, (message) => method(message, headers, peer));
+      return true;
+    },
+  };
+}
+
+/** What the hot handler takes: gRPC with protobuf, uncompressed. The rest is Connect's. */
+const isPlainGrpc = (headers: IncomingHttpHeaders): boolean => {
+  const type = headers['content-type'];
+  const encoding = headers['grpc-encoding'];
+  return (
+    headers[':method'] === 'POST' &&
+    (type === 'application/grpc' || type === 'application/grpc+proto') &&
+    (encoding === undefined || encoding === 'identity')
+  );
+};
+
+const errors: Interceptor = (next) => async (request) => {
+  const where = `${request.service.typeName}/${request.method.name}`;
+  try {
+    const response = await next(request);
+    return response.stream ? { ...response, message: guarded(response.message, where) } : response;
+  } catch (error) {
+    throw toConnectError(error, where);
+  }
+};
+
+async function* guarded<T>(messages: AsyncIterable<T>, where: string): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw toConnectError(error, where);
+  }
+}
+
+/** A connection's peer never changes, so it is worked out once. */
+const peers = new WeakMap<object, Peer>();
+
+function peerOf(socket: TLSSocket | undefined): Peer {
+  if (!socket) return { loopback: false, spiffeId: undefined };
+  const known = peers.get(socket);
+  if (known) return known;
+  const peer = { loopback: isLoopback(socket.remoteAddress), spiffeId: spiffeIdOf(socket) };
+  peers.set(socket, peer);
+  return peer;
+}
+
+/** SPIFFE X.509-SVID: exactly one URI name, of the scheme spiffe, in a certificate the TLS layer has verified. */
+function spiffeIdOf(socket: TLSSocket): string | undefined {
+  if (socket.authorized !== true) return undefined;
+  const names = socket.getPeerCertificate().subjectaltname?.split(', ') ?? [];
+  const uris = names.filter((name) => name.startsWith('URI:')).map((name) => name.slice(4));
+  return uris.length === 1 && uris[0]?.startsWith('spiffe://') ? uris[0] : undefined;
+}
+
+/** A page that rebinds its name to this machine still sends its own name as host. */
+function isLocalName(request: NodeRequest): boolean {
+  const authority = (request.headers[':authority'] as string | undefined) ?? request.headers.host;
+  if (authority === undefined) return true;
+  const host = authority.replace(/:\d+$/, '');
+  return host === 'localhost' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function refuse(response: NodeResponse, error: unknown): void {
+  if (response.headersSent) response.destroy();
+  else writeResponse(response, errorResponse(error, 'http'));
+}

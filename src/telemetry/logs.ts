@@ -1,0 +1,71 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { describe, type ServiceError } from '../errors.ts';
+
+export type { Logger } from 'pino';
+
+/** Members whose values never reach a log line, wherever they stand. */
+const SECRETS = [
+  'authorization',
+  'token',
+  'subject_token',
+  'access_token',
+  'client_secret',
+  'secret',
+  'password',
+  'privateKey',
+];
+
+export function createLogger(level: string, destination?: DestinationStream): Logger {
+  const options = {
+    level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
+  };
+  return destination ? pino(options, destination) : pino(options, pino.destination({ fd: 2, sync: false }));
+}
+
+/** Codes whose causes an operator must look at; the rest are a caller's own mistakes. */
+const SERIOUS: ReadonlySet<string> = new Set([
+  'internal',
+  'audit_unavailable',
+  'unavailable',
+  'policy_failed',
+  'config_invalid',
+  'storage_unsupported',
+]);
+
+/** Writes what the core publishes. */
+export function logChannels(logger: Logger): Disposable {
+  const listeners: [string, (message: unknown) => void][] = [
+    [
+      'mandate:error',
+      (message) => {
+        const { error, where } = message as { error: ServiceError; where: string };
+        const line = { code: error.code, where, detail: error.detail };
+        if (SERIOUS.has(error.code)) logger.error({ ...line, cause: causes(error) }, error.message);
+        else logger.debug(line, error.message);
+      },
+    ],
+    ['mandate:policy.activated', (message) => logger.info(message as object, 'policy active')],
+  ];
+  for (const [name, listener] of listeners) subscribe(name, listener);
+  return {
+    [Symbol.dispose]: () => {
+      for (const [name, listener] of listeners) unsubscribe(name, listener);
+    },
+  };
+}
+
+/** The chain of causes, as text; a stack only for what is a fault of ours. */
+function causes(error: ServiceError): string[] {
+  const chain: string[] = [];
+  for (let cause = error.cause; cause !== undefined && chain.length < 5; cause = (cause as Error).cause)
+    chain.push(
+      error.code === 'internal' && cause instanceof Error
+        ? (cause.stack ?? describe(cause))
+        : describe(cause),
+    );
+  return chain;
+}

@@ -1,0 +1,106 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Beyond this many tenants the rest are counted together: a label set is never as large as a customer list. */
+const MAX_TENANT_LABELS = 100;
+
+/** Subscribes to what the core publishes; answers the Prometheus text. */
+export function createMetrics(options: { waiting: () => number; tenants: () => number }): {
+  readonly text: () => Promise<string>;
+} & Disposable {
+  const registers = [new Registry()];
+  const [registry] = registers;
+  if (registry) collectDefaultMetrics({ register: registry });
+  const decisions = new Counter({
+    name: 'mandate_decisions_total',
+    help: 'Decisions answered, their records durable.',
+    labelNames: ['tenant', 'outcome'],
+    registers,
+  });
+  const fuel = new Histogram({
+    name: 'mandate_decision_fuel',
+    help: 'Fuel spent by evaluations.',
+    buckets: [1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7],
+    registers,
+  });
+  const exchanges = new Counter({
+    name: 'mandate_exchanges_total',
+    help: 'Token exchanges.',
+    labelNames: ['tenant', 'outcome'],
+    registers,
+  });
+  const errors = new Counter({
+    name: 'mandate_errors_total',
+    help: 'Errors that callers were told of, by their stable code.',
+    labelNames: ['code'],
+    registers,
+  });
+  const commits = new Histogram({
+    name: 'mandate_commit_records',
+    help: 'Entries in one durable commit.',
+    buckets: [1, 3, 10, 30, 100, 300, 1000, 3000],
+    registers,
+  });
+  new Gauge({
+    name: 'mandate_records_waiting',
+    help: 'Entries that wait for the next commit.',
+    registers,
+    collect() {
+      this.set(options.waiting());
+    },
+  });
+  new Gauge({
+    name: 'mandate_tenants',
+    help: 'Tenants served.',
+    registers,
+    collect() {
+      this.set(options.tenants());
+    },
+  });
+
+  const labels = new Map<string, string>();
+  const labelOf = (tenant: string): string => {
+    const known = labels.get(tenant);
+    if (known) return known;
+    if (labels.size >= MAX_TENANT_LABELS) return 'other';
+    labels.set(tenant, tenant);
+    return tenant;
+  };
+  // Looking a child up by its labels costs more than counting, so each is looked up once.
+  const children = new Map<string, { inc: () => void }>();
+  const decided = (tenant: string, outcome: string): { inc: () => void } => {
+    const key = `${tenant} ${outcome}`;
+    const known = children.get(key);
+    if (known) return known;
+    const child = decisions.labels(labelOf(tenant), outcome);
+    if (labels.has(tenant)) children.set(key, child);
+    return child;
+  };
+
+  const listeners: [string, (message: unknown) => void][] = [
+    [
+      'mandate:decision',
+      (message) => {
+        const { tenant, outcome, cost } = message as { tenant: string; outcome: string; cost: number };
+        decided(tenant, outcome).inc();
+        fuel.observe(cost);
+      },
+    ],
+    [
+      'mandate:exchange',
+      (message) => {
+        const { tenant, outcome } = message as { tenant: string; outcome: string };
+        exchanges.inc({ tenant: labelOf(tenant), outcome });
+      },
+    ],
+    ['mandate:error', (message) => errors.inc({ code: (message as { error: { code: string } }).error.code })],
+    ['mandate:commit', (message) => commits.observe((message as { entries: number }).entries)],
+  ];
+  for (const [name, listener] of listeners) subscribe(name, listener);
+  return {
+    text: async () => (await registry?.metrics()) ?? '',
+    [Symbol.dispose]: () => {
+      for (const [name, listener] of listeners) unsubscribe(name, listener);
+    },
+  };
+}

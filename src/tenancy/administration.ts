@@ -1,0 +1,108 @@
+import { buildRecord } from '../audit/record.ts';
+import type { Clock, Random } from '../effects.ts';
+import { ServiceError } from '../errors.ts';
+import { type PrincipalRef, uuidv7 } from '../ids.ts';
+import type { PrincipalRow, RecordRow } from '../storage/rows.ts';
+import type { Writer } from '../storage/writer.ts';
+import type { ManifestPrincipal } from './manifest.ts';
+import { buildTenant, type Tenant, type TenantSource } from './tenants.ts';
+
+/** Changes to tenants and principals. Each is one transaction with its record. */
+export class Administration {
+  readonly #writer: Writer;
+  readonly #clock: Clock;
+  readonly #random: Random;
+
+  constructor(options: { writer: Writer; clock: Clock; random: Random }) {
+    this.#writer = options.writer;
+    this.#clock = options.clock;
+    this.#random = options.random;
+  }
+
+  /** Brings a manifest into the store, if it is not the one that is there. */
+  async adopt(source: TenantSource): Promise<Tenant> {
+    const { value: stored } = await this.#writer.run('putTenant', { id: source.id });
+    const tenant = buildTenant(source, stored.no);
+    if (stored.manifestHash !== source.hash) {
+      const at = this.#clock();
+      const principals = source.manifest.principals.map(rowOf);
+      const record = this.#record(tenant, 'manifest', 'manifest.apply', undefined, {
+        manifest_sha256: source.hash,
+        principals: principals.length,
+      });
+      await this.#writer.run(
+        'putManifest',
+        { tenantNo: stored.no, hash: source.hash, principals, at },
+        record,
+      );
+    }
+    return tenant;
+  }
+
+  async putPrincipals(tenant: Tenant, caller: string, principals: readonly PrincipalRow[]): Promise<number> {
+    const record = this.#record(tenant, caller, 'principals.put', undefined, {
+      count: principals.length,
+      principals: principals.slice(0, 100).map((each) => `${each.class}:${each.id}`),
+    });
+    const args = { tenantNo: tenant.no, principals, at: this.#clock() };
+    return (await this.#writer.run('putPrincipals', args, record)).value;
+  }
+
+  /** Answers how many grants ended. Throws `principal_unknown`. */
+  async setStatus(tenant: Tenant, caller: string, ref: PrincipalRef, disabled: boolean): Promise<number> {
+    const action = disabled ? 'principal.disable' : 'principal.enable';
+    const record = this.#record(tenant, caller, action, ref, {});
+    const args = { tenantNo: tenant.no, class: ref.class, id: ref.id, disabled, at: this.#clock() };
+    const { value } = await this.#writer.run('setStatus', args, record);
+    if (value === undefined) throw new ServiceError('principal_unknown', 'no such principal in this tenant');
+    return value;
+  }
+
+  /** Records a change of the active policy, or a refusal of one. */
+  async recordPolicy(tenant: Tenant, caller: string, revision: string, error?: ServiceError): Promise<void> {
+    const detail = error ? { error: error.message.slice(0, 4_000) } : {};
+    await this.#writer.append(
+      this.#record(tenant, caller, error ? 'policy.reject' : 'policy.activate', undefined, detail, {
+        revision,
+        outcome: error ? 'error' : 'done',
+      }),
+    );
+  }
+
+  #record(
+    tenant: Tenant,
+    caller: string,
+    action: string,
+    subject: PrincipalRef | undefined,
+    detail: Readonly<Record<string, unknown>>,
+    { revision = '', outcome = 'done' }: { revision?: string; outcome?: 'done' | 'error' } = {},
+  ): RecordRow {
+    const now = this.#clock();
+    return buildRecord({
+      tenantNo: tenant.no,
+      time: now,
+      kind: 'administration',
+      outcome,
+      decisionId: uuidv7(now, this.#random(10)),
+      caller,
+      subject,
+      actor: undefined,
+      members: `${revision === '' ? '' : `,"revision":"${revision}"`},"detail":${JSON.stringify(detail)}`,
+      input: JSON.stringify({
+        subject: subject ?? null,
+        action: { name: action },
+        resource: { type: 'tenant', id: tenant.id },
+      }),
+    });
+  }
+}
+
+const rowOf = (principal: ManifestPrincipal): PrincipalRow => ({
+  class: principal.class,
+  id: principal.id,
+  groups: principal.groups,
+  roles: principal.roles,
+  scopes: principal.scopes,
+  properties: principal.properties,
+  disabled: principal.status === undefined ? undefined : principal.status === 'disabled',
+});

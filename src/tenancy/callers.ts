@@ -1,0 +1,125 @@
+import { createHash } from 'node:crypto';
+import { ServiceError } from '../errors.ts';
+import type { PrincipalClass, PrincipalRef } from '../ids.ts';
+import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
+import type { Tenant } from './tenants.ts';
+
+/** The one who asks: a policy enforcement point, an agent or an operator, authenticated. */
+export interface Caller {
+  /** How records name it, for example `service:docs-api`. */
+  readonly id: string;
+  /** The principal it is; an operator and the development caller are none. */
+  readonly principal: PrincipalRef | undefined;
+  readonly may: ReadonlySet<Operation>;
+  /** The audiences it answers for: a token for another one is not for it. Undefined: it must say so itself. */
+  readonly audiences: readonly string[] | undefined;
+}
+
+/** A credential as presented, before anybody is known by it. */
+export type Presented =
+  | { readonly kind: 'none'; readonly loopback: boolean }
+  | { readonly kind: 'secret'; readonly secret: string; readonly clientId?: string | undefined }
+  | { readonly kind: 'certificate'; readonly spiffeId: string };
+
+/** Somebody who runs Mandate itself, bound to tenants by the configuration. */
+export interface Operator {
+  readonly id: string;
+  readonly secretSha256: string;
+  /** Tenant ids, or `*`. */
+  readonly tenants: readonly string[];
+  readonly may: readonly Operation[];
+}
+
+/** Users hold no credential here: they act through a service, or through an agent that exchanges their token. */
+const operationsOf: Record<PrincipalClass, readonly Operation[]> = {
+  user: [],
+  agent: ['exchange', 'introspect', 'revoke'],
+  mcp_server: ['check', 'exchange', 'introspect', 'revoke'],
+  service: ['check', 'exchange', 'introspect', 'revoke'],
+  job: ['check'],
+};
+
+const devCaller: Caller = { id: 'dev', principal: undefined, may: new Set(operations), audiences: undefined };
+
+/** Knows callers by what they present. A wrong credential is never better than none. */
+export class Callers {
+  readonly #operators: ReadonlyMap<string, Operator>;
+  readonly #dev: boolean;
+  readonly #known = new WeakMap<ManifestPrincipal, Caller>();
+
+  constructor(operators: readonly Operator[], dev: boolean) {
+    this.#operators = new Map(operators.map((operator) => [operator.secretSha256, operator]));
+    this.#dev = dev;
+  }
+
+  /** Throws `unauthenticated` or `permission_denied`. */
+  authenticate(tenant: Tenant, presented: Presented, operation: Operation): Caller {
+    const caller = this.#identify(tenant, presented);
+    if (!caller.may.has(operation))
+      throw new ServiceError('permission_denied', `${caller.id} may not ${operation} in this tenant`);
+    return caller;
+  }
+
+  /** Which of the tenants the presented credential may do this in; for calls that name no tenant. */
+  visible(tenants: Iterable<Tenant>, presented: Presented, operation: Operation): Tenant[] {
+    const seen: Tenant[] = [];
+    let refusal: unknown;
+    for (const tenant of tenants) {
+      try {
+        this.authenticate(tenant, presented, operation);
+        seen.push(tenant);
+      } catch (error) {
+        refusal = error;
+      }
+    }
+    if (seen.length === 0 && refusal) throw refusal;
+    return seen;
+  }
+
+  #identify(tenant: Tenant, presented: Presented): Caller {
+    if (presented.kind === 'none') {
+      if (this.#dev && presented.loopback) return devCaller;
+      throw new ServiceError(
+        'unauthenticated',
+        'a caller authenticates with authorization: Bearer <credential>',
+      );
+    }
+    if (presented.kind === 'certificate') {
+      const principal = tenant.credentials.get(presented.spiffeId);
+      if (!principal)
+        throw new ServiceError('unauthenticated', 'the certificate names no caller of this tenant');
+      return this.#callerOf(principal);
+    }
+    // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
+    const digest = createHash('sha256').update(presented.secret).digest('hex');
+    const principal = tenant.credentials.get(`sha256:${digest}`);
+    if (principal) {
+      if (presented.clientId !== undefined && presented.clientId !== principal.id)
+        throw new ServiceError('unauthenticated', 'the credential is not valid in this tenant');
+      return this.#callerOf(principal);
+    }
+    const operator = this.#operators.get(digest);
+    if (operator && (operator.tenants.includes('*') || operator.tenants.includes(tenant.id)))
+      return {
+        id: `operator:${operator.id}`,
+        principal: undefined,
+        may: new Set(operator.may),
+        audiences: undefined,
+      };
+    throw new ServiceError('unauthenticated', 'the credential is not valid in this tenant');
+  }
+
+  #callerOf(principal: ManifestPrincipal): Caller {
+    const known = this.#known.get(principal);
+    if (known) return known;
+    const { class: cls, id } = principal;
+    const caller: Caller = {
+      id: `${cls}:${id}`,
+      principal: { class: cls, id },
+      may: new Set(principal.may ?? operationsOf[cls]),
+      audiences: cls === 'mcp_server' || cls === 'service' ? [id, ...principal.resources] : undefined,
+    };
+    this.#known.set(principal, caller);
+    return caller;
+  }
+}

@@ -1,0 +1,118 @@
+import { z } from 'zod';
+import { ServiceError } from '../errors.ts';
+import { principalClasses } from '../ids.ts';
+
+/** What a caller may do; see `operationsOf` for what each class may without saying. */
+export const operations = [
+  'check',
+  'exchange',
+  'introspect',
+  'revoke',
+  'policy.read',
+  'policy.write',
+  'tenant.read',
+  'tenant.write',
+  'audit.read',
+] as const;
+export type Operation = (typeof operations)[number];
+
+const name = z.string().min(1).max(256);
+const scope = z
+  .string()
+  .max(256)
+  // RFC 6749 section 3.3: a scope token.
+  .regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'a scope has no spaces, quotes or backslashes');
+const names = z.array(name).max(1_000).default([]);
+const scopes = z.array(scope).max(256).default([]);
+
+const credential = z.union([
+  z.strictObject({
+    // SHA-256 of a secret of at least 128 random bits, hex. Such a secret needs no slow hash.
+    secret_sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'),
+  }),
+  z.strictObject({ spiffe_id: z.string().regex(/^spiffe:\/\/[^\s?#]+$/, 'a SPIFFE id') }),
+]);
+
+const ceiling = z.strictObject({
+  scopes,
+  /** Principal ids (class mcp_server or service) or resource URIs the agent may get tokens for. */
+  audiences: names,
+  max_lifetime_seconds: z.int().min(1).max(300).default(300),
+  max_depth: z.int().min(1).max(8).default(3),
+});
+
+const principal = z.strictObject({
+  class: z.enum(principalClasses),
+  id: name,
+  groups: names,
+  roles: names,
+  scopes,
+  properties: z.record(z.string(), z.json()).default({}),
+  status: z.enum(['active', 'disabled']).optional(),
+  credentials: z.array(credential).max(8).default([]),
+  may: z.array(z.enum(operations)).optional(),
+  ceiling: ceiling.optional(),
+  /** The agent's own client ids at the tenant's issuers, where they differ from its id. */
+  client_ids: names,
+  /** Resource URIs this server answers for (RFC 8707). */
+  resources: z.array(z.url()).max(64).default([]),
+});
+
+const issuer = z.strictObject({
+  issuer: z.url(),
+  /** Left out: found through the issuer's metadata, and then it must be on the issuer's own origin. */
+  jwks_uri: z.url().optional(),
+  algorithms: z
+    .array(z.enum(['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA']))
+    .min(1)
+    .default(['RS256', 'ES256']),
+  /** What an access token's `aud` must name. */
+  audiences: names,
+  subject_class: z.enum(principalClasses).default('user'),
+  /** The claim that holds the principal's id. */
+  subject_claim: name.default('sub'),
+});
+
+const limits = z
+  .strictObject({
+    /** What one evaluation may spend; about five milliseconds of a typical core by default. */
+    fuel: z.int().min(1_000).max(2_000_000_000).optional(),
+    /** What a policy's memory may grow to. */
+    memory_mib: z.int().min(4).max(1_024).optional(),
+    /** Decisions a second, on average, with a burst of one second's worth. */
+    decisions_per_second: z.int().min(1).optional(),
+  })
+  .prefault({});
+
+const manifest = z.strictObject({
+  id: z.string(),
+  display_name: name.optional(),
+  roles: z.record(name, z.strictObject({ scopes })).default({}),
+  /** Action name → the scope a grant needs for it. */
+  actions: z.record(name, z.strictObject({ scope: scope.optional() })).default({}),
+  principals: z.array(principal).max(10_000).default([]),
+  issuers: z.array(issuer).max(16).default([]),
+  limits,
+});
+
+export type Manifest = z.infer<typeof manifest>;
+export type ManifestPrincipal = Manifest['principals'][number];
+export type TrustedIssuer = Manifest['issuers'][number];
+export type Ceiling = z.infer<typeof ceiling>;
+
+/** Throws `config_invalid` with the place of the first mistakes. */
+export function parseManifest(value: unknown, file: string): Manifest {
+  const parsed = manifest.safeParse(value);
+  if (!parsed.success) {
+    const issues = parsed.error.issues.slice(0, 3);
+    const list = issues.map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`).join('; ');
+    throw new ServiceError('config_invalid', `${file}: ${list}`);
+  }
+  const seen = new Set<string>();
+  for (const entry of parsed.data.principals) {
+    const key = `${entry.class}:${entry.id}`;
+    if (seen.has(key)) throw new ServiceError('config_invalid', `${file}: principal ${key} stands twice`);
+    seen.add(key);
+  }
+  return parsed.data;
+}

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+import { describe, ServiceError } from '../errors.ts';
+import type { TenantNo } from '../storage/rows.ts';
+import { type PrincipalRef, principalKey, type TenantId, tenantId } from '../ids.ts';
+import { type Ceiling, type Manifest, type ManifestPrincipal, parseManifest } from './manifest.ts';
+
+/** One tenant as it is now. Replaced whole when its manifest changes, never edited. */
+export interface Tenant {
+  readonly id: TenantId;
+  /** The store's number for it. */
+  readonly no: TenantNo;
+  readonly folder: string;
+  readonly manifest: Manifest;
+  /** Principals that authenticate here, by `sha256:<hex>` of their secret or by SPIFFE id. */
+  readonly credentials: ReadonlyMap<string, ManifestPrincipal>;
+  /** The manifest's principals by `class:id`. */
+  readonly declared: ReadonlyMap<string, ManifestPrincipal>;
+  /** Every audience a token may be minted for (principal ids and resource URIs), and who answers for it. */
+  readonly audiences: ReadonlyMap<string, PrincipalRef>;
+}
+
+/** A manifest as read from its folder, before the store knows it. */
+export interface TenantSource {
+  readonly id: TenantId;
+  readonly folder: string;
+  readonly manifest: Manifest;
+  /** SHA-256 of the file: the same hash means there is nothing to store. */
+  readonly hash: string;
+}
+
+/** The tenants this process serves. */
+export class Tenants implements Iterable<Tenant> {
+  readonly #byId = new Map<string, Tenant>();
+
+  /** Throws `tenant_unknown`. */
+  get(id: string): Tenant {
+    const tenant = this.#byId.get(id);
+    if (!tenant) throw new ServiceError('tenant_unknown', 'no such tenant');
+    return tenant;
+  }
+
+  find(id: string): Tenant | undefined {
+    return this.#byId.get(id);
+  }
+
+  put(tenant: Tenant): void {
+    this.#byId.set(tenant.id, tenant);
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  [Symbol.iterator](): Iterator<Tenant> {
+    return this.#byId.values();
+  }
+}
+
+/** The tenant folders under `place`: itself if it holds a tenant.yaml, else each child that does. */
+export function tenantFolders(place: string): string[] {
+  if (existsSync(path.join(place, 'tenant.yaml'))) return [place];
+  if (!existsSync(place)) throw new ServiceError('config_invalid', `no such folder: ${place}`);
+  const folders = readdirSync(place, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && existsSync(path.join(place, entry.name, 'tenant.yaml')))
+    .map((entry) => path.join(place, entry.name))
+    .sort();
+  if (folders.length === 0)
+    throw new ServiceError('config_invalid', `${place} holds no tenant.yaml, nor does any folder in it`);
+  return folders;
+}
+
+/** Reads `tenant.yaml`. Throws `config_invalid`, with the place of the mistake. */
+export function readTenant(folder: string): TenantSource {
+  const file = path.join(folder, 'tenant.yaml');
+  const text = readFileSync(file, 'utf8');
+  let value: unknown;
+  try {
+    // A manifest has no use for aliases, and a bomb is made of them.
+    value = parse(text, { maxAliasCount: 0 });
+  } catch (error) {
+    throw new ServiceError('config_invalid', `${file}: ${describe(error)}`);
+  }
+  const manifest = parseManifest(value, file);
+  try {
+    const id = tenantId(manifest.id);
+    return { id, folder, manifest, hash: createHash('sha256').update(text).digest('hex') };
+  } catch {
+    throw new ServiceError('config_invalid', `${file}: id: 1 to 63 of a-z, 0-9 and -, such as acme`);
+  }
+}
+
+/** Builds the look-ups of a tenant. Throws `config_invalid` where two principals share a credential or audience. */
+export function buildTenant(source: TenantSource, no: TenantNo): Tenant {
+  const { manifest, folder } = source;
+  const credentials = new Map<string, ManifestPrincipal>();
+  const audiences = new Map<string, PrincipalRef>();
+  const claim = <T>(map: Map<string, T>, key: string, value: T, what: string): void => {
+    if (map.has(key)) throw new ServiceError('config_invalid', `${folder}: two principals share ${what}`);
+    map.set(key, value);
+  };
+  for (const principal of manifest.principals) {
+    for (const credential of principal.credentials)
+      if ('secret_sha256' in credential)
+        claim(credentials, `sha256:${credential.secret_sha256}`, principal, 'a credential');
+      else claim(credentials, credential.spiffe_id, principal, 'a SPIFFE id');
+    if (principal.class !== 'mcp_server' && principal.class !== 'service') continue;
+    for (const audience of [principal.id, ...principal.resources])
+      claim(audiences, audience, { class: principal.class, id: principal.id }, `the audience ${audience}`);
+  }
+  const declared = new Map(manifest.principals.map((entry) => [principalKey(entry), entry]));
+  return { id: source.id, no, folder, manifest, credentials, declared, audiences };
+}
+
+/** What a principal may be granted at most when it acts for others; none means: nothing. */
+export const ceilingOf = (tenant: Tenant, actor: PrincipalRef): Ceiling | undefined =>
+  tenant.declared.get(principalKey(actor))?.ceiling;
+
+/** The scopes a principal holds: its own and those of its roles. */
+export function heldScopes(tenant: Tenant, roles: readonly string[], own: readonly string[]): Set<string> {
+  const held = new Set(own);
+  for (const role of roles) {
+    if (!Object.hasOwn(tenant.manifest.roles, role)) continue;
+    for (const scope of tenant.manifest.roles[role]?.scopes ?? []) held.add(scope);
+  }
+  return held;
+}

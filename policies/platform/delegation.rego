@@ -65,6 +65,12 @@ reasons contains {"code": "policy_undefined", "message": "the policy does not de
 	undecided
 }
 
+reasons contains {"code": "not_allowed", "message": "no rule allows it"} if {
+	not denied
+	outcome == "deny"
+	not undecided
+}
+
 reasons contains reason if {
 	not denied
 	some reason in data.delegation.reasons

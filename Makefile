@@ -1,0 +1,69 @@
+# Every target sets up what it needs and says so; what is already there is not made again.
+SHELL := /bin/sh
+BIN := node_modules/.bin
+NODE := $(BIN)/node
+STAMPS := .make
+PROTOS := $(wildcard proto/mandate/v1/*.proto)
+say = @printf '\033[1m%s\033[0m\n'
+
+.PHONY: run test check build bench opa setup clean help fmt peers
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: setup ## serve the example tenant on 127.0.0.1:7400 and 7401, in development mode
+	@$(NODE) src/cli/mandate.ts serve --dev --tenants policies/acme --data-dir $${MANDATE_DATA_DIR:-data}
+
+test: setup ## run every test
+	$(say) "make: running the tests"
+	@$(BIN)/vitest run $(ARGS)
+	@$(NODE) src/cli/mandate.ts policy test policies/acme
+
+check: setup ## types, lint, format, protobuf lint, import direction
+	$(say) "make: checking types, lint, format, protobufs and imports"
+	@$(BIN)/tsc
+	@$(BIN)/oxlint --type-aware --deny-warnings
+	@$(BIN)/biome format --error-on-warnings .
+	@$(BIN)/buf lint
+	@$(NODE) tools/imports.ts
+
+fmt: $(STAMPS)/npm ## format everything
+	@$(BIN)/biome check --write . && bin/opa fmt --write policies
+
+build: setup ## dist/ and a package tarball that runs anywhere
+	$(say) "make: building dist/ and the package"
+	@rm -rf dist && $(BIN)/tsc -p tsconfig.build.json
+	@npm pack --loglevel=error
+
+bench: setup peers ## measure against peers; writes bench/results.json
+	@$(NODE) bench/run.ts $(ARGS)
+
+setup: $(STAMPS)/npm bin/opa src/gen/.stamp ## install dependencies, build the OPA compiler, generate protobuf code
+
+opa: bin/opa ## build the pinned OPA compiler
+
+clean: ## remove everything that was made
+	rm -rf node_modules dist bin/opa src/gen var $(STAMPS) *.tgz
+
+need = @command -v $(1) >/dev/null 2>&1 || { printf 'make: %s is missing: %s\n' "$(1)" "$(2)" >&2; exit 1; }
+
+$(STAMPS)/npm: package.json package-lock.json
+	$(call need,npm,install Node.js with npm)
+	$(say) "make: installing dependencies (npm ci)"
+	@npm ci --loglevel=error --no-audit --no-fund
+	@mkdir -p $(STAMPS) && touch $@
+
+bin/opa: tools/opa/go.mod tools/opa/go.sum
+	$(call need,go,install Go 1.26 or newer; it builds the OPA compiler)
+	$(say) "make: building the OPA compiler (two minutes the first time)"
+	@mkdir -p bin && cd tools/opa && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o ../../bin/opa github.com/open-policy-agent/opa
+	@touch $@
+
+src/gen/.stamp: $(PROTOS) buf.gen.yaml $(STAMPS)/npm
+	$(say) "make: generating protobuf code"
+	@$(BIN)/buf generate && touch $@
+
+peers:
+	@command -v h2load >/dev/null 2>&1 || { printf 'make: installing h2load\n'; apt-get install -y -qq nghttp2-client >/dev/null 2>&1; } || \
+	  { printf 'make: h2load is missing: install the package nghttp2-client\n' >&2; exit 1; }

@@ -4,6 +4,7 @@ import type { Builtin } from './builtins/builtin.ts';
 import { Abort, toServiceError } from './failure.ts';
 import { byteLength, Heap } from './heap.ts';
 import { type EvaluationContext, Host } from './host.ts';
+import { type StaticLayout, Statics } from './statics.ts';
 import { wasm, type WasmGlobal, type WasmModule } from './webassembly.ts';
 
 export type { EvaluationContext } from './host.ts';
@@ -30,6 +31,7 @@ export interface InstanceParts {
   readonly builtins: readonly (Builtin | undefined)[];
   /** The memory that the module itself asks for, in pages. */
   readonly minimumPages: number;
+  readonly statics: StaticLayout | undefined;
   readonly print: (line: string) => void;
 }
 
@@ -51,6 +53,7 @@ export class PolicyInstance {
   /** The address of the data, and where the heap is free behind it. */
   readonly #data: number;
   readonly #free: number;
+  readonly #statics: Statics | undefined;
   #poisoned = false;
 
   /** @throws ServiceError `policy_memory_exceeded`, or `policy_invalid` for data that is no JSON */
@@ -68,6 +71,7 @@ export class PolicyInstance {
     this.#host.bind(this.#abi, this.#fuel, parts.builtins);
     this.#data = this.#load(dataJson);
     this.#free = align(this.#abi.opa_heap_ptr_get() >>> 0);
+    this.#statics = parts.statics && new Statics(this.#heap, parts.statics);
   }
 
   /** True after any failure during an evaluation: evaluate() then throws, and the owner discards the instance. */
@@ -116,6 +120,7 @@ export class PolicyInstance {
     this.#host.begin(context);
     this.#fuel.value = Math.min(fuel, maximumFuel);
     try {
+      this.#statics?.restore();
       const length = this.#writeInput(inputJson);
       const heap = align(this.#free + length);
       return this.#heap.text(this.#abi.opa_eval(0, id, this.#data, this.#free, length, heap, 0) >>> 0);

@@ -46,6 +46,16 @@ export class Reader {
     throw new MalformedModule(`an integer of more than 32 bits ends at ${this.at}`);
   }
 
+  s32(): number {
+    const start = this.at;
+    this.skipSigned(32);
+    let value = 0;
+    let shift = 0;
+    for (let at = start; at < this.at; at += 1, shift += 7) value |= ((this.bytes[at] ?? 0) & 0x7f) << shift;
+    const isNegative = ((this.bytes[this.at - 1] ?? 0) & 0x40) !== 0;
+    return isNegative && shift < 32 ? value | (-1 << shift) : value;
+  }
+
   /**
    * Moves over a signed integer of at most `bits` bits.
    * The unused bits of the last possible byte must repeat the sign.

@@ -8,20 +8,24 @@ import { Heap } from './heap.ts';
 import { Host } from './host.ts';
 import { type InstanceParts, type Limits, PolicyInstance } from './instance.ts';
 import { readImports, readSections } from './sections.ts';
+import { findStatics, locateHeapTop, type StaticLayout, type StaticRange } from './statics.ts';
 import { wasm, type WasmModule } from './webassembly.ts';
 
 /** Compiled once per revision and shared by its instances. */
 export class PolicyModule {
   readonly #module: WasmModule;
   readonly #minimumPages: number;
+  readonly #statics: StaticLayout | undefined;
   readonly #builtins: readonly (Builtin | undefined)[];
   /** The id of each entry point by its path. */
   readonly entrypoints: ReadonlyMap<string, number>;
 
   private constructor(bytes: Uint8Array) {
-    this.#minimumPages = readImports(readSections(bytes)).memoryPages;
+    const sections = readSections(bytes);
+    this.#minimumPages = readImports(sections).memoryPages;
     this.#module = new wasm.Module(bytes);
-    const { entrypoints, builtins } = this.#outline();
+    const { entrypoints, builtins, statics } = this.#outline(findStatics(sections));
+    this.#statics = statics;
     this.entrypoints = new Map(Object.entries(entrypoints));
     const byId: Builtin[] = [];
     for (const [name, id] of Object.entries(builtins)) byId[id] = findBuiltin(name);
@@ -56,20 +60,29 @@ export class PolicyModule {
       entrypoints: this.entrypoints,
       builtins: this.#builtins,
       minimumPages: this.#minimumPages,
+      statics: this.#statics,
       print,
     };
     return new PolicyInstance(parts, dataJson, limits);
   }
 
   /** What the module says of itself, which takes an instance to ask. */
-  #outline(): { entrypoints: Record<string, number>; builtins: Record<string, number> } {
-    const heap = new Heap(new wasm.Memory({ initial: this.#minimumPages + 1 }));
+  #outline(range: StaticRange | undefined): Outline {
+    // An odd number of pages: powers of two are in a table of the runtime.
+    const heap = new Heap(new wasm.Memory({ initial: (this.#minimumPages + 2) | 1 }));
     const host = new Host(heap, () => {});
     const abi = bindAbi(new wasm.Instance(this.#module, { env: host.imports() }));
     const read = (value: number): Record<string, number> =>
       JSON.parse(heap.text(abi.opa_json_dump(value) >>> 0)) as Record<string, number>;
-    return { entrypoints: read(abi.entrypoints()), builtins: read(abi.builtins()) };
+    const statics = locateHeapTop(heap, range);
+    return { entrypoints: read(abi.entrypoints()), builtins: read(abi.builtins()), statics };
   }
+}
+
+interface Outline {
+  readonly entrypoints: Readonly<Record<string, number>>;
+  readonly builtins: Readonly<Record<string, number>>;
+  readonly statics: StaticLayout | undefined;
 }
 
 function findBuiltin(name: string): Builtin {

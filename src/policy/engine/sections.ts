@@ -2,7 +2,7 @@ import { MalformedModule, Reader } from './leb128.ts';
 
 /** The outline of a WebAssembly module (core specification, section 5.5). */
 
-export const section = { custom: 0, import: 2, global: 6, export: 7, code: 10 } as const;
+export const section = { custom: 0, import: 2, global: 6, export: 7, code: 10, data: 11 } as const;
 /** The order of the known sections (core specification, section 5.5.2); the data count comes before the code. */
 export const sectionOrder = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11];
 export const importKind = { function: 0, table: 1, memory: 2, global: 3 } as const;

@@ -30,7 +30,12 @@ export async function buildWasm(
     await Promise.all(files.map((file, index) => writeFile(file, sources[index] ?? '')));
     const bundle = join(folder, 'bundle.tar.gz');
     const entries = entrypoints.flatMap((path) => ['-e', path]);
-    await run(opaBinary, ['build', '-t', 'wasm', ...flags, ...entries, '-o', bundle, ...files]);
+    await run(opaBinary, ['build', '-t', 'wasm', ...flags, ...entries, '-o', bundle, ...files]).catch(
+      (error) => {
+        // The compiler's message is on its standard output.
+        throw new Error((error as { stdout: string }).stdout, { cause: error });
+      },
+    );
     return readFromTar(gunzipSync(await readFile(bundle)), 'policy.wasm');
   } finally {
     await rm(folder, { recursive: true });
@@ -48,6 +53,30 @@ function readFromTar(tar: Buffer, name: string): Uint8Array {
   throw new Error(`${name} is not in the bundle`);
 }
 
+/** The same by the compiler's own evaluator. */
+export async function evaluateWithOpa(
+  expressions: readonly string[],
+  input: unknown,
+): Promise<Record<string, unknown>> {
+  const folder = await mkdtemp(join(tmpdir(), 'mandate-rego-'));
+  try {
+    const [policy, inputFile] = [join(folder, 'policy.rego'), join(folder, 'input.json')];
+    await writeFile(policy, moduleOf(expressions));
+    await writeFile(inputFile, JSON.stringify(input));
+    const { stdout } = await run(opaBinary, ['eval', '--data', policy, '--input', inputFile, 'data.test']);
+    const answer = JSON.parse(stdout) as { result: [{ expressions: [{ value: Record<string, unknown> }] }] };
+    const { value } = answer.result[0].expressions[0];
+    return Object.fromEntries(expressions.map((name, index) => [name, value[`r${index}`]]));
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+function moduleOf(expressions: readonly string[]): string {
+  const rules = expressions.map((expression, index) => `r${index} := ${expression}`);
+  return `package test\n\n${rules.join('\n')}\n`;
+}
+
 /**
  * The values of expressions, each undefined if it is. One compilation for all of them.
  * @param seed the decision's id
@@ -57,8 +86,7 @@ export async function evaluateAll(
   input: unknown = {},
   seed = context.seed,
 ): Promise<Record<string, unknown>> {
-  const rules = Object.entries(expressions).map(([, expression], index) => `r${index} := ${expression}`);
-  const wasm = await buildWasm(`package test\n\n${rules.join('\n')}\n`, ['test']);
+  const wasm = await buildWasm(moduleOf(Object.values(expressions)), ['test']);
   const instance = PolicyModule.compile(wasm).instantiate('{}', limits);
   const values = instance.evaluate('test', JSON.stringify(input), { ...context, seed }).result as Record<
     string,

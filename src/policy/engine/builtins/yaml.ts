@@ -1,4 +1,4 @@
-import { isScalar, parseAllDocuments, stringify, visit } from 'yaml';
+import { isScalar, parseAllDocuments, Scalar, stringify, visit } from 'yaml';
 import { isArray, isNumber, Decimal, RegoObject, RegoSet, type Value } from '../values.ts';
 import { BuiltinError, type BuiltinContext, type BuiltinTable, fromBigInt, text } from './builtin.ts';
 import { keyText } from './json.ts';
@@ -17,7 +17,12 @@ export const yamlBuiltins: BuiltinTable = {
   'yaml.marshal': ([value], context) => {
     if (value === undefined) throw new BuiltinError('no value');
     context.spend(unitsPerCharacter);
-    return stringify(toPlain(value, context), { indentSeq: false, lineWidth: 0, sortMapEntries: true });
+    return stringify(toPlain(value, context), {
+      indentSeq: false,
+      lineWidth: 0,
+      singleQuote: true,
+      sortMapEntries: true,
+    });
   },
   'yaml.unmarshal': ([value], context) => parse(text(value), context),
 };
@@ -38,10 +43,9 @@ function parse(source: string, context: BuiltinContext): Value {
     logLevel: 'silent',
     prettyErrors: false,
   });
-  // All must be well formed, and the first is the value.
-  const errors = Array.isArray(documents) ? documents.flatMap((each) => each.errors) : documents.errors;
-  if (errors.length > 0) throw new BuiltinError('not YAML');
-  const document = Array.isArray(documents) ? documents[0] : undefined;
+  // All must be well formed, and the first is the value. An empty stream is an empty array.
+  if (documents.some(({ errors }) => errors.length > 0)) throw new BuiltinError('not YAML');
+  const [document] = documents;
   if (!document) return null;
   // A decimal keeps its text, which a float would not.
   visit(document, {
@@ -83,6 +87,18 @@ function toPlain(value: Value, context: BuiltinContext): unknown {
   if (isNumber(value)) return value instanceof Decimal ? value.float : value;
   if (isArray(value)) return value.map((element) => toPlain(element, context));
   if (value instanceof RegoSet) return value.sorted().map((member) => toPlain(member, context));
+  if (typeof value === 'string') return toScalar(value);
   if (!(value instanceof RegoObject)) return value;
   return new Map(Array.from(value.entries(), ([key, inner]) => [keyText(key), toPlain(inner, context)]));
+}
+
+/** Text that some reader takes for a number, a date, or one of YAML 1.1's many booleans. */
+const ambiguous =
+  /^(?:|~|y|n|yes|no|on|off|true|false|null|[-+]?\.inf|\.nan|[-+]?[\d.][\d_.,:eExXob+-]*[\da-fA-F]*|\d{4}-\d\d?-\d\d?.*)$/i;
+
+/** As go-yaml: double quotes say that it is text, single ones that it has marks of YAML in it. */
+function toScalar(text: string): Scalar<string> {
+  const scalar = new Scalar(text);
+  if (ambiguous.test(text)) scalar.type = Scalar.QUOTE_DOUBLE;
+  return scalar;
 }

@@ -59,7 +59,7 @@ export async function start(
     maxInstances: config.max_instances,
   });
   const policyOf = (tenant: Tenant) => policies.of(tenant);
-  const administration = new Administration({ writer, clock, random });
+  const administration = new Administration({ writer, facts, clock, random });
   const cache = path.join(config.data_dir, 'policy-cache');
   const compiler = new Compiler({ opa: config.opa, policies: path.join(config.home, 'policies'), cache });
   const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration }));

@@ -1,82 +1,33 @@
 # The entry point mandate/delegation: guardrails and the tenant's package delegation, combined.
 # Any deny wins, then a challenge, then allow; what is undefined or not a boolean is a deny.
+# Each branch gives only what it decided by: a result costs time to build, to write out and to read.
 package mandate.delegate
 
 import data.mandate.guardrails
 
-result := {
-	"outcome": outcome,
-	"reasons": reasons,
-	"rules": rules,
-	"obligations": obligations,
-	"challenge": challenge,
-}
-
-default outcome := "deny"
-
-outcome := "deny" if {
-	denied
-} else := "challenge" if {
-	count(challenge) > 0
-} else := "allow" if {
+result := {"outcome": "deny", "guarded": guarded, "denied": denied, "reasons": reasons} if {
+	count(guarded) + count(denied) > 0
+} else := {"outcome": "challenge", "challenge": data.delegation.challenge, "reasons": reasons} if {
+	is_object(data.delegation.challenge)
+	count(data.delegation.challenge) > 0
+} else := {"outcome": "allow", "obligations": obligations, "reasons": reasons} if {
 	data.delegation.allow == true
-}
-
-denied if count(guarded) > 0
-
-denied if count(denials) > 0
+} else := {"outcome": "deny", "reasons": reasons} if {
+	is_boolean(data.delegation.allow)
+} else := {"outcome": "deny", "undefined": true, "reasons": reasons}
 
 guarded := guardrails.denials
 
-denials contains reason if some reason in data.delegation.deny
+denied contains reason if some reason in data.delegation.deny
 
 # A deny that is neither a set nor an array, nor plainly false, was meant to deny something.
-denials contains "deny_malformed" if {
+denied contains "deny_malformed" if {
 	deny := data.delegation.deny
 	not is_set(deny)
 	not is_array(deny)
 	deny != false
 }
 
-default challenge := {}
+reasons contains reason if some reason in data.delegation.reasons
 
-challenge := data.delegation.challenge if is_object(data.delegation.challenge)
-
-undecided if not is_boolean(data.delegation.allow)
-
-rules contains "mandate.guardrails" if count(guarded) > 0
-
-rules contains "delegation.deny" if count(denials) > 0
-
-rules contains "delegation.challenge" if outcome == "challenge"
-
-rules contains "delegation.allow" if {
-	not denied
-	outcome != "challenge"
-}
-
-reasons contains reason if some reason in guarded
-
-reasons contains reason if some reason in denials
-
-reasons contains {"code": "policy_undefined", "message": "the policy does not define a boolean allow"} if {
-	not denied
-	outcome != "challenge"
-	undecided
-}
-
-reasons contains {"code": "not_allowed", "message": "no rule allows it"} if {
-	not denied
-	outcome == "deny"
-	not undecided
-}
-
-reasons contains reason if {
-	not denied
-	some reason in data.delegation.reasons
-}
-
-obligations contains obligation if {
-	outcome == "allow"
-	some obligation in data.delegation.obligations
-}
+obligations contains obligation if some obligation in data.delegation.obligations

@@ -18,6 +18,12 @@ export interface Policy {
   ): { result: unknown; cost: number };
 }
 
+/** The package of the authors' rules that an entry point combines with the platform's. */
+const authorsOf = {
+  'mandate/decision': 'authz',
+  'mandate/delegation': 'delegation',
+} as const satisfies Record<EntryPoint, string>;
+
 export interface Decided extends Verdict {
   readonly revision: string;
   readonly cost: number;
@@ -49,7 +55,7 @@ export function decide(
         revision: policy.revision,
         cost,
       };
-    return { ...readVerdict(result), revision: policy.revision, cost };
+    return { ...readVerdict(result, authorsOf[entryPoint]), revision: policy.revision, cost };
   } catch (error) {
     if (!(error instanceof ServiceError) || !denials.has(error.code)) throw error;
     const verdict = refusal(error.code, error.message, 'mandate.engine');

@@ -104,9 +104,9 @@ export class Decisions {
     const input = buildInput({
       now,
       tenant: tenant.id,
-      subject: facts(tenant, subject),
+      subject: facts.of(tenant, subject),
       stated: 'stated' in request.principal ? request.principal.properties : undefined,
-      actors: actors.map((actor) => facts(tenant, actor)),
+      actors: actors.map((actor) => facts.of(tenant, actor)),
       action: request.action,
       resource: request.resource,
       context: request.context,

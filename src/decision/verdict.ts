@@ -18,27 +18,58 @@ export interface Verdict {
 }
 
 const MAX_REASONS = 64;
-const outcomes: readonly unknown[] = ['allow', 'deny', 'challenge'] satisfies Outcome[];
 
-/** Reads the result of a platform entry point. Throws `policy_failed` on any other shape: it decides nothing. */
-export function readVerdict(result: unknown): Verdict {
-  if (!isObject(result) || !outcomes.includes(result['outcome']))
-    throw new ServiceError('policy_failed', 'the policy gave no decision', {
-      detail: 'no outcome in its result',
-    });
-  const outcome = result['outcome'] as Outcome;
-  const challenge = isObject(result['challenge']) ? result['challenge'] : undefined;
-  return {
-    outcome,
-    reasons: list(result['reasons']).slice(0, MAX_REASONS).map(readReason),
-    rules: list(result['rules']).filter((rule) => typeof rule === 'string'),
-    obligations: list(result['obligations']).map((item) => {
-      if (!isObject(item))
-        throw new ServiceError('policy_failed', 'the policy gave an obligation that is not an object');
-      return item;
-    }),
-    challenge: outcome === 'challenge' ? challenge : undefined,
-  };
+const NOT_ALLOWED: Reason = { code: 'not_allowed', message: 'no rule allows it' };
+const UNDEFINED: Reason = { code: 'policy_undefined', message: 'the policy does not define a boolean allow' };
+const NONE: readonly never[] = [];
+
+/**
+ * Reads the result of a platform entry point (`policies/platform/decision.rego`); `authors` is the package whose rules
+ * it combined. Throws `policy_failed` on any other shape: it decides nothing.
+ */
+export function readVerdict(result: unknown, authors: string): Verdict {
+  if (isObject(result)) {
+    const reasons = list(result['reasons']).map(readReason);
+    switch (result['outcome']) {
+      case 'allow':
+        return {
+          outcome: 'allow',
+          reasons: reasons.slice(0, MAX_REASONS),
+          rules: [`${authors}.allow`],
+          obligations: list(result['obligations']).map(readObligation),
+          challenge: undefined,
+        };
+      case 'challenge':
+        if (!isObject(result['challenge'])) break;
+        return {
+          outcome: 'challenge',
+          reasons: reasons.slice(0, MAX_REASONS),
+          rules: [`${authors}.challenge`],
+          obligations: NONE,
+          challenge: result['challenge'],
+        };
+      case 'deny':
+        return readDeny(result, reasons, authors);
+    }
+  }
+  throw new ServiceError('policy_failed', 'the policy gave no decision', {
+    detail: 'no outcome in its result',
+  });
+}
+
+function readDeny(result: JsonObject, reasons: readonly Reason[], authors: string): Verdict {
+  const guarded = list(result['guarded']).map(readReason);
+  const denied = list(result['denied']).map(readReason);
+  const rules: string[] = [];
+  if (guarded.length > 0) rules.push('mandate.guardrails');
+  if (denied.length > 0) rules.push(`${authors}.deny`);
+  const why = [...guarded, ...denied];
+  if (why.length === 0) {
+    why.push(result['undefined'] === true ? UNDEFINED : NOT_ALLOWED);
+    rules.push(`${authors}.allow`);
+  }
+  const all = [...why, ...reasons].slice(0, MAX_REASONS);
+  return { outcome: 'deny', reasons: all, rules, obligations: NONE, challenge: undefined };
 }
 
 /** A deny that the platform itself gives, with its code as the reason. */
@@ -58,7 +89,12 @@ function readReason(value: unknown): Reason {
   return { code: 'unspecified', message: JSON.stringify(value).slice(0, 200) };
 }
 
-const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
+function readObligation(value: unknown): JsonObject {
+  if (isObject(value)) return value;
+  throw new ServiceError('policy_failed', 'the policy gave an obligation that is not an object');
+}
+
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : NONE);
 
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

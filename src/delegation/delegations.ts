@@ -91,7 +91,7 @@ export class Delegations {
       now,
     );
     attempt.subject = presented.subject;
-    const subjectFacts = facts(tenant, presented.subject);
+    const subjectFacts = facts.of(tenant, presented.subject);
     const narrowed = narrow({
       request: asked,
       actor,
@@ -109,7 +109,7 @@ export class Delegations {
       tenant: tenant.id,
       subject: subjectFacts,
       stated: undefined,
-      actors: narrowed.actors.map((each) => facts(tenant, each)),
+      actors: narrowed.actors.map((each) => facts.of(tenant, each)),
       action: { name: 'token.exchange', properties: { scopes: asked.scopes } },
       resource: {
         type: 'audience',
@@ -167,7 +167,7 @@ export class Delegations {
       const involved = [tenant.audiences.get(grant.audience), grant.actors[0]];
       if (caller.principal && !involved.some((one) => one && sameAs(one, caller.principal))) return undefined;
       const everyone = [grant.subject, ...grant.actors];
-      return everyone.every((one) => facts(tenant, one).status === 'active') ? grant : undefined;
+      return everyone.every((one) => facts.of(tenant, one).status === 'active') ? grant : undefined;
     } catch (error) {
       if (error instanceof ServiceError && error.code.startsWith('token_')) return undefined;
       throw error;

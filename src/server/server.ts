@@ -106,7 +106,7 @@ function peerOf(socket: TLSSocket | undefined): Peer {
 
 /** SPIFFE X.509-SVID: exactly one URI name, of the scheme spiffe, in a certificate the TLS layer has verified. */
 function spiffeIdOf(socket: TLSSocket): string | undefined {
-  if (socket.authorized !== true) return undefined;
+  if (!socket.authorized) return undefined;
   const names = socket.getPeerCertificate().subjectaltname?.split(', ') ?? [];
   const uris = names.filter((name) => name.startsWith('URI:')).map((name) => name.slice(4));
   return uris.length === 1 && uris[0]?.startsWith('spiffe://') ? uris[0] : undefined;

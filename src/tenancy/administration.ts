@@ -4,6 +4,7 @@ import { ServiceError } from '../errors.ts';
 import { type PrincipalRef, uuidv7 } from '../ids.ts';
 import type { PrincipalRow, RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
+import type { FactSource } from './facts.ts';
 import type { ManifestPrincipal } from './manifest.ts';
 import { buildTenant, type Tenant, type TenantSource } from './tenants.ts';
 
@@ -12,8 +13,10 @@ export class Administration {
   readonly #writer: Writer;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #facts: FactSource;
 
-  constructor(options: { writer: Writer; clock: Clock; random: Random }) {
+  constructor(options: { writer: Writer; facts: FactSource; clock: Clock; random: Random }) {
+    this.#facts = options.facts;
     this.#writer = options.writer;
     this.#clock = options.clock;
     this.#random = options.random;
@@ -45,7 +48,9 @@ export class Administration {
       principals: principals.slice(0, 100).map((each) => `${each.class}:${each.id}`),
     });
     const args = { tenantNo: tenant.no, principals, at: this.#clock() };
-    return (await this.#writer.run('putPrincipals', args, record)).value;
+    const { value } = await this.#writer.run('putPrincipals', args, record);
+    this.#facts.changed(tenant);
+    return value;
   }
 
   /** Answers how many grants ended. Throws `principal_unknown`. */
@@ -54,6 +59,7 @@ export class Administration {
     const record = this.#record(tenant, caller, action, ref, {});
     const args = { tenantNo: tenant.no, class: ref.class, id: ref.id, disabled, at: this.#clock() };
     const { value } = await this.#writer.run('setStatus', args, record);
+    this.#facts.changed(tenant);
     if (value === undefined) throw new ServiceError('principal_unknown', 'no such principal in this tenant');
     return value;
   }

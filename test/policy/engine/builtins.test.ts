@@ -165,7 +165,7 @@ describe('documents', () => {
       'sprintf("%d", [yaml.unmarshal("9007199254740993")])': '9007199254740993',
       'yaml.unmarshal("{")': undefined,
       'yaml.unmarshal("a: .inf")': undefined,
-      'yaml.marshal({"b": [1, {"c": null}], "a": "yes"})': 'a: "yes"\nb:\n- 1\n- c: null\n',
+      'yaml.marshal({"b": [1, {"c": null}], "a": "yes"})': 'a: "yes"\nb:\n  - 1\n  - c: null\n',
     }));
 
   test('an alias bomb is undefined', async () => {

@@ -1,4 +1,5 @@
 import {
+  constants,
   createHmac,
   createPublicKey,
   type KeyObject,
@@ -6,7 +7,6 @@ import {
   verify,
   X509Certificate,
 } from 'node:crypto';
-import { constants } from 'node:crypto';
 import { parseJson } from '../parse.ts';
 import { RegoObject, type Value } from '../values.ts';
 import { type Builtin, BuiltinError, type BuiltinContext, type BuiltinTable, text } from './builtin.ts';
@@ -118,8 +118,15 @@ function decodeUnverified(value: string, context: BuiltinContext): Value {
   const header = decodeHeader(token);
   const payload = decodeBase64(token.payload).toString();
   // RFC 7519 section 5.2: the payload is a token itself.
-  if (header.get('cty') === 'JWT') return decodeUnverified(payload.replace(/^["']+|["']+$/g, ''), context);
+  if (header.get('cty') === 'JWT') return decodeUnverified(unquote(payload), context);
   return [header, decodeObject(payload), token.signature.toString('hex')];
+}
+
+function unquote(value: string): string {
+  let [start, end] = [0, value.length];
+  while (value[start] === '"' || value[start] === "'") start += 1;
+  while (end > start && (value[end - 1] === '"' || value[end - 1] === "'")) end -= 1;
+  return value.slice(start, end);
 }
 
 interface VerificationKey {
@@ -164,7 +171,7 @@ interface JsonWebKeyFields extends Record<string, unknown> {
 }
 
 function fromPem(pem: string): VerificationKey {
-  if (!/-----END [A-Z ]+-----\s*$/.test(pem) || pem.split('-----BEGIN').length > 2)
+  if (!/-----END [A-Z ]+-----$/.test(pem.trimEnd()) || pem.split('-----BEGIN').length > 2)
     throw new BuiltinError('extra data after a PEM block');
   const isCertificate = pem.includes('-----BEGIN CERTIFICATE-----');
   if (!isCertificate && !pem.includes('-----BEGIN PUBLIC KEY-----'))

@@ -72,7 +72,7 @@ function splitUnit(value: string): [amount: string, unit: string] {
 
 function parseAmount(amount: string): Ratio {
   const [, sign, whole = '', fraction = '', exponent = '0'] =
-    /^([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?$/.exec(amount) ?? [];
+    /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(amount) ?? [];
   if (whole + fraction === '') throw new BuiltinError('could not parse amount to a number');
   const power = Number(exponent) - fraction.length;
   // Ten to the millionth is legal and of no use; OPA takes minutes for sums of them.

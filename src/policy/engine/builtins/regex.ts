@@ -20,15 +20,18 @@ export const regexBuiltins: BuiltinTable = {
   },
 };
 
-/** Fuel units to compile a character of a pattern, and to take a character of a text past one instruction. */
-const unitsToCompile = 1_000;
+/** Fuel units to compile a character of a pattern, and an instruction of its program. */
+const unitsPerCharacterCompiled = 1_000;
+const unitsPerInstruction = 3_000;
+/** Fuel units of a character searched, and of one taken past one instruction, as RE2's slowest engine does. */
+const unitsPerCharacter = 100;
 const unitsPerStep = 8;
 
 /** Shared by all tenants: what a pattern compiles to depends on nothing else. Its cost is charged regardless. */
 const compiled = new LRUCache<string, RE2JS>({ max: 1_000 });
 
 function compile(pattern: string, context: BuiltinContext): RE2JS {
-  context.spend(pattern.length * unitsToCompile);
+  context.spend(pattern.length * unitsPerCharacterCompiled);
   let expression = compiled.get(pattern);
   if (!expression) {
     try {
@@ -38,6 +41,8 @@ function compile(pattern: string, context: BuiltinContext): RE2JS {
     }
     compiled.set(pattern, expression);
   }
+  // Known only now; RE2 bounds it to about a thousand times the pattern.
+  context.spend(expression.programSize() * unitsPerInstruction);
   return expression;
 }
 
@@ -48,14 +53,14 @@ function findAll(pattern: string, value: string, limit: number, context: Builtin
   const expression = compile(pattern, context);
   const matches: Match[] = [];
   const matcher = expression.matcher(value);
-  const steps = value.length + 1 + expression.programSize();
-  context.spend(steps * unitsPerStep);
+  const unitsPerSearched = unitsPerCharacter + expression.programSize() * unitsPerStep;
   let lastEnd = -1;
   const most = limit < 0 ? Number.POSITIVE_INFINITY : limit;
-  while (matches.length < most && matcher.find()) {
+  while (matches.length < most) {
+    // Each search may look at all that is left, however near the match is.
+    context.spend((value.length + 1 - Math.max(lastEnd, 0)) * unitsPerSearched);
+    if (!matcher.find()) break;
     const [start, end] = [matcher.start(), matcher.end()];
-    // Each search goes over the program again, however near the next match is.
-    context.spend(expression.programSize() * unitsPerStep);
     // Go has no empty match right behind another.
     if (start === end && start === lastEnd) continue;
     lastEnd = end;

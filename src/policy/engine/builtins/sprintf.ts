@@ -119,7 +119,9 @@ class Formatter {
   #index(): boolean {
     if (this.#format[this.#at] !== '[') return false;
     this.#reordered = true;
-    const close = this.#format.indexOf(']', this.#at);
+    // No index is longer; to look further would be quadratic in the length of `%[%[%[`.
+    const near = this.#format.slice(this.#at, this.#at + 32).indexOf(']');
+    const close = near < 0 ? near : this.#at + near;
     const digits = close < 0 ? '' : this.#format.slice(this.#at + 1, close);
     this.#at = close < 0 ? this.#at + 1 : close + 1;
     const index = /^\d{1,7}$/.test(digits) ? Number(digits) : 0;

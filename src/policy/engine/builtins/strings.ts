@@ -31,7 +31,8 @@ function anyMatch(
   matches: (value: string, affix: string) => boolean,
 ): boolean {
   const [values, affixes] = [strings(search), strings(base)];
-  context.spend(values.length * affixes.length * 4);
+  const length = affixes.reduce((sum, affix) => sum + affix.length, 0);
+  context.spend(values.length * (affixes.length * 4 + length));
   return values.some((value) => affixes.some((affix) => matches(value, affix)));
 }
 

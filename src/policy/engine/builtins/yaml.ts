@@ -77,7 +77,7 @@ function fromPlain(value: unknown, context: BuiltinContext): Value {
 }
 
 function toNumber(decimal: Decimal): Value {
-  return /^[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$/.test(decimal.text)
+  return /^[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?$/.test(decimal.text)
     ? new Decimal(String(decimal.float))
     : decimal.float;
 }
@@ -94,7 +94,7 @@ function toPlain(value: Value, context: BuiltinContext): unknown {
 
 /** Text that some reader takes for a number, a date, or one of YAML 1.1's many booleans. */
 const ambiguous =
-  /^(?:|~|y|n|yes|no|on|off|true|false|null|[-+]?\.inf|\.nan|[-+]?[\d.][\d_.,:eExXob+-]*[\da-fA-F]*|\d{4}-\d\d?-\d\d?.*)$/i;
+  /^(?:|~|y|n|yes|no|on|off|true|false|null|[-+]?\.inf|\.nan|[-+]?[\d.][\d_.,:a-fxo+-]*|\d{4}-\d\d?-\d\d?.*)$/i;
 
 /** As go-yaml: double quotes say that it is text, single ones that it has marks of YAML in it. */
 function toScalar(text: string): Scalar<string> {

@@ -18,7 +18,6 @@ export const yamlBuiltins: BuiltinTable = {
     if (value === undefined) throw new BuiltinError('no value');
     context.spend(unitsPerCharacter);
     return stringify(toPlain(value, context), {
-      indentSeq: false,
       lineWidth: 0,
       singleQuote: true,
       sortMapEntries: true,

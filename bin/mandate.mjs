@@ -1,0 +1,26 @@
+#!/usr/bin/env node
+// Runs on any Node and starts the command on one it is made for: this one, or that of the `node` package beside it.
+import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const entry = fileURLToPath(new URL('../dist/src/cli/mandate.js', import.meta.url));
+const NEEDED = 24;
+
+if (Number(process.versions.node.split('.')[0]) >= NEEDED) {
+  await import(entry);
+} else {
+  let node;
+  try {
+    node = createRequire(import.meta.url).resolve('node/bin/node');
+  } catch {
+    process.stderr.write(`mandate: needs Node ${NEEDED} or newer, this is ${process.version}; install with optional dependencies, or upgrade Node\n`);
+    process.exit(2);
+  }
+  const child = spawn(node, [entry, ...process.argv.slice(2)], { stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('exit', (code, signal) => {
+    if (signal) process.kill(process.pid, signal);
+    else process.exit(code ?? 2);
+  });
+}

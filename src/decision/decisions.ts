@@ -1,18 +1,19 @@
 import { channel } from 'node:diagnostics_channel';
-import { buildRecord } from '../audit/record.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
+import { type DecisionId, type PrincipalRef, uuidv7 } from '../ids.ts';
 import type { RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
-import { type DecisionId, uuidv7 } from '../ids.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
 import type { TokenPrincipal, TokenResolver } from './principal.ts';
 import { type CheckRequest, checkRequest, type UncheckedRequest } from './request.ts';
-import { refusal } from './verdict.ts';
+import { decisionRow, errorRow, soundQuestion, unsoundQuestion } from './rows.ts';
+import { type Outcome, refusal } from './verdict.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */
 export const decisionChannel = channel('mandate:decision');
@@ -23,8 +24,21 @@ export interface Answer extends Decided {
   readonly recordIndex: number;
 }
 
+/** AuthZEN 1.0, evaluations_semantic. */
+export type BatchSemantic = 'execute_all' | 'deny_on_first_deny' | 'permit_on_first_permit';
+
+/** After which outcome a batch goes no further. */
+const stopsAt = {
+  execute_all: () => false,
+  deny_on_first_deny: (outcome) => outcome !== 'allow',
+  permit_on_first_permit: (outcome) => outcome === 'allow',
+} as const satisfies Record<BatchSemantic, (outcome: Outcome) => boolean>;
+
+/** How many items of a batch are decided before others get their turn. */
+const BATCH_SLICE = 100;
+
 /** A decision and the record that must be durable before anybody hears of it. */
-export interface Pending {
+interface Pending {
   readonly decided: Decided;
   readonly decisionId: DecisionId;
   readonly row: RecordRow;
@@ -49,49 +63,79 @@ export class Decisions {
 
   /** Throws `invalid_request`, `principal_class_unknown` (both recorded), `audit_unavailable`, `resource_exhausted`. */
   async check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
-    const pending = await this.decide(tenant, caller, unchecked);
-    return this.commit(tenant, pending);
-  }
-
-  /** Decides without recording: for batches, which commit all their records at once. */
-  async decide(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Pending> {
     const now = this.#options.clock();
     const request = await this.#validated(tenant, caller, unchecked, now);
-    if ('stated' in request.principal)
-      return this.evaluate(tenant, caller, request, now, {
-        subject: request.principal.stated,
-        actors: [],
-        grant: undefined,
-      });
-    try {
-      const principal = await this.#options.resolveToken(tenant, request.principal.token, now);
-      return this.evaluate(tenant, caller, request, now, principal);
-    } catch (error) {
-      if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
-      return this.#refused(tenant, caller, request, now, error);
+    const pending =
+      'stated' in request.principal
+        ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
+        : await this.#withToken(tenant, caller, request, request.principal.token, now);
+    return this.#commit(tenant, pending);
+  }
+
+  /**
+   * Decides a batch, one evaluation and one record an item, and answers once all records are durable, by one commit.
+   * An item that is not a request is a deny with the reason. Answers fewer where the semantic stops early.
+   */
+  async checkBatch(
+    tenant: Tenant,
+    caller: Caller,
+    items: readonly UncheckedRequest[],
+    semantic: BatchSemantic,
+  ): Promise<Answer[]> {
+    const now = this.#options.clock();
+    const pending: Pending[] = [];
+    for (const item of items) {
+      // A long batch lets others in between: it may not hold the thread for more than a few milliseconds.
+      if (pending.length % BATCH_SLICE === BATCH_SLICE - 1) await nextTurn();
+      const each = await this.#item(tenant, caller, item, now);
+      pending.push(each);
+      if (stopsAt[semantic](each.decided.outcome)) break;
     }
-  }
-
-  /** Resolves when the record is durable, with its index. */
-  async commit(tenant: Tenant, pending: Pending): Promise<Answer> {
-    const recordIndex = await this.#options.writer.append(pending.row);
-    return this.#answer(tenant, pending, recordIndex);
-  }
-
-  /** One commit for all of them. */
-  async commitAll(tenant: Tenant, pending: readonly Pending[]): Promise<Answer[]> {
     const indexes = await this.#options.writer.appendAll(pending.map((each) => each.row));
     return pending.map((each, at) => this.#answer(tenant, each, indexes[at] ?? -1));
   }
 
+  async #item(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest, now: number): Promise<Pending> {
+    let request: CheckRequest;
+    try {
+      request = checkRequest(unchecked);
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error;
+      return this.#refused(tenant, caller, unsoundQuestion(unchecked), now, error);
+    }
+    if ('stated' in request.principal)
+      return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated));
+    return this.#withToken(tenant, caller, request, request.principal.token, now);
+  }
+
+  async #withToken(
+    tenant: Tenant,
+    caller: Caller,
+    request: CheckRequest,
+    token: string,
+    now: number,
+  ): Promise<Pending> {
+    try {
+      const principal = await this.#options.resolveToken(tenant, token, now);
+      return this.#evaluate(tenant, caller, request, now, principal);
+    } catch (error) {
+      if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
+      return this.#refused(tenant, caller, soundQuestion(request), now, error);
+    }
+  }
+
+  async #commit(tenant: Tenant, pending: Pending): Promise<Answer> {
+    const recordIndex = await this.#options.writer.append(pending.row);
+    return this.#answer(tenant, pending, recordIndex);
+  }
   #answer(tenant: Tenant, { decided, decisionId }: Pending, recordIndex: number): Answer {
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost: decided.cost });
     return { ...decided, decisionId, recordIndex };
   }
 
-  /** The decision itself, for a principal that is known. Synchronous: nothing can change between facts and answer. */
-  evaluate(
+  /** The decision itself, for a principal that is known. Synchronous: nothing changes between facts and answer. */
+  #evaluate(
     tenant: Tenant,
     caller: Caller,
     request: CheckRequest,
@@ -120,51 +164,24 @@ export class Decisions {
           cost: 0,
         }
       : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
     return {
       decided,
       decisionId,
-      row: buildRecord({
-        tenantNo: tenant.no,
-        time: now,
-        kind: 'decision',
-        outcome: decided.outcome,
-        decisionId,
-        caller: caller.id,
-        subject,
-        actor: actors[0],
-        members: recordMembers(decided, grant?.id),
-        input,
-      }),
+      row: decisionRow(head, decided, { subject, actor: actors[0], grantId: grant?.id, input }),
     };
   }
 
-  /** A token that is not good names nobody: denied, and recorded with what was asked. */
-  #refused(tenant: Tenant, caller: Caller, request: CheckRequest, now: number, error: ServiceError): Pending {
+  /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */
+  #refused(tenant: Tenant, caller: Caller, asked: string, now: number, error: ServiceError): Pending {
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const { revision } = this.#options.policyOf(tenant);
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
-    const input = JSON.stringify({
-      subject: null,
-      actors: [],
-      action: request.action,
-      resource: request.resource,
-      context: request.context ?? {},
-    });
-    const row = buildRecord({
-      tenantNo: tenant.no,
-      time: now,
-      kind: 'decision',
-      outcome: 'deny',
-      decisionId,
-      caller: caller.id,
-      subject: undefined,
-      actor: undefined,
-      members: recordMembers(decided, undefined),
-      input,
-    });
-    return { decided, decisionId, row };
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+    return { decided, decisionId, row: decisionRow(head, decided, { input: asked }) };
   }
 
+  /** A request that could not be decided is in the log too, with what was wrong with it. */
   async #validated(
     tenant: Tenant,
     caller: Caller,
@@ -174,53 +191,20 @@ export class Decisions {
     try {
       return checkRequest(unchecked);
     } catch (error) {
-      if (error instanceof ServiceError)
-        await this.#recordError(tenant, caller, now, unchecked.subject, error);
+      if (!(error instanceof ServiceError)) throw error;
+      const decisionId = uuidv7(now, this.#options.random(10));
+      const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+      await this.#options.writer.append(errorRow(head, error, unsoundQuestion(unchecked)));
       throw error;
     }
   }
-
-  /** A request that could not be decided is in the log too, with what was wrong with it. */
-  async #recordError(
-    tenant: Tenant,
-    caller: Caller,
-    now: number,
-    stated: UncheckedRequest['subject'],
-    error: ServiceError,
-  ): Promise<void> {
-    const reasons = JSON.stringify([{ code: error.code, message: error.message }]);
-    await this.#options.writer.append(
-      buildRecord({
-        tenantNo: tenant.no,
-        time: now,
-        kind: 'decision',
-        outcome: 'error',
-        decisionId: uuidv7(now, this.#options.random(10)),
-        caller: caller.id,
-        subject: undefined,
-        actor: undefined,
-        members: `,"rules":["mandate.core"],"reasons":${reasons}`,
-        input: JSON.stringify({
-          stated: { type: clip(stated?.type), id: clip(stated?.id) },
-        }),
-      }),
-    );
-  }
 }
 
-const clip = (text: unknown): string | undefined =>
-  typeof text === 'string' ? text.slice(0, 256) : undefined;
+const asStated = (subject: PrincipalRef): TokenPrincipal => ({ subject, actors: [], grant: undefined });
 
 /** A token minted for one server is no good at another, whoever passes it on (RFC 8707 section 2.2). */
 function forAnotherAudience(caller: Caller, request: CheckRequest, audience: string | undefined): boolean {
   if (audience === undefined) return false;
   if (caller.audiences && !caller.audiences.includes(audience)) return true;
   return request.audience !== undefined && request.audience !== audience;
-}
-
-export function recordMembers(decided: Decided, grantId: string | undefined): string {
-  const grant = grantId === undefined ? '' : `,"grant_id":"${grantId}"`;
-  return `,"revision":"${decided.revision}","cost":${decided.cost},"rules":${JSON.stringify(
-    decided.rules,
-  )},"reasons":${JSON.stringify(decided.reasons)}${grant}`;
 }

@@ -1,6 +1,6 @@
+import type { TenantId } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
-import type { TenantId } from '../ids.ts';
 import type { JsonObject } from './request.ts';
 
 /** Everything a policy gets to see. A decision is a function of this text and the revision, and of nothing else. */

@@ -1,5 +1,5 @@
-import type { GrantRow } from '../storage/rows.ts';
 import type { PrincipalRef } from '../ids.ts';
+import type { GrantRow } from '../storage/rows.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 
 /** Who a token turned out to be. */

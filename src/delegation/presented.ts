@@ -2,7 +2,7 @@ import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
-import { type IssuerToken, type Issuers, unverifiedIssuerOf } from '../tenancy/issuers.ts';
+import { type Issuers, type IssuerToken, unverifiedIssuerOf } from '../tenancy/issuers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { type TokenType, tokenTypes } from './exchange.ts';
 import { audiencesOf, type Tokens } from './tokens.ts';

@@ -1,0 +1,67 @@
+import { buildRecord } from '../audit/record.ts';
+import type { ServiceError } from '../errors.ts';
+import type { PrincipalRef } from '../ids.ts';
+import type { RecordRow, TenantNo } from '../storage/rows.ts';
+import type { Decided } from './decide.ts';
+import type { CheckRequest, UncheckedRequest } from './request.ts';
+
+interface Head {
+  readonly tenantNo: TenantNo;
+  readonly time: number;
+  readonly decisionId: string;
+  readonly caller: string;
+}
+
+interface Question {
+  readonly subject?: PrincipalRef | undefined;
+  readonly actor?: PrincipalRef | undefined;
+  readonly grantId?: string | undefined;
+  /** JSON text: the policy input, or what is known of the request. */
+  readonly input: string;
+}
+
+/** The record of a decision. */
+export const decisionRow = (head: Head, decided: Decided, question: Question): RecordRow =>
+  buildRecord({
+    ...head,
+    kind: 'decision',
+    outcome: decided.outcome,
+    subject: question.subject,
+    actor: question.actor,
+    members: decidedMembers(decided, question.grantId),
+    input: question.input,
+  });
+
+/** The record of a request that was answered with an error. */
+export const errorRow = (head: Head, error: ServiceError, input: string): RecordRow =>
+  buildRecord({
+    ...head,
+    kind: 'decision',
+    outcome: 'error',
+    subject: undefined,
+    actor: undefined,
+    members: `,"rules":["mandate.core"],"reasons":${JSON.stringify([{ code: error.code, message: error.message }])}`,
+    input,
+  });
+
+/** JSON members of a record that tell what was decided and by what. */
+export function decidedMembers(decided: Decided, grantId: string | undefined): string {
+  const grant = grantId === undefined ? '' : `,"grant_id":"${grantId}"`;
+  const reasons = decided.reasons.length === 0 ? '[]' : JSON.stringify(decided.reasons);
+  return `,"revision":"${decided.revision}","cost":${decided.cost},"rules":${JSON.stringify(decided.rules)},"reasons":${reasons}${grant}`;
+}
+
+/** A request whose parts are sound but whose principal is not: nobody is named. */
+export const soundQuestion = ({ action, resource, context }: CheckRequest): string =>
+  JSON.stringify({ subject: null, actors: [], action, resource, context: context ?? {} });
+
+/** Of a request that is not sound only names are kept, and not all of those: it may be anything. */
+export const unsoundQuestion = ({ subject, action, resource }: UncheckedRequest): string =>
+  JSON.stringify({
+    stated: { type: clip(subject?.type), id: clip(subject?.id) },
+    action: { name: clip(action?.name) },
+    resource: { type: clip(resource?.type), id: clip(resource?.id) },
+  });
+
+const clip = (text: unknown): string | undefined =>
+  typeof text === 'string' ? text.slice(0, 256) : undefined;

@@ -51,6 +51,9 @@ export class Listener implements AsyncDisposable {
       },
       handlers.request,
     );
+    // It never listens itself, and Node tracks connections only from then on: without this neither the timeouts above
+    // nor the closing of idle connections would work.
+    this.#h1.emit('listening');
     // Never listens: it only lends its compatibility layer to the streams that the hot handlers leave.
     this.#compat = http2.createServer(handlers.request);
     this.#h2 = http2.createServer({
@@ -165,6 +168,8 @@ export class Listener implements AsyncDisposable {
     await Promise.all(closed);
     clearInterval(idle);
     clearTimeout(force);
+    // Ends its check of timeouts.
+    this.#h1.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

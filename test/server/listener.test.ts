@@ -1,0 +1,97 @@
+import http from 'node:http';
+import http2 from 'node:http2';
+import net from 'node:net';
+import { describe, expect, test } from 'vitest';
+import { Listener } from '../../src/server/listener.ts';
+
+const listening = async (
+  request: ConstructorParameters<typeof Listener>[0]['request'],
+): Promise<{ listener: Listener; port: number }> => {
+  const listener = new Listener({ request });
+  return { listener, port: await listener.listen({ host: '127.0.0.1', port: 0 }) };
+};
+
+/** One HTTP/1.1 request over a connection that the agent keeps. */
+const get = (port: number, agent: http.Agent): Promise<string> =>
+  new Promise((resolve, reject) => {
+    http
+      .get({ port, host: '127.0.0.1', agent }, (response) => {
+        response.resume().on('end', () => resolve(response.httpVersion));
+      })
+      .on('error', reject);
+  });
+
+describe('Listener', () => {
+  test('tells HTTP/1.1 from HTTP/2 on one port, however the first bytes arrive', async () => {
+    const { listener, port } = await listening((request, response) => response.end(request.httpVersion));
+    await using _ = listener;
+    expect(await (await fetch(`http://127.0.0.1:${port}`)).text()).toBe('1.1');
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    const stream = session.request({ ':path': '/' });
+    let text = '';
+    for await (const chunk of stream) text += String(chunk);
+    expect(text).toBe('2.0');
+    session.close();
+    // A byte at a time.
+    const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
+    for (const byte of 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n') {
+      socket.write(byte);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    let answer = '';
+    for await (const chunk of socket) answer += String(chunk);
+    expect(answer).toContain('200 OK');
+  });
+
+  test('answers bytes that are no HTTP with 400 and goes on', async () => {
+    const { listener, port } = await listening((_request, response) => response.end());
+    await using _ = listener;
+    const socket = net.connect(port, '127.0.0.1');
+    socket.write('PRI * but not what follows\r\n\r\n');
+    let answer = '';
+    for await (const chunk of socket) answer += String(chunk);
+    expect(answer).toContain('400 Bad Request');
+    expect((await fetch(`http://127.0.0.1:${port}`)).status).toBe(200);
+  });
+
+  test('drains: an idle connection is ended, a request under way is answered', async () => {
+    let answer: (() => void) | undefined;
+    const under = Promise.withResolvers<void>();
+    const { listener, port } = await listening((request, response) => {
+      if (request.url !== '/slow') return void response.end();
+      answer = () => void response.end('whole');
+      under.resolve();
+    });
+    const agent = new http.Agent({ keepAlive: true });
+    await get(port, agent);
+    const slow = fetch(`http://127.0.0.1:${port}/slow`).then((response) => response.text());
+    await under.promise;
+    const drained = listener.drain(30_000);
+    await expect(fetch(`http://127.0.0.1:${port}`)).rejects.toThrow('fetch failed');
+    answer?.();
+    expect(await slow).toBe('whole');
+    // Both connections are kept open by their clients: only the server ends them.
+    await drained;
+    agent.destroy();
+  });
+
+  test('drains: what does not end within the grace is cut off', async () => {
+    const under = Promise.withResolvers<void>();
+    const { listener, port } = await listening(() => under.resolve());
+    const hanging = fetch(`http://127.0.0.1:${port}`);
+    const cut = expect(hanging).rejects.toThrow();
+    await under.promise;
+    await listener.drain(10);
+    await cut;
+  });
+
+  test('says which address it cannot have', async () => {
+    const { listener, port } = await listening(() => undefined);
+    await using _ = listener;
+    await using second = new Listener({ request: () => undefined });
+    await expect(second.listen({ host: '127.0.0.1', port })).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringContaining(`127.0.0.1:${port}`) as string,
+    });
+  });
+});

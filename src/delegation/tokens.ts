@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { decodeProtectedHeader, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { TokenPrincipal, TokenResolver } from '../decision/principal.ts';
@@ -94,7 +94,7 @@ export class Tokens {
   }
 
   async #verifiedGrant(tenant: Tenant, token: string, now: number): Promise<GrantId> {
-    const digest = `${tenant.id} ${createHash('sha256').update(token).digest('base64')}`;
+    const digest = `${tenant.id} ${hash('sha256', token, 'base64')}`;
     const known = this.#verified.get(digest);
     if (known) return known;
     const id = await this.#verify(tenant, token, now);

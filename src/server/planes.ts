@@ -17,7 +17,7 @@ import { decisionService } from './connect/decision.ts';
 import { delegationService } from './connect/delegation.ts';
 import { policyService } from './connect/policy.ts';
 import { tenantService } from './connect/tenant.ts';
-import { checkHandler } from './grpc/check.ts';
+import { hotMethods } from './grpc/check.ts';
 import { authzenRoutes } from './http/authzen.ts';
 import { healthRoutes, type Readiness } from './http/health.ts';
 import { oauthRoutes } from './http/oauth.ts';
@@ -57,7 +57,12 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
       router
         .service(DecisionService, decisionService(services))
         .service(DelegationService, delegationService(services)),
-    hot: new Map([[`/${DecisionService.typeName}/Check`, checkHandler(services)]]),
+    hot: new Map(
+      Object.entries(hotMethods(services)).map(([name, method]) => [
+        `/${DecisionService.typeName}/${name}`,
+        method,
+      ]),
+    ),
   };
 }
 

@@ -3,26 +3,28 @@ import type { TLSSocket } from 'node:tls';
 import { type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { peerKey } from './connect/context.ts';
-import { errorResponse, type NodeRequest, type NodeResponse, writeResponse } from './http/exchange.ts';
 import { toConnectError } from './errors.ts';
+import { timeoutOf } from './grpc/deadline.ts';
+import { serveDuplex } from './grpc/duplex.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
-import { serveUnary } from './grpc/unary.ts';
+import { fail, serveUnary } from './grpc/unary.ts';
+import { errorResponse, type NodeRequest, type NodeResponse, writeResponse } from './http/exchange.ts';
 import type { Router } from './http/router.ts';
 import type { Handlers } from './listener.ts';
 import { isLoopback, type Peer } from './peer.ts';
 
-export type HotMethod = (
-  message: Uint8Array,
-  headers: IncomingHttpHeaders,
-  peer: Peer,
-) => Promise<Uint8Array>;
+/** A gRPC method that is served straight on its stream. `open` may throw: the call is refused then. */
+export interface HotMethod {
+  readonly kind: 'unary' | 'duplex';
+  readonly open: (headers: IncomingHttpHeaders, peer: Peer) => (message: Uint8Array) => Promise<Uint8Array>;
+}
 
 export interface Plane {
   /** Plain HTTP routes. */
   readonly router: Router;
   /** Connect services. */
   readonly services: (router: ConnectRouter) => void;
-  /** Unary gRPC methods by path, served straight on the stream. */
+  /** gRPC methods by path, served straight on the stream. */
   readonly hot: ReadonlyMap<string, HotMethod>;
   /** Whether a browser page of another origin must be kept out: a caller may come without a credential. */
   readonly guardHost: boolean;
@@ -56,8 +58,14 @@ export function planeHandlers(plane: Plane): Handlers {
     stream: (stream, headers) => {
       const method = plane.hot.get(headers[':path'] ?? '');
       if (!method || !isPlainGrpc(headers)) return false;
-      const peer = peerOf(stream.session?.socket as TLSSocket);
-      serveUnary(stream, headers, (message) => method(message, headers, peer));
+      try {
+        const handle = method.open(headers, peerOf(stream.session?.socket as TLSSocket));
+        if (method.kind === 'unary') serveUnary(stream, timeoutOf(headers), handle);
+        else serveDuplex(stream, timeoutOf(headers), handle);
+      } catch (error) {
+        stream.resume();
+        fail(stream, error);
+      }
       return true;
     },
   };

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { ServiceError } from '../errors.ts';
 import type { PrincipalClass, PrincipalRef } from '../ids.ts';
 import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
@@ -91,7 +91,7 @@ export class Callers {
       return this.#callerOf(principal);
     }
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
-    const digest = createHash('sha256').update(presented.secret).digest('hex');
+    const digest = hash('sha256', presented.secret, 'hex');
     const principal = tenant.credentials.get(`sha256:${digest}`);
     if (principal) {
       if (presented.clientId !== undefined && presented.clientId !== principal.id)

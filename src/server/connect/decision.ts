@@ -1,20 +1,135 @@
-import type { ServiceImpl } from '@connectrpc/connect';
-import type { Decisions } from '../../decision/decisions.ts';
-import type { DecisionService } from '../../gen/mandate/v1/decision_pb.ts';
-import type { Callers } from '../../tenancy/callers.ts';
+import { create } from '@bufbuild/protobuf';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { BatchSemantic, Decisions } from '../../decision/decisions.ts';
+import type { UncheckedRequest } from '../../decision/request.ts';
+import { ServiceError } from '../../errors.ts';
+import {
+  type CheckBatchRequest,
+  type CheckBatchResponse,
+  CheckBatchResponseSchema,
+  type CheckRequest,
+  type CheckResponse,
+  type CheckStreamRequest,
+  type CheckStreamResponse,
+  CheckStreamResponseSchema,
+  type DecisionService,
+  BatchSemantic as Semantic,
+} from '../../gen/mandate/v1/decision_pb.ts';
+import type { Policies } from '../../policy/policies.ts';
+import type { Callers, Presented } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
-import { admit } from './context.ts';
-import { checkResponse, requestOf } from './messages.ts';
+import { toServiceError } from '../errors.ts';
+import { presentedIn } from './context.ts';
+import { batchResult, checkResponse, requestOf } from './messages.ts';
 
-export function decisionService(parts: {
-  tenants: Tenants;
-  callers: Callers;
-  decisions: Decisions;
-}): Pick<ServiceImpl<typeof DecisionService>, 'check'> {
+export interface DecisionParts {
+  readonly tenants: Tenants;
+  readonly callers: Callers;
+  readonly decisions: Decisions;
+  readonly policies: Policies;
+}
+
+const MAX_ITEMS = 10_000;
+
+const semantics: Readonly<Record<number, BatchSemantic>> = {
+  [Semantic.UNSPECIFIED]: 'execute_all',
+  [Semantic.EXECUTE_ALL]: 'execute_all',
+  [Semantic.DENY_ON_FIRST_DENY]: 'deny_on_first_deny',
+  [Semantic.PERMIT_ON_FIRST_PERMIT]: 'permit_on_first_permit',
+};
+
+/** The three calls, from message to message, whatever carried them. */
+export async function check(
+  parts: DecisionParts,
+  presented: Presented,
+  message: CheckRequest,
+): Promise<CheckResponse> {
+  const tenant = parts.tenants.get(message.tenant);
+  const caller = parts.callers.authenticate(tenant, presented, 'check');
+  return checkResponse(await parts.decisions.check(tenant, caller, requestOf(message)));
+}
+
+export async function checkBatch(
+  parts: DecisionParts,
+  presented: Presented,
+  message: CheckBatchRequest,
+): Promise<CheckBatchResponse> {
+  const tenant = parts.tenants.get(message.tenant);
+  const caller = parts.callers.authenticate(tenant, presented, 'check');
+  const count = message.items.length;
+  if (count === 0 || count > MAX_ITEMS) throw new ServiceError('invalid_request', `items: 1 to ${MAX_ITEMS}`);
+  const semantic = semantics[message.semantic];
+  if (!semantic) throw new ServiceError('invalid_request', 'semantic is not one of BatchSemantic');
+  const defaults = requestOf(message);
+  const items = message.items.map(
+    (item): UncheckedRequest => ({
+      // An item that names its own subject is not about the bearer of the batch's token.
+      subject: item.subject ?? defaults.subject,
+      token: item.subject ? undefined : defaults.token,
+      action: item.action ?? defaults.action,
+      resource: item.resource ?? defaults.resource,
+      context: item.context ?? defaults.context,
+      audience: defaults.audience,
+    }),
+  );
+  const answers = await parts.decisions.checkBatch(tenant, caller, items, semantic);
+  return create(CheckBatchResponseSchema, {
+    results: answers.map(batchResult),
+    policyRevision: answers[0]?.revision ?? '',
+  });
+}
+
+export async function checkOne(
+  parts: DecisionParts,
+  presented: Presented,
+  { correlationId, request }: CheckStreamRequest,
+): Promise<CheckStreamResponse> {
+  try {
+    if (!request) throw new ServiceError('invalid_request', 'request is missing');
+    const response = await check(parts, presented, request);
+    return create(CheckStreamResponseSchema, {
+      correlationId,
+      result: { case: 'response', value: response },
+    });
+  } catch (error) {
+    const { code, message, retryAfterMs = 0 } = toServiceError(error, 'CheckStream');
+    const value = { code, message, retryAfterMs };
+    return create(CheckStreamResponseSchema, { correlationId, result: { case: 'error', value } });
+  }
+}
+
+/** The same service behind Connect: for JSON, gRPC-Web, compressed messages and HTTP/1.1. */
+export function decisionService(parts: DecisionParts): ServiceImpl<typeof DecisionService> {
   return {
-    async check(message, context) {
-      const { tenant, caller } = admit(parts, context, message.tenant, 'check');
-      return checkResponse(await parts.decisions.check(tenant, caller, requestOf(message)));
-    },
+    check: (message, context) => check(parts, presentedIn(context), message),
+    checkBatch: (message, context) => checkBatch(parts, presentedIn(context), message),
+    checkStream: (messages, context) => answers(parts, messages, context),
   };
+}
+
+/** How many messages of a stream are worked on at once; reading waits beyond it. */
+const MAX_OPEN = 256;
+
+async function* answers(
+  parts: DecisionParts,
+  messages: AsyncIterable<CheckStreamRequest>,
+  context: HandlerContext,
+): AsyncGenerator<CheckStreamResponse> {
+  const presented = presentedIn(context);
+  const open = new Set<Promise<void>>();
+  const done: CheckStreamResponse[] = [];
+  for await (const message of messages) {
+    const work = checkOne(parts, presented, message).then((answer) => {
+      done.push(answer);
+      open.delete(work);
+    });
+    open.add(work);
+    if (open.size >= MAX_OPEN) await Promise.race(open);
+    yield* done.splice(0);
+  }
+  while (open.size > 0) {
+    await Promise.race(open);
+    yield* done.splice(0);
+  }
+  yield* done;
 }

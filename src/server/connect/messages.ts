@@ -1,4 +1,4 @@
-import { create, type JsonObject as ProtoJson, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, type JsonObject as ProtoJson } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { AuditRecord } from '../../audit/read.ts';
 import type { Answer } from '../../decision/decisions.ts';
@@ -6,6 +6,9 @@ import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
 import type { Outcome } from '../../decision/verdict.ts';
 import { RecordSchema } from '../../gen/mandate/v1/audit_pb.ts';
 import {
+  type CheckBatchRequest,
+  type CheckBatchResult,
+  CheckBatchResultSchema,
   type CheckRequest,
   type CheckResponse,
   CheckResponseSchema,
@@ -18,7 +21,7 @@ export const decisionOf = {
   challenge: Decision.CHALLENGE,
 } as const satisfies Record<Outcome, Decision>;
 
-export function requestOf(message: CheckRequest): UncheckedRequest {
+export function requestOf(message: CheckRequest | CheckBatchRequest): UncheckedRequest {
   const { principal } = message;
   return {
     subject: principal.case === 'subject' ? principal.value : undefined,
@@ -38,6 +41,18 @@ export function checkResponse(answer: Answer): CheckResponse {
     ...(answer.challenge ? { challenge: proto(answer.challenge) } : {}),
     decisionId: answer.decisionId,
     policyRevision: answer.revision,
+    recordIndex: BigInt(answer.recordIndex),
+    cost: answer.cost,
+  });
+}
+
+export function batchResult(answer: Answer): CheckBatchResult {
+  return create(CheckBatchResultSchema, {
+    decision: decisionOf[answer.outcome],
+    reasons: [...answer.reasons],
+    obligations: answer.obligations.map(proto),
+    ...(answer.challenge ? { challenge: proto(answer.challenge) } : {}),
+    decisionId: answer.decisionId,
     recordIndex: BigInt(answer.recordIndex),
     cost: answer.cost,
   });

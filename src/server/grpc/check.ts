@@ -1,32 +1,57 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { IncomingHttpHeaders } from 'node:http2';
-import type { Decisions } from '../../decision/decisions.ts';
+import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { ServiceError } from '../../errors.ts';
 import {
-  type CheckRequest,
+  CheckBatchRequestSchema,
+  CheckBatchResponseSchema,
   CheckRequestSchema,
   CheckResponseSchema,
+  CheckStreamRequestSchema,
+  CheckStreamResponseSchema,
 } from '../../gen/mandate/v1/decision_pb.ts';
-import type { Callers } from '../../tenancy/callers.ts';
-import type { Tenants } from '../../tenancy/tenants.ts';
-import { checkResponse, requestOf } from '../connect/messages.ts';
-import { type Peer, presentedBy } from '../peer.ts';
+import { check, checkBatch, checkOne, type DecisionParts } from '../connect/decision.ts';
+import { presentedBy } from '../peer.ts';
+import type { HotMethod } from '../server.ts';
 
-/** `Check` on the hot path: from bytes to bytes. */
-export function checkHandler(parts: { tenants: Tenants; callers: Callers; decisions: Decisions }) {
-  return async (message: Uint8Array, headers: IncomingHttpHeaders, peer: Peer): Promise<Uint8Array> => {
-    const request = decode(message);
-    const tenant = parts.tenants.get(request.tenant);
-    const caller = parts.callers.authenticate(tenant, presentedBy(headers.authorization, peer), 'check');
-    const answer = await parts.decisions.check(tenant, caller, requestOf(request));
-    return toBinary(CheckResponseSchema, checkResponse(answer));
+/** The methods of DecisionService on the hot path: from bytes to bytes. */
+export function hotMethods(parts: DecisionParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
+  return {
+    Check: {
+      kind: 'unary',
+      open: (headers, peer) => {
+        const presented = presentedBy(headers.authorization, peer);
+        return async (message) =>
+          toBinary(CheckResponseSchema, await check(parts, presented, decode(CheckRequestSchema, message)));
+      },
+    },
+    CheckBatch: {
+      kind: 'unary',
+      open: (headers, peer) => {
+        const presented = presentedBy(headers.authorization, peer);
+        return async (message) =>
+          toBinary(
+            CheckBatchResponseSchema,
+            await checkBatch(parts, presented, decode(CheckBatchRequestSchema, message)),
+          );
+      },
+    },
+    CheckStream: {
+      kind: 'duplex',
+      open: (headers, peer) => {
+        const presented = presentedBy(headers.authorization, peer);
+        return async (message) =>
+          toBinary(
+            CheckStreamResponseSchema,
+            await checkOne(parts, presented, decode(CheckStreamRequestSchema, message)),
+          );
+      },
+    },
   };
 }
 
-function decode(message: Uint8Array): CheckRequest {
+function decode<T extends DescMessage>(schema: T, message: Uint8Array): MessageShape<T> {
   try {
-    return fromBinary(CheckRequestSchema, message);
+    return fromBinary(schema, message);
   } catch (cause) {
-    throw new ServiceError('invalid_request', 'the message is not a CheckRequest', { cause });
+    throw new ServiceError('invalid_request', `the message is not a ${schema.name}`, { cause });
   }
 }

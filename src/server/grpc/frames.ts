@@ -33,3 +33,28 @@ export const lengthAt = (bytes: Uint8Array, at: number): number =>
     ((bytes[at + 2] ?? 0) << 8) +
     (bytes[at + 3] ?? 0)) >>>
   0;
+
+/** Cuts a stream of bytes into messages. Throws `payload_too_large`, or `unimplemented` for a compressed message. */
+export class FrameReader {
+  #rest: Uint8Array = new Uint8Array();
+
+  /** The messages that this chunk completes, as views of it where it holds them whole. */
+  *push(chunk: Uint8Array): Generator<Uint8Array> {
+    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    while (bytes.length >= PREFIX_BYTES) {
+      if (bytes[0] !== 0)
+        throw new ServiceError('unimplemented', 'a message is compressed with an unknown encoding');
+      const length = lengthAt(bytes, 1);
+      if (length > MAX_MESSAGE_BYTES) throw tooLarge();
+      if (bytes.length < PREFIX_BYTES + length) break;
+      yield bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + length);
+      bytes = bytes.subarray(PREFIX_BYTES + length);
+    }
+    this.#rest = bytes;
+  }
+
+  /** True between messages: where a stream may end. */
+  get whole(): boolean {
+    return this.#rest.length === 0;
+  }
+}

@@ -1,20 +1,17 @@
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 import { ERROR_CODE_HEADER, errorForms, toServiceError } from '../errors.ts';
 import { frame, MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
 
 /** Answers one message with one message; both are protobuf bytes. */
-export type UnaryHandler = (message: Uint8Array, headers: IncomingHttpHeaders) => Promise<Uint8Array>;
+export type UnaryHandler = (message: Uint8Array) => Promise<Uint8Array>;
 
-const RESPONSE_HEADERS = { ':status': 200, 'content-type': 'application/grpc+proto' } as const;
-const OK_TRAILERS = { 'grpc-status': '0' } as const;
+export const RESPONSE_HEADERS = { ':status': 200, 'content-type': 'application/grpc+proto' } as const;
+export const OK_TRAILERS = { 'grpc-status': '0' };
 
 /** Serves one unary gRPC call straight on its HTTP/2 stream: what Connect does for every call, without its layers. */
-export function serveUnary(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  handle: UnaryHandler,
-): void {
+export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle: UnaryHandler): void {
+  const began = timeoutMs === Number.POSITIVE_INFINITY ? 0 : performance.now();
   let first: Uint8Array | undefined;
   let more: Uint8Array[] | undefined;
   let size = 0;
@@ -33,17 +30,14 @@ export function serveUnary(
   });
   stream.on('end', () => {
     const body = more ? Buffer.concat(more) : (first ?? new Uint8Array());
-    answer(stream, headers, handle, body).catch((error: unknown) => fail(stream, error));
+    if (performance.now() - began > timeoutMs)
+      return fail(stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
+    answer(stream, handle, body).catch((error: unknown) => fail(stream, error));
   });
 }
 
-async function answer(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  handle: UnaryHandler,
-  body: Uint8Array,
-): Promise<void> {
-  const message = await handle(onlyMessage(body), headers);
+async function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array): Promise<void> {
+  const message = await handle(onlyMessage(body));
   if (stream.destroyed) return;
   stream.respond(RESPONSE_HEADERS, { waitForTrailers: true });
   stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));

@@ -1,9 +1,9 @@
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { ACCESS_TOKEN_TYPE } from '../../delegation/exchange.ts';
 import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TrustedIssuer } from '../../tenancy/manifest.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
-import { ACCESS_TOKEN_TYPE } from '../../delegation/exchange.ts';
 import type { Route } from './router.ts';
 
 const LIFETIME_SECONDS = 3600;

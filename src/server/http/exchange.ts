@@ -45,7 +45,7 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 export function readRequest(raw: NodeRequest, peer: Peer): HttpRequest {
   return {
     method: raw.method ?? '',
-    url: new URL(raw.url ?? '/', 'http://placeholder'),
+    url: urlOf(raw.url ?? '/'),
     peer,
     header: (name) => {
       const value = raw.headers[name];
@@ -55,12 +55,19 @@ export function readRequest(raw: NodeRequest, peer: Peer): HttpRequest {
   };
 }
 
+function urlOf(target: string): URL {
+  const url = URL.parse(target, 'http://placeholder');
+  if (!url) throw new ServiceError('invalid_request', 'the request target is no URL');
+  return url;
+}
+
 async function readBody(raw: NodeRequest): Promise<Uint8Array> {
   const tooLarge = new ServiceError('payload_too_large', `a body is at most ${MAX_BODY_BYTES} bytes`);
   if (Number(raw.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge;
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of raw) {
+  // Leaving the loop must not destroy the request: the refusal goes out on the same connection.
+  for await (const chunk of raw.iterator({ destroyOnReturn: false })) {
     size += (chunk as Uint8Array).length;
     if (size > MAX_BODY_BYTES) throw tooLarge;
     chunks.push(chunk as Uint8Array);

@@ -66,5 +66,7 @@ function compile(path: string): RegExp {
 function closeAfter(raw: NodeRequest, response: NodeResponse): void {
   if ('stream' in raw) return;
   response.shouldKeepAlive = false;
-  response.once('finish', () => raw.socket.destroySoon());
+  // Taken now: by the end the request may have let go of it.
+  const { socket } = raw as { socket: typeof raw.socket | null };
+  response.once('finish', () => socket?.destroySoon());
 }

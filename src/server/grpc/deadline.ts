@@ -1,0 +1,19 @@
+import type { IncomingHttpHeaders } from 'node:http2';
+import { ServiceError } from '../../errors.ts';
+
+/** gRPC over HTTP/2: at most eight digits and a unit. */
+const UNITS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1_000, m: 1, u: 1e-3, n: 1e-6 };
+
+/**
+ * How long the caller waits, in milliseconds; infinite if it does not say. Throws `invalid_request` for a
+ * `grpc-timeout` that is none: guessing would either drop the caller's bound or invent one.
+ */
+export function timeoutOf(headers: IncomingHttpHeaders): number {
+  const value = headers['grpc-timeout'];
+  if (value === undefined) return Number.POSITIVE_INFINITY;
+  const match = typeof value === 'string' ? /^(\d{1,8})([HMSmun])$/.exec(value) : null;
+  const unit = UNITS[match?.[2] ?? ''];
+  if (!match || unit === undefined)
+    throw new ServiceError('invalid_request', 'grpc-timeout is not a timeout');
+  return Number(match[1]) * unit;
+}

@@ -128,7 +128,9 @@ export function http2Request(
   return new Promise((resolve, reject) => {
     const session = http2.connect(base);
     session.on('error', reject);
-    const stream = session.request(headers);
+    const stream = session.request(headers, {
+      endStream: body.length === 0 && headers[':method'] !== 'POST',
+    });
     stream.on('error', reject);
     let answer: http2.IncomingHttpHeaders = {};
     let text = '';
@@ -143,7 +145,7 @@ export function http2Request(
       session.close();
       resolve({ status: Number(answer[':status'] ?? 0), headers: answer, text });
     });
-    stream.end(body);
+    if (stream.writable) stream.end(body);
   });
 }
 

@@ -36,6 +36,8 @@ export const opcode = {
   loop: 0x03,
   if: 0x04,
   end: 0x0b,
+  call: 0x10,
+  callIndirect: 0x11,
   globalGet: 0x23,
   globalSet: 0x24,
   i32Const: 0x41,

@@ -31,24 +31,28 @@ export function countEntries(body: Reader | undefined): number {
   return body ? body.copy().u32() : 0;
 }
 
-/** How many globals are imported, and how large a memory at least, in pages of 64 KiB. */
+/** How many functions and globals are imported, and how large a memory at least, in pages of 64 KiB. */
 export interface Imports {
+  readonly functions: number;
   readonly globals: number;
   readonly memoryPages: number;
 }
 
 export function readImports(sections: ReadonlyMap<number, Reader>): Imports {
   const body = sections.get(section.import);
-  if (!body) return { globals: 0, memoryPages: 0 };
+  if (!body) return { functions: 0, globals: 0, memoryPages: 0 };
   const entries = body.copy();
+  let functions = 0;
   let globals = 0;
   let memoryPages = 0;
   for (let count = entries.u32(); count > 0; count -= 1) {
     entries.name();
     entries.name();
     const kind = entries.byte();
-    if (kind === importKind.function) entries.u32();
-    else if (kind === importKind.table) {
+    if (kind === importKind.function) {
+      entries.u32();
+      functions += 1;
+    } else if (kind === importKind.table) {
       entries.byte();
       readLimits(entries);
     } else if (kind === importKind.memory) memoryPages = readLimits(entries);
@@ -57,7 +61,7 @@ export function readImports(sections: ReadonlyMap<number, Reader>): Imports {
       globals += 1;
     } else throw new MalformedModule(`import kind ${kind} is not supported`);
   }
-  return { globals, memoryPages };
+  return { functions, globals, memoryPages };
 }
 
 function readLimits(entries: Reader): number {

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { SecureContextOptions } from 'node:tls';
 import type { Config } from './config.ts';
+import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
+import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
@@ -20,12 +22,12 @@ import { keyStore } from './storage/keys.ts';
 import { principalStore } from './storage/principals.ts';
 import { recordStore } from './storage/records.ts';
 import { Writer } from './storage/writer.ts';
+import { createMetrics } from './telemetry/metrics.ts';
 import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
-import { createMetrics } from './telemetry/metrics.ts';
 
 /** A server that answers. Disposing drains and stops it. */
 export interface Mandate extends AsyncDisposable {
@@ -68,6 +70,7 @@ export async function start(
   const keys = new Keys({ store: keyStore(reader), writer, master, clock, random });
   const tokens = new Tokens({ keys, grants, issuers, issuerOf: issuerOfTenant });
   const common = { facts, policyOf, writer, clock, random };
+  const decisions = new Decisions({ ...common, resolveToken: tokens.resolve });
   const operators = config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 }));
   const metrics = stack.use(createMetrics({ waiting: () => writer.waiting, tenants: () => tenants.size }));
   const services: Services = {
@@ -80,7 +83,9 @@ export async function start(
     issuerOf,
     dev: config.dev,
     callers: new Callers(operators, config.dev),
-    decisions: new Decisions({ ...common, resolveToken: tokens.resolve }),
+    decisions,
+    data: new DataQueries(common),
+    search: new Search({ decisions, principals, secret: random(32) }),
     delegations: new Delegations({ ...common, tokens, issuers, grants }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     readiness: () => ({

@@ -12,7 +12,7 @@ export interface Policy {
    * `policy_failed`.
    */
   evaluate(
-    entryPoint: EntryPoint,
+    entryPoint: string,
     input: string,
     context: { nowMs: number; seed: string },
   ): { result: unknown; cost: number };

@@ -45,9 +45,9 @@ export class Compiler {
     if (kept) return kept;
     return this.#staged(sources, async (stage, capabilities) => {
       const target = path.join(stage, 'bundle.tar.gz');
-      const entries = ENTRY_POINTS.flatMap((entry) => ['-e', entry]);
+      const entries = [...ENTRY_POINTS, ...sources.entrypoints].flatMap((entry) => ['-e', entry]);
       const [checked, crossed, built] = await Promise.all([
-        this.#check(stage, capabilities),
+        this.#check(stage, capabilities, sources.entrypoints.length === 0),
         crossings(sources, (args, input) => this.#opa(args, stage, input)),
         this.#opa(
           [
@@ -84,18 +84,9 @@ export class Compiler {
     );
   }
 
-  async #check(stage: string, capabilities: string): Promise<Diagnostic[]> {
-    const args = [
-      'check',
-      '-f',
-      'json',
-      '--capabilities',
-      capabilities,
-      '-s',
-      'input.json',
-      'platform',
-      'tenant',
-    ];
+  async #check(stage: string, capabilities: string, typed: boolean): Promise<Diagnostic[]> {
+    const schema = typed ? ['-s', 'input.json'] : [];
+    const args = ['check', '-f', 'json', '--capabilities', capabilities, ...schema, 'platform', 'tenant'];
     const { code, stdout, stderr } = await this.#opa(args, stage);
     return code === 0 ? [] : diagnosticsOf(stdout.trim() ? stdout : stderr);
   }
@@ -188,6 +179,7 @@ export class Compiler {
     hash.update(`${opa} ${compiler?.size} ${compiler?.mtimeMs}\n`);
     for (const folder of ['platform', 'schemas']) hash.update(await digestOf(path.join(policies, folder)));
     for (const [name, text] of sources.modules) hash.update(`${name} ${text.length}\n`).update(text);
+    hash.update(`${sources.entrypoints.join(' ')}\n`);
     hash.update([...hostBuiltins.keys()].join(' '));
     return path.join(cache, `${hash.digest('hex')}.tar.gz`);
   }

@@ -10,6 +10,8 @@ export interface PolicySources {
   readonly modules: ReadonlyMap<string, string>;
   /** `*_test.rego`. */
   readonly tests: ReadonlyMap<string, string>;
+  /** Entry points beside the platform's. */
+  readonly entrypoints: readonly string[];
   /** JSON text of `data`: the tenant's data.json and what the manifest declares. */
   readonly data: string;
 }
@@ -35,7 +37,7 @@ export async function readSources(folder: string, manifest: Manifest): Promise<P
       throw new ServiceError('policy_invalid', `${folder}: more than ${MAX_BYTES} bytes of Rego`);
     (name.endsWith('_test.rego') ? tests : modules).set(name, text);
   }
-  return { modules, tests, data: await readData(folder, manifest) };
+  return { modules, tests, entrypoints: manifest.entrypoints, data: await readData(folder, manifest) };
 }
 
 async function readData(folder: string, manifest: Manifest): Promise<string> {

@@ -1,4 +1,6 @@
+import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
+import type { Search } from '../decision/search.ts';
 import type { Delegations } from '../delegation/delegations.ts';
 import type { Keys } from '../delegation/keys.ts';
 import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
@@ -21,7 +23,9 @@ import { hotMethods } from './grpc/check.ts';
 import { authzenRoutes } from './http/authzen.ts';
 import { healthRoutes, type Readiness } from './http/health.ts';
 import { oauthRoutes } from './http/oauth.ts';
+import { opaRoutes } from './http/opa.ts';
 import { type Route, Router } from './http/router.ts';
+import { searchRoutes } from './http/search.ts';
 import type { Plane } from './server.ts';
 
 /** What the two planes serve, from. */
@@ -29,6 +33,8 @@ export interface Services {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly decisions: Decisions;
+  readonly search: Search;
+  readonly data: DataQueries;
   readonly delegations: Delegations;
   readonly keys: Keys;
   readonly policies: Policies;
@@ -50,6 +56,8 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
     router: new Router([
       ...healthRoutes(services.readiness),
       ...authzenRoutes(services),
+      ...searchRoutes(services),
+      ...opaRoutes(services),
       ...oauthRoutes(services),
       ...extra,
     ]),

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { PrincipalStore } from '../storage/principals.ts';
 import type { PrincipalRef } from '../ids.ts';
+import type { PrincipalStore } from '../storage/principals.ts';
 import type { Tenant } from './tenants.ts';
 
 /** What the directory says about a principal at one moment. */

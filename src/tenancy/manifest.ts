@@ -90,8 +90,27 @@ const manifest = z.strictObject({
   roles: z.record(name, z.strictObject({ scopes })).default({}),
   /** Action name → the scope a grant needs for it. */
   actions: z.record(name, z.strictObject({ scope: scope.optional() })).default({}),
+  /** Resources that a search may find without the caller naming them. */
+  resources: z
+    .array(
+      z.strictObject({
+        type: name,
+        id: z.string().min(1).max(1_024),
+        properties: z.record(z.string(), z.json()).default({}),
+      }),
+    )
+    .max(10_000)
+    .default([]),
   principals: z.array(principal).max(10_000).default([]),
   issuers: z.array(issuer).max(16).default([]),
+  /**
+   * Rules that the OPA data API serves, as paths: `authz/allow`. They are evaluated on whatever input the client sends,
+   * without guardrails, so the compiler does not hold this tenant's Rego to the input schema.
+   */
+  entrypoints: z
+    .array(z.string().regex(/^(?:authz|delegation)(?:\/[A-Za-z_]\w*)+$/, 'a path such as authz/allow'))
+    .max(64)
+    .default([]),
   limits,
 });
 

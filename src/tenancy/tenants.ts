@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { describe, ServiceError } from '../errors.ts';
-import type { TenantNo } from '../storage/rows.ts';
 import { type PrincipalRef, principalKey, type TenantId, tenantId } from '../ids.ts';
+import type { TenantNo } from '../storage/rows.ts';
 import { type Ceiling, type Manifest, type ManifestPrincipal, parseManifest } from './manifest.ts';
 
 /** One tenant as it is now. Replaced whole when its manifest changes, never edited. */

@@ -24,7 +24,7 @@ export interface HttpRequest {
   /** A header's value; undefined if it is not there. */
   header(name: string): string | undefined;
   /** The whole body, bounded. Throws `payload_too_large`. */
-  body(): Promise<Uint8Array>;
+  body(maxBytes?: number): Promise<Uint8Array>;
 }
 
 export interface HttpResponse {
@@ -51,7 +51,7 @@ export function readRequest(raw: NodeRequest, peer: Peer): HttpRequest {
       const value = raw.headers[name];
       return Array.isArray(value) ? value.join(', ') : value;
     },
-    body: () => readBody(raw),
+    body: (maxBytes = MAX_BODY_BYTES) => readBody(raw, maxBytes),
   };
 }
 
@@ -61,15 +61,15 @@ function urlOf(target: string): URL {
   return url;
 }
 
-async function readBody(raw: NodeRequest): Promise<Uint8Array> {
-  const tooLarge = new ServiceError('payload_too_large', `a body is at most ${MAX_BODY_BYTES} bytes`);
-  if (Number(raw.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLarge;
+async function readBody(raw: NodeRequest, maxBytes: number): Promise<Uint8Array> {
+  const tooLarge = new ServiceError('payload_too_large', `a body is at most ${maxBytes} bytes`);
+  if (Number(raw.headers['content-length'] ?? 0) > maxBytes) throw tooLarge;
   const chunks: Uint8Array[] = [];
   let size = 0;
   // Leaving the loop must not destroy the request: the refusal goes out on the same connection.
   for await (const chunk of raw.iterator({ destroyOnReturn: false })) {
     size += (chunk as Uint8Array).length;
-    if (size > MAX_BODY_BYTES) throw tooLarge;
+    if (size > maxBytes) throw tooLarge;
     chunks.push(chunk as Uint8Array);
   }
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);

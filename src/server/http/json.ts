@@ -5,10 +5,10 @@ import type { HttpRequest } from './exchange.ts';
 const MAX_JSON_DEPTH = 40;
 
 /** Reads a JSON object. Throws `unsupported_media_type`, `payload_too_large` or `invalid_request`. */
-export async function readJson(request: HttpRequest): Promise<Record<string, unknown>> {
+export async function readJson(request: HttpRequest, maxBytes?: number): Promise<Record<string, unknown>> {
   if (request.header('content-type')?.split(';')[0]?.trim().toLowerCase() !== 'application/json')
     throw new ServiceError('unsupported_media_type', 'the content type is application/json');
-  const value = parseJson(await request.body());
+  const value = parseJson(await request.body(maxBytes));
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new ServiceError('invalid_request', 'the body is a JSON object');
   return value as Record<string, unknown>;

@@ -1,0 +1,126 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { ServiceError } from '../errors.ts';
+import { principalClass } from '../ids.ts';
+import type { PrincipalStore } from '../storage/principals.ts';
+import type { Caller } from '../tenancy/callers.ts';
+import type { Tenant } from '../tenancy/tenants.ts';
+import type { Decisions } from './decisions.ts';
+import type { UncheckedRequest } from './request.ts';
+
+/** What is searched for; the request's own member of that name is left open (AuthZEN 1.0). */
+export type Sought = 'subject' | 'resource' | 'action';
+
+export interface SearchRequest extends UncheckedRequest {
+  /** Resources the caller names itself; else those that the tenant registered are looked through. */
+  readonly candidates: readonly Resource[] | undefined;
+  readonly pageToken: string;
+  /** How many candidates to look at; fewer than that may be found. */
+  readonly limit: number;
+}
+
+interface Resource {
+  readonly type: string;
+  readonly id: string;
+  readonly properties?: { readonly [name: string]: unknown } | undefined;
+}
+
+export type Found = { readonly type: string; readonly id: string } | { readonly name: string };
+
+export interface SearchPage {
+  readonly results: readonly Found[];
+  /** Empty at the end. */
+  readonly nextToken: string;
+}
+
+export const MAX_SEARCH_PAGE = 1_000;
+
+/** One candidate, and where the search goes on after it. */
+interface Candidate {
+  readonly request: Partial<UncheckedRequest>;
+  readonly found: Found;
+  readonly position: string;
+}
+
+/** Finds who may, or what may be done: by deciding each candidate, page by page, each decision recorded. */
+export class Search {
+  readonly #decisions: Decisions;
+  readonly #principals: PrincipalStore;
+  readonly #secret: Uint8Array;
+
+  /** `secret` seals page tokens. */
+  constructor(options: { decisions: Decisions; principals: PrincipalStore; secret: Uint8Array }) {
+    this.#decisions = options.decisions;
+    this.#principals = options.principals;
+    this.#secret = options.secret;
+  }
+
+  /** Throws `invalid_request`, also for a page token of another request. */
+  async find(tenant: Tenant, caller: Caller, sought: Sought, request: SearchRequest): Promise<SearchPage> {
+    const { pageToken, limit, candidates: _named, ...question } = request;
+    const bound = createHash('sha256')
+      .update(JSON.stringify([tenant.id, caller.id, sought, question, request.candidates ?? null]))
+      .digest();
+    const after = pageToken === '' ? '' : this.#open(pageToken, bound);
+    const candidates = this.#candidates(tenant, sought, request, after, limit);
+    if (candidates.length === 0) return { results: [], nextToken: '' };
+    const items = candidates.map((each) => ({ ...question, ...each.request }));
+    const answers = await this.#decisions.checkBatch(tenant, caller, items, 'execute_all');
+    const results = candidates
+      .filter((_each, at) => answers[at]?.outcome === 'allow')
+      .map((each) => each.found);
+    const last = candidates.at(-1)?.position ?? '';
+    return { results, nextToken: candidates.length < limit ? '' : this.#seal(last, bound) };
+  }
+
+  #candidates(
+    tenant: Tenant,
+    sought: Sought,
+    request: SearchRequest,
+    after: string,
+    limit: number,
+  ): Candidate[] {
+    if (sought === 'subject') {
+      const cls = principalClass(request.subject?.type ?? '');
+      const ids = this.#principals.list(tenant.no, cls, after, limit);
+      return ids.map((id) => ({
+        request: { subject: { type: cls, id }, token: undefined },
+        found: { type: cls, id },
+        position: id,
+      }));
+    }
+    const from = after === '' ? 0 : Number(after);
+    const page = <T>(all: readonly T[], one: (each: T) => Omit<Candidate, 'position'>): Candidate[] =>
+      all.slice(from, from + limit).map((each, at) => ({ ...one(each), position: String(from + at + 1) }));
+    if (sought === 'action')
+      return page(Object.keys(tenant.manifest.actions), (name) => ({
+        request: { action: { name } },
+        found: { name },
+      }));
+    const wanted = request.resource?.type ?? '';
+    const known = (request.candidates ?? tenant.manifest.resources).filter(({ type }) => type === wanted);
+    return page(known, (resource) => ({
+      request: { resource },
+      found: { type: resource.type, id: resource.id },
+    }));
+  }
+
+  /** base64url(tag ‖ position): good for the request it was given for, and for no other. */
+  #seal(position: string, bound: Uint8Array): string {
+    return Buffer.concat([this.#tag(position, bound), Buffer.from(position)]).toString('base64url');
+  }
+
+  #open(token: string, bound: Uint8Array): string {
+    const bytes = Buffer.from(token.slice(0, 1_024), 'base64url');
+    const position = bytes.subarray(TAG_BYTES).toString('utf8');
+    const tag = bytes.subarray(0, TAG_BYTES);
+    if (tag.length !== TAG_BYTES || !timingSafeEqual(tag, this.#tag(position, bound)))
+      throw new ServiceError('invalid_request', 'the page token is not of this request');
+    return position;
+  }
+
+  #tag(position: string, bound: Uint8Array): Uint8Array {
+    return createHmac('sha256', this.#secret).update(bound).update(position).digest().subarray(0, TAG_BYTES);
+  }
+}
+
+const TAG_BYTES = 16;

@@ -1,5 +1,5 @@
-import { type Builtin, type BuiltinContext, BuiltinError } from './builtins/builtin.ts';
 import type { Abi } from './abi.ts';
+import { type Builtin, type BuiltinContext, BuiltinError } from './builtins/builtin.ts';
 import { Abort, FuelExhausted } from './failure.ts';
 import { byteLength, type Heap } from './heap.ts';
 import { parseValue } from './parse.ts';

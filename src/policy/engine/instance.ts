@@ -5,7 +5,7 @@ import { Abort, toServiceError } from './failure.ts';
 import { byteLength, Heap } from './heap.ts';
 import { type EvaluationContext, Host } from './host.ts';
 import { type StaticLayout, Statics } from './statics.ts';
-import { wasm, type WasmGlobal, type WasmModule } from './webassembly.ts';
+import { type WasmGlobal, type WasmMemory, type WasmModule, wasm } from './webassembly.ts';
 
 export type { EvaluationContext } from './host.ts';
 
@@ -56,12 +56,15 @@ export class PolicyInstance {
   readonly #statics: Statics | undefined;
   #poisoned = false;
 
-  /** @throws ServiceError `policy_memory_exceeded`, or `policy_invalid` for data that is no JSON */
+  /**
+   * @throws ServiceError `policy_memory_exceeded`, `policy_invalid` for data that is no JSON, or
+   * `resource_exhausted` if the process can hold no more instances
+   */
   constructor(parts: InstanceParts, dataJson: string | Uint8Array, limits: Limits) {
     if (parts.minimumPages > limits.memoryPages)
       throw new ServiceError('policy_memory_exceeded', 'The policy needs more memory than it may have.');
     const initial = Math.min(Math.max(parts.minimumPages, usualPages), limits.memoryPages);
-    this.#heap = new Heap(new wasm.Memory({ initial, maximum: limits.memoryPages }));
+    this.#heap = new Heap(reserveMemory(initial, limits.memoryPages));
     this.#host = new Host(this.#heap, parts.print);
     this.#entrypoints = parts.entrypoints;
     this.#limits = limits;
@@ -168,6 +171,15 @@ export class PolicyInstance {
       if (data === 0) throw new ServiceError('policy_invalid', 'The data of the policy is not JSON.');
       return data;
     });
+  }
+}
+
+/** Each memory reserves addresses for all it could ever grow to: a process holds some 15,000 of them. */
+function reserveMemory(initial: number, maximum: number): WasmMemory {
+  try {
+    return new wasm.Memory({ initial, maximum });
+  } catch (cause) {
+    throw new ServiceError('resource_exhausted', 'No more policies can be loaded at the moment.', { cause });
   }
 }
 

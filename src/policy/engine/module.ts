@@ -9,7 +9,7 @@ import { Host } from './host.ts';
 import { type InstanceParts, type Limits, PolicyInstance } from './instance.ts';
 import { readImports, readSections } from './sections.ts';
 import { findStatics, locateHeapTop, type StaticLayout, type StaticRange } from './statics.ts';
-import { wasm, type WasmModule } from './webassembly.ts';
+import { type WasmModule, wasm } from './webassembly.ts';
 
 /** Compiled once per revision and shared by its instances. */
 export class PolicyModule {

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { ServiceError } from '../../../src/errors.ts';
 import { capabilitiesFor, type OpaCapabilities } from '../../../src/policy/engine/capabilities.ts';
 import { PolicyModule } from '../../../src/policy/engine/module.ts';
-import { type Case, agrees, inputOf, loadCases, locateCases, moveUnder } from './cases.ts';
+import { agrees, type Case, inputOf, loadCases, locateCases, moveUnder } from './cases.ts';
 import { buildWasm, context, limits, opaBinary } from './opa.ts';
 
 /** Where we differ from OPA on a case that we can compile, and why. A case that agrees again fails the test too. */

@@ -1,11 +1,11 @@
 import type { RegoObject, Value } from '../values.ts';
 import {
+  Decimal,
   isArray,
   isNumber,
-  Decimal,
-  RegoSet,
-  RegoObject as RegoObjectClass,
   type RegoNumber,
+  RegoObject as RegoObjectClass,
+  RegoSet,
 } from '../values.ts';
 
 /** What a built-in may know beside its arguments; a decision replayed with the same gives the same. */

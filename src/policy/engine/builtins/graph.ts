@@ -1,5 +1,5 @@
 import { equalValues, identity, isArray, RegoObject, RegoSet, type Value } from '../values.ts';
-import { BuiltinError, type BuiltinContext, type BuiltinTable, members, object } from './builtin.ts';
+import { type BuiltinContext, BuiltinError, type BuiltinTable, members, object } from './builtin.ts';
 
 export const graphBuiltins: BuiltinTable = {
   'graph.reachable_paths': ([graph, initial], context) =>

@@ -9,7 +9,7 @@ import {
 } from 'node:crypto';
 import { parseJson } from '../parse.ts';
 import { RegoObject, type Value } from '../values.ts';
-import { type Builtin, BuiltinError, type BuiltinContext, type BuiltinTable, text } from './builtin.ts';
+import { type Builtin, type BuiltinContext, BuiltinError, type BuiltinTable, text } from './builtin.ts';
 
 /** Fuel units of a signature's verification: some 100 µs. */
 const unitsPerVerification = 300_000;

@@ -9,7 +9,7 @@ import {
   parseAddress,
   parseNetwork,
 } from './addresses.ts';
-import { BuiltinError, type BuiltinContext, type BuiltinTable, members, text } from './builtin.ts';
+import { type BuiltinContext, BuiltinError, type BuiltinTable, members, text } from './builtin.ts';
 
 /** Fuel units of an address that is made, and of a comparison. */
 const unitsPerAddress = 200;

@@ -1,8 +1,8 @@
 import { characters, RegoSet, type Value } from '../values.ts';
 import {
   array,
-  BuiltinError,
   type BuiltinContext,
+  BuiltinError,
   type BuiltinTable,
   members,
   smallInteger,

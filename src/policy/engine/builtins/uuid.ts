@@ -1,4 +1,4 @@
-import { RegoObject, type Value, toRego } from '../values.ts';
+import { RegoObject, toRego, type Value } from '../values.ts';
 import { type BuiltinTable, fromBigInt, text } from './builtin.ts';
 import { drawBytes } from './random.ts';
 

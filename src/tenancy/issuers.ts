@@ -165,10 +165,17 @@ export function unverifiedIssuerOf(token: string): string {
   throw new ServiceError('token_invalid', 'the token names no issuer');
 }
 
+/** What jose says when the keys, not the token, are at fault; the generic one is an answer that holds no JSON. */
+const KEYS_FAILED: ReadonlySet<string> = new Set([
+  errors.JWKSTimeout.code,
+  errors.JWKSInvalid.code,
+  errors.JOSEError.code,
+]);
+
 export function asTokenError(cause: unknown): ServiceError {
   if (cause instanceof ServiceError) return cause;
   if (cause instanceof errors.JWTExpired) return new ServiceError('token_expired', 'the token has expired');
-  if (cause instanceof errors.JWKSTimeout || !(cause instanceof errors.JOSEError))
+  if (!(cause instanceof errors.JOSEError) || KEYS_FAILED.has(cause.code))
     return new ServiceError('unavailable', 'the keys of the token issuer cannot be had now', {
       cause,
       detail: describe(cause),

@@ -1,0 +1,97 @@
+import { statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import Database from 'better-sqlite3';
+import { describe, expect, test } from 'vitest';
+import { type Connection, openReader, openWriter } from '../../src/storage/database.ts';
+import { migrations } from '../../src/storage/migrations.ts';
+import { openStore, rowOf, temporaryFolder, tenantNo } from './store.ts';
+
+/** A writer's own connection to a store that holds two records. */
+async function withRecords(use: (db: Connection, folder: string) => void): Promise<void> {
+  await using place = await temporaryFolder();
+  {
+    await using writer = await openStore(place.folder);
+    const no = await tenantNo(writer, 'acme');
+    await writer.appendAll([rowOf(no), rowOf(no)]);
+  }
+  const db = openWriter(place);
+  try {
+    use(db, place.folder);
+  } finally {
+    db.close();
+  }
+}
+
+describe('records are append-only', () => {
+  test.each([
+    "UPDATE records SET outcome = 'allow'",
+    'UPDATE records SET id = id + 100',
+    'DELETE FROM records',
+    "INSERT OR REPLACE INTO records SELECT id, time, kind, 'deny', subject, actor, body FROM records",
+    "REPLACE INTO records SELECT id, time, kind, 'deny', subject, actor, body FROM records",
+    'UPDATE OR REPLACE records SET id = (SELECT max(id) FROM records)',
+    "INSERT INTO records SELECT * FROM records WHERE 1 ON CONFLICT (id) DO UPDATE SET outcome = 'deny'",
+  ])('%s is refused', async (statement) => {
+    await withRecords((db) => {
+      const before = db.prepare('SELECT * FROM records').all();
+      expect(before).toHaveLength(2);
+      expect(() => db.prepare(statement).run()).toThrow(/append-only/);
+      expect(db.prepare('SELECT * FROM records').all()).toEqual(before);
+    });
+  });
+
+  test('a second record at the same place is refused', async () => {
+    await withRecords((db) => {
+      expect(() => db.prepare('INSERT INTO records SELECT * FROM records').run()).toThrow(/UNIQUE/);
+    });
+  });
+
+  test('readers cannot write at all', async () => {
+    await withRecords((_db, folder) => {
+      const reader = openReader(folder);
+      expect(() => reader.prepare('DELETE FROM tenants').run()).toThrow(/readonly/);
+      reader.close();
+    });
+  });
+});
+
+describe('the store', () => {
+  test('is durable: a commit waits for the disk', async () => {
+    await withRecords((db) => {
+      expect(db.pragma('journal_mode', { simple: true })).toBe('wal');
+      // 2 is FULL.
+      expect(db.pragma('synchronous', { simple: true })).toBe(2);
+    });
+  });
+
+  test("is its owner's alone to read", async () => {
+    await withRecords((_db, folder) => {
+      expect(statSync(path.join(folder, 'mandate.db')).mode & 0o077).toBe(0);
+    });
+  });
+
+  test('of a newer version is refused with a message, and left as it was', async () => {
+    await using place = await temporaryFolder();
+    openWriter(place).close();
+    const file = path.join(place.folder, 'mandate.db');
+    const newer = new Database(file);
+    newer.pragma(`user_version = ${migrations.length + 1}`);
+    newer.close();
+    await expect(openStore(place.folder)).rejects.toMatchObject({
+      code: 'storage_unsupported',
+      message: expect.stringMatching(/written by a newer version of Mandate .* upgrade/) as string,
+    });
+    const after = new Database(file);
+    expect(after.pragma('user_version', { simple: true })).toBe(migrations.length + 1);
+    after.close();
+  });
+
+  test('that is no database is refused with a message', async () => {
+    await using place = await temporaryFolder();
+    writeFileSync(path.join(place.folder, 'mandate.db'), 'not a database'.repeat(100));
+    await expect(openStore(place.folder)).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringContaining('cannot open the store') as string,
+    });
+  });
+});

@@ -1,0 +1,195 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type AuditQuery, queryRecords } from '../../src/audit/read.ts';
+import { recordKinds, recordOutcomes } from '../../src/audit/record.ts';
+import { tailRecords } from '../../src/audit/tail.ts';
+import type { PrincipalRef } from '../../src/ids.ts';
+import { type Connection, openReader } from '../../src/storage/database.ts';
+import { type RecordStore, recordStore } from '../../src/storage/records.ts';
+import type { TenantNo } from '../../src/storage/rows.ts';
+import type { Writer } from '../../src/storage/writer.ts';
+import { draftOf, openStore, rowOf, T0, temporaryFolder, tenantNo } from '../storage/store.ts';
+
+/** The log against a plain array that says the same. */
+
+interface Entry {
+  index: number;
+  time: number;
+  kind: (typeof recordKinds)[number];
+  outcome: (typeof recordOutcomes)[number];
+  subject: PrincipalRef;
+  actor: PrincipalRef | undefined;
+  decisionId: string;
+}
+
+// More than one search looks at, so that pages end early and empty ones come.
+const COUNT = 5_000;
+const principals: PrincipalRef[] = [
+  { class: 'user', id: 'alice' },
+  { class: 'user', id: 'bob' },
+  { class: 'agent', id: 'alice' },
+  { class: 'agent', id: 'a|b' },
+];
+
+let place: { folder: string } & AsyncDisposable;
+let writer: Writer;
+let db: Connection;
+let store: RecordStore;
+let no: TenantNo;
+let other: TenantNo;
+const entries: Entry[] = [];
+
+const pick = <T>(from: readonly T[], at: number): T => from[at % from.length] as T;
+
+beforeAll(async () => {
+  place = await temporaryFolder();
+  writer = await openStore(place.folder);
+  [no, other] = [await tenantNo(writer, 'acme'), await tenantNo(writer, 'globex')];
+  const rows = Array.from({ length: COUNT }, (_, index) => {
+    // Commits are not in the order of the times: off by up to twenty seconds. One principal is rare.
+    const time = T0 + index * 40 + ((index * 7_919) % 20_000);
+    const entry: Omit<Entry, 'decisionId'> = {
+      index,
+      time,
+      kind: pick(recordKinds, index * 31 + (index >> 3)),
+      outcome: pick(recordOutcomes, index * 17 + (index >> 2)),
+      subject:
+        index % 1_700 === 0 ? { class: 'user', id: 'rare' } : pick(principals, index * 13 + (index >> 4)),
+      actor: index % 3 === 0 ? pick(principals, index * 5 + 1) : undefined,
+    };
+    const draft = draftOf(no, entry);
+    entries.push({ ...entry, decisionId: draft.decisionId });
+    return { draft, entry };
+  });
+  await Promise.all([
+    ...rows.map(({ draft }) => writer.append(rowOf(no, draft))),
+    // The same principals in another tenant.
+    ...rows.slice(0, 500).map(({ draft }) => writer.append(rowOf(other, { ...draft, tenantNo: other }))),
+  ]);
+  db = openReader(place.folder);
+  store = recordStore(db);
+});
+
+afterAll(async () => {
+  db.close();
+  await writer[Symbol.asyncDispose]();
+  await place[Symbol.asyncDispose]();
+});
+
+const sameAs = (one: PrincipalRef | undefined, two: PrincipalRef): boolean =>
+  one?.class === two.class && one.id === two.id;
+
+type Filter = Omit<AuditQuery, 'pageSize' | 'pageToken'>;
+
+const expected = (filter: Filter): number[] =>
+  entries
+    .filter(
+      (each) =>
+        (filter.since === undefined || each.time >= filter.since) &&
+        (filter.until === undefined || each.time < filter.until) &&
+        (filter.kind === undefined || each.kind === filter.kind) &&
+        (filter.outcome === undefined || each.outcome === filter.outcome) &&
+        (filter.decisionId === undefined || each.decisionId === filter.decisionId) &&
+        (filter.principal === undefined ||
+          sameAs(each.subject, filter.principal) ||
+          sameAs(each.actor, filter.principal)),
+    )
+    .map(({ index }) => index)
+    .toReversed();
+
+/** Every page of a query; throws if they do not end. */
+function pages(filter: Filter, pageSize: number): number[] {
+  const seen: number[] = [];
+  let pageToken = '';
+  for (let page = 0; page <= COUNT; page += 1) {
+    const answer = queryRecords(store, no, { ...filter, pageSize, pageToken });
+    expect(answer.records.length).toBeLessThanOrEqual(pageSize);
+    seen.push(...answer.records.map(({ index }) => index));
+    pageToken = answer.nextPageToken;
+    if (pageToken === '') return seen;
+  }
+  throw new Error('the pages do not end');
+}
+
+const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(arbitrary, { nil: undefined });
+const moment = fc.integer({ min: T0 - 100_000, max: T0 + COUNT * 40 + 100_000 });
+
+const anyFilter: fc.Arbitrary<Filter> = fc.record({
+  since: maybe(moment),
+  until: maybe(moment),
+  kind: maybe(fc.constantFrom(...recordKinds)),
+  outcome: maybe(fc.constantFrom(...recordOutcomes)),
+  principal: maybe(
+    fc.constantFrom<PrincipalRef>(
+      ...principals,
+      { class: 'user', id: 'rare' },
+      { class: 'user', id: 'nobody' },
+    ),
+  ),
+});
+
+describe('a query', () => {
+  test('finds what a plain search of the log finds, newest first, page by page', () => {
+    fc.assert(
+      fc.property(anyFilter, fc.constantFrom(3, 100, 1_000), (filter, pageSize) => {
+        const want = expected(filter);
+        // Small pages only where there are few.
+        expect(pages(filter, want.length > 300 ? 1_000 : pageSize)).toEqual(want);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test('finds a decision by its id', () => {
+    for (const { decisionId, index } of [entries[0], entries[1_234], entries[COUNT - 1]] as Entry[])
+      expect(pages({ decisionId }, 100)).toEqual([index]);
+    expect(pages({ decisionId: '019b75e0-0000-7000-8000-000000000000' }, 100)).toEqual([]);
+  });
+
+  test('sees no other tenant', () => {
+    expect(store.size(no)).toBe(COUNT);
+    expect(store.size(other)).toBe(500);
+    const seen = queryRecords(store, other, { principal: principals[0], pageSize: 1_000, pageToken: '' });
+    expect(seen.records.every(({ index }) => index < 500)).toBe(true);
+  });
+
+  test('refuses a page token and a decision id that it never gave', () => {
+    for (const pageToken of ['0', '-1', 'x', '1.5', '1e9', ' 1', '9'.repeat(20)])
+      expect(() => queryRecords(store, no, { pageSize: 1, pageToken })).toThrow(/page_token/);
+    for (const decisionId of ['x', '../..', '019b75e0-0000-4000-8000-000000000000'])
+      expect(() => queryRecords(store, no, { pageSize: 1, pageToken: '', decisionId })).toThrow(
+        /decision_id/,
+      );
+  });
+});
+
+describe('a tail', () => {
+  test('gives every record once and in order, those that are written meanwhile too', async () => {
+    const tenant = await tenantNo(writer, 'tailed');
+    await writer.appendAll(Array.from({ length: 150 }, () => rowOf(tenant)));
+    const abort = new AbortController();
+    const seen: number[] = [];
+    const more: Promise<unknown>[] = [];
+    for await (const { index } of tailRecords(store, tenant, 20, abort.signal)) {
+      seen.push(index);
+      if (index % 10 === 9 && seen.length < 200)
+        more.push(writer.appendAll(Array.from({ length: 5 }, () => rowOf(tenant))));
+      if (seen.length === 200) abort.abort();
+    }
+    await Promise.all(more);
+    expect(seen).toEqual(Array.from({ length: 200 }, (_, at) => 20 + at));
+  });
+
+  test('begins with the next record when nothing is named', async () => {
+    const tenant = await tenantNo(writer, 'fresh');
+    await writer.append(rowOf(tenant));
+    const abort = new AbortController();
+    const tail = tailRecords(store, tenant, undefined, abort.signal);
+    const first = tail.next();
+    await writer.append(rowOf(tenant));
+    expect((await first).value).toMatchObject({ index: 1 });
+    abort.abort();
+    expect(await tail.next()).toMatchObject({ done: true });
+  });
+});

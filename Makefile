@@ -3,7 +3,7 @@ SHELL := /bin/sh
 BIN := node_modules/.bin
 NODE := $(BIN)/node
 STAMPS := .make
-PROTOS := $(wildcard proto/mandate/v1/*.proto)
+PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
 .PHONY: run test check build bench opa setup clean help fmt peers

@@ -48,11 +48,22 @@ const schema = z.strictObject({
     )
     .default([]),
   /** Fuel of one evaluation; the default is about five milliseconds of a typical core. */
-  fuel: z.int().min(1_000).max(2_000_000_000).default(1_000_000),
+  fuel: z.int().min(1_000).max(2_000_000_000).default(20_000_000),
   memory_mib: z.int().min(4).max(1_024).default(64),
   max_instances: z.int().min(1).default(1_000),
+  /** How many decisions may be under way at once; beyond it callers are told to come back. */
+  max_open_decisions: z.int().min(1).default(20_000),
   /** Bounds the database; a write beyond it fails, and so does its request. */
   max_store_bytes: z.int().min(1_048_576).optional(),
+  /** For Envoy: the request header that names the tenant, where the edge sets or strips it. Lower case. */
+  ext_authz: z
+    .strictObject({
+      tenant_header: z
+        .string()
+        .regex(/^[a-z0-9-]+$/)
+        .optional(),
+    })
+    .optional(),
   opa: z.string().optional(),
   log_level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   /** How long requests may take to finish when the server stops. */

@@ -5,16 +5,16 @@ package mandate.decide
 
 import data.mandate.guardrails
 
-result := {"outcome": "deny", "guarded": guarded, "denied": denied, "reasons": reasons} if {
+result := {"outcome": "deny", "guarded": guarded, "denied": denied, "obligations": obligations, "reasons": reasons} if {
 	count(guarded) + count(denied) > 0
-} else := {"outcome": "challenge", "challenge": data.authz.challenge, "reasons": reasons} if {
+} else := {"outcome": "challenge", "challenge": data.authz.challenge, "obligations": obligations, "reasons": reasons} if {
 	is_object(data.authz.challenge)
 	count(data.authz.challenge) > 0
 } else := {"outcome": "allow", "obligations": obligations, "reasons": reasons} if {
 	data.authz.allow == true
-} else := {"outcome": "deny", "reasons": reasons} if {
+} else := {"outcome": "deny", "obligations": obligations, "reasons": reasons} if {
 	is_boolean(data.authz.allow)
-} else := {"outcome": "deny", "undefined": true, "reasons": reasons}
+} else := {"outcome": "deny", "undefined": true, "obligations": obligations, "reasons": reasons}
 
 guarded := guardrails.denials | guardrails.acting_denials
 

@@ -5,16 +5,16 @@ package mandate.delegate
 
 import data.mandate.guardrails
 
-result := {"outcome": "deny", "guarded": guarded, "denied": denied, "reasons": reasons} if {
+result := {"outcome": "deny", "guarded": guarded, "denied": denied, "obligations": obligations, "reasons": reasons} if {
 	count(guarded) + count(denied) > 0
-} else := {"outcome": "challenge", "challenge": data.delegation.challenge, "reasons": reasons} if {
+} else := {"outcome": "challenge", "challenge": data.delegation.challenge, "obligations": obligations, "reasons": reasons} if {
 	is_object(data.delegation.challenge)
 	count(data.delegation.challenge) > 0
 } else := {"outcome": "allow", "obligations": obligations, "reasons": reasons} if {
 	data.delegation.allow == true
-} else := {"outcome": "deny", "reasons": reasons} if {
+} else := {"outcome": "deny", "obligations": obligations, "reasons": reasons} if {
 	is_boolean(data.delegation.allow)
-} else := {"outcome": "deny", "undefined": true, "reasons": reasons}
+} else := {"outcome": "deny", "undefined": true, "obligations": obligations, "reasons": reasons}
 
 guarded := guardrails.denials
 

@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors.ts';
-import { principalKey } from '../ids.ts';
 import type { PrincipalRef } from '../ids.ts';
+import { principalKey } from '../ids.ts';
 import type { RecordFilter, RecordStore, StoredRecord } from '../storage/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
+import type { RecordRow, TenantNo } from '../storage/rows.ts';
 
 export const recordKinds = ['decision', 'exchange', 'introspection', 'revocation', 'administration'] as const;
 export type RecordKind = (typeof recordKinds)[number];

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RecordStore, StoredRecord } from '../storage/records.ts';
-import { commitChannel } from '../storage/writer.ts';
 import type { TenantNo } from '../storage/rows.ts';
+import { commitChannel } from '../storage/writer.ts';
 
 const PAGE = 100;
 /** A commit wakes a tail at once; this is only for what a signal could not say. In milliseconds. */

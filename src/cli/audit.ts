@@ -1,7 +1,7 @@
 import { timestampDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { systemClock } from '../effects.ts';
-import { AuditService, type Record as AuditRecord } from '../gen/mandate/v1/audit_pb.ts';
+import { type Record as AuditRecord, AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { clientOf } from './client.ts';
 import { globalsOf, print, printTable } from './output.ts';
 import { keyed, moment } from './values.ts';

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
+import { ServiceError } from '../errors.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { Decision } from '../gen/mandate/v1/model_pb.ts';
-import { ServiceError } from '../errors.ts';
 import { clientOf } from './client.ts';
 import { ExitCode, globalsOf, print, printFields, printJson } from './output.ts';
-import { keyed, jsonObject } from './values.ts';
+import { jsonObject, keyed } from './values.ts';
 
 interface CheckOptions {
   tenant: string;

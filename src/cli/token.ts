@@ -1,9 +1,9 @@
-import { Command } from 'commander';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { Command } from 'commander';
+import { ServiceError } from '../errors.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf, explained } from './client.ts';
 import { globalsOf, print, printFields, printJson } from './output.ts';
-import { ServiceError } from '../errors.ts';
 
 export function tokenCommands(): Command {
   return new Command('token')

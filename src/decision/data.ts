@@ -42,18 +42,12 @@ export class DataQueries {
     const question = {
       input: `{"action":{"name":"data"},"resource":{"type":"entrypoint","id":${JSON.stringify(entryPoint)}},"data_input":${text}}`,
     };
-    try {
-      const { result, cost } = policy.evaluate(entryPoint, text, { nowMs: now, seed: decisionId });
-      const decided = { ...verdictOf(result, entryPoint), revision: policy.revision, cost };
-      await writer.append(decisionRow(head, decided, question));
-      return { result, decisionId, revision: policy.revision, cost };
-    } catch (error) {
-      if (!(error instanceof ServiceError) || error.code === 'audit_unavailable') throw error;
-      const reasons = [{ code: error.code, message: error.message }];
-      const decided = { ...verdictOf(undefined, entryPoint), reasons, revision: policy.revision, cost: 0 };
-      await writer.append(decisionRow(head, decided, question));
-      throw error;
-    }
+    const { result, cost, failure } = policy.evaluate(entryPoint, text, { nowMs: now, seed: decisionId });
+    const reasons = failure ? [{ code: failure.code, message: failure.message }] : [];
+    const decided = { ...verdictOf(result, entryPoint), reasons, revision: policy.revision, cost };
+    await writer.append(decisionRow(head, decided, question));
+    if (failure) throw failure;
+    return { result, decisionId, revision: policy.revision, cost };
   }
 }
 
@@ -63,7 +57,6 @@ const verdictOf = (result: unknown, entryPoint: string) => ({
     result === true || (result as { allow?: unknown } | null | undefined)?.allow === true
       ? ('allow' as const)
       : ('deny' as const),
-  reasons: [],
   rules: [entryPoint.replaceAll('/', '.')],
   obligations: [],
   challenge: undefined,

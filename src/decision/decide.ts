@@ -1,4 +1,4 @@
-import { type ErrorCode, ServiceError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { readVerdict, refusal, type Verdict } from './verdict.ts';
 
 export type EntryPoint = 'mandate/decision' | 'mandate/delegation';
@@ -7,15 +7,12 @@ export type EntryPoint = 'mandate/decision' | 'mandate/delegation';
 export interface Policy {
   /** The content hash, `sha256:<hex>`. */
   readonly revision: string;
-  /**
-   * Evaluates an entry point. `cost` is fuel. Throws `deadline_exceeded` (out of fuel), `policy_memory_exceeded` or
-   * `policy_failed`.
-   */
+  /** Evaluates an entry point. `cost` is fuel. A `failure` of the policy denies; what is thrown is a fault of ours. */
   evaluate(
     entryPoint: string,
     input: string,
     context: { nowMs: number; seed: string },
-  ): { result: unknown; cost: number };
+  ): { readonly result: unknown; readonly cost: number; readonly failure?: ServiceError };
 }
 
 /** The package of the authors' rules that an entry point combines with the platform's. */
@@ -29,14 +26,6 @@ export interface Decided extends Verdict {
   readonly cost: number;
 }
 
-/** Failures of a policy that deny its request; anything else is a fault of ours and goes up as an error. */
-const denials: ReadonlySet<ErrorCode> = new Set([
-  'deadline_exceeded',
-  'policy_memory_exceeded',
-  'policy_failed',
-  'policy_undefined',
-]);
-
 /**
  * The rule of the decision point: what the policy says is what is decided, and a policy that cannot say it has
  * denied. A pure function of revision, entry point, input, time and seed.
@@ -47,18 +36,17 @@ export function decide(
   input: string,
   context: { nowMs: number; seed: string },
 ): Decided {
+  const { result, cost, failure } = policy.evaluate(entryPoint, input, context);
+  return { ...verdictOf(result, failure, authorsOf[entryPoint]), revision: policy.revision, cost };
+}
+
+function verdictOf(result: unknown, failure: ServiceError | undefined, authors: string): Verdict {
+  if (failure) return refusal(failure.code, failure.message, 'mandate.engine');
+  if (result === undefined) return refusal('policy_undefined', 'the policy decides nothing');
   try {
-    const { result, cost } = policy.evaluate(entryPoint, input, context);
-    if (result === undefined)
-      return {
-        ...refusal('policy_undefined', 'the policy decides nothing'),
-        revision: policy.revision,
-        cost,
-      };
-    return { ...readVerdict(result, authorsOf[entryPoint]), revision: policy.revision, cost };
+    return readVerdict(result, authors);
   } catch (error) {
-    if (!(error instanceof ServiceError) || !denials.has(error.code)) throw error;
-    const verdict = refusal(error.code, error.message, 'mandate.engine');
-    return { ...verdict, revision: policy.revision, cost: 0 };
+    if (error instanceof ServiceError) return refusal(error.code, error.message, 'mandate.engine');
+    throw error;
   }
 }

@@ -8,6 +8,7 @@ import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import type { Admission } from './admission.ts';
 import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
 import type { TokenPrincipal, TokenResolver } from './principal.ts';
@@ -48,6 +49,7 @@ export interface DecisionsOptions {
   readonly policyOf: (tenant: Tenant) => Policy;
   readonly facts: FactSource;
   readonly resolveToken: TokenResolver;
+  readonly admission: Admission;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
@@ -63,13 +65,19 @@ export class Decisions {
 
   /** Throws `invalid_request`, `principal_class_unknown` (both recorded), `audit_unavailable`, `resource_exhausted`. */
   async check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
-    const now = this.#options.clock();
-    const request = await this.#validated(tenant, caller, unchecked, now);
-    const pending =
-      'stated' in request.principal
-        ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
-        : await this.#withToken(tenant, caller, request, request.principal.token, now);
-    return this.#commit(tenant, pending);
+    const { admission, clock, writer } = this.#options;
+    const place = admission.enter(tenant, 1);
+    try {
+      const now = clock();
+      const request = await this.#validated(tenant, caller, unchecked, now);
+      const pending =
+        'stated' in request.principal
+          ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
+          : await this.#withToken(tenant, caller, request, request.principal.token, now);
+      return this.#answer(tenant, pending, await writer.append(pending.row));
+    } finally {
+      admission.leave(place, 1);
+    }
   }
 
   /**
@@ -77,6 +85,21 @@ export class Decisions {
    * An item that is not a request is a deny with the reason. Answers fewer where the semantic stops early.
    */
   async checkBatch(
+    tenant: Tenant,
+    caller: Caller,
+    items: readonly UncheckedRequest[],
+    semantic: BatchSemantic,
+  ): Promise<Answer[]> {
+    const { admission } = this.#options;
+    const place = admission.enter(tenant, items.length);
+    try {
+      return await this.#batch(tenant, caller, items, semantic);
+    } finally {
+      admission.leave(place, items.length);
+    }
+  }
+
+  async #batch(
     tenant: Tenant,
     caller: Caller,
     items: readonly UncheckedRequest[],
@@ -124,10 +147,6 @@ export class Decisions {
     }
   }
 
-  async #commit(tenant: Tenant, pending: Pending): Promise<Answer> {
-    const recordIndex = await this.#options.writer.append(pending.row);
-    return this.#answer(tenant, pending, recordIndex);
-  }
   #answer(tenant: Tenant, { decided, decisionId }: Pending, recordIndex: number): Answer {
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost: decided.cost });

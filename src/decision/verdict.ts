@@ -36,7 +36,7 @@ export function readVerdict(result: unknown, authors: string): Verdict {
           outcome: 'allow',
           reasons: reasons.slice(0, MAX_REASONS),
           rules: [`${authors}.allow`],
-          obligations: list(result['obligations']).map(readObligation),
+          obligations: obligationsOn('allow', result),
           challenge: undefined,
         };
       case 'challenge':
@@ -45,7 +45,7 @@ export function readVerdict(result: unknown, authors: string): Verdict {
           outcome: 'challenge',
           reasons: reasons.slice(0, MAX_REASONS),
           rules: [`${authors}.challenge`],
-          obligations: NONE,
+          obligations: obligationsOn('challenge', result),
           challenge: result['challenge'],
         };
       case 'deny':
@@ -69,7 +69,13 @@ function readDeny(result: JsonObject, reasons: readonly Reason[], authors: strin
     rules.push(`${authors}.allow`);
   }
   const all = [...why, ...reasons].slice(0, MAX_REASONS);
-  return { outcome: 'deny', reasons: all, rules, obligations: NONE, challenge: undefined };
+  return {
+    outcome: 'deny',
+    reasons: all,
+    rules,
+    obligations: obligationsOn('deny', result),
+    challenge: undefined,
+  };
 }
 
 /** A deny that the platform itself gives, with its code as the reason. */
@@ -87,6 +93,13 @@ function readReason(value: unknown): Reason {
   if (isObject(value) && typeof value['code'] === 'string')
     return { code: value['code'], message: typeof value['message'] === 'string' ? value['message'] : '' };
   return { code: 'unspecified', message: JSON.stringify(value).slice(0, 200) };
+}
+
+/** An obligation binds the one who acts on an allow, unless its member `on` names another outcome. */
+function obligationsOn(outcome: Outcome, result: JsonObject): readonly JsonObject[] {
+  const obligations = list(result['obligations']);
+  if (obligations.length === 0) return NONE;
+  return obligations.map(readObligation).filter((each) => (each['on'] ?? 'allow') === outcome);
 }
 
 function readObligation(value: unknown): JsonObject {

@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
+import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import { readTenant, type Tenant, type Tenants, tenantFolders } from '../tenancy/tenants.ts';
@@ -14,24 +15,22 @@ export const rejectionChannel = channel('mandate:policy.rejected');
 /** How many tenants compile at once. */
 const PARALLEL = 2;
 
+interface FleetParts {
+  readonly tenants: Tenants;
+  readonly policies: Policies;
+  readonly compiler: Compiler;
+  readonly administration: Administration;
+  readonly clock: Clock;
+}
+
 /** The tenants' folders: loaded at start, watched, and loaded again when a file changes. */
 export class Fleet implements Disposable {
-  readonly #parts: {
-    tenants: Tenants;
-    policies: Policies;
-    compiler: Compiler;
-    administration: Administration;
-  };
+  readonly #parts: FleetParts;
   readonly #watches = new Map<string, Disposable>();
   /** Loads of one tenant run one after the other. */
   readonly #queue = new Map<string, Promise<unknown>>();
 
-  constructor(parts: {
-    tenants: Tenants;
-    policies: Policies;
-    compiler: Compiler;
-    administration: Administration;
-  }) {
+  constructor(parts: FleetParts) {
     this.#parts = parts;
   }
 
@@ -122,9 +121,20 @@ export class Fleet implements Disposable {
 
   /** What an operator should know, a line each. */
   problems(): string[] {
-    return [...this.#parts.tenants]
-      .filter((tenant) => this.#parts.policies.of(tenant).rejected.length > 0)
-      .map((tenant) => `tenant ${tenant.id}: the policy on disk does not compile`);
+    const { tenants, policies, clock } = this.#parts;
+    const now = clock();
+    return [...tenants].flatMap((tenant) => {
+      const degraded = policies.health.degraded(tenant.id, now);
+      const rejected = policies.of(tenant).rejected.length > 0 ? 'the policy on disk does not compile' : '';
+      return [degraded, rejected].filter((each) => each !== '').map((each) => `tenant ${tenant.id}: ${each}`);
+    });
+  }
+
+  /** How many tenants have a policy that keeps failing. */
+  degraded(): number {
+    const { tenants, policies, clock } = this.#parts;
+    const now = clock();
+    return [...tenants].filter((tenant) => policies.health.degraded(tenant.id, now) !== '').length;
   }
 
   [Symbol.dispose](): void {

@@ -1,13 +1,14 @@
 import { channel } from 'node:diagnostics_channel';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../effects.ts';
-import { ServiceError } from '../errors.ts';
+import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Bundle } from './bundle.ts';
 import type { Diagnostic } from './diagnostics.ts';
 import type { PolicyInstance } from './engine/instance.ts';
 import { PolicyModule } from './engine/module.ts';
+import { PolicyHealth } from './health.ts';
 
 /** Published when a tenant's revision changes: {tenant, revision}. */
 export const activationChannel = channel('mandate:policy.activated');
@@ -15,6 +16,8 @@ export const activationChannel = channel('mandate:policy.activated');
 export interface Evaluated {
   readonly result: unknown;
   readonly cost: number;
+  /** Why there is no result: out of fuel, out of memory, or a policy that failed. */
+  readonly failure?: ServiceError;
 }
 
 /** One tenant's active revision. */
@@ -34,6 +37,18 @@ export interface PoliciesOptions {
   readonly memoryMib: number;
   /** How many tenants keep an instance warm. */
   readonly maxInstances: number;
+}
+
+interface PolicyLimits {
+  readonly fuel: number;
+  readonly memoryPages: number;
+}
+
+/** What an active policy evaluates in, and who watches over it. */
+interface Pool {
+  readonly health: PolicyHealth;
+  readonly take: () => Warm;
+  readonly release: () => void;
 }
 
 /** By how much an instance's memory may grow before it is made anew: it never shrinks after one odd request. */
@@ -57,6 +72,7 @@ const PAGES_PER_MIB = 16;
  */
 export class Policies {
   readonly #options: PoliciesOptions;
+  readonly health = new PolicyHealth();
   readonly #active = new Map<TenantId, Active>();
   /** Tenants whose first policy did not compile, and why. */
   readonly #absent = new Map<TenantId, ActivePolicy>();
@@ -93,20 +109,17 @@ export class Policies {
     // Proves that the module and data load before anybody depends on them.
     const instance = module.instantiate(bundle.data, limits);
     this.#absent.delete(tenant.id);
+    this.health.forget(tenant.id);
     this.#share(bundle.revision, module);
     if (before) this.#unshare(before.revision);
     this.#instances.set(tenant.id, warm(instance));
     this.#active.set(
       tenant.id,
-      new Active(
-        bundle,
-        this.#options.clock(),
-        limits,
-        () => this.#instanceOf(tenant.id, module, bundle, limits),
-        {
-          release: () => this.#instances.delete(tenant.id),
-        },
-      ),
+      new Active(tenant.id, bundle, this.#options.clock(), limits, {
+        health: this.health,
+        take: () => this.#instanceOf(tenant.id, module, bundle, limits),
+        release: () => void this.#instances.delete(tenant.id),
+      }),
     );
     if (activationChannel.hasSubscribers)
       activationChannel.publish({ tenant: tenant.id, revision: bundle.revision, changed: !unchanged });
@@ -120,12 +133,7 @@ export class Policies {
     else this.#absent.set(tenant.id, { ...noPolicy, rejected: diagnostics });
   }
 
-  #instanceOf(
-    tenant: TenantId,
-    module: PolicyModule,
-    bundle: Bundle,
-    limits: { fuel: number; memoryPages: number },
-  ): Warm {
+  #instanceOf(tenant: TenantId, module: PolicyModule, bundle: Bundle, limits: PolicyLimits): Warm {
     const known = this.#instances.get(tenant);
     if (known) return known;
     const fresh = warm(module.instantiate(bundle.data, limits));
@@ -152,41 +160,55 @@ const noPolicy: ActivePolicy = {
   activatedAt: 0,
   files: [],
   rejected: [],
-  evaluate: () => {
-    throw new ServiceError('policy_undefined', 'the tenant has no policy that compiles');
-  },
+  evaluate: () => ({
+    result: undefined,
+    cost: 0,
+    failure: new ServiceError('policy_undefined', 'the tenant has no policy that compiles'),
+  }),
 };
 
 class Active implements ActivePolicy {
   readonly revision: string;
   readonly activatedAt: number;
   readonly files: readonly string[];
-  readonly limits: { fuel: number; memoryPages: number };
+  readonly limits: PolicyLimits;
   rejected: readonly Diagnostic[] = [];
-  readonly #instance: () => Warm;
-  readonly #pool: { release: () => void };
+  readonly #tenant: TenantId;
+  readonly #pool: Pool;
 
-  constructor(
-    bundle: Bundle,
-    activatedAt: number,
-    limits: { fuel: number; memoryPages: number },
-    instance: () => Warm,
-    pool: { release: () => void },
-  ) {
+  constructor(tenant: TenantId, bundle: Bundle, activatedAt: number, limits: PolicyLimits, pool: Pool) {
     this.revision = bundle.revision;
     this.files = bundle.files;
     this.activatedAt = activatedAt;
     this.limits = limits;
-    this.#instance = instance;
+    this.#tenant = tenant;
     this.#pool = pool;
   }
 
   evaluate(entryPoint: string, input: string, context: { nowMs: number; seed: string }): Evaluated {
-    const { instance, giveUpBytes } = this.#instance();
+    const { health, take, release } = this.#pool;
+    health.admit(this.#tenant, context.nowMs);
+    const { instance, giveUpBytes } = take();
     try {
       return instance.evaluate(entryPoint, input, context);
+    } catch (error) {
+      if (!(error instanceof ServiceError) || !containable.has(error.code)) throw error;
+      if (error.code !== 'policy_undefined') health.failed(this.#tenant, error.code, context.nowMs);
+      return {
+        result: undefined,
+        cost: error.code === 'deadline_exceeded' ? this.limits.fuel : 0,
+        failure: error,
+      };
     } finally {
-      if (instance.poisoned || instance.memoryBytes > giveUpBytes) this.#pool.release();
+      if (instance.poisoned || instance.memoryBytes > giveUpBytes) release();
     }
   }
 }
+
+/** Failures of a policy; they deny the request and go no further. */
+const containable: ReadonlySet<ErrorCode> = new Set([
+  'deadline_exceeded',
+  'policy_memory_exceeded',
+  'policy_failed',
+  'policy_undefined',
+]);

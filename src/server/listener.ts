@@ -82,11 +82,16 @@ export class Listener implements AsyncDisposable {
     if (endpoint.tls) {
       this.#secure = tls.createServer({
         ...endpoint.tls,
-        rejectUnauthorized: true,
+        // A caller without a certificate may have another credential; one with a bad certificate is turned away below.
+        rejectUnauthorized: false,
         ALPNProtocols: ['h2', 'http/1.1'],
         minVersion: 'TLSv1.2',
       });
       this.#secure.on('secureConnection', (socket) => {
+        if (!socket.authorized && Object.keys(socket.getPeerCertificate()).length > 0) {
+          socket.destroy();
+          return;
+        }
         socket.setNoDelay(true);
         (socket.alpnProtocol === 'h2' ? this.#h2 : this.#h1).emit('connection', socket);
       });

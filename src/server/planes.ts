@@ -1,8 +1,13 @@
+import type { DescService } from '@bufbuild/protobuf';
+import type { ConnectRouter } from '@connectrpc/connect';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
 import type { Delegations } from '../delegation/delegations.ts';
 import type { Keys } from '../delegation/keys.ts';
+import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
+import { Health } from '../gen/grpc/health/v1/health_pb.ts';
+import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
@@ -17,7 +22,10 @@ import type { Tenant, Tenants } from '../tenancy/tenants.ts';
 import { auditService } from './connect/audit.ts';
 import { decisionService } from './connect/decision.ts';
 import { delegationService } from './connect/delegation.ts';
+import { type ExtAuthzOptions, extAuthzService } from './connect/extauthz.ts';
+import { healthService } from './connect/health.ts';
 import { policyService } from './connect/policy.ts';
+import { reflectionService } from './connect/reflection.ts';
 import { tenantService } from './connect/tenant.ts';
 import { hotMethods } from './grpc/check.ts';
 import { authzenRoutes } from './http/authzen.ts';
@@ -43,9 +51,12 @@ export interface Services {
   readonly records: RecordStore;
   readonly issuerOf: (tenant: string) => string;
   readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
+  /** Why the tenant is degraded; empty if it is not. */
+  readonly degraded: (tenant: Tenant) => string;
   readonly readiness: Readiness;
   readonly metrics: () => Promise<string>;
   readonly stopping: AbortSignal;
+  readonly extAuthz: ExtAuthzOptions;
   readonly dev: boolean;
 }
 
@@ -61,10 +72,13 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
       ...oauthRoutes(services),
       ...extra,
     ]),
-    services: (router) =>
+    services: (router) => {
       router
         .service(DecisionService, decisionService(services))
-        .service(DelegationService, delegationService(services)),
+        .service(DelegationService, delegationService(services))
+        .service(Authorization, extAuthzService(services));
+      common(router, services, [DecisionService, DelegationService, Authorization]);
+    },
     hot: new Map(
       Object.entries(hotMethods(services)).map(([name, method]) => [
         `/${DecisionService.typeName}/${name}`,
@@ -88,11 +102,25 @@ export function adminPlane(services: Services): Plane {
   return {
     guardHost: services.dev,
     router: new Router([...healthRoutes(services.readiness), metrics]),
-    services: (router) =>
+    services: (router) => {
       router
         .service(PolicyService, policyService(services))
         .service(TenantService, tenantService(services))
-        .service(AuditService, auditService(services)),
+        .service(AuditService, auditService(services));
+      common(router, services, [PolicyService, TenantService, AuditService]);
+    },
     hot: new Map(),
   };
+}
+
+/** What every gRPC server is asked: whether it serves, and what. */
+function common(
+  router: ConnectRouter,
+  { readiness, stopping }: Services,
+  served: readonly DescService[],
+): void {
+  const names = new Set(served.map(({ typeName }) => typeName));
+  router
+    .service(Health, healthService(readiness, names, stopping))
+    .service(ServerReflection, reflectionService([...served, Health, ServerReflection]));
 }

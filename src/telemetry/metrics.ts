@@ -5,7 +5,12 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 const MAX_TENANT_LABELS = 100;
 
 /** Subscribes to what the core publishes; answers the Prometheus text. */
-export function createMetrics(options: { waiting: () => number; tenants: () => number }): {
+export function createMetrics(options: {
+  waiting: () => number;
+  open: () => number;
+  tenants: () => number;
+  degraded: () => number;
+}): {
   readonly text: () => Promise<string>;
 } & Disposable {
   const registers = [new Registry()];
@@ -41,22 +46,21 @@ export function createMetrics(options: { waiting: () => number; tenants: () => n
     buckets: [1, 3, 10, 30, 100, 300, 1000, 3000],
     registers,
   });
-  new Gauge({
-    name: 'mandate_records_waiting',
-    help: 'Entries that wait for the next commit.',
-    registers,
-    collect() {
-      this.set(options.waiting());
-    },
-  });
-  new Gauge({
-    name: 'mandate_tenants',
-    help: 'Tenants served.',
-    registers,
-    collect() {
-      this.set(options.tenants());
-    },
-  });
+  const gauges = {
+    mandate_records_waiting: ['Entries that wait for the next commit.', options.waiting],
+    mandate_decisions_open: ['Decisions under way.', options.open],
+    mandate_tenants: ['Tenants served.', options.tenants],
+    mandate_tenants_degraded: ['Tenants whose policy keeps failing.', options.degraded],
+  } as const;
+  for (const [name, [help, value]] of Object.entries(gauges))
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
 
   const labels = new Map<string, string>();
   const labelOf = (tenant: string): string => {

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { ServiceError } from '../errors.ts';
-import type { PrincipalClass, PrincipalRef } from '../ids.ts';
+import { type PrincipalClass, type PrincipalRef, principalKey } from '../ids.ts';
+import type { FactSource } from './facts.ts';
 import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
 import type { Tenant } from './tenants.ts';
 
@@ -41,32 +42,45 @@ const operationsOf: Record<PrincipalClass, readonly Operation[]> = {
 
 const devCaller: Caller = { id: 'dev', principal: undefined, may: new Set(operations), audiences: undefined };
 
+/** Turns a bearer JWT into the principal it names; see `jwtCallers`. */
+export type JwtVerifier = (tenant: Tenant, token: string) => Promise<PrincipalRef>;
+
 /** Knows callers by what they present. A wrong credential is never better than none. */
 export class Callers {
   readonly #operators: ReadonlyMap<string, Operator>;
   readonly #dev: boolean;
+  readonly #facts: FactSource;
+  readonly #verifyJwt: JwtVerifier;
   readonly #known = new WeakMap<ManifestPrincipal, Caller>();
 
-  constructor(operators: readonly Operator[], dev: boolean) {
-    this.#operators = new Map(operators.map((operator) => [operator.secretSha256, operator]));
-    this.#dev = dev;
+  constructor(options: {
+    operators: readonly Operator[];
+    dev: boolean;
+    facts: FactSource;
+    verifyJwt: JwtVerifier;
+  }) {
+    this.#operators = new Map(options.operators.map((operator) => [operator.secretSha256, operator]));
+    this.#dev = options.dev;
+    this.#facts = options.facts;
+    this.#verifyJwt = options.verifyJwt;
   }
 
-  /** Throws `unauthenticated` or `permission_denied`. */
-  authenticate(tenant: Tenant, presented: Presented, operation: Operation): Caller {
-    const caller = this.#identify(tenant, presented);
-    if (!caller.may.has(operation))
-      throw new ServiceError('permission_denied', `${caller.id} may not ${operation} in this tenant`);
-    return caller;
+  /** Throws (or, for a JWT, rejects with) `unauthenticated`, `permission_denied` or `unavailable`. */
+  authenticate(tenant: Tenant, presented: Presented, operation: Operation): Caller | Promise<Caller> {
+    if (presented.kind === 'secret' && isJwt(presented.secret))
+      return this.#byJwt(tenant, presented.secret).then((caller) =>
+        this.#permitted(tenant, caller, operation),
+      );
+    return this.#permitted(tenant, this.#identify(tenant, presented), operation);
   }
 
   /** Which of the tenants the presented credential may do this in; for calls that name no tenant. */
-  visible(tenants: Iterable<Tenant>, presented: Presented, operation: Operation): Tenant[] {
+  async visible(tenants: Iterable<Tenant>, presented: Presented, operation: Operation): Promise<Tenant[]> {
     const seen: Tenant[] = [];
     let refusal: unknown;
     for (const tenant of tenants) {
       try {
-        this.authenticate(tenant, presented, operation);
+        await this.authenticate(tenant, presented, operation);
         seen.push(tenant);
       } catch (error) {
         refusal = error;
@@ -84,18 +98,12 @@ export class Callers {
         'a caller authenticates with authorization: Bearer <credential>',
       );
     }
-    if (presented.kind === 'certificate') {
-      const principal = tenant.credentials.get(presented.spiffeId);
-      if (!principal)
-        throw new ServiceError('unauthenticated', 'the certificate names no caller of this tenant');
-      return this.#callerOf(principal);
-    }
+    if (presented.kind === 'certificate') return this.#callerOf(tenant.credentials.get(presented.spiffeId));
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
     const digest = hash('sha256', presented.secret, 'hex');
     const principal = tenant.credentials.get(`sha256:${digest}`);
     if (principal) {
-      if (presented.clientId !== undefined && presented.clientId !== principal.id)
-        throw new ServiceError('unauthenticated', 'the credential is not valid in this tenant');
+      if (presented.clientId !== undefined && presented.clientId !== principal.id) throw unknownCaller();
       return this.#callerOf(principal);
     }
     const operator = this.#operators.get(digest);
@@ -106,10 +114,16 @@ export class Callers {
         may: new Set(operator.may),
         audiences: undefined,
       };
-    throw new ServiceError('unauthenticated', 'the credential is not valid in this tenant');
+    throw unknownCaller();
   }
 
-  #callerOf(principal: ManifestPrincipal): Caller {
+  async #byJwt(tenant: Tenant, token: string): Promise<Caller> {
+    const ref = await this.#verifyJwt(tenant, token);
+    return this.#callerOf(tenant.declared.get(principalKey(ref)));
+  }
+
+  #callerOf(principal: ManifestPrincipal | undefined): Caller {
+    if (!principal) throw unknownCaller();
     const known = this.#known.get(principal);
     if (known) return known;
     const { class: cls, id } = principal;
@@ -122,4 +136,26 @@ export class Callers {
     this.#known.set(principal, caller);
     return caller;
   }
+
+  /**
+   * A disabled principal may do nothing. Its exchanges are refused by the platform's guardrails instead of here, where
+   * the refusal is recorded with the subject it wanted to act for.
+   */
+  #permitted(tenant: Tenant, caller: Caller, operation: Operation): Caller {
+    if (!caller.may.has(operation))
+      throw new ServiceError('permission_denied', `${caller.id} may not ${operation} in this tenant`);
+    if (
+      caller.principal &&
+      operation !== 'exchange' &&
+      this.#facts.of(tenant, caller.principal).status !== 'active'
+    )
+      throw new ServiceError('principal_disabled', `${caller.id} is disabled`);
+    return caller;
+  }
 }
+
+/** A secret of ours has no dots; a compact JWS has two. */
+const isJwt = (secret: string): boolean => secret.split('.', 4).length === 3;
+
+const unknownCaller = (): ServiceError =>
+  new ServiceError('unauthenticated', 'the credential is not valid in this tenant');

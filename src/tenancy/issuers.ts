@@ -76,6 +76,26 @@ export class Issuers {
     };
   }
 
+  /**
+   * The principal that a caller's own access token names: for this server, from an issuer of the tenant. Never a user:
+   * a user's token in the place of a credential would let whoever holds it ask for anybody.
+   */
+  async verifyCaller(tenant: Tenant, token: string): Promise<PrincipalRef> {
+    const refused = (cause: unknown): ServiceError =>
+      new ServiceError('unauthenticated', 'the credential is not valid in this tenant', { cause });
+    try {
+      const issuer = this.trusted(tenant, unverifiedIssuerOf(token));
+      if (!issuer || issuer.subject_class === 'user') throw refused('the issuer names no callers');
+      const { subject, kind, claims } = await this.verify(tenant, issuer, token);
+      const audiences = typeof claims.aud === 'string' ? [claims.aud] : (claims.aud ?? []);
+      if (kind !== 'access_token' || !audiences.some((each) => issuer.audiences.includes(each)))
+        throw refused('not an access token for this server');
+      return subject;
+    } catch (error) {
+      throw error instanceof ServiceError && error.code.startsWith('token_') ? refused(error) : error;
+    }
+  }
+
   #keysOf(tenant: Tenant, issuer: TrustedIssuer): Promise<JWTVerifyGetKey> {
     const key = `${tenant.id} ${issuer.issuer} ${issuer.jwks_uri ?? ''}`;
     const known = this.#keys.get(key);

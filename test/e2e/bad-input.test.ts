@@ -170,11 +170,11 @@ describe('a body that cannot be read', () => {
     });
   });
 
-  test('wrong content type: 415', async () => {
+  test('wrong content type: 415, and 400 where AuthZEN 1.0 says so', async () => {
     const send = (path: string, type: string, body: string) =>
       request(`${server.data}${path}`, { method: 'POST', headers: { 'content-type': type }, body });
     expect(await send('/t/acme/access/v1/evaluation', 'text/plain', '{}')).toMatchObject({
-      status: 415,
+      status: 400,
       body: { error: 'unsupported_media_type' },
     });
     expect(await send('/t/acme/oauth2/token', 'application/json', '{}')).toMatchObject({

@@ -24,7 +24,7 @@ export function auditService(parts: {
   const { records, stopping } = parts;
   return {
     async query(message, context) {
-      const { tenant } = admit(parts, context, message.tenant, 'audit.read');
+      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
       if (message.pageSize > MAX_PAGE)
         throw new ServiceError('invalid_request', `page_size is at most ${MAX_PAGE}`);
       const { principal } = message;
@@ -41,7 +41,7 @@ export function auditService(parts: {
       return { records: page.records.map(recordMessage), nextPageToken: page.nextPageToken };
     },
     async *tail(message, context) {
-      const { tenant } = admit(parts, context, message.tenant, 'audit.read');
+      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
       const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
       const signal = AbortSignal.any([context.signal, stopping]);
       for await (const record of tailRecords(records, tenant.no, from, signal))

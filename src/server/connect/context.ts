@@ -11,12 +11,12 @@ export const presentedIn = (context: HandlerContext): Presented =>
   presentedBy(context.requestHeader.get('authorization') ?? undefined, context.values.get(peerKey));
 
 /** The tenant that a call names and the caller it comes from. Throws `tenant_unknown`, `unauthenticated`, `permission_denied`. */
-export function admit(
+export async function admit(
   { tenants, callers }: { tenants: Tenants; callers: Callers },
   context: HandlerContext,
   tenantId: string,
   operation: Operation,
-): { tenant: Tenant; caller: Caller } {
+): Promise<{ tenant: Tenant; caller: Caller }> {
   const tenant = tenants.get(tenantId);
-  return { tenant, caller: callers.authenticate(tenant, presentedIn(context), operation) };
+  return { tenant, caller: await callers.authenticate(tenant, presentedIn(context), operation) };
 }

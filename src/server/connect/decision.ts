@@ -45,7 +45,7 @@ export async function check(
   message: CheckRequest,
 ): Promise<CheckResponse> {
   const tenant = parts.tenants.get(message.tenant);
-  const caller = parts.callers.authenticate(tenant, presented, 'check');
+  const caller = await parts.callers.authenticate(tenant, presented, 'check');
   return checkResponse(await parts.decisions.check(tenant, caller, requestOf(message)));
 }
 
@@ -55,7 +55,7 @@ export async function checkBatch(
   message: CheckBatchRequest,
 ): Promise<CheckBatchResponse> {
   const tenant = parts.tenants.get(message.tenant);
-  const caller = parts.callers.authenticate(tenant, presented, 'check');
+  const caller = await parts.callers.authenticate(tenant, presented, 'check');
   const count = message.items.length;
   if (count === 0 || count > MAX_ITEMS) throw new ServiceError('invalid_request', `items: 1 to ${MAX_ITEMS}`);
   const semantic = semantics[message.semantic];

@@ -22,7 +22,7 @@ export function delegationService(parts: {
   const { delegations } = parts;
   return {
     async exchange(message, context) {
-      const { tenant, caller } = admit(parts, context, message.tenant, 'exchange');
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'exchange');
       const type = message.subjectTokenType || ACCESS_TOKEN_TYPE;
       if (!Object.hasOwn(tokenTypes, type))
         throw new ServiceError(
@@ -49,7 +49,7 @@ export function delegationService(parts: {
       });
     },
     async introspect(message, context) {
-      const { tenant, caller } = admit(parts, context, message.tenant, 'introspect');
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'introspect');
       const grant = await delegations.introspect(tenant, caller, message.token);
       if (!grant) return create(IntrospectResponseSchema, { active: false });
       return create(IntrospectResponseSchema, {
@@ -64,7 +64,7 @@ export function delegationService(parts: {
       });
     },
     async revoke(message, context) {
-      const { tenant, caller } = admit(parts, context, message.tenant, 'revoke');
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'revoke');
       const { target } = message;
       if (target.case === undefined)
         throw new ServiceError('invalid_request', 'token or grant_id is missing');

@@ -27,11 +27,11 @@ export function policyService(parts: {
   };
   return {
     async getActiveRevision(message, context) {
-      const { tenant } = admit(parts, context, message.tenant, 'policy.read');
+      const { tenant } = await admit(parts, context, message.tenant, 'policy.read');
       return { revision: revisionOf(tenant) };
     },
     async reloadPolicy(message, context) {
-      const { tenant, caller } = admit(parts, context, message.tenant, 'policy.write');
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'policy.write');
       const changed = await parts.reload(tenant, caller.id);
       return { changed, revision: revisionOf(parts.tenants.get(tenant.id)) };
     },

@@ -15,7 +15,7 @@ import type { RecordStore } from '../../storage/records.ts';
 import type { PrincipalRow } from '../../storage/rows.ts';
 import type { Administration } from '../../tenancy/administration.ts';
 import type { Callers } from '../../tenancy/callers.ts';
-import type { Tenants } from '../../tenancy/tenants.ts';
+import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { admit, presentedIn } from './context.ts';
 import { proto } from './messages.ts';
 
@@ -29,11 +29,12 @@ export function tenantService(parts: {
   principals: PrincipalStore;
   records: RecordStore;
   issuerOf: (tenant: string) => string;
+  degraded: (tenant: Tenant) => string;
 }): ServiceImpl<typeof TenantService> {
-  const { tenants, callers, policies, administration, principals, records, issuerOf } = parts;
+  const { tenants, callers, policies, administration, principals, records, issuerOf, degraded } = parts;
   return {
     async listTenants(_message, context) {
-      const visible = callers.visible(tenants, presentedIn(context), 'tenant.read');
+      const visible = await callers.visible(tenants, presentedIn(context), 'tenant.read');
       return {
         tenants: visible.map((tenant) =>
           create(TenantSchema, {
@@ -43,12 +44,13 @@ export function tenantService(parts: {
             policyRevision: policies.of(tenant).revision,
             principals: BigInt(principals.count(tenant.no)),
             records: BigInt(records.size(tenant.no)),
+            degraded: degraded(tenant),
           }),
         ),
       };
     },
     async getPrincipal(message, context) {
-      const { tenant } = admit(parts, context, message.tenant, 'tenant.read');
+      const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');
       const ref = { class: principalClass(message.class), id: message.id };
       const row = principals.find(tenant.no, ref);
       if (!row) throw new ServiceError('principal_unknown', 'no such principal in this tenant');
@@ -64,7 +66,7 @@ export function tenantService(parts: {
       };
     },
     async putPrincipals(message, context) {
-      const { tenant, caller } = admit(parts, context, message.tenant, 'tenant.write');
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
       const count = message.principals.length;
       if (count === 0 || count > MAX_PRINCIPALS)
         throw new ServiceError('invalid_request', `principals: 1 to ${MAX_PRINCIPALS} at a time`);
@@ -73,7 +75,7 @@ export function tenantService(parts: {
       };
     },
     async setPrincipalStatus(message, context) {
-      const { tenant, caller } = admit(parts, context, message.tenant, 'tenant.write');
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
       if (message.status === PrincipalStatus.UNSPECIFIED)
         throw new ServiceError('invalid_request', 'status is missing');
       const ref = { class: principalClass(message.class), id: message.id };

@@ -93,7 +93,7 @@ export function authzenHandler(
       requestId === undefined || requestId.length > 256 ? {} : { 'x-request-id': requestId };
     try {
       const tenant = tenants.get(id);
-      const caller = callers.authenticate(
+      const caller = await callers.authenticate(
         tenant,
         presentedBy(request.header('authorization'), request.peer),
         'check',

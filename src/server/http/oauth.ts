@@ -166,7 +166,7 @@ function formHandler({ tenants, callers }: Parts, operation: Operation, handle: 
     try {
       const tenant = tenants.get(id);
       const form = await readForm(request);
-      const caller = callers.authenticate(tenant, clientOf(request, form), operation);
+      const caller = await callers.authenticate(tenant, clientOf(request, form), operation);
       return await handle(tenant, caller, form);
     } catch (error) {
       return oauthError(error, `${request.method} ${request.url.pathname}`);

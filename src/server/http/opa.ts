@@ -13,7 +13,7 @@ export function opaRoutes(parts: { tenants: Tenants; callers: Callers; data: Dat
     try {
       const began = performance.now();
       const tenant = parts.tenants.get(id);
-      const caller = parts.callers.authenticate(
+      const caller = await parts.callers.authenticate(
         tenant,
         presentedBy(request.header('authorization'), request.peer),
         'check',

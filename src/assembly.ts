@@ -1,0 +1,111 @@
+import path from 'node:path';
+import type { Config } from './config.ts';
+import { Admission } from './decision/admission.ts';
+import { DataQueries } from './decision/data.ts';
+import { Decisions } from './decision/decisions.ts';
+import { Search } from './decision/search.ts';
+import { Delegations } from './delegation/delegations.ts';
+import { Keys, openMasterKey } from './delegation/keys.ts';
+import { Tokens } from './delegation/tokens.ts';
+import type { Clock, Random } from './effects.ts';
+import { Compiler } from './policy/compiler.ts';
+import { Fleet } from './policy/fleet.ts';
+import { Policies } from './policy/policies.ts';
+import { devTrust } from './server/http/dev.ts';
+import type { Services } from './server/planes.ts';
+import type { Connection } from './storage/database.ts';
+import { grantStore } from './storage/grants.ts';
+import { keyStore } from './storage/keys.ts';
+import { principalStore } from './storage/principals.ts';
+import { recordStore } from './storage/records.ts';
+import type { Writer } from './storage/writer.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import { Administration } from './tenancy/administration.ts';
+import { Callers } from './tenancy/callers.ts';
+import { factSource } from './tenancy/facts.ts';
+import { Issuers } from './tenancy/issuers.ts';
+import { type Tenant, Tenants } from './tenancy/tenants.ts';
+
+/** What the services are made from; all of it can be replaced by a test. */
+export interface Parts {
+  readonly config: Config;
+  readonly writer: Writer;
+  readonly reader: Connection;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The address of the data plane, known once it listens. */
+  readonly base: () => string;
+  readonly stopping: AbortSignal;
+}
+
+/** Makes the services from what they need, in the order in which they need each other. */
+export function assemble(parts: Parts, stack: AsyncDisposableStack): { services: Services; fleet: Fleet } {
+  const { config, writer, reader, clock, random, base } = parts;
+  const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(reader)];
+  const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
+
+  const tenants = new Tenants();
+  const facts = factSource(principals);
+  const administration = new Administration({ writer, facts, clock, random });
+  const policies = new Policies({
+    clock,
+    fuel: config.fuel,
+    memoryMib: config.memory_mib,
+    maxInstances: config.max_instances,
+  });
+  const policyOf = (tenant: Tenant) => policies.of(tenant);
+  const compiler = new Compiler({
+    opa: config.opa,
+    policies: path.join(config.home, 'policies'),
+    cache: path.join(config.data_dir, 'policy-cache'),
+  });
+  const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration, clock }));
+
+  const issuers = new Issuers(clock, config.dev, () => (config.dev ? [devTrust(base())] : []));
+  const master = openMasterKey(config.master_key_file ?? path.join(config.data_dir, 'master.key'), random);
+  const keys = new Keys({ store: keyStore(reader), writer, master, clock, random });
+  const tokens = new Tokens({ keys, grants, issuers, issuerOf: (tenant) => issuerOf(tenant.id) });
+  const callers = new Callers({
+    operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
+    dev: config.dev,
+    facts,
+    verifyJwt: (tenant, token) => issuers.verifyCaller(tenant, token),
+  });
+
+  const common = { facts, policyOf, writer, clock, random };
+  const admission = new Admission(clock, config.max_open_decisions);
+  const decisions = new Decisions({ ...common, admission, resolveToken: tokens.resolve });
+  const metrics = stack.use(
+    createMetrics({
+      waiting: () => writer.waiting,
+      open: () => admission.open,
+      tenants: () => tenants.size,
+      degraded: () => fleet.degraded(),
+    }),
+  );
+  const services: Services = {
+    tenants,
+    callers,
+    policies,
+    administration,
+    principals,
+    records,
+    keys,
+    issuerOf,
+    decisions,
+    search: new Search({ decisions, principals, secret: random(32) }),
+    data: new DataQueries(common),
+    delegations: new Delegations({ ...common, tokens, issuers, grants }),
+    reload: (tenant, caller) => fleet.reload(tenant, caller),
+    degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
+    readiness: () => ({
+      ready: writer.healthy,
+      problems: [...(writer.healthy ? [] : ['store: the writer stopped']), ...fleet.problems()],
+    }),
+    metrics: metrics.text,
+    stopping: parts.stopping,
+    extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
+    dev: config.dev,
+  };
+  return { services, fleet };
+}

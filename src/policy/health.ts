@@ -1,0 +1,65 @@
+import { ServiceError } from '../errors.ts';
+import type { TenantId } from '../ids.ts';
+
+/** Evaluations that failed within this time make a tenant degraded. */
+const WINDOW_MS = 60_000;
+const DEGRADED_AFTER = 3;
+
+/**
+ * What a tenant's failing evaluations may take of the core: a bucket of fuel that refills at this many whole budgets
+ * a second. With a budget of five milliseconds that is eight hundredths of a core, and a burst of four.
+ */
+const BUDGETS_A_SECOND = 16;
+const BURST = 4;
+
+interface State {
+  /** When the latest failures were, at most DEGRADED_AFTER of them. */
+  failures: { at: number; code: string }[];
+  /** Whole budgets left. */
+  left: number;
+  refilledAt: number;
+}
+
+/** Keeps count of policies that run out of fuel or memory, so that one tenant's broken policy costs the others little. */
+export class PolicyHealth {
+  readonly #states = new Map<TenantId, State>();
+
+  /** Throws `resource_exhausted` for a tenant whose failures have used up its share. Costs nothing for a healthy one. */
+  admit(tenant: TenantId, now: number): void {
+    const state = this.#states.get(tenant);
+    if (!state) return;
+    refill(state, now);
+    if (state.left >= 1) return;
+    const wait = Math.ceil(((1 - state.left) / BUDGETS_A_SECOND) * 1000);
+    throw new ServiceError('resource_exhausted', "the tenant's policy fails too often; it is slowed down", {
+      retryAfterMs: wait,
+    });
+  }
+
+  failed(tenant: TenantId, code: string, now: number): void {
+    const state = this.#states.get(tenant) ?? { failures: [], left: BURST, refilledAt: now };
+    this.#states.set(tenant, state);
+    refill(state, now);
+    state.left -= 1;
+    state.failures = [...state.failures, { at: now, code }].slice(-DEGRADED_AFTER);
+  }
+
+  /** Why the tenant is degraded; empty if it is not. */
+  degraded(tenant: TenantId, now: number): string {
+    const failures = this.#states.get(tenant)?.failures ?? [];
+    const [oldest] = failures;
+    if (!oldest || failures.length < DEGRADED_AFTER || now - oldest.at > WINDOW_MS) return '';
+    return `its policy failed repeatedly (${failures.at(-1)?.code})`;
+  }
+
+  /** A new revision starts afresh. */
+  forget(tenant: TenantId): void {
+    this.#states.delete(tenant);
+  }
+}
+
+function refill(state: State, now: number): void {
+  const earned = ((now - state.refilledAt) / 1000) * BUDGETS_A_SECOND;
+  state.left = Math.min(BURST, state.left + Math.max(0, earned));
+  state.refilledAt = now;
+}

@@ -1,0 +1,79 @@
+import { execFile } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { promisify } from 'node:util';
+
+/** One request, sent again and again. */
+export interface Target {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** A file with the body: for gRPC the frames. */
+  readonly body: string;
+  readonly clients: number;
+  /** Requests in flight of each client. HTTP/1.1 has one. */
+  readonly streams: number;
+  readonly http1?: boolean;
+  /** What a good response weighs at least: a gRPC error is a 200 without a body. */
+  readonly responseBytes: number;
+}
+
+/** Microseconds, of every request. */
+export interface Latencies {
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly count: number;
+}
+
+const run = promisify(execFile);
+const WARM_UP_SECONDS = 1;
+
+/** Requests a second of as much load as the target takes. */
+export async function throughput(target: Target, seconds: number): Promise<number> {
+  const length = ['-D', String(seconds), '--warm-up-time', String(WARM_UP_SECONDS)];
+  const printed = await h2load(target, length);
+  const rate = /finished in [^,]+, ([\d.]+) req\/s/.exec(printed);
+  return Number(rate?.[1] ?? Number.NaN);
+}
+
+/** Latencies under a fixed rate, those of the first second left out. `log` is a file to write them to. */
+export async function latencies(
+  target: Target,
+  requestsPerSecond: number,
+  seconds: number,
+  log: string,
+): Promise<Latencies> {
+  rmSync(log, { force: true });
+  const each = Math.max(1, Math.round(requestsPerSecond / target.clients));
+  const total = each * target.clients * (seconds + WARM_UP_SECONDS);
+  await h2load(target, ['-n', String(total), '--rps', String(each), '--log-file', log]);
+  return percentiles(readFileSync(log, 'latin1'));
+}
+
+async function h2load(target: Target, length: readonly string[]): Promise<string> {
+  const headers = Object.entries(target.headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
+  const shape = ['-c', String(target.clients), '-m', String(target.streams), '-d', target.body];
+  const protocol = target.http1 ? ['--h1'] : [];
+  const { stdout } = await run('h2load', [...shape, ...protocol, ...length, ...headers, target.url]);
+  const counts = /(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout/.exec(stdout);
+  const [succeeded = 0, failed = 0, errored = 0] = counts?.slice(1).map(Number) ?? [];
+  const data = Number(/\((\d+)\) data/.exec(stdout)?.[1] ?? 0);
+  if (succeeded === 0 || failed + errored > 0) throw new Error(`h2load ${target.url}:\n${stdout}`);
+  // What is in flight when the time is up is counted but not read to its end.
+  if (data < succeeded * target.responseBytes * 0.95)
+    throw new Error(`${target.url} answers ${data / succeeded} bytes a request, not ${target.responseBytes}`);
+  return stdout;
+}
+
+/** Lines of start (µs since the epoch), status and duration (µs). */
+function percentiles(log: string): Latencies {
+  const requests = log
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split('\t').map(Number));
+  const began = requests.reduce((least, [start = 0]) => Math.min(least, start), Number.POSITIVE_INFINITY);
+  const counted = requests.filter(([start = 0]) => start - began >= WARM_UP_SECONDS * 1e6);
+  const times = Float64Array.from(counted, ([, , duration = 0]) => duration).sort();
+  const at = (part: number): number =>
+    times[Math.min(times.length - 1, Math.floor(times.length * part))] ?? 0;
+  return { p50: at(0.5), p99: at(0.99), p999: at(0.999), count: times.length };
+}

@@ -1,0 +1,64 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Peers } from './peers/peers.ts';
+import { textTable, writeReport } from './report.ts';
+import type { Bench, Row, RowGroup } from './row.ts';
+import { throughputRows } from './rows/throughput.ts';
+import { assertAgreement } from './scenario/agreement.ts';
+
+/**
+ * `node bench/run.ts [row names or their beginnings...]`: measures, prints a table, and writes bench/results.json when
+ * all rows were measured. BENCH_QUICK=1 makes it a smoke run, whose figures mean nothing.
+ */
+const groups: readonly RowGroup[] = [throughputRows];
+
+const quick = process.env['BENCH_QUICK'] === '1';
+const asked = process.argv.slice(2);
+const all = groups.flatMap((group) => group.names);
+const wanted = new Set(
+  all.filter((name) => asked.length === 0 || asked.some((prefix) => name.startsWith(prefix))),
+);
+
+const began = performance.now();
+const say = (line: string): void => {
+  const seconds = Math.round((performance.now() - began) / 1000);
+  console.log(`${String(seconds).padStart(4)} s  ${line}`);
+};
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => {
+    cleanUp();
+    process.exit(1);
+  });
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'mandate-bench-'));
+const cleanUp = (): void => rmSync(folder, { recursive: true, force: true });
+
+try {
+  const rows = await measure();
+  console.log(`\n${textTable(rows)}\n`);
+  for (const { name, note } of rows) if (note) console.log(`${name}: ${note}`);
+  if (asked.length === 0 && !quick) {
+    writeReport(rows);
+    say('wrote bench/results.json');
+  }
+} finally {
+  cleanUp();
+}
+
+async function measure(): Promise<Row[]> {
+  if (wanted.size === 0) throw new Error(`no such rows; there are ${all.join(', ')}`);
+  await using peers = new Peers(folder);
+  const bench: Bench = { folder, quick, rounds: quick ? 1 : 3, seconds: quick ? 1 : 3, peers, say };
+  say(`${os.cpus().length} cores, ${os.cpus()[0]?.model ?? ''}, load ${os.loadavg()[0]?.toFixed(2)}`);
+  const agreed = await assertAgreement(peers);
+  say(`all contenders agree on ${agreed.asked} questions and allow ${agreed.allowed} of them`);
+  const rows: Row[] = [];
+  for (const group of groups)
+    if (group.names.some((name) => wanted.has(name))) {
+      const measured = await group.measure(bench, wanted);
+      rows.push(...measured.filter(({ name }) => wanted.has(name)));
+    }
+  return rows;
+}

@@ -1,0 +1,58 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { readConfig } from '../../src/config.ts';
+import type { Bundle } from '../../src/policy/bundle.ts';
+import { Compiler } from '../../src/policy/compiler.ts';
+import { type Diagnostic, PolicyInvalid } from '../../src/policy/diagnostics.ts';
+import { type PolicySources, readSources } from '../../src/policy/sources.ts';
+import { parseManifest } from '../../src/tenancy/manifest.ts';
+
+/** The real compiler, without a cache. */
+export const compiler = (): Compiler => {
+  const { opa, home } = readConfig({ MANDATE_OPA: process.env['MANDATE_OPA'] });
+  return new Compiler({ opa, policies: path.join(home, 'policies'), cache: undefined });
+};
+
+type Files = Readonly<Record<string, string>>;
+
+const manifest = parseManifest({ id: 'acme' }, 'tenant.yaml');
+
+/** A tenant's folder with these files. */
+export async function withFolder<T>(files: Files, use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'mandate-sources-'));
+  try {
+    for (const [name, text] of Object.entries(files)) {
+      const file = path.join(folder, name);
+      await mkdir(path.dirname(file), { recursive: true });
+      await writeFile(file, text);
+    }
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+export const read = (folder: string): Promise<PolicySources> => readSources(folder, manifest);
+
+/** Compiles a tenant that allows everything, with these files beside. */
+export const compile = (files: Files): Promise<Bundle> =>
+  withFolder(
+    {
+      'authz.rego': 'package authz\n\nallow := true\n',
+      'delegation.rego': 'package delegation\n\nallow := true\n',
+      ...files,
+    },
+    async (folder) => compiler().compile(await read(folder)),
+  );
+
+/** What is wrong with the files; nothing if they compile. */
+export async function diagnosed(files: Files): Promise<readonly Diagnostic[]> {
+  try {
+    await compile(files);
+    return [];
+  } catch (error) {
+    if (error instanceof PolicyInvalid) return error.diagnostics;
+    throw error;
+  }
+}

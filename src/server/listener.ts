@@ -39,7 +39,8 @@ export class Listener implements AsyncDisposable {
   readonly #servers: net.Server[] = [];
   readonly #sniffing = new Set<net.Socket>();
   #secure: tls.Server | undefined;
-  #connections = 0;
+  /** Every open connection, whatever it speaks. */
+  readonly #sockets = new Set<net.Socket>();
 
   constructor(handlers: Handlers) {
     this.#h1 = http.createServer(
@@ -93,15 +94,15 @@ export class Listener implements AsyncDisposable {
           return;
         }
         socket.setNoDelay(true);
-        (socket.alpnProtocol === 'h2' ? this.#h2 : this.#h1).emit('connection', socket);
+        this.#hand(socket, socket.alpnProtocol === 'h2');
       });
       this.#secure.on('tlsClientError', (_error, socket) => socket.destroy());
     }
-    const server = net.createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    const server = net.createServer({ noDelay: true }, (socket) => this.#accept(socket, this.#secure));
     const port = await bind(server, { host: endpoint.host, port: endpoint.port });
     this.#servers.push(server);
     if (endpoint.socket) {
-      const local = net.createServer((socket) => this.#sniff(socket));
+      const local = net.createServer((socket) => this.#accept(socket));
       removeStaleSocket(endpoint.socket.path);
       await bind(local, { path: endpoint.socket.path });
       chmodSync(endpoint.socket.path, endpoint.socket.mode);
@@ -115,16 +116,14 @@ export class Listener implements AsyncDisposable {
     this.#secure?.setSecureContext(options);
   }
 
-  #accept(socket: net.Socket): void {
-    if (this.#connections >= MAX_CONNECTIONS) {
+  #accept(socket: net.Socket, secure?: tls.Server): void {
+    if (this.#sockets.size >= MAX_CONNECTIONS) {
       socket.destroy();
       return;
     }
-    this.#connections += 1;
-    socket.once('close', () => {
-      this.#connections -= 1;
-    });
-    if (this.#secure) this.#secure.emit('connection', socket);
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    if (secure) secure.emit('connection', socket);
     else this.#sniff(socket);
   }
 
@@ -151,9 +150,19 @@ export class Listener implements AsyncDisposable {
       socket.off('error', onError);
       settle();
       socket.unshift(head);
-      (isPreface ? this.#h2 : this.#h1).emit('connection', socket);
+      this.#hand(socket, isPreface);
     };
     socket.on('readable', onReadable);
+  }
+
+  #hand(socket: net.Socket, isHttp2: boolean): void {
+    if (!isHttp2) {
+      this.#h1.emit('connection', socket);
+      return;
+    }
+    // The session is made while this event is emitted. Node leaves the socket of a closed session to its peer to close.
+    this.#h2.once('session', (session) => session.once('close', () => socket.destroySoon()));
+    this.#h2.emit('connection', socket);
   }
 
   /** Takes no more connections, lets requests finish for at most `graceMs`, then ends what is left. */
@@ -168,7 +177,7 @@ export class Listener implements AsyncDisposable {
     const idle = setInterval(() => this.#h1.closeIdleConnections(), 50);
     const force = setTimeout(() => {
       for (const session of this.#sessions) session.destroy();
-      this.#h1.closeAllConnections();
+      for (const socket of this.#sockets) socket.destroy();
     }, graceMs);
     await Promise.all(closed);
     clearInterval(idle);

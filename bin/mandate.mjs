@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 // Runs on any Node and starts the command on one it is made for: this one, or that of the `node` package beside it.
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-const entry = fileURLToPath(new URL('../dist/src/cli/mandate.js', import.meta.url));
+// A checkout runs its sources, a package what was built from them.
+const source = fileURLToPath(new URL('../src/cli/mandate.ts', import.meta.url));
+const entry = existsSync(source) ? source : fileURLToPath(new URL('../dist/src/cli/mandate.js', import.meta.url));
 const NEEDED = 24;
 
 if (Number(process.versions.node.split('.')[0]) >= NEEDED) {

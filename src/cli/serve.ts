@@ -44,6 +44,16 @@ async function serve(options: ServeOptions): Promise<void> {
     },
     options.config,
   );
+  if (options.dev && config.tenants.length === 0) {
+    // Something to try Mandate out with, wherever it is installed.
+    const example = path.join(config.home, 'policies', 'acme');
+    print(`mandate: no tenants named; serving the example in ${example}`);
+    return run({ ...config, tenants: [example] });
+  }
+  return run(config);
+}
+
+async function run(config: Config): Promise<void> {
   await using stack = new AsyncDisposableStack();
   stack.use(logChannels(createLogger(config.log_level)));
   announcePolicies();

@@ -1,13 +1,15 @@
 import { InvalidArgumentError } from 'commander';
+import { ServiceError } from '../errors.ts';
 
-/** `a:b` as two parts; the second may hold more colons. */
+/** `a:b` as two parts; the second may hold more colons. Throws `invalid_request`. */
 export function keyed(text: string, option: string, form: string): [string, string] {
   const colon = text.indexOf(':');
   if (colon < 1 || colon === text.length - 1)
-    throw new InvalidArgumentError(`${option} is ${form}, not ${text}`);
+    throw new ServiceError('invalid_request', `${option} is ${form}, not ${text}`);
   return [text.slice(0, colon), text.slice(colon + 1)];
 }
 
+/** For commander, which says what is wrong itself. */
 export function jsonObject(text: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);
@@ -19,12 +21,13 @@ export function jsonObject(text: string): Record<string, unknown> {
   throw new InvalidArgumentError('not a JSON object.');
 }
 
-/** An RFC 3339 time, or an age such as 15m, 2h or 7d. Milliseconds since the epoch. */
+/** An RFC 3339 time, or an age such as 15m, 2h or 7d. Milliseconds since the epoch. Throws `invalid_request`. */
 export function moment(text: string, now: number): number {
   const age = /^(\d{1,6})([smhd])$/.exec(text);
   if (age)
     return now - Number(age[1]) * { s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[age[2] as 's' | 'm' | 'h' | 'd'];
   const time = Date.parse(text);
-  if (Number.isNaN(time)) throw new InvalidArgumentError(`${text} is neither a time nor an age such as 15m`);
+  if (Number.isNaN(time))
+    throw new ServiceError('invalid_request', `${text} is neither a time nor an age such as 15m`);
   return time;
 }

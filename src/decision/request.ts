@@ -42,9 +42,9 @@ export function checkRequest(request: UncheckedRequest): CheckRequest {
   name('action.name', action.name, MAX_NAME);
   name('resource.type', resource.type, MAX_NAME);
   name('resource.id', resource.id, MAX_RESOURCE_ID);
-  shallow('action.properties', action.properties);
-  shallow('resource.properties', resource.properties);
-  shallow('context', context);
+  sound('action.properties', action.properties);
+  sound('resource.properties', resource.properties);
+  sound('context', context);
   if (audience) name('audience', audience, MAX_RESOURCE_ID);
   return {
     principal: principalOf(subject, token),
@@ -67,7 +67,7 @@ function principalOf(
   if (!subject) throw missing('subject');
   name('subject.type', subject.type, MAX_NAME);
   name('subject.id', subject.id, MAX_NAME);
-  shallow('subject.properties', subject.properties);
+  sound('subject.properties', subject.properties);
   return { stated: { class: principalClass(subject.type), id: subject.id }, properties: subject.properties };
 }
 
@@ -78,16 +78,21 @@ function name(member: string, value: unknown, max: number): void {
   if (value.length > max) throw new ServiceError('invalid_request', `${member} is longer than ${max}`);
 }
 
-function shallow(member: string, value: JsonObject | undefined): void {
-  if (value !== undefined && !withinDepth(value, MAX_DEPTH))
-    throw new ServiceError('invalid_request', `${member} nests deeper than ${MAX_DEPTH}`);
+function sound(member: string, value: JsonObject | undefined): void {
+  if (value === undefined) return;
+  const fault = faultIn(value, MAX_DEPTH);
+  if (fault) throw new ServiceError('invalid_request', `${member} ${fault}`);
 }
 
 /** Stops at the bound, so that what is too deep is not walked to its end. */
-function withinDepth(value: unknown, left: number): boolean {
-  if (typeof value !== 'object' || value === null) return true;
-  if (left === 0) return false;
-  for (const item of Array.isArray(value) ? value : Object.values(value))
-    if (typeof item === 'object' && item !== null && !withinDepth(item, left - 1)) return false;
-  return true;
+function faultIn(value: object, left: number): string | undefined {
+  if (left === 0) return `nests deeper than ${MAX_DEPTH}`;
+  for (const item of Array.isArray(value) ? (value as unknown[]) : Object.values(value)) {
+    // JSON has no such number; it would reach the policy as null.
+    if (typeof item === 'number' && !Number.isFinite(item)) return 'holds a number that is not finite';
+    if (typeof item !== 'object' || item === null) continue;
+    const fault = faultIn(item, left - 1);
+    if (fault) return fault;
+  }
+  return undefined;
 }

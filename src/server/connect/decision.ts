@@ -1,21 +1,17 @@
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
-import type { BatchSemantic, Decisions } from '../../decision/decisions.ts';
+import type { Answer, BatchSemantic, Decisions } from '../../decision/decisions.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
 import { ServiceError } from '../../errors.ts';
 import {
   type CheckBatchRequest,
-  type CheckBatchResponse,
   CheckBatchResponseSchema,
-  type CheckRequest,
-  type CheckResponse,
   type CheckStreamRequest,
   type CheckStreamResponse,
   CheckStreamResponseSchema,
   type DecisionService,
   BatchSemantic as Semantic,
 } from '../../gen/mandate/v1/decision_pb.ts';
-import type { Policies } from '../../policy/policies.ts';
 import type { Callers, Presented } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { toServiceError } from '../errors.ts';
@@ -26,7 +22,6 @@ export interface DecisionParts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly decisions: Decisions;
-  readonly policies: Policies;
 }
 
 const MAX_ITEMS = 10_000;
@@ -38,22 +33,23 @@ const semantics: Readonly<Record<number, BatchSemantic>> = {
   [Semantic.PERMIT_ON_FIRST_PERMIT]: 'permit_on_first_permit',
 };
 
-/** The three calls, from message to message, whatever carried them. */
+/** Admits the caller and decides, whatever protocol it came by. */
 export async function check(
   parts: DecisionParts,
   presented: Presented,
-  message: CheckRequest,
-): Promise<CheckResponse> {
-  const tenant = parts.tenants.get(message.tenant);
+  tenantId: string,
+  request: UncheckedRequest,
+): Promise<Answer> {
+  const tenant = parts.tenants.get(tenantId);
   const caller = await parts.callers.authenticate(tenant, presented, 'check');
-  return checkResponse(await parts.decisions.check(tenant, caller, requestOf(message)));
+  return parts.decisions.check(tenant, caller, request);
 }
 
-export async function checkBatch(
+export async function batch(
   parts: DecisionParts,
   presented: Presented,
   message: CheckBatchRequest,
-): Promise<CheckBatchResponse> {
+): Promise<readonly Answer[]> {
   const tenant = parts.tenants.get(message.tenant);
   const caller = await parts.callers.authenticate(tenant, presented, 'check');
   const count = message.items.length;
@@ -72,25 +68,18 @@ export async function checkBatch(
       audience: defaults.audience,
     }),
   );
-  const answers = await parts.decisions.checkBatch(tenant, caller, items, semantic);
-  return create(CheckBatchResponseSchema, {
-    results: answers.map(batchResult),
-    policyRevision: answers[0]?.revision ?? '',
-  });
+  return parts.decisions.checkBatch(tenant, caller, items, semantic);
 }
 
-export async function checkOne(
+async function answerOne(
   parts: DecisionParts,
   presented: Presented,
   { correlationId, request }: CheckStreamRequest,
 ): Promise<CheckStreamResponse> {
   try {
     if (!request) throw new ServiceError('invalid_request', 'request is missing');
-    const response = await check(parts, presented, request);
-    return create(CheckStreamResponseSchema, {
-      correlationId,
-      result: { case: 'response', value: response },
-    });
+    const value = checkResponse(await check(parts, presented, request.tenant, requestOf(request)));
+    return create(CheckStreamResponseSchema, { correlationId, result: { case: 'response', value } });
   } catch (error) {
     const { code, message, retryAfterMs = 0 } = toServiceError(error, 'CheckStream');
     const value = { code, message, retryAfterMs };
@@ -98,11 +87,18 @@ export async function checkOne(
   }
 }
 
-/** The same service behind Connect: for JSON, gRPC-Web, compressed messages and HTTP/1.1. */
+/** DecisionService behind Connect: for JSON, gRPC-Web, compressed messages and HTTP/1.1. */
 export function decisionService(parts: DecisionParts): ServiceImpl<typeof DecisionService> {
   return {
-    check: (message, context) => check(parts, presentedIn(context), message),
-    checkBatch: (message, context) => checkBatch(parts, presentedIn(context), message),
+    check: async (message, context) =>
+      checkResponse(await check(parts, presentedIn(context), message.tenant, requestOf(message))),
+    checkBatch: async (message, context) => {
+      const answers = await batch(parts, presentedIn(context), message);
+      return create(CheckBatchResponseSchema, {
+        results: answers.map(batchResult),
+        policyRevision: answers[0]?.revision ?? '',
+      });
+    },
     checkStream: (messages, context) => answers(parts, messages, context),
   };
 }
@@ -119,7 +115,7 @@ async function* answers(
   const open = new Set<Promise<void>>();
   const done: CheckStreamResponse[] = [];
   for await (const message of messages) {
-    const work = checkOne(parts, presented, message).then((answer) => {
+    const work = answerOne(parts, presented, message).then((answer) => {
       done.push(answer);
       open.delete(work);
     });

@@ -1,16 +1,12 @@
-import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import { ServiceError } from '../../errors.ts';
-import {
-  CheckBatchRequestSchema,
-  CheckBatchResponseSchema,
-  CheckRequestSchema,
-  CheckResponseSchema,
-  CheckStreamRequestSchema,
-  CheckStreamResponseSchema,
-} from '../../gen/mandate/v1/decision_pb.ts';
-import { check, checkBatch, checkOne, type DecisionParts } from '../connect/decision.ts';
+import { CheckBatchRequestSchema } from '../../gen/mandate/v1/decision_pb.ts';
+import { batch, check, type DecisionParts } from '../connect/decision.ts';
+import { toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
+import { decodeCheck, decodeStreamCheck, parsed } from './codec/request.ts';
+import { encodeBatch, encodeCheck, encodeStreamAnswer, encodeStreamError } from './codec/response.ts';
 
 /** The methods of DecisionService on the hot path: from bytes to bytes. */
 export function hotMethods(parts: DecisionParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
@@ -19,39 +15,39 @@ export function hotMethods(parts: DecisionParts): Record<'Check' | 'CheckBatch' 
       kind: 'unary',
       open: (headers, peer) => {
         const presented = presentedBy(headers.authorization, peer);
-        return async (message) =>
-          toBinary(CheckResponseSchema, await check(parts, presented, decode(CheckRequestSchema, message)));
+        return async (message) => {
+          const { tenant, request } = decodeCheck(message);
+          return encodeCheck(await check(parts, presented, tenant, request));
+        };
       },
     },
     CheckBatch: {
       kind: 'unary',
       open: (headers, peer) => {
         const presented = presentedBy(headers.authorization, peer);
-        return async (message) =>
-          toBinary(
-            CheckBatchResponseSchema,
-            await checkBatch(parts, presented, decode(CheckBatchRequestSchema, message)),
-          );
+        return async (message) => {
+          const request = parsed(() => fromBinary(CheckBatchRequestSchema, message), 'CheckBatchRequest');
+          return encodeBatch(await batch(parts, presented, request));
+        };
       },
     },
     CheckStream: {
       kind: 'duplex',
       open: (headers, peer) => {
         const presented = presentedBy(headers.authorization, peer);
-        return async (message) =>
-          toBinary(
-            CheckStreamResponseSchema,
-            await checkOne(parts, presented, decode(CheckStreamRequestSchema, message)),
-          );
+        return async (message) => {
+          const { correlationId, asked } = decodeStreamCheck(message);
+          try {
+            if (!asked) throw new ServiceError('invalid_request', 'request is missing');
+            return encodeStreamAnswer(
+              correlationId,
+              await check(parts, presented, asked.tenant, asked.request),
+            );
+          } catch (error) {
+            return encodeStreamError(correlationId, toServiceError(error, 'CheckStream'));
+          }
+        };
       },
     },
   };
-}
-
-function decode<T extends DescMessage>(schema: T, message: Uint8Array): MessageShape<T> {
-  try {
-    return fromBinary(schema, message);
-  } catch (cause) {
-    throw new ServiceError('invalid_request', `the message is not a ${schema.name}`, { cause });
-  }
 }

@@ -1,9 +1,9 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
-import { FrameReader, frame } from './frames.ts';
+import { FrameReader } from './frames.ts';
 import { fail, OK_TRAILERS, RESPONSE_HEADERS, statusOf } from './unary.ts';
 
-/** Answers each message of a stream; a rejection ends the stream. Both are protobuf bytes. */
+/** Answers each message of a stream, protobuf bytes, with a whole frame; a rejection ends the stream. */
 export type MessageHandler = (message: Uint8Array) => Promise<Uint8Array>;
 
 /** How many messages of one stream are worked on at once. Beyond it the stream is not read: back-pressure. */
@@ -43,10 +43,10 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
     congested = !stream.write(bytes);
     flow();
   };
-  const answered = (message: Uint8Array): void => {
+  const answered = (frame: Uint8Array): void => {
     open -= 1;
     if (finished) return;
-    outgoing.push(frame(message));
+    outgoing.push(frame);
     if (ended && open === 0) finish(OK_TRAILERS);
     else if (outgoing.length === 1) setImmediate(flush);
   };

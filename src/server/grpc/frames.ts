@@ -19,14 +19,6 @@ export function onlyMessage(body: Uint8Array): Uint8Array {
   return body.subarray(PREFIX_BYTES);
 }
 
-export function frame(message: Uint8Array): Uint8Array {
-  const framed = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
-  framed[0] = 0;
-  framed.writeUInt32BE(message.length, 1);
-  framed.set(message, PREFIX_BYTES);
-  return framed;
-}
-
 export const lengthAt = (bytes: Uint8Array, at: number): number =>
   ((bytes[at] ?? 0) * 0x1000000 +
     ((bytes[at + 1] ?? 0) << 16) +

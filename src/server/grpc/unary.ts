@@ -1,9 +1,9 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 import { ERROR_CODE_HEADER, errorForms, toServiceError } from '../errors.ts';
-import { frame, MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
+import { MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
 
-/** Answers one message with one message; both are protobuf bytes. */
+/** Answers a message, protobuf bytes, with a whole frame. */
 export type UnaryHandler = (message: Uint8Array) => Promise<Uint8Array>;
 
 export const RESPONSE_HEADERS = { ':status': 200, 'content-type': 'application/grpc+proto' } as const;
@@ -37,11 +37,11 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
 }
 
 async function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array): Promise<void> {
-  const message = await handle(onlyMessage(body));
+  const frame = await handle(onlyMessage(body));
   if (stream.destroyed) return;
   stream.respond(RESPONSE_HEADERS, { waitForTrailers: true });
   stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
-  stream.end(frame(message));
+  stream.end(frame);
 }
 
 /** A trailers-only response. */

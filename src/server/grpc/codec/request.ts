@@ -1,0 +1,245 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { MAX_DEPTH, type UncheckedRequest } from '../../../decision/request.ts';
+import { ServiceError } from '../../../errors.ts';
+import { CheckRequestSchema, CheckStreamRequestSchema } from '../../../gen/mandate/v1/decision_pb.ts';
+import { requestOf } from '../../connect/messages.ts';
+import { Unusual, WireReader } from './reader.ts';
+
+/** A CheckRequest as the core takes it. */
+export interface Asked {
+  readonly tenant: string;
+  readonly request: UncheckedRequest;
+}
+
+/** Decodes a CheckRequest. Throws `invalid_request`. */
+export function decodeCheck(bytes: Uint8Array): Asked {
+  try {
+    return readCheck(new WireReader(bytes));
+  } catch (error) {
+    if (!(error instanceof Unusual)) throw error;
+    const message = parsed(() => fromBinary(CheckRequestSchema, bytes), 'CheckRequest');
+    return { tenant: message.tenant, request: requestOf(message) };
+  }
+}
+
+/** Decodes a CheckStreamRequest. Throws `invalid_request`. */
+export function decodeStreamCheck(bytes: Uint8Array): {
+  correlationId: bigint | number;
+  asked: Asked | undefined;
+} {
+  try {
+    return readStreamCheck(new WireReader(bytes));
+  } catch (error) {
+    if (!(error instanceof Unusual)) throw error;
+    const { correlationId, request } = parsed(
+      () => fromBinary(CheckStreamRequestSchema, bytes),
+      'CheckStreamRequest',
+    );
+    return { correlationId, asked: request && { tenant: request.tenant, request: requestOf(request) } };
+  }
+}
+
+/** Runs a decoder of generated code. Throws `invalid_request` with its error as the cause. */
+export function parsed<T>(decode: () => T, name: string): T {
+  try {
+    return decode();
+  } catch (cause) {
+    throw new ServiceError('invalid_request', `the message is not a ${name}`, { cause });
+  }
+}
+
+interface Draft {
+  subject?: NonNullable<UncheckedRequest['subject']>;
+  token?: string;
+  action?: NonNullable<UncheckedRequest['action']>;
+  resource?: NonNullable<UncheckedRequest['resource']>;
+  context?: Json;
+  audience?: string;
+}
+
+type Json = Record<string, unknown>;
+
+// Tags are `number << 3 | wire type`; 2 is length-delimited.
+function readCheck(reader: WireReader): Asked {
+  const request: Draft = {};
+  let tenant = '';
+  let principals = 0;
+  while (reader.more) {
+    switch (reader.tag()) {
+      case 0x0a:
+        tenant = reader.string();
+        break;
+      case 0x12:
+        principals += 1;
+        request.subject = reader.message(readNamed);
+        break;
+      case 0x1a:
+        principals += 1;
+        request.token = reader.string();
+        break;
+      case 0x22:
+        request.action = once(request.action, reader.message(readAction));
+        break;
+      case 0x2a:
+        request.resource = once(request.resource, reader.message(readNamed));
+        break;
+      case 0x32:
+        request.context = once(request.context, reader.message(readStruct));
+        break;
+      case 0x3a:
+        request.audience = reader.string();
+        break;
+      default:
+        throw new Unusual();
+    }
+  }
+  if (principals > 1) throw new Unusual();
+  return { tenant, request };
+}
+
+function readStreamCheck(reader: WireReader): { correlationId: number; asked: Asked | undefined } {
+  let correlationId = 0;
+  let asked: Asked | undefined;
+  while (reader.more) {
+    switch (reader.tag()) {
+      case 0x08:
+        correlationId = reader.varint();
+        break;
+      case 0x12:
+        asked = once(asked, reader.message(readCheck));
+        break;
+      default:
+        throw new Unusual();
+    }
+  }
+  return { correlationId, asked };
+}
+
+/** Of a message field that stands twice, protobuf merges both: rare enough to leave to the generated code. */
+function once<T>(before: T | undefined, value: T): T {
+  if (before !== undefined) throw new Unusual();
+  return value;
+}
+
+/** Subject and Resource: type, id, properties. */
+function readNamed(reader: WireReader): { type: string; id: string; properties?: Json } {
+  const named: { type: string; id: string; properties?: Json } = { type: '', id: '' };
+  while (reader.more) {
+    switch (reader.tag()) {
+      case 0x0a:
+        named.type = reader.string();
+        break;
+      case 0x12:
+        named.id = reader.string();
+        break;
+      case 0x1a:
+        named.properties = once(named.properties, reader.message(readStruct));
+        break;
+      default:
+        throw new Unusual();
+    }
+  }
+  return named;
+}
+
+function readAction(reader: WireReader): { name: string; properties?: Json } {
+  const action: { name: string; properties?: Json } = { name: '' };
+  while (reader.more) {
+    switch (reader.tag()) {
+      case 0x0a:
+        action.name = reader.string();
+        break;
+      case 0x12:
+        action.properties = once(action.properties, reader.message(readStruct));
+        break;
+      default:
+        throw new Unusual();
+    }
+  }
+  return action;
+}
+
+// google.protobuf.Struct, Value and ListValue, as JSON values.
+let depth = 0;
+
+function readStruct(reader: WireReader): Json {
+  const object: Json = {};
+  while (reader.more) {
+    if (reader.tag() !== 0x0a) throw new Unusual();
+    reader.message((entry) => readEntry(entry, object));
+  }
+  return object;
+}
+
+function readEntry(reader: WireReader, object: Json): void {
+  let key = '';
+  let value: unknown;
+  while (reader.more) {
+    switch (reader.tag()) {
+      case 0x0a:
+        key = reader.string();
+        break;
+      case 0x12:
+        value = once(value, reader.message(readValue));
+        break;
+      default:
+        throw new Unusual();
+    }
+  }
+  if (value === undefined || key === '__proto__') throw new Unusual();
+  object[key] = value;
+}
+
+function readValue(reader: WireReader): unknown {
+  let value: unknown;
+  while (reader.more) {
+    if (value !== undefined) throw new Unusual();
+    switch (reader.tag()) {
+      case 0x08:
+        if (reader.varint() !== 0) throw new Unusual();
+        value = null;
+        break;
+      case 0x11:
+        value = reader.double();
+        break;
+      case 0x1a:
+        value = reader.string();
+        break;
+      case 0x20:
+        value = reader.varint() !== 0;
+        break;
+      case 0x2a:
+        value = nested(reader, readStruct);
+        break;
+      case 0x32:
+        value = nested(reader, readList);
+        break;
+      default:
+        throw new Unusual();
+    }
+  }
+  return value;
+}
+
+function readList(reader: WireReader): unknown[] {
+  const list: unknown[] = [];
+  while (reader.more) {
+    if (reader.tag() !== 0x0a) throw new Unusual();
+    const value = reader.message(readValue);
+    if (value === undefined) throw new Unusual();
+    list.push(value);
+  }
+  return list;
+}
+
+/** Bounds the recursion; `checkRequest` refuses what is deeper than it allows with its own words. */
+function nested<T>(reader: WireReader, read: (reader: WireReader) => T): T {
+  if (depth > MAX_DEPTH + 1)
+    throw new ServiceError('invalid_request', `properties nest deeper than ${MAX_DEPTH}`);
+  depth += 1;
+  try {
+    return reader.message(read);
+  } finally {
+    depth -= 1;
+  }
+}

@@ -21,6 +21,8 @@ export interface Bench {
   /** A smoke run: everything once and short. */
   readonly quick: boolean;
   readonly rounds: number;
+  /** How often a round that something else disturbed is measured at most. */
+  readonly tries: number;
   /** How long one round of load lasts. */
   readonly seconds: number;
   /** Servers of the scenario, started when first asked for and stopped at the end. */

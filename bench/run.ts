@@ -4,6 +4,11 @@ import path from 'node:path';
 import { Peers } from './peers/peers.ts';
 import { textTable, writeReport } from './report.ts';
 import type { Bench, Row, RowGroup } from './row.ts';
+import { engineRows } from './rows/engine.ts';
+import { growthRows } from './rows/growth.ts';
+import { latencyRows } from './rows/latency.ts';
+import { neighbourRows } from './rows/neighbour.ts';
+import { startRows } from './rows/start.ts';
 import { throughputRows } from './rows/throughput.ts';
 import { assertAgreement } from './scenario/agreement.ts';
 
@@ -11,7 +16,14 @@ import { assertAgreement } from './scenario/agreement.ts';
  * `node bench/run.ts [row names or their beginnings...]`: measures, prints a table, and writes bench/results.json when
  * all rows were measured. BENCH_QUICK=1 makes it a smoke run, whose figures mean nothing.
  */
-const groups: readonly RowGroup[] = [throughputRows];
+const groups: readonly RowGroup[] = [
+  startRows,
+  throughputRows,
+  latencyRows,
+  engineRows,
+  growthRows,
+  neighbourRows,
+];
 
 const quick = process.env['BENCH_QUICK'] === '1';
 const asked = process.argv.slice(2);
@@ -50,10 +62,20 @@ try {
 async function measure(): Promise<Row[]> {
   if (wanted.size === 0) throw new Error(`no such rows; there are ${all.join(', ')}`);
   await using peers = new Peers(folder);
-  const bench: Bench = { folder, quick, rounds: quick ? 1 : 3, seconds: quick ? 1 : 3, peers, say };
+  const bench: Bench = {
+    folder,
+    quick,
+    rounds: quick ? 1 : 3,
+    tries: quick ? 1 : 2,
+    seconds: quick ? 1 : 3,
+    peers,
+    say,
+  };
   say(`${os.cpus().length} cores, ${os.cpus()[0]?.model ?? ''}, load ${os.loadavg()[0]?.toFixed(2)}`);
-  const agreed = await assertAgreement(peers);
-  say(`all contenders agree on ${agreed.asked} questions and allow ${agreed.allowed} of them`);
+  if ([...wanted].some((name) => name.includes('_vs_'))) {
+    const agreed = await assertAgreement(peers);
+    say(`all contenders agree on ${agreed.asked} questions and allow ${agreed.allowed} of them`);
+  }
   const rows: Row[] = [];
   for (const group of groups)
     if (group.names.some((name) => wanted.has(name))) {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { watched } from './machine.ts';
 
 /** A server that the bench started and that answers. Disposing stops it, by its id. */
 export interface Running extends AsyncDisposable {
@@ -60,6 +61,7 @@ export async function launch({ command, args, log, ready, pollMs = 20, env = {} 
   }
   const readyMs = performance.now() - began;
   const pid = child.pid ?? 0;
+  watched.add(pid);
   return { pid, readyMs, residentMib: () => residentMib(pid), [Symbol.asyncDispose]: () => stop(child) };
 }
 

@@ -1,5 +1,5 @@
 import { type Target, throughput } from '../harness/load.ts';
-import { interleaved, median, rounded } from '../harness/rounds.ts';
+import { interleaved, median, type Rounds, rawOf } from '../harness/rounds.ts';
 import { BATCH_RESOURCES } from '../peers/cerbos/server.ts';
 import { BATCH_ITEMS, STREAM_MESSAGES } from '../peers/mandate/server.ts';
 import type { Peers } from '../peers/peers.ts';
@@ -35,7 +35,7 @@ const pairs: Readonly<Record<string, { ours: Contender; other: Contender; unit: 
     ours: 'mandate unary',
     other: 'cerbos unary',
     unit: 'decisions/s',
-    note: 'Check beside CheckResources of one resource, decision log into a file; wanted: 1.5 or more',
+    note: 'Check beside CheckResources of one resource with its local audit log; wanted: 1.5 or more',
   },
   unary_vs_opa: {
     ours: 'mandate unary',
@@ -68,18 +68,22 @@ export const throughputRows: RowGroup = {
   measure: async (bench, wanted) => {
     const asked = Object.entries(pairs).filter(([name]) => wanted.has(name));
     const rates = await decisionRates(bench, new Set(asked.flatMap(([, { ours, other }]) => [ours, other])));
-    const figures = (name: Contender): number[] => rates[name] ?? [];
-    return asked.map(
-      ([name, { ours, other, unit, note }]): Row =>
-        row(name, unit, median(figures(ours)), median(figures(other)), {
-          note,
-          raw: { [ours]: figures(ours).map(rounded), [other]: figures(other).map(rounded) },
-        }),
-    );
+    return asked.map(([name, { ours, other, unit, note }]): Row => {
+      const [us, them] = [rates[ours] ?? NOTHING, rates[other] ?? NOTHING];
+      return row(name, unit, median(us.figures), median(them.figures), {
+        note,
+        raw: { [ours]: rawOf(us), [other]: rawOf(them) },
+      });
+    });
   },
 };
 
-async function decisionRates(bench: Bench, names: ReadonlySet<Contender>): Promise<Record<string, number[]>> {
+const NOTHING: Rounds<number> = { figures: [], foreign: [] };
+
+async function decisionRates(
+  bench: Bench,
+  names: ReadonlySet<Contender>,
+): Promise<Record<string, Rounds<number>>> {
   const measures: Record<string, () => Promise<number>> = {};
   for (const name of Object.keys(contenders) as Contender[]) {
     if (!names.has(name)) continue;
@@ -91,5 +95,5 @@ async function decisionRates(bench: Bench, names: ReadonlySet<Contender>): Promi
       return rate;
     };
   }
-  return interleaved(bench.rounds, measures);
+  return interleaved(bench.rounds, measures, bench.tries);
 }

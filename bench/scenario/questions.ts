@@ -26,7 +26,7 @@ const sensitivities = ['public', 'internal', 'confidential', 'restricted'] as co
 const actions = ['document.read', 'document.edit', 'document.share', 'document.delete'] as const;
 
 /** Marsaglia's xorshift: the same questions in every run. Answers 0 to n - 1. */
-function dice(seed: number): (sides: number) => number {
+export function dice(seed: number): (sides: number) => number {
   let state = seed >>> 0 || 1;
   return (sides) => {
     state ^= state << 13;

@@ -26,7 +26,7 @@ function binary(): string {
   return fromCerbos.resolve(package_);
 }
 
-/** The scenario on Cerbos, decision logs into a local file, nothing sent home. */
+/** The scenario on Cerbos, decision logs into its local store, nothing sent home. */
 export async function startCerbos(folder: string): Promise<CerbosPeer> {
   const policies = path.join(folder, 'policies');
   mkdirSync(policies, { recursive: true });
@@ -73,8 +73,9 @@ const configuration = (folder: string, policies: string, http: number, grpc: num
     enabled: true,
     accessLogsEnabled: false,
     decisionLogsEnabled: true,
-    backend: 'file',
-    file: { path: path.join(folder, 'audit.log') },
+    // Cerbos' own store; it is faster with it than with its backend "file".
+    backend: 'local',
+    local: { storagePath: path.join(folder, 'audit') },
   },
   telemetry: { disabled: true },
 });

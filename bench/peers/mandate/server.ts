@@ -75,6 +75,12 @@ async function target(url: string, body: Buffer, file: string): Promise<Target> 
   return { url, headers, body: file, ...FULL_LOAD, responseBytes: bytes };
 }
 
+/** Why a question is denied: the codes of the reasons, none if it is allowed. */
+export async function reasonsFor(dataUrl: string, body: Buffer): Promise<string[]> {
+  const { messages } = await call(`${dataUrl}/mandate.v1.DecisionService/Check`, headers, body);
+  return fromBinary(CheckResponseSchema, messages[0] ?? new Uint8Array()).reasons.map(({ code }) => code);
+}
+
 /** The scenario on Mandate. */
 export async function startMandate(folder: string): Promise<MandatePeer> {
   const tenants = path.join(folder, 'tenants');

@@ -1,0 +1,142 @@
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { decide } from '../../src/decision/decide.ts';
+import { buildInput } from '../../src/decision/input.ts';
+import { checkRequest, type UncheckedRequest } from '../../src/decision/request.ts';
+import { decisionRow } from '../../src/decision/rows.ts';
+import { systemClock, systemRandom } from '../../src/effects.ts';
+import { uuidv7 } from '../../src/ids.ts';
+import type { Bundle } from '../../src/policy/bundle.ts';
+import { Compiler } from '../../src/policy/compiler.ts';
+import { PolicyModule } from '../../src/policy/engine/module.ts';
+import { readSources } from '../../src/policy/sources.ts';
+import type { TenantNo } from '../../src/storage/rows.ts';
+import type { Facts } from '../../src/tenancy/facts.ts';
+import { readTenant, type TenantSource } from '../../src/tenancy/tenants.ts';
+import { median, rounded } from '../harness/rounds.ts';
+import { factsOf, writeTenant } from '../peers/mandate/tenant.ts';
+import { type Bench, type RowGroup, row } from '../row.ts';
+import { type Question, questions, typical } from '../scenario/questions.ts';
+
+const ENTRY = 'mandate/decision';
+const root = path.resolve(import.meta.dirname, '../..');
+const limits = { fuel: 20_000_000, memoryPages: 1_024 };
+
+// Its types and its ES module disagree about the exports; the CommonJS one is as typed.
+const { loadPolicySync } = createRequire(import.meta.url)(
+  '@open-policy-agent/opa-wasm',
+) as typeof import('@open-policy-agent/opa-wasm');
+
+export const engineRows: RowGroup = {
+  names: ['decide_vs_evaluate', 'fuel_overhead'],
+  measure: async (bench) => {
+    const { source, bundle } = await compiled(bench.folder);
+    const times = race(bench, contenders(source, bundle));
+    const of = (name: string): readonly number[] => times.get(name) ?? [];
+    const compare = (ours: string, other: string) => {
+      const ratio = rounded(
+        median(of(ours).map((micros, round) => micros / (of(other)[round] ?? Number.NaN))),
+      );
+      return [median(of(ours)), median(of(other)), ratio] as const;
+    };
+    const [decided, evaluated, decideRatio] = compare('decide', 'opa-wasm');
+    const [metered, unmetered, fuelRatio] = compare('metered', 'unmetered');
+    bench.say(`decide ${decided.toFixed(1)} µs, opa-wasm ${evaluated.toFixed(1)} µs, ratio ${decideRatio}`);
+    bench.say(`metered ${metered.toFixed(1)} µs, unmetered ${unmetered.toFixed(1)} µs, ratio ${fuelRatio}`);
+    return [
+      {
+        ...row('decide_vs_evaluate', 'µs', decided, evaluated, {
+          note: "input, decision and record's bytes, beside opa-wasm's evaluate() alone; wanted: 4 or less",
+          raw: { evaluate_ours_us: rounded(metered) },
+        }),
+        ratio: decideRatio,
+      },
+      {
+        ...row('fuel_overhead', 'µs', metered, unmetered, {
+          note: 'evaluate() metered beside unmetered; wanted: 1.1 or less',
+        }),
+        ratio: fuelRatio,
+      },
+    ];
+  },
+};
+
+async function compiled(folder: string): Promise<{ source: TenantSource; bundle: Bundle }> {
+  const parent = path.join(folder, 'engine');
+  writeTenant(parent, { id: 'bench', principals: [] });
+  const source = readTenant(path.join(parent, 'bench'));
+  const policies = path.join(root, 'policies');
+  const compiler = new Compiler({ opa: path.join(root, 'bin/opa'), policies, cache: undefined });
+  return { source, bundle: await compiler.compile(await readSources(source.folder, source.manifest)) };
+}
+
+/** Each answers one question of a hundred, from a request or an input to a decision. */
+function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: number) => unknown> {
+  const asked = [typical, ...questions(99, 100)];
+  const requests = asked.map(requestOf);
+  const facts = asked.map(factsFor);
+  const context = { nowMs: systemClock(), seed: 'bench' };
+  const inputOf = (nth: number): string => {
+    const { action, resource, context: more } = checkRequest(requests[nth] as UncheckedRequest);
+    const subject = facts[nth] as Facts;
+    const now = context.nowMs;
+    const parts = { now, tenant: source.id, subject, stated: undefined, actors: [], grant: undefined };
+    return buildInput({ ...parts, action, resource, context: more });
+  };
+  const inputs = asked.map((_, nth) => inputOf(nth));
+  const values = inputs.map((input) => JSON.parse(input) as object);
+  const metered = PolicyModule.compile(bundle.wasm).instantiate(bundle.data, limits);
+  const unmetered = PolicyModule.compileUnmetered(bundle.wasm).instantiate(bundle.data, limits);
+  const theirs = loadPolicySync(Uint8Array.from(bundle.wasm).buffer, 16);
+  theirs.setData(JSON.parse(bundle.data) as object);
+  const policy = {
+    revision: bundle.revision,
+    evaluate: metered.evaluate.bind(metered),
+  };
+  return {
+    decide: (nth) => {
+      const decisionId = uuidv7(context.nowMs, systemRandom(10));
+      const input = inputOf(nth);
+      const decided = decide(policy, ENTRY, input, { nowMs: context.nowMs, seed: decisionId });
+      const subject = (facts[nth] as Facts).ref;
+      const head = { tenantNo: 1 as TenantNo, time: context.nowMs, decisionId, caller: 'service:bench' };
+      return Buffer.from(decisionRow(head, decided, { subject, input }).body);
+    },
+    'opa-wasm': (nth) => theirs.evaluate(values[nth], ENTRY),
+    metered: (nth) => metered.evaluate(ENTRY, inputs[nth] ?? '', context),
+    unmetered: (nth) => unmetered.evaluate(ENTRY, inputs[nth] ?? '', context),
+  };
+}
+
+const requestOf = ({ principal, action, document: { id, ...properties } }: Question): UncheckedRequest => ({
+  subject: { type: 'user', id: principal.id },
+  action: { name: action },
+  resource: { type: 'document', id, properties },
+});
+
+/** As the store would give them: JSON texts. */
+function factsFor({ principal }: Question): Facts {
+  const { id, roles, properties } = factsOf(principal);
+  return {
+    ref: { class: 'user', id },
+    status: 'active',
+    groups: '[]',
+    roles: JSON.stringify(roles),
+    scopes: '[]',
+    properties: JSON.stringify(properties),
+  };
+}
+
+/** Microseconds a call in each round; the contenders take turns of a few milliseconds. */
+function race(bench: Bench, by: Record<string, (nth: number) => unknown>): Map<string, number[]> {
+  const calls = 300;
+  const [warm, rounds] = bench.quick ? [5, 20] : [20, 150];
+  const times = new Map<string, number[]>(Object.keys(by).map((name) => [name, []]));
+  for (let round = -warm; round < rounds; round += 1)
+    for (const [name, answer] of Object.entries(by)) {
+      const began = performance.now();
+      for (let call = 0; call < calls; call += 1) answer(call % 100);
+      if (round >= 0) times.get(name)?.push(((performance.now() - began) * 1000) / calls);
+    }
+  return times;
+}

@@ -66,6 +66,8 @@ const schema = z.strictObject({
     .optional(),
   opa: z.string().optional(),
   log_level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  /** Spans through OpenTelemetry's API, for the SDK that the process has registered. */
+  tracing: z.boolean().default(false),
   /** How long requests may take to finish when the server stops. */
   drain_seconds: z.number().min(0).max(300).default(10),
 });

@@ -6,6 +6,7 @@ import { devIssuer } from './server/http/dev.ts';
 import { Listener } from './server/listener.ts';
 import { adminPlane, dataPlane, type Services } from './server/planes.ts';
 import { planeHandlers } from './server/server.ts';
+import { noTracing, otelTracing } from './server/tracing.ts';
 import { openReader } from './storage/database.ts';
 import { Writer } from './storage/writer.ts';
 import type { Tenants } from './tenancy/tenants.ts';
@@ -40,9 +41,10 @@ export async function start(
   await fleet.load(config.tenants);
 
   const tls = config.tls && readCertificates(config.tls);
+  const tracing = config.tracing ? otelTracing() : noTracing;
   const dev = config.dev ? await devIssuer(clock, () => base, services.tenants) : [];
-  const data = stack.use(new Listener(planeHandlers(dataPlane(services, dev))));
-  const admin = stack.use(new Listener(planeHandlers(adminPlane(services))));
+  const data = stack.use(new Listener(planeHandlers(dataPlane(services, dev), tracing)));
+  const admin = stack.use(new Listener(planeHandlers(adminPlane(services), tracing)));
   const socket = config.socket && { path: config.socket.path, mode: Number.parseInt(config.socket.mode, 8) };
   const dataPort = await data.listen({ ...config.data, socket, tls });
   const adminPort = await admin.listen({ ...config.admin, tls });

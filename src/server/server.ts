@@ -12,10 +12,13 @@ import { errorResponse, type NodeRequest, type NodeResponse, writeResponse } fro
 import type { Router } from './http/router.ts';
 import type { Handlers } from './listener.ts';
 import { isLoopback, type Peer } from './peer.ts';
+import { noTracing, type Tracing } from './tracing.ts';
 
 /** A gRPC method that is served straight on its stream. `open` may throw: the call is refused then. */
 export interface HotMethod {
   readonly kind: 'unary' | 'duplex';
+  /** How traces name it. */
+  readonly name: string;
   readonly open: (headers: IncomingHttpHeaders, peer: Peer) => (message: Uint8Array) => Promise<Uint8Array>;
 }
 
@@ -31,16 +34,18 @@ export interface Plane {
 }
 
 /** One plane's requests, each to the layer that serves it. */
-export function planeHandlers(plane: Plane): Handlers {
+export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handlers {
   const connect = connectNodeAdapter({
     routes: plane.services,
     readMaxBytes: MAX_MESSAGE_BYTES,
-    interceptors: [errors],
+    interceptors: [errors, traced(tracing)],
     contextValues: (request) => createContextValues().set(peerKey, peerOf(request.socket as TLSSocket)),
     fallback: (request, response) => {
-      plane.router
-        .serve(request, response, peerOf(request.socket as TLSSocket))
-        .catch((error: unknown) => refuse(response, error));
+      const peer = peerOf(request.socket as TLSSocket);
+      const name = `${request.method} ${request.url?.split('?')[0]}`;
+      tracing(name, request.headers, () => plane.router.serve(request, response, peer)).catch(
+        (error: unknown) => refuse(response, error),
+      );
     },
   });
   return {
@@ -60,7 +65,10 @@ export function planeHandlers(plane: Plane): Handlers {
       if (!method || !isPlainGrpc(headers)) return false;
       try {
         const handle = method.open(headers, peerOf(stream.session?.socket as TLSSocket));
-        if (method.kind === 'unary') serveUnary(stream, timeoutOf(headers), handle);
+        if (method.kind === 'unary')
+          serveUnary(stream, timeoutOf(headers), (message) =>
+            tracing(method.name, headers, () => handle(message)),
+          );
         else serveDuplex(stream, timeoutOf(headers), handle);
       } catch (error) {
         stream.resume();
@@ -81,6 +89,14 @@ const isPlainGrpc = (headers: IncomingHttpHeaders): boolean => {
     (encoding === undefined || encoding === 'identity')
   );
 };
+
+const traced =
+  (tracing: Tracing): Interceptor =>
+  (next) =>
+  (request) =>
+    tracing(`${request.service.typeName}/${request.method.name}`, Object.fromEntries(request.header), () =>
+      next(request),
+    );
 
 const errors: Interceptor = (next) => async (request) => {
   const where = `${request.service.typeName}/${request.method.name}`;

@@ -13,6 +13,7 @@ export function hotMethods(parts: DecisionParts): Record<'Check' | 'CheckBatch' 
   return {
     Check: {
       kind: 'unary',
+      name: 'mandate.v1.DecisionService/Check',
       open: (headers, peer) => {
         const presented = presentedBy(headers.authorization, peer);
         return async (message) => {
@@ -23,6 +24,7 @@ export function hotMethods(parts: DecisionParts): Record<'Check' | 'CheckBatch' 
     },
     CheckBatch: {
       kind: 'unary',
+      name: 'mandate.v1.DecisionService/CheckBatch',
       open: (headers, peer) => {
         const presented = presentedBy(headers.authorization, peer);
         return async (message) => {
@@ -33,6 +35,7 @@ export function hotMethods(parts: DecisionParts): Record<'Check' | 'CheckBatch' 
     },
     CheckStream: {
       kind: 'duplex',
+      name: 'mandate.v1.DecisionService/CheckStream',
       open: (headers, peer) => {
         const presented = presentedBy(headers.authorization, peer);
         return async (message) => {

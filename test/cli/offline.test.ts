@@ -1,0 +1,142 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { sha256, writeTenants } from '../e2e/server.ts';
+import { mandate, type Ran } from './run.ts';
+
+/** Commands that need no server. */
+
+let folder: string;
+let good: string;
+let broken: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'mandate-cli-'));
+  await writeTenants(folder);
+  good = path.join(folder, 'tenants', 'acme');
+  broken = path.join(folder, 'tenants', 'globex');
+  await writeFile(path.join(broken, 'policy.rego'), 'package authz\n\nallow := nosuch(1)\n');
+  await writeFile(path.join(broken, 'policy_test.rego'), 'package authz_test\n\ntest_no if false\n');
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('mandate --help', () => {
+  const commands = [
+    'serve',
+    'check',
+    'token exchange',
+    'token introspect',
+    'token revoke',
+    'token dev',
+    'policy check',
+    'policy test',
+    'audit query',
+    'audit tail',
+    'tenant list',
+    'tenant disable',
+    'credential new',
+  ];
+
+  test.concurrent.each(commands)('shows an example: %s', async (command) => {
+    const { code, stdout } = await mandate([...command.split(' '), '--help']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/Example:\n +\$ mandate /);
+  });
+
+  test('names the version, and refuses what it does not know with exit code 2', async () => {
+    expect((await mandate(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(await mandate(['nonsense'])).toMatchObject({ code: 2, stdout: '' });
+    expect((await mandate(['serve', '--nonsense'])).code).toBe(2);
+  });
+});
+
+describe('mandate policy check', () => {
+  test('exits 0 for a folder that compiles, with the revision that a server would run', async () => {
+    const [plain, asJson] = await Promise.all([
+      mandate(['policy', 'check', good]),
+      mandate(['--json', 'policy', 'check', good]),
+    ]);
+    expect(plain.code).toBe(0);
+    const { ok, revision, files } = JSON.parse(asJson.stdout) as {
+      ok: boolean;
+      revision: string;
+      files: string[];
+    };
+    expect({ ok, files }).toMatchObject({
+      ok: true,
+      files: expect.arrayContaining(['authz/documents.rego']) as string[],
+    });
+    expect(plain.stdout).toContain(`ok  ${revision}`);
+  });
+
+  test('exits 1 with file, line and message for one that does not', async () => {
+    const [plain, asJson] = await Promise.all([
+      mandate(['policy', 'check', broken]),
+      mandate(['--json', 'policy', 'check', broken]),
+    ]);
+    expect(plain.code).toBe(1);
+    expect(plain.stdout).toContain(`${path.join(broken, 'policy.rego')}:3: `);
+    expect(plain.stdout).toContain('undefined function nosuch');
+    expect(asJson.code).toBe(1);
+    expect(JSON.parse(asJson.stdout)).toMatchObject({
+      ok: false,
+      diagnostics: [{ file: 'policy.rego', line: 3 }],
+    });
+  });
+
+  test('exits 2 for a folder that is no tenant, or a compiler that is not there', async () => {
+    expect((await mandate(['policy', 'check', path.join(folder, 'nowhere')])).code).toBe(2);
+    const missing = await mandate(['policy', 'check', good], { MANDATE_OPA: path.join(folder, 'no-opa') });
+    expect(missing).toMatchObject({ code: 2, stderr: expect.stringContaining('make opa') as string });
+  });
+});
+
+describe('mandate policy test', () => {
+  test('exits 0 when all pass, 1 when one fails', async () => {
+    const [passing, failing] = await Promise.all([
+      mandate(['policy', 'test', good]),
+      mandate(['policy', 'test', broken]),
+    ]);
+    expect(passing.stdout).toMatch(/PASS: \d+\/\d+/);
+    expect(passing.code).toBe(0);
+    expect(failing.code).toBe(1);
+  });
+
+  test('--run picks tests, --json is a report', async () => {
+    const picked = await mandate(['--json', 'policy', 'test', good, '--run', 'test_agent']);
+    const report = JSON.parse(picked.stdout) as { name: string }[];
+    expect(report.length).toBeGreaterThan(0);
+    for (const { name } of report) expect(name).toMatch(/^test_agent/);
+  });
+});
+
+describe('mandate credential new', () => {
+  test('makes a secret and its digest, another one each time', async () => {
+    const made = await Promise.all([1, 2].map(() => mandate(['--json', 'credential', 'new'])));
+    const [one, two] = made.map(
+      ({ stdout }) => JSON.parse(stdout) as { secret: string; secret_sha256: string },
+    );
+    expect(one?.secret_sha256).toBe(sha256(one?.secret ?? ''));
+    expect(one?.secret.length).toBeGreaterThan(40);
+    expect(one?.secret).not.toBe(two?.secret);
+  });
+});
+
+describe('mandate serve refuses to start, with one line and exit code 2,', () => {
+  const refusal = async (...args: string[]): Promise<Ran> =>
+    mandate(['serve', '--data-dir', path.join(folder, 'data'), ...args]);
+
+  test.concurrent.each([
+    ['with --dev beyond loopback', ['--dev', '--listen-data', '0.0.0.0:0'], 'loopback only'],
+    ['beyond loopback without TLS', ['--listen-admin', '0.0.0.0:0'], 'takes tls'],
+    ['at an address that is none', ['--listen-data', 'nonsense'], '127.0.0.1:7400'],
+    ['for tenants that are not there', ['--tenants', '/nonexistent-tenants'], 'no such folder'],
+    ['by a configuration that is not there', ['--config', '/nonexistent.yaml'], 'ENOENT'],
+  ] as const)('%s', async (_name, args, message) => {
+    const { code, stderr } = await refusal(...args);
+    expect(stderr).toContain(message);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(code).toBe(2);
+  });
+});

@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { readConfig } from '../src/config.ts';
+
+function withFile<T>(text: string, use: (file: string) => T): T {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mandate-config-'));
+  const file = path.join(folder, 'mandate.yaml');
+  writeFileSync(file, text);
+  try {
+    return use(file);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const refusalOf = (text: string): { code: string; message: string } =>
+  withFile(text, (file) => {
+    try {
+      readConfig({}, {}, file);
+    } catch (error) {
+      const { code, message } = error as { code: string; message: string };
+      return { code, message: message.replace(file, 'FILE') };
+    }
+    throw new Error('it was taken');
+  });
+
+describe('readConfig', () => {
+  test('has a default for everything, and is frozen', () => {
+    const config = readConfig({});
+    expect(config).toMatchObject({
+      dev: false,
+      data: { host: '127.0.0.1', port: 7400 },
+      admin: { host: '127.0.0.1', port: 7401 },
+      tenants: [],
+    });
+    expect(Object.isFrozen(config)).toBe(true);
+  });
+
+  test('the command line goes before the environment, the environment before the file', () => {
+    withFile('data_dir: from-file\nlog_level: debug\ntenants: [file]\n', (file) => {
+      const config = readConfig(
+        { MANDATE_CONFIG: file, MANDATE_DATA_DIR: 'from-environment', MANDATE_LOG_LEVEL: 'warn' },
+        { log_level: 'error', tenants: undefined },
+      );
+      expect(config).toMatchObject({ data_dir: 'from-environment', log_level: 'error', tenants: ['file'] });
+    });
+  });
+
+  test('takes IPv6 addresses', () => {
+    expect(readConfig({}, { data: '[::1]:0' }).data).toEqual({ host: '::1', port: 0 });
+  });
+
+  test.each([
+    ['unknown: 1', 'unknown'],
+    ['fuel: many', 'fuel'],
+    ['fuel: -1', 'fuel'],
+    ['data: 7400', 'data'],
+    ['data: 127.0.0.1:99999', 'data: an address such as 127.0.0.1:7400'],
+    ['data: ":7400"', 'data'],
+    ['socket: { path: s, mode: "999" }', 'socket.mode'],
+    ['operators: [{ id: root, secret_sha256: short }]', 'operators.0.secret_sha256'],
+    ['operators: [{ id: root, may: [everything] }]', 'operators.0'],
+    ['base_url: nonsense', 'base_url'],
+    ['log_level: loud', 'log_level'],
+    ['max_store_bytes: 10', 'max_store_bytes'],
+    ['- a list', 'not a mapping'],
+    ['{', 'FILE'],
+    ['a: &a [*a, *a]', 'FILE'],
+  ])('refuses %j, and names what is wrong', (text, message) => {
+    const refusal = refusalOf(text);
+    expect(refusal.code).toBe('config_invalid');
+    expect(refusal.message).toContain(message);
+  });
+
+  test('refuses an address beyond loopback without TLS, and with --dev always', () => {
+    const tls = { cert: 'cert.pem', key: 'key.pem' };
+    expect(() => readConfig({}, { admin: '192.0.2.1:7401' })).toThrow('takes tls');
+    expect(() => readConfig({}, { data: '[::]:7400' })).toThrow('takes tls');
+    expect(() => readConfig({}, { data: '0.0.0.0:7400', tls, dev: true })).toThrow('loopback only');
+    expect(readConfig({}, { data: '0.0.0.0:7400', tls }).tls).toEqual(tls);
+  });
+});

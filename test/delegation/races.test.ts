@@ -70,7 +70,7 @@ describe('a principal that is disabled', () => {
         expect(refusal.body.error_description).toContain('principal_disabled');
         expect(refusalOf(await stage.exchange(token)).status).toBe(400);
         expect(await stage.check(token)).toMatchObject(deniedFor('token_revoked'));
-        expect(await stage.introspect(token)).toEqual({ active: false });
+        expect(await stage.introspect(token, mcp)).toEqual({ active: false });
         const [record] = await stage.records({ kind: 'exchange', outcome: 'deny' });
         expect(record).toMatchObject({ caller: 'agent:research-agent' });
       } finally {
@@ -92,6 +92,19 @@ describe('a principal that is disabled', () => {
       await stage.setStatus('user', 'alice', 'ACTIVE');
       for (const { status, body } of answers)
         if (status === 200) expect(await stage.introspect(body.access_token)).toEqual({ active: false });
+    }
+  });
+});
+
+describe('an agent that is disabled', () => {
+  test('may do nothing as a caller either', async () => {
+    const token = await stage.granted();
+    await stage.setStatus('agent', 'research-agent', 'DISABLED');
+    try {
+      expect(await stage.introspect(token)).toMatchObject({ code: 'principal_disabled' });
+      expect(await stage.revoke(token)).toMatchObject({ status: 403 });
+    } finally {
+      await stage.setStatus('agent', 'research-agent', 'ACTIVE');
     }
   });
 });

@@ -51,7 +51,7 @@ try {
   const rows = await measure();
   console.log(`\n${textTable(rows)}\n`);
   for (const { name, note } of rows) if (note) console.log(`${name}: ${note}`);
-  if (asked.length === 0 && !quick) {
+  if (rows.length === all.length && !quick) {
     writeReport(rows);
     say('wrote bench/results.json');
   }
@@ -79,8 +79,14 @@ async function measure(): Promise<Row[]> {
   const rows: Row[] = [];
   for (const group of groups)
     if (group.names.some((name) => wanted.has(name))) {
-      const measured = await group.measure(bench, wanted);
-      rows.push(...measured.filter(({ name }) => wanted.has(name)));
+      try {
+        const measured = await group.measure(bench, wanted);
+        rows.push(...measured.filter(({ name }) => wanted.has(name)));
+      } catch (error) {
+        // What the others tell is still worth having.
+        process.exitCode = 1;
+        console.error(`${group.names.join(', ')}:`, error);
+      }
     }
   return rows;
 }

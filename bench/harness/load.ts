@@ -29,11 +29,22 @@ const WARM_UP_SECONDS = 1;
 
 /** Requests a second of as much load as the target takes. */
 export async function throughput(target: Target, seconds: number): Promise<number> {
-  const length = ['-D', String(seconds), '--warm-up-time', String(WARM_UP_SECONDS)];
-  const printed = await h2load(target, length);
-  const rate = /finished in [^,]+, ([\d.]+) req\/s/.exec(printed);
-  return Number(rate?.[1] ?? Number.NaN);
+  const warmUp = ['-D', String(seconds), '--warm-up-time', String(WARM_UP_SECONDS)];
+  return rateOf(await h2load(target, warmUp));
 }
+
+/**
+ * The same for requests so large that only a few finish in the time there is: a round number of them from beginning to
+ * end, after a second that warms up and tells how many that should be.
+ */
+export async function throughputOfLarge(target: Target, seconds: number): Promise<number> {
+  const pilot = rateOf(await h2load(target, ['-D', String(WARM_UP_SECONDS)]));
+  const count = Math.max(target.clients * target.streams * 2, Math.round(pilot * seconds));
+  return rateOf(await h2load(target, ['-n', String(count)]));
+}
+
+const rateOf = (printed: string): number =>
+  Number(/finished in [^,]+, ([\d.]+) req\/s/.exec(printed)?.[1] ?? Number.NaN);
 
 /** Latencies under a fixed rate, those of the first second left out. `log` is a file to write them to. */
 export async function latencies(

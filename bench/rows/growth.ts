@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type Decider, type DeciderRound, startDecider } from '../harness/decider.ts';
 import { interleaved, median, type Rounds, rawOf, rounded } from '../harness/rounds.ts';
@@ -32,6 +33,8 @@ export const growthRows: RowGroup = {
 async function compare(bench: Bench, name: keyof typeof rows): Promise<Row> {
   const { many, few, quick, note } = rows[name];
   const at = path.join(bench.folder, name);
+  await using folder = new AsyncDisposableStack();
+  folder.defer(() => rm(at, { recursive: true, force: true }));
   await using small = await startDecider({ folder: path.join(at, 'few'), ...few });
   await using large = await startDecider({ folder: path.join(at, 'many'), ...(bench.quick ? quick : many) });
   const { startMs, loadMs } = large.ready;

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { type Latencies, latencies, type Target, throughput } from '../harness/load.ts';
+import { undisturbed } from '../harness/machine.ts';
 import { interleaved, median, type Rounds, rawOf } from '../harness/rounds.ts';
 import { type Bench, type Row, type RowGroup, row } from '../row.ts';
 
@@ -24,7 +25,7 @@ export const latencyRows: RowGroup = {
 async function compare(bench: Bench, other: Other): Promise<Row[]> {
   const ours = (await bench.peers.mandate()).unary;
   const theirs = (await (other === 'cerbos' ? bench.peers.cerbos() : bench.peers.opa())).unary;
-  const most = await throughput(theirs, bench.seconds);
+  const { figure: most } = await undisturbed(() => throughput(theirs, bench.seconds), bench.tries);
   const rate = Math.round(most / 2);
   const under = (name: string, target: Target) => async (): Promise<Latencies> => {
     const log = path.join(bench.folder, 'latency.log');

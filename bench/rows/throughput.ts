@@ -1,4 +1,4 @@
-import { type Target, throughput } from '../harness/load.ts';
+import { type Target, throughput, throughputOfLarge } from '../harness/load.ts';
 import { interleaved, median, type Rounds, rawOf } from '../harness/rounds.ts';
 import { BATCH_RESOURCES } from '../peers/cerbos/server.ts';
 import { BATCH_ITEMS, STREAM_MESSAGES } from '../peers/mandate/server.ts';
@@ -90,7 +90,8 @@ async function decisionRates(
     const { decisions, target } = contenders[name];
     const at = await target(bench.peers);
     measures[name] = async () => {
-      const rate = (await throughput(at, bench.seconds)) * decisions;
+      const ask = decisions > 1 ? throughputOfLarge : throughput;
+      const rate = (await ask(at, bench.seconds)) * decisions;
       bench.say(`${name}: ${Math.round(rate)} decisions/s`);
       return rate;
     };

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import {
   Client,
+  type ClientDuplexStream,
   type ClientReadableStream,
   credentials,
   Metadata,
@@ -60,6 +61,17 @@ export class Grpc implements Disposable {
       requestSerialize,
       responseDeserialize,
       request,
+      this.#metadata(),
+    );
+  }
+
+  /** A stream both ways. Bytes are sent as they are, in place of a message. */
+  duplex(service: string, name: string): ClientDuplexStream<object, object> {
+    const { path: rpc, requestSerialize, responseDeserialize } = methodOf(service, name);
+    return this.#client.makeBidiStreamRequest(
+      rpc,
+      (value: object) => (Buffer.isBuffer(value) ? value : requestSerialize(value)),
+      responseDeserialize,
       this.#metadata(),
     );
   }

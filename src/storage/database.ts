@@ -13,7 +13,8 @@ export interface StoreOptions {
   readonly maxBytes?: number | undefined;
 }
 
-const PAGE_BYTES = 4096;
+/** Records are most of a kilobyte: larger pages hold more of them and are written less often. */
+const PAGE_BYTES = 8192;
 
 /** Opens the only connection that writes, and brings the schema up to date. Throws `storage_unsupported`. */
 export function openWriter(options: StoreOptions): Connection {
@@ -21,6 +22,7 @@ export function openWriter(options: StoreOptions): Connection {
   const file = databaseFile(options.folder);
   const db = new Database(file);
   chmodSync(file, 0o600);
+  db.pragma(`page_size = ${PAGE_BYTES}`);
   // better-sqlite3 builds SQLite so that WAL means NORMAL; a record must survive a power cut.
   db.pragma('journal_mode = WAL');
   db.pragma('synchronous = FULL');
@@ -28,9 +30,11 @@ export function openWriter(options: StoreOptions): Connection {
   db.pragma('recursive_triggers = ON');
   db.pragma('foreign_keys = ON');
   db.pragma('busy_timeout = 2000');
-  db.pragma('wal_autocheckpoint = 4000');
+  db.pragma('wal_autocheckpoint = 2000');
   db.pragma('cache_size = -16384');
-  if (options.maxBytes) db.pragma(`max_page_count = ${Math.ceil(options.maxBytes / PAGE_BYTES)}`);
+  // A store keeps the page size it was made with.
+  const pageBytes = db.pragma('page_size', { simple: true }) as number;
+  if (options.maxBytes) db.pragma(`max_page_count = ${Math.ceil(options.maxBytes / pageBytes)}`);
   migrate(db, file);
   return db;
 }

@@ -11,14 +11,12 @@ export interface Batch {
   readonly entries: readonly unknown[];
 }
 
-export interface EntryResult {
-  /** Where the record stands in its tenant's log; -1 where none was appended. */
-  readonly index: number;
-  /** What the command answered; `undefined` when its condition did not hold, null without a command. */
-  readonly value: unknown;
-  readonly error?: string;
-}
-
+/** What became of a batch, an element an entry. */
 export interface BatchDone {
-  readonly results: readonly EntryResult[];
+  /** Where each record stands in its tenant's log; -1 where none was appended. One typed array: it clones as one copy. */
+  readonly indexes: Float64Array;
+  /** What each command answered, `undefined` when its condition did not hold; left out for a batch without commands. */
+  readonly values?: readonly unknown[] | undefined;
+  /** By position, what an entry failed with. */
+  readonly errors?: ReadonlyMap<number, string> | undefined;
 }

@@ -3,7 +3,7 @@ import { describe } from '../errors.ts';
 import { type Commands, prepareCommands } from './commands.ts';
 import { type Connection, openWriter, type StoreOptions } from './database.ts';
 import { recordId, recordIndex, type TenantNo } from './rows.ts';
-import { type Batch, type BatchDone, ENTRY_WIDTH, type EntryResult, NO_RECORD } from './writer-protocol.ts';
+import { type Batch, type BatchDone, ENTRY_WIDTH, NO_RECORD } from './writer-protocol.ts';
 
 /** The thread that owns the one connection that writes. A batch is one transaction: all of it is durable, or none. */
 function serve(port: MessagePort, options: StoreOptions): void {
@@ -14,13 +14,12 @@ function serve(port: MessagePort, options: StoreOptions): void {
   const commit = db.prepare('COMMIT');
   const rollback = db.prepare('ROLLBACK');
 
-  const apply = (entries: Batch['entries'], from: number, to: number): EntryResult[] => {
+  /** Applies the entries from `from` to `to` in one transaction, and writes what became of them into `done`. */
+  const apply = (entries: Batch['entries'], from: number, to: number, done: Outcome): void => {
     begin.run();
     try {
-      const results: EntryResult[] = [];
-      for (let at = from; at < to; at += ENTRY_WIDTH) results.push(applyOne(entries, at));
+      for (let at = from; at < to; at += ENTRY_WIDTH) applyOne(entries, at, done);
       commit.run();
-      return results;
     } catch (error) {
       if (db.inTransaction) rollback.run();
       throw error;
@@ -29,11 +28,40 @@ function serve(port: MessagePort, options: StoreOptions): void {
     }
   };
 
-  const applyOne = (entries: Batch['entries'], at: number): EntryResult => {
+  const applyOne = (entries: Batch['entries'], at: number, done: Outcome): void => {
+    const position = at / ENTRY_WIDTH;
     const command = entries[at] as { name: keyof Commands; args: never } | null;
-    const value = command ? commands[command.name](command.args) : null;
-    if (value === undefined || entries[at + 1] === NO_RECORD) return { index: -1, value };
-    return { index: append.run(entries, at + 1), value };
+    if (command) {
+      const value = commands[command.name](command.args);
+      done.values ??= [];
+      done.values[position] = value;
+      if (value === undefined) return;
+    }
+    if (entries[at + 1] !== NO_RECORD) done.indexes[position] = append.run(entries, at + 1);
+  };
+
+  /** One entry must not take its neighbours down: each again, in a transaction of its own. */
+  const applyEach = (entries: Batch['entries']): BatchDone => {
+    const done = outcomeOf(entries);
+    const errors = new Map<number, string>();
+    for (let at = 0; at < entries.length; at += ENTRY_WIDTH) {
+      try {
+        apply(entries, at, at + ENTRY_WIDTH, done);
+      } catch (error) {
+        errors.set(at / ENTRY_WIDTH, describe(error));
+      }
+    }
+    return { ...done, errors };
+  };
+
+  const applyAll = (entries: Batch['entries']): BatchDone => {
+    try {
+      const done = outcomeOf(entries);
+      apply(entries, 0, entries.length, done);
+      return done;
+    } catch {
+      return applyEach(entries);
+    }
   };
 
   port.on('message', (batch: Batch | 'close') => {
@@ -42,24 +70,19 @@ function serve(port: MessagePort, options: StoreOptions): void {
       port.close();
       return;
     }
-    const { entries } = batch;
-    try {
-      port.postMessage({ results: apply(entries, 0, entries.length) } satisfies BatchDone);
-    } catch {
-      // One entry must not take its neighbours down: each again, in a transaction of its own.
-      const results: EntryResult[] = [];
-      for (let at = 0; at < entries.length; at += ENTRY_WIDTH) {
-        try {
-          results.push(...apply(entries, at, at + ENTRY_WIDTH));
-        } catch (error) {
-          results.push({ index: -1, value: undefined, error: describe(error) });
-        }
-      }
-      port.postMessage({ results } satisfies BatchDone);
-    }
+    port.postMessage(applyAll(batch.entries));
   });
   port.postMessage('ready');
 }
+
+interface Outcome {
+  readonly indexes: Float64Array;
+  values?: unknown[];
+}
+
+const outcomeOf = (entries: Batch['entries']): Outcome => ({
+  indexes: new Float64Array(entries.length / ENTRY_WIDTH).fill(-1),
+});
 
 /** Appends records, each at the next index of its tenant. Indexes are read once a transaction, never kept longer. */
 function prepareAppend(db: Connection) {

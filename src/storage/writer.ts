@@ -4,12 +4,12 @@ import { ServiceError } from '../errors.ts';
 import type { CommandName, Commands } from './commands.ts';
 import type { StoreOptions } from './database.ts';
 import { columnKey, type RecordRow } from './rows.ts';
-import { type BatchDone, type EntryResult, NO_RECORD } from './writer-protocol.ts';
+import { type BatchDone, NO_RECORD } from './writer-protocol.ts';
 
 /** Published after each commit: how many entries it held. */
 export const commitChannel = channel('mandate:commit');
 
-type Settle = (result: EntryResult | ServiceError) => void;
+type Settle = (error: ServiceError | undefined, index: number, value: unknown) => void;
 
 /** How many entries may wait for a commit; beyond it callers are told to come back. */
 const MAX_WAITING = 50_000;
@@ -76,9 +76,7 @@ export class Writer implements AsyncDisposable {
    */
   append(row: RecordRow): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#enqueue(null, row, (result) =>
-        result instanceof ServiceError ? reject(result) : resolve(result.index),
-      );
+      this.#enqueue(null, row, (error, index) => (error ? reject(error) : resolve(index)));
     });
   }
 
@@ -94,10 +92,8 @@ export class Writer implements AsyncDisposable {
     record?: RecordRow,
   ): Promise<{ value: ReturnType<Commands[Name]>; index: number }> {
     return new Promise((resolve, reject) => {
-      this.#enqueue({ name, args }, record, (result) =>
-        result instanceof ServiceError
-          ? reject(result)
-          : resolve({ value: result.value as ReturnType<Commands[Name]>, index: result.index }),
+      this.#enqueue({ name, args }, record, (error, index, value) =>
+        error ? reject(error) : resolve({ value: value as ReturnType<Commands[Name]>, index }),
       );
     });
   }
@@ -107,12 +103,14 @@ export class Writer implements AsyncDisposable {
     row: RecordRow | undefined,
     settle: Settle,
   ): void {
-    if (this.#failure) return settle(this.#failure);
+    if (this.#failure) return settle(this.#failure, -1, undefined);
     if (this.#settles.length >= MAX_WAITING)
       return settle(
         new ServiceError('resource_exhausted', 'too many requests wait for their record', {
           retryAfterMs: 100,
         }),
+        -1,
+        undefined,
       );
     if (row)
       this.#gathering.push(
@@ -148,8 +146,14 @@ export class Writer implements AsyncDisposable {
     this.#inFlight = [];
     this.#busy = false;
     this.#flush();
-    for (const [at, result] of done.results.entries())
-      settles[at]?.(result.error ? unavailable(result.error) : result);
+    for (let at = 0; at < settles.length; at += 1) {
+      const failed = done.errors?.get(at);
+      settles[at]?.(
+        failed === undefined ? undefined : unavailable(failed),
+        done.indexes[at] ?? -1,
+        done.values?.[at],
+      );
+    }
     if (commitChannel.hasSubscribers) commitChannel.publish({ entries: settles.length });
     if (!this.#busy) this.#drained?.();
   }
@@ -157,7 +161,7 @@ export class Writer implements AsyncDisposable {
   #fail(cause: unknown): void {
     if (this.#failure) return;
     this.#failure = unavailable('the writer thread ended', cause);
-    for (const settle of [...this.#inFlight, ...this.#settles]) settle(this.#failure);
+    for (const settle of [...this.#inFlight, ...this.#settles]) settle(this.#failure, -1, undefined);
     this.#inFlight = [];
     this.#settles = [];
     this.#gathering = [];

@@ -13,7 +13,8 @@ import { dice, principal, type Question, questions } from '../scenario/questions
  * A whole Mandate in a process of its own, asked without a network between: what is measured is what decisions cost
  * as tenants and principals grow in number. harness/decider.ts starts it and talks to it.
  */
-const IN_FLIGHT = 256;
+/** As many as one CheckStream works on at once: with fewer, the commit's latency counts and not its cost. */
+const IN_FLIGHT = 1_024;
 const PUT_AT_ONCE = 10_000;
 /** How many of a tenant's people stand in its manifest. */
 const DECLARED = 10;

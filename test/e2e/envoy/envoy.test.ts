@@ -1,0 +1,146 @@
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Grpc } from '../grpc.ts';
+import { type Running, secrets, startServer } from '../server.ts';
+
+/** Envoy's side of external authorization, built from go-control-plane's stubs: nothing of ours. */
+
+const REGO = `package authz
+
+allow if {
+	input.action.name == "http.get"
+	startswith(input.resource.id, "/docs/")
+	input.resource.properties.host == "docs.acme.example"
+}
+
+obligations contains {
+	"type": "http",
+	"request_headers": {"x-acme-subject": input.subject.id},
+	"remove_headers": ["x-internal"],
+	"response_headers": {"x-served-by": "docs"},
+	"metadata": {"project": "apollo"},
+} if input.resource.type == "http"
+
+obligations contains {"type": "http", "on": "deny", "status": 404, "body": "there is nothing here"} if {
+	input.resource.id == "/docs/hidden"
+}
+
+deny contains "hidden" if input.resource.id == "/docs/hidden"
+`;
+
+const workload = 'spiffe://acme.example/t/acme/sa/nightly-index';
+
+interface Answer {
+  readonly error?: string;
+  readonly status?: { readonly code?: number };
+  readonly ok_response?: {
+    readonly headers?: readonly { readonly header: { readonly key: string; readonly value: string } }[];
+    readonly headers_to_remove?: readonly string[];
+    readonly response_headers_to_add?: readonly { readonly header: { readonly key: string } }[];
+  };
+  readonly denied_response?: { readonly status: { readonly code: string }; readonly body: string };
+  readonly dynamic_metadata?: Readonly<Record<string, unknown>>;
+}
+
+let folder: string;
+let server: Running;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), 'mandate-envoy-'));
+  const build = ['build', '-o', path.join(folder, 'client'), '.'];
+  await promisify(execFile)('go', build, { cwd: import.meta.dirname, timeout: 280_000 });
+  server = await startServer({
+    acme: (manifest) => {
+      const job = manifest.principals.find((each) => each.class === 'job');
+      if (job) job.credentials = [{ spiffe_id: workload }];
+    },
+  });
+  await writeFile(path.join(server.tenantFolder('acme'), 'authz', 'http.rego'), REGO);
+  using operator = new Grpc(server.admin, secrets.operator);
+  await operator.call('PolicyService', 'ReloadPolicy', { tenant: 'acme' });
+}, 300_000);
+
+afterAll(async () => {
+  await server?.[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function ask(request: object, credential: string = secrets.api): Promise<Answer> {
+  const child = spawn(path.join(folder, 'client'), [server.data.replace('http://', ''), credential]);
+  child.stdin.end(`${JSON.stringify(request)}\n`);
+  const chunks: Buffer[] = [];
+  for await (const chunk of child.stdout) chunks.push(chunk as Buffer);
+  return JSON.parse(Buffer.concat(chunks).toString()) as Answer;
+}
+
+const get = (where: string) => ({
+  extensions: { tenant: 'acme' },
+  principal: workload,
+  method: 'GET',
+  path: where,
+  headers: {},
+});
+
+describe("Envoy's external authorization, asked through go-control-plane", () => {
+  test('allows a workload by its SPIFFE id, with headers and metadata from obligations', async () => {
+    const answer = await ask(get('/docs/roadmap?draft=1'));
+    expect(answer.status?.code ?? 0).toBe(0);
+    expect(answer.ok_response?.headers?.map(({ header }) => [header.key, header.value])).toEqual([
+      ['x-acme-subject', 'nightly-index'],
+    ]);
+    expect(answer.ok_response?.headers_to_remove).toEqual(['x-internal']);
+    expect(answer.ok_response?.response_headers_to_add?.[0]?.header.key).toBe('x-served-by');
+    expect(answer.dynamic_metadata).toMatchObject({ project: 'apollo', decision_id: expect.any(String) });
+  });
+
+  test('denies with the body and status that an obligation names', async () => {
+    const answer = await ask(get('/docs/hidden'));
+    expect(answer.status?.code).toBe(7);
+    expect(answer.denied_response).toMatchObject({
+      status: { code: 'NotFound' },
+      body: 'there is nothing here',
+    });
+  });
+
+  test('denies what no rule allows with 403 and the reason', async () => {
+    const answer = await ask({ ...get('/docs/roadmap'), method: 'POST' });
+    expect(answer.denied_response?.status.code).toBe('Forbidden');
+    expect(JSON.parse(answer.denied_response?.body ?? '')).toMatchObject({ error: 'not_allowed' });
+  });
+
+  test('takes the tenant from the SPIFFE id where Envoy names none', async () => {
+    expect((await ask({ ...get('/docs/roadmap'), extensions: {} })).ok_response).toBeDefined();
+  });
+
+  test('a request without token and workload is 401, one with a bad token too, whatever the workload', async () => {
+    const stranger = await ask({ ...get('/docs/roadmap'), principal: '' });
+    expect(stranger.denied_response?.status.code).toBe('Unauthorized');
+    const forged = await ask({ ...get('/docs/roadmap'), headers: { authorization: 'Bearer a.b.c' } });
+    expect(forged.denied_response?.status.code).toBe('Unauthorized');
+    const basic = await ask({ ...get('/docs/roadmap'), headers: { authorization: 'Basic YTpi' } });
+    expect(basic.denied_response?.status.code).toBe('Unauthorized');
+  });
+
+  test('an unknown tenant and a wrong caller are errors, which Envoy takes for a deny', async () => {
+    expect((await ask({ ...get('/docs/roadmap'), extensions: { tenant: 'nobody' } })).error).toContain(
+      'tenant_unknown',
+    );
+    expect((await ask(get('/docs/roadmap'), 'wrong')).error).toContain('unauthenticated');
+  });
+
+  test('no header that carries a credential is in the record', async () => {
+    await ask({ ...get('/docs/roadmap'), headers: { cookie: 'session=s3cr3t', 'x-request-id': 'r-77' } });
+    using operator = new Grpc(server.admin, secrets.operator);
+    const { records } = await operator.call<{ records: { body: Buffer }[] }>('AuditService', 'Query', {
+      tenant: 'acme',
+      page_size: 1,
+    });
+    const body = records[0]?.body.toString() ?? '';
+    expect(body).toContain('r-77');
+    expect(body).not.toContain('s3cr3t');
+  });
+});

@@ -13,7 +13,6 @@ export interface NodeResponse {
   setHeader(name: string, value: string): unknown;
   end(text: string): unknown;
   destroy(): unknown;
-  once(event: 'finish', listener: () => void): unknown;
 }
 
 /** One HTTP request on a plain route, whatever the version. */

@@ -3,6 +3,7 @@ import type { Peer } from '../peer.ts';
 import {
   errorResponse,
   type HttpHandler,
+  type HttpResponse,
   type NodeRequest,
   type NodeResponse,
   readRequest,
@@ -29,15 +30,19 @@ export class Router {
   }
 
   async serve(raw: NodeRequest, response: NodeResponse, peer: Peer): Promise<void> {
-    const where = `${raw.method} ${raw.url?.split('?')[0]}`;
+    const answer = await this.#answer(raw, peer);
+    // What is left of a body that was not wanted is not waited for: the connection ends with the answer.
+    if (!raw.complete && !('stream' in raw)) response.shouldKeepAlive = false;
+    writeResponse(response, answer);
+  }
+
+  async #answer(raw: NodeRequest, peer: Peer): Promise<HttpResponse> {
     try {
       const request = readRequest(raw, peer);
       const found = this.#find(request.method === 'HEAD' ? 'GET' : request.method, request.url.pathname);
-      writeResponse(response, await found.route.handle(request, found.parameters));
+      return await found.route.handle(request, found.parameters);
     } catch (error) {
-      writeResponse(response, errorResponse(error, where));
-      // What is left of a body that was not wanted is not waited for.
-      if (!raw.complete) closeAfter(raw, response);
+      return errorResponse(error, `${raw.method} ${raw.url?.split('?')[0]}`);
     }
   }
 
@@ -61,12 +66,4 @@ function compile(path: string): RegExp {
     .replace(/\{(\w+)\\\.\\\.\\\.\}/g, '(?<$1>.+)')
     .replace(/\{(\w+)\}/g, '(?<$1>[^/]+)');
   return new RegExp(`^${pattern}$`);
-}
-
-function closeAfter(raw: NodeRequest, response: NodeResponse): void {
-  if ('stream' in raw) return;
-  response.shouldKeepAlive = false;
-  // Taken now: by the end the request may have let go of it.
-  const { socket } = raw as { socket: typeof raw.socket | null };
-  response.once('finish', () => socket?.destroySoon());
 }

@@ -6,7 +6,7 @@ import {
   InMemorySpanExporter,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { ServiceError } from '../../src/errors.ts';
 import { otelTracing, type Tracing } from '../../src/server/tracing.ts';
 
@@ -21,6 +21,8 @@ beforeAll(() => {
   );
   tracing = otelTracing();
 });
+
+beforeEach(() => exporter.reset());
 
 afterAll(() => {
   trace.disable();
@@ -38,7 +40,6 @@ test('W3C Trace Context: a request continues the trace of its caller', async () 
 });
 
 test('a failed request is a span with its stable code', async () => {
-  exporter.reset();
   const failing = tracing('Check', {}, () =>
     Promise.reject(new ServiceError('tenant_unknown', 'no such tenant')),
   );

@@ -73,6 +73,8 @@ export class Listener implements AsyncDisposable {
       session.on('error', () => session.destroy());
     });
     this.#h2.on('stream', (stream, headers, flags) => {
+      // A peer can break off any stream at any moment; whoever serves it sees it closed, and nobody throws.
+      stream.on('error', () => undefined);
       if (!handlers.stream?.(stream, headers)) this.#compat.emit('stream', stream, headers, flags, []);
     });
     for (const server of [this.#h1, this.#h2]) server.on('clientError', onClientError);

@@ -67,7 +67,6 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
     const timer = setTimeout(abort, timeoutMs, late);
     stream.once('close', () => clearTimeout(timer));
   }
-  stream.on('error', () => stream.destroy());
   stream.on('drain', () => {
     congested = false;
     flow();

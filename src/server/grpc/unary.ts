@@ -15,7 +15,6 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
   let first: Uint8Array | undefined;
   let more: Uint8Array[] | undefined;
   let size = 0;
-  stream.on('error', () => stream.destroy());
   stream.on('data', (chunk: Uint8Array) => {
     size += chunk.length;
     if (size > MAX_MESSAGE_BYTES) {

@@ -17,7 +17,7 @@ run: setup ## serve the example tenant on 127.0.0.1:7400 and 7401, in developmen
 
 test: setup ## run every test
 	$(say) "make: running the tests"
-	@$(BIN)/vitest run $(ARGS)
+	@$(NODE) $(BIN)/vitest run $(ARGS)
 	@$(NODE) src/cli/mandate.ts policy test policies/acme
 
 check: setup ## types, lint, format, protobuf lint, import direction

@@ -15,10 +15,10 @@ function serve(port: MessagePort, options: StoreOptions): void {
   const rollback = db.prepare('ROLLBACK');
 
   /** Applies the entries from `from` to `to` in one transaction, and writes what became of them into `done`. */
-  const apply = (entries: Batch['entries'], from: number, to: number, done: Outcome): void => {
+  const apply = (batch: Batch, from: number, to: number, done: Outcome): void => {
     begin.run();
     try {
-      for (let at = from; at < to; at += ENTRY_WIDTH) applyOne(entries, at, done);
+      for (let at = from; at < to; at += ENTRY_WIDTH) applyOne(batch, at, done);
       commit.run();
     } catch (error) {
       if (db.inTransaction) rollback.run();
@@ -28,7 +28,8 @@ function serve(port: MessagePort, options: StoreOptions): void {
     }
   };
 
-  const applyOne = (entries: Batch['entries'], at: number, done: Outcome): void => {
+  const applyOne = (batch: Batch, at: number, done: Outcome): void => {
+    const { entries } = batch;
     const position = at / ENTRY_WIDTH;
     const command = entries[at] as { name: keyof Commands; args: never } | null;
     if (command) {
@@ -37,16 +38,17 @@ function serve(port: MessagePort, options: StoreOptions): void {
       done.values[position] = value;
       if (value === undefined) return;
     }
-    if (entries[at + 1] !== NO_RECORD) done.indexes[position] = append.run(entries, at + 1);
+    if (entries[at + 1] !== NO_RECORD) done.indexes[position] = append.run(batch, at + 1);
   };
 
   /** One entry must not take its neighbours down: each again, in a transaction of its own. */
-  const applyEach = (entries: Batch['entries']): BatchDone => {
+  const applyEach = (batch: Batch): BatchDone => {
+    const { entries } = batch;
     const done = outcomeOf(entries);
     const errors = new Map<number, string>();
     for (let at = 0; at < entries.length; at += ENTRY_WIDTH) {
       try {
-        apply(entries, at, at + ENTRY_WIDTH, done);
+        apply(batch, at, at + ENTRY_WIDTH, done);
       } catch (error) {
         errors.set(at / ENTRY_WIDTH, describe(error));
       }
@@ -54,13 +56,13 @@ function serve(port: MessagePort, options: StoreOptions): void {
     return { ...done, errors };
   };
 
-  const applyAll = (entries: Batch['entries']): BatchDone => {
+  const applyAll = (batch: Batch): BatchDone => {
     try {
-      const done = outcomeOf(entries);
-      apply(entries, 0, entries.length, done);
+      const done = outcomeOf(batch.entries);
+      apply(batch, 0, batch.entries.length, done);
       return done;
     } catch {
-      return applyEach(entries);
+      return applyEach(batch);
     }
   };
 
@@ -70,7 +72,7 @@ function serve(port: MessagePort, options: StoreOptions): void {
       port.close();
       return;
     }
-    port.postMessage(applyAll(batch.entries));
+    port.postMessage(applyAll(batch));
   });
   port.postMessage('ready');
 }
@@ -94,12 +96,12 @@ function prepareAppend(db: Connection) {
   );
   const next = new Map<number, number>();
   return {
-    run(entries: Batch['entries'], at: number): number {
+    run({ entries, bodies }: Batch, at: number): number {
       const tenantNo = entries[at] as TenantNo;
       const first = recordId(tenantNo, 0);
       const id =
         next.get(tenantNo) ?? (last.get(first, recordId((tenantNo + 1) as TenantNo, 0)) ?? first - 1) + 1;
-      const body = Buffer.from(entries[at + 6] as string, 'utf8');
+      const body = Buffer.from(bodies, entries[at + 6] as number, entries[at + 7] as number);
       insert.run(
         id,
         entries[at + 1],

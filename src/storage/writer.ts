@@ -1,10 +1,11 @@
 import { channel } from 'node:diagnostics_channel';
 import { Worker } from 'node:worker_threads';
 import { ServiceError } from '../errors.ts';
+import { Bodies } from './bodies.ts';
 import type { CommandName, Commands } from './commands.ts';
 import type { StoreOptions } from './database.ts';
 import { columnKey, type RecordRow } from './rows.ts';
-import { type BatchDone, NO_RECORD } from './writer-protocol.ts';
+import { type Batch, type BatchDone, NO_RECORD } from './writer-protocol.ts';
 
 /** Published after each commit: how many entries it held. */
 export const commitChannel = channel('mandate:commit');
@@ -21,6 +22,7 @@ const MAX_WAITING = 50_000;
 export class Writer implements AsyncDisposable {
   readonly #worker: Worker;
   #gathering: unknown[] = [];
+  readonly #bodies = new Bodies();
   #settles: Settle[] = [];
   #inFlight: Settle[] = [];
   #busy = false;
@@ -121,9 +123,10 @@ export class Writer implements AsyncDisposable {
         row.outcome,
         columnKey(row.tenantNo, row.subject),
         columnKey(row.tenantNo, row.actor),
-        row.body,
+        this.#bodies.length,
+        this.#bodies.add(row.body),
       );
-    else this.#gathering.push(command, NO_RECORD, 0, '', '', '', '', '');
+    else this.#gathering.push(command, NO_RECORD, 0, '', '', '', '', 0, 0);
     this.#settles.push(settle);
     if (this.#busy || this.#scheduled) return;
     // What arrives in this turn of the event loop shares the commit.
@@ -136,7 +139,8 @@ export class Writer implements AsyncDisposable {
     if (this.#settles.length === 0 || this.#failure) return;
     this.#busy = true;
     this.#inFlight = this.#settles;
-    this.#worker.postMessage({ entries: this.#gathering });
+    const bodies = this.#bodies.take();
+    this.#worker.postMessage({ entries: this.#gathering, bodies } satisfies Batch, [bodies]);
     this.#settles = [];
     this.#gathering = [];
   }

@@ -1,7 +1,7 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 import { FrameReader } from './frames.ts';
-import { fail, OK_TRAILERS, RESPONSE_HEADERS, statusOf } from './unary.ts';
+import { begin, fail, OK_TRAILERS, statusOf } from './unary.ts';
 
 /** Answers each message of a stream, protobuf bytes, with a whole frame; a rejection ends the stream. */
 export type MessageHandler = (message: Uint8Array) => Promise<Uint8Array>;
@@ -77,5 +77,5 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
     else if (open === 0) finish(OK_TRAILERS);
   });
   stream.on('data', onData);
-  stream.respond(RESPONSE_HEADERS, { waitForTrailers: true });
+  begin(stream);
 }

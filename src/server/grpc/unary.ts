@@ -1,4 +1,4 @@
-import type { ServerHttp2Stream } from 'node:http2';
+import type { ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 import { ERROR_CODE_HEADER, errorForms, toServiceError } from '../errors.ts';
 import { MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
@@ -6,7 +6,12 @@ import { MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
 /** Answers a message, protobuf bytes, with a whole frame. */
 export type UnaryHandler = (message: Uint8Array) => Promise<Uint8Array>;
 
-export const RESPONSE_HEADERS = { ':status': 200, 'content-type': 'application/grpc+proto' } as const;
+/** As pairs in a row, which Node writes out without looking into them; there is nothing a `date` would be good for. */
+const RESPONSE_HEADERS = [':status', '200', 'content-type', 'application/grpc+proto'];
+
+/** Begins an answer that ends with trailers. */
+export const begin = (stream: ServerHttp2Stream): void =>
+  stream.respond(RESPONSE_HEADERS, { waitForTrailers: true, sendDate: false } as ServerStreamResponseOptions);
 export const OK_TRAILERS = { 'grpc-status': '0' };
 
 /** Serves one unary gRPC call straight on its HTTP/2 stream: what Connect does for every call, without its layers. */
@@ -38,7 +43,7 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
 async function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array): Promise<void> {
   const frame = await handle(onlyMessage(body));
   if (stream.destroyed) return;
-  stream.respond(RESPONSE_HEADERS, { waitForTrailers: true });
+  begin(stream);
   stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
   stream.end(frame);
 }
@@ -46,7 +51,10 @@ async function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uin
 /** A trailers-only response. */
 export function fail(stream: ServerHttp2Stream, error: unknown): void {
   if (stream.destroyed || stream.headersSent) return;
-  stream.respond({ ...RESPONSE_HEADERS, ...statusOf(error) }, { endStream: true });
+  stream.respond(
+    { ':status': 200, 'content-type': 'application/grpc+proto', ...statusOf(error) },
+    { endStream: true },
+  );
 }
 
 /** The trailers of a failed call. */

@@ -29,6 +29,8 @@ const READY_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 15_000;
 
 const alive = new Set<ChildProcess>();
+/** Those that were told to end. */
+const stopping = new WeakSet<ChildProcess>();
 // Whatever way the bench ends, nothing it started outlives it.
 process.on('exit', () => {
   for (const child of alive) child.kill('SIGKILL');
@@ -47,6 +49,7 @@ export async function launch({ command, args, log, ready, pollMs = 20, env = {} 
   child.on('exit', (code, signal) => {
     alive.delete(child);
     failure ??= `ended with ${signal ?? code}`;
+    if (!stopping.has(child)) console.error(`${command} ${failure}:\n${tail(log)}`);
   });
   while (!(await ready().catch(() => false))) {
     const late = performance.now() - began > READY_TIMEOUT_MS;
@@ -65,8 +68,11 @@ export async function launch({ command, args, log, ready, pollMs = 20, env = {} 
   return { pid, readyMs, residentMib: () => residentMib(pid), [Symbol.asyncDispose]: () => stop(child) };
 }
 
+const tail = (log: string): string => readFileSync(log, 'utf8').slice(-2_000);
+
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  stopping.add(child);
   const gone = once(child, 'exit');
   child.kill('SIGTERM');
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);

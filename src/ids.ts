@@ -43,12 +43,13 @@ export function principalClass(text: string): PrincipalClass {
 /** `class:id`, the form of principals in logs, tables and `sub` of nothing: it is for people and indexes. */
 export const principalKey = (ref: PrincipalRef): string => `${ref.class}:${ref.id}`;
 
-/** A UUIDv7 (RFC 9562 section 5.7): sorts by time, unique without coordination. */
+/** A UUIDv7 (RFC 9562 section 5.7): sorts by time, unique without coordination. Takes ten random bytes. */
 export function uuidv7(nowMs: number, random: Uint8Array): string {
-  const hex = nowMs.toString(16).padStart(12, '0');
-  const tail = Buffer.from(random.buffer, random.byteOffset, 10);
-  tail[0] = ((tail[0] ?? 0) & 0x0f) | 0x70;
-  tail[2] = ((tail[2] ?? 0) & 0x3f) | 0x80;
-  const rest = tail.toString('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-${rest.slice(0, 4)}-${rest.slice(4, 8)}-${rest.slice(8)}`;
+  const time = nowMs.toString(16).padStart(12, '0');
+  const hex = (at: number): string | undefined => HEX[random[at] ?? 0];
+  const version = HEX[((random[0] ?? 0) & 0x0f) | 0x70];
+  const variant = HEX[((random[2] ?? 0) & 0x3f) | 0x80];
+  return `${time.slice(0, 8)}-${time.slice(8)}-${version}${hex(1)}-${variant}${hex(3)}-${hex(4)}${hex(5)}${hex(6)}${hex(7)}${hex(8)}${hex(9)}`;
 }
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));

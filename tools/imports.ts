@@ -6,6 +6,7 @@ import path from 'node:path';
 const ranks: Readonly<Record<string, number>> = {
   'errors.ts': 0,
   'effects.ts': 0,
+  'time.ts': 0,
   'ids.ts': 0.5,
   gen: 0,
   storage: 1,

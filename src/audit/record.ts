@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
+import { isoTime } from '../time.ts';
 
 export const recordKinds = ['decision', 'exchange', 'introspection', 'revocation', 'administration'] as const;
 export type RecordKind = (typeof recordKinds)[number];
@@ -30,7 +31,7 @@ export interface RecordDraft {
 
 /** Fixes a record's text. It is built by hand because its parts are JSON already and this runs for every decision. */
 export function buildRecord(draft: RecordDraft): RecordRow {
-  const head = `{"v":1,"kind":"${draft.kind}","time":"${new Date(draft.time).toISOString()}","decision_id":"${draft.decisionId}","outcome":"${draft.outcome}","caller":${JSON.stringify(draft.caller)}`;
+  const head = `{"v":1,"kind":"${draft.kind}","time":"${isoTime(draft.time)}","decision_id":"${draft.decisionId}","outcome":"${draft.outcome}","caller":${JSON.stringify(draft.caller)}`;
   return {
     tenantNo: draft.tenantNo,
     time: draft.time,

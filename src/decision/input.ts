@@ -1,6 +1,7 @@
 import type { TenantId } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
+import { isoTime } from '../time.ts';
 import type { JsonObject } from './request.ts';
 
 /** Everything a policy gets to see. A decision is a function of this text and the revision, and of nothing else. */
@@ -25,7 +26,7 @@ export interface InputParts {
 /** The policy input as JSON text. Facts are JSON already and are joined in as they are. */
 export function buildInput(parts: InputParts): string {
   const { action, resource } = parts;
-  return `{"now":"${new Date(parts.now).toISOString()}","tenant":{"id":"${parts.tenant}"},"subject":${principal(
+  return `{"now":"${isoTime(parts.now)}","tenant":{"id":"${parts.tenant}"},"subject":${principal(
     parts.subject,
     parts.stated,
   )},"actors":[${parts.actors.map((actor) => principal(actor, undefined)).join(',')}],"action":{"name":${JSON.stringify(
@@ -39,15 +40,21 @@ const object = (value: JsonObject | undefined): string =>
   value === undefined ? '{}' : JSON.stringify(value);
 
 function principal(facts: Facts, stated: JsonObject | undefined): string {
-  const { ref } = facts;
-  return `{"class":"${ref.class}","type":"${ref.class}","id":${JSON.stringify(ref.id)},"properties":${properties(
-    facts.properties,
-    stated,
-  )},"groups":${facts.groups},"roles":${facts.roles},"status":"${facts.status}"}`;
+  if (stated !== undefined) return described(facts, properties(facts.properties, stated));
+  const known = texts.get(facts);
+  if (known !== undefined) return known;
+  const text = described(facts, facts.properties);
+  texts.set(facts, text);
+  return text;
 }
 
-function properties(known: string, stated: JsonObject | undefined): string {
-  if (stated === undefined) return known;
+/** Facts do not change, and those of a busy principal are asked for again and again. */
+const texts = new WeakMap<Facts, string>();
+
+const described = ({ ref, groups, roles, status }: Facts, own: string): string =>
+  `{"class":"${ref.class}","type":"${ref.class}","id":${JSON.stringify(ref.id)},"properties":${own},"groups":${groups},"roles":${roles},"status":"${status}"}`;
+
+function properties(known: string, stated: JsonObject): string {
   return JSON.stringify({ ...stated, ...(JSON.parse(known) as JsonObject) });
 }
 

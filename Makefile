@@ -13,7 +13,7 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: setup ## serve the example tenant on 127.0.0.1:7400 and 7401, in development mode
-	@$(NODE) src/cli/mandate.ts serve --dev --tenants policies/acme --data-dir $${MANDATE_DATA_DIR:-data}
+	@exec ./bin/mandate.mjs serve --dev --tenants policies/acme --data-dir $${MANDATE_DATA_DIR:-data}
 
 test: setup ## run every test
 	$(say) "make: running the tests"
@@ -44,7 +44,7 @@ setup: $(STAMPS)/npm bin/opa src/gen/.stamp ## install dependencies, build the O
 opa: bin/opa ## build the pinned OPA compiler
 
 clean: ## remove everything that was made
-	rm -rf node_modules dist bin/opa src/gen var $(STAMPS) *.tgz
+	rm -rf node_modules dist bin/opa src/gen var .cache $(STAMPS) *.tgz
 
 need = @command -v $(1) >/dev/null 2>&1 || { printf 'make: %s is missing: %s\n' "$(1)" "$(2)" >&2; exit 1; }
 

@@ -65,12 +65,23 @@ async function run(config: Config): Promise<void> {
   const began = performance.now();
   const mandate = stack.use(await start(config));
   announce(config, mandate, performance.now() - began);
-  const signal = await new Promise<NodeJS.Signals>((resolve) => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
-  });
+  const signal = await stopSignal();
   process.stderr.write(`mandate: ${signal}, finishing what runs\n`);
-  // A second signal does not wait.
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => process.exit(1));
+}
+
+/** A second signal a moment later does not wait. At once it is the same one: a terminal and a parent both pass it on. */
+const SAME_SIGNAL_MS = 1_000;
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let first: number | undefined;
+    for (const name of ['SIGTERM', 'SIGINT'] as const)
+      process.on(name, () => {
+        first ??= performance.now();
+        if (performance.now() - first > SAME_SIGNAL_MS) process.exit(1);
+        resolve(name);
+      });
+  });
 }
 
 function announce(config: Config, mandate: Mandate, tookMs: number): void {

@@ -1,5 +1,5 @@
 import { ServiceError } from '../../errors.ts';
-import { fuelExport } from './fuel.ts';
+import { fuelExport } from './metering/fuel.ts';
 import { type WasmGlobal, type WasmInstance, wasm } from './webassembly.ts';
 
 /** The exports of OPA's WASM ABI 1.2 and later that the host uses. Addresses are signed here, unsigned in truth. */

@@ -2,8 +2,8 @@ import type { Abi } from './abi.ts';
 import { type Builtin, type BuiltinContext, BuiltinError } from './builtins/builtin.ts';
 import { Abort, FuelExhausted } from './failure.ts';
 import { byteLength, type Heap } from './heap.ts';
-import { parseValue } from './parse.ts';
-import { toRego, type Value } from './values.ts';
+import { parseValue } from './values/parse.ts';
+import { toRego, type Value } from './values/values.ts';
 import type { WasmGlobal, WasmImports } from './webassembly.ts';
 
 /** What an evaluation may know beside its input. */

@@ -4,7 +4,7 @@ import type { Builtin } from './builtins/builtin.ts';
 import { Abort, toServiceError } from './failure.ts';
 import { byteLength, Heap } from './heap.ts';
 import { type EvaluationContext, Host } from './host.ts';
-import { type StaticLayout, Statics } from './statics.ts';
+import { type StaticLayout, Statics } from './metering/statics.ts';
 import { type WasmGlobal, type WasmMemory, type WasmModule, wasm } from './webassembly.ts';
 
 export type { EvaluationContext } from './host.ts';

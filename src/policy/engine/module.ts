@@ -3,12 +3,12 @@ import { bindAbi } from './abi.ts';
 import type { Builtin } from './builtins/builtin.ts';
 import { hostBuiltins } from './builtins/index.ts';
 import { toServiceError } from './failure.ts';
-import { meter } from './fuel.ts';
 import { Heap } from './heap.ts';
 import { Host } from './host.ts';
 import { type InstanceParts, type Limits, PolicyInstance } from './instance.ts';
-import { readImports, readSections } from './sections.ts';
-import { findStatics, locateHeapTop, type StaticLayout, type StaticRange } from './statics.ts';
+import { meter } from './metering/fuel.ts';
+import { readImports, readSections } from './metering/sections.ts';
+import { findStatics, locateHeapTop, type StaticLayout, type StaticRange } from './metering/statics.ts';
 import { type WasmModule, wasm } from './webassembly.ts';
 
 /** Compiled once per revision and shared by its instances. */

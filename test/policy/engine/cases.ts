@@ -2,14 +2,14 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { parseJson } from '../../../src/policy/engine/parse.ts';
+import { parseJson } from '../../../src/policy/engine/values/parse.ts';
 import {
   compareValues,
   equalValues,
   isArray,
   RegoObject,
   type Value,
-} from '../../../src/policy/engine/values.ts';
+} from '../../../src/policy/engine/values/values.ts';
 
 /** OPA's own conformance cases (v1/test/cases/testdata of its Go module). */
 export interface Case {

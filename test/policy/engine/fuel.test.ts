@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { ServiceError } from '../../../src/errors.ts';
-import { fuelExport, meter } from '../../../src/policy/engine/fuel.ts';
+import { fuelExport, meter } from '../../../src/policy/engine/metering/fuel.ts';
 import { PolicyModule } from '../../../src/policy/engine/module.ts';
 import { wasm as wasmApi } from '../../../src/policy/engine/webassembly.ts';
 import { buildWasm, context, limits } from './opa.ts';

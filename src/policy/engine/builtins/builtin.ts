@@ -1,4 +1,4 @@
-import type { RegoObject, Value } from '../values.ts';
+import type { RegoObject, Value } from '../values/values.ts';
 import {
   Decimal,
   isArray,
@@ -6,7 +6,7 @@ import {
   type RegoNumber,
   RegoObject as RegoObjectClass,
   RegoSet,
-} from '../values.ts';
+} from '../values/values.ts';
 
 /** What a built-in may know beside its arguments; a decision replayed with the same gives the same. */
 export interface BuiltinContext {

@@ -1,4 +1,4 @@
-import { equalValues, identity, isArray, RegoObject, RegoSet, type Value } from '../values.ts';
+import { equalValues, identity, isArray, RegoObject, RegoSet, type Value } from '../values/values.ts';
 import { type BuiltinContext, BuiltinError, type BuiltinTable, members, object } from './builtin.ts';
 
 export const graphBuiltins: BuiltinTable = {

@@ -1,18 +1,18 @@
 import type { Builtin, BuiltinTable } from './builtin.ts';
 import { cryptoBuiltins } from './crypto.ts';
-import { encodingBuiltins } from './encoding.ts';
+import { encodingBuiltins } from './data/encoding.ts';
+import { jwtBuiltins } from './data/jwt.ts';
+import { patchBuiltins } from './data/patch.ts';
+import { yamlBuiltins } from './data/yaml.ts';
 import { graphBuiltins } from './graph.ts';
-import { jwtBuiltins } from './jwt.ts';
-import { netBuiltins } from './net.ts';
-import { numberBuiltins } from './numbers.ts';
-import { patchBuiltins } from './patch.ts';
-import { regexBuiltins } from './regex.ts';
-import { semverBuiltins } from './semver.ts';
-import { sprintfBuiltins } from './sprintf.ts';
-import { castBuiltins, stringBuiltins } from './strings.ts';
-import { timeBuiltins } from './time.ts';
-import { uuidBuiltins } from './uuid.ts';
-import { yamlBuiltins } from './yaml.ts';
+import { netBuiltins } from './net/net.ts';
+import { numberBuiltins } from './numbers/numbers.ts';
+import { uuidBuiltins } from './numbers/uuid.ts';
+import { regexBuiltins } from './text/regex.ts';
+import { semverBuiltins } from './text/semver.ts';
+import { sprintfBuiltins } from './text/sprintf.ts';
+import { castBuiltins, stringBuiltins } from './text/strings.ts';
+import { timeBuiltins } from './time/time.ts';
 
 const tables: readonly BuiltinTable[] = [
   castBuiltins,

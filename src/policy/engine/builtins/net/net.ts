@@ -1,4 +1,5 @@
-import { isArray, RegoObject, RegoSet, type Value } from '../values.ts';
+import { isArray, RegoObject, RegoSet, type Value } from '../../values/values.ts';
+import { type BuiltinContext, BuiltinError, type BuiltinTable, members, text } from '../builtin.ts';
 import {
   type Address,
   contains,
@@ -9,7 +10,6 @@ import {
   parseAddress,
   parseNetwork,
 } from './addresses.ts';
-import { type BuiltinContext, BuiltinError, type BuiltinTable, members, text } from './builtin.ts';
 
 /** Fuel units of an address that is made, and of a comparison. */
 const unitsPerAddress = 200;

@@ -1,5 +1,13 @@
-import { equalValues, isArray, isNumber, numberText, RegoObject, RegoSet, type Value } from '../values.ts';
-import { array, type BuiltinContext, BuiltinError, type BuiltinTable, object, text } from './builtin.ts';
+import {
+  equalValues,
+  isArray,
+  isNumber,
+  numberText,
+  RegoObject,
+  RegoSet,
+  type Value,
+} from '../../values/values.ts';
+import { array, type BuiltinContext, BuiltinError, type BuiltinTable, object, text } from '../builtin.ts';
 
 /** RFC 6902, extended by OPA to sets: a member is its own key there. */
 export const patchBuiltins: BuiltinTable = {

@@ -1,4 +1,4 @@
-import type { Heap } from './heap.ts';
+import type { Heap } from '../heap.ts';
 import type { Reader } from './leb128.ts';
 import { opcode } from './opcodes.ts';
 import { section } from './sections.ts';

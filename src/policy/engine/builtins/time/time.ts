@@ -1,4 +1,4 @@
-import { isArray, type Value } from '../values.ts';
+import { isArray, type Value } from '../../values/values.ts';
 import {
   type BuiltinContext,
   BuiltinError,
@@ -7,7 +7,7 @@ import {
   integer,
   smallInteger,
   text,
-} from './builtin.ts';
+} from '../builtin.ts';
 import { parseDuration } from './durations.ts';
 import { checkRange, daysInMonth, fromCivilIn, isUtc, toCivil, weekdayOf } from './instants.ts';
 import { formatTime, parseTime, weekdays } from './layouts.ts';

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { RE2JS } from 're2js';
-import { type BuiltinContext, BuiltinError, type BuiltinTable, smallInteger, text } from './builtin.ts';
+import { type BuiltinContext, BuiltinError, type BuiltinTable, smallInteger, text } from '../builtin.ts';
 
 /**
  * Regular expressions on RE2, whose time is linear in the text. The runtime's own would backtrack without end on a

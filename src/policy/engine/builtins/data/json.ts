@@ -1,4 +1,4 @@
-import { compareValues, isArray, isNumber, numberText, RegoSet, type Value } from '../values.ts';
+import { compareValues, isArray, isNumber, numberText, RegoSet, type Value } from '../../values/values.ts';
 
 interface Layout {
   readonly prefix: string;

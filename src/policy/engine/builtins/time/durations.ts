@@ -1,5 +1,5 @@
-import { BuiltinError } from './builtin.ts';
-import { formatFloat } from './floats.ts';
+import { BuiltinError } from '../builtin.ts';
+import { formatFloat } from '../numbers/floats.ts';
 
 const unitNanos: Readonly<Record<string, bigint>> = {
   ns: 1n,

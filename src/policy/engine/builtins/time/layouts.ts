@@ -1,4 +1,4 @@
-import { BuiltinError } from './builtin.ts';
+import { BuiltinError } from '../builtin.ts';
 import {
   abbreviationAt,
   type CivilTime,

@@ -1,5 +1,5 @@
-import { RegoObject, type Value } from '../values.ts';
-import { BuiltinError, type BuiltinTable, members, object, text } from './builtin.ts';
+import { RegoObject, type Value } from '../../values/values.ts';
+import { BuiltinError, type BuiltinTable, members, object, text } from '../builtin.ts';
 import { marshalJson } from './json.ts';
 
 export const encodingBuiltins: BuiltinTable = {

@@ -7,9 +7,9 @@ import {
   verify,
   X509Certificate,
 } from 'node:crypto';
-import { parseJson } from '../parse.ts';
-import { RegoObject, type Value } from '../values.ts';
-import { type Builtin, type BuiltinContext, BuiltinError, type BuiltinTable, text } from './builtin.ts';
+import { parseJson } from '../../values/parse.ts';
+import { RegoObject, type Value } from '../../values/values.ts';
+import { type Builtin, type BuiltinContext, BuiltinError, type BuiltinTable, text } from '../builtin.ts';
 
 /** Fuel units of a signature's verification: some 100 µs. */
 const unitsPerVerification = 300_000;

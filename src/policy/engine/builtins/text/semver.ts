@@ -1,4 +1,4 @@
-import { BuiltinError, type BuiltinTable, text } from './builtin.ts';
+import { BuiltinError, type BuiltinTable, text } from '../builtin.ts';
 
 export const semverBuiltins: BuiltinTable = {
   'semver.is_valid': ([value]) => typeof value === 'string' && parse(value) !== undefined,

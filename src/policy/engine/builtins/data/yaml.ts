@@ -1,6 +1,6 @@
 import { isScalar, parseAllDocuments, Scalar, stringify, visit } from 'yaml';
-import { Decimal, isArray, isNumber, RegoObject, RegoSet, type Value } from '../values.ts';
-import { type BuiltinContext, BuiltinError, type BuiltinTable, fromBigInt, text } from './builtin.ts';
+import { Decimal, isArray, isNumber, RegoObject, RegoSet, type Value } from '../../values/values.ts';
+import { type BuiltinContext, BuiltinError, type BuiltinTable, fromBigInt, text } from '../builtin.ts';
 import { keyText } from './json.ts';
 
 export const yamlBuiltins: BuiltinTable = {

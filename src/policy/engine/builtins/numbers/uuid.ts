@@ -1,5 +1,5 @@
-import { RegoObject, toRego, type Value } from '../values.ts';
-import { type BuiltinTable, fromBigInt, text } from './builtin.ts';
+import { RegoObject, toRego, type Value } from '../../values/values.ts';
+import { type BuiltinTable, fromBigInt, text } from '../builtin.ts';
 import { drawBytes } from './random.ts';
 
 export const uuidBuiltins: BuiltinTable = {

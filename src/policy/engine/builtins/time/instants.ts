@@ -1,4 +1,4 @@
-import { BuiltinError } from './builtin.ts';
+import { BuiltinError } from '../builtin.ts';
 
 /** Instants as nanoseconds since the Unix epoch, and what a clock on a wall shows of them. */
 

@@ -1,4 +1,4 @@
-import { characters, RegoSet, type Value } from '../values.ts';
+import { characters, RegoSet, type Value } from '../../values/values.ts';
 import {
   array,
   type BuiltinContext,
@@ -7,7 +7,7 @@ import {
   members,
   smallInteger,
   text,
-} from './builtin.ts';
+} from '../builtin.ts';
 
 export const stringBuiltins: BuiltinTable = {
   'strings.any_prefix_match': ([search, base], context) =>

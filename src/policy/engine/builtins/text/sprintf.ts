@@ -1,6 +1,6 @@
-import { characters, Decimal, isNumber, toDisplay, type Value } from '../values.ts';
-import { array, type BuiltinContext, type BuiltinTable, text } from './builtin.ts';
-import { formatFloat } from './floats.ts';
+import { characters, Decimal, isNumber, toDisplay, type Value } from '../../values/values.ts';
+import { array, type BuiltinContext, type BuiltinTable, text } from '../builtin.ts';
+import { formatFloat } from '../numbers/floats.ts';
 
 /** Go's fmt.Sprintf for what OPA hands it: int64 or *big.Int, float64, and strings (all else as OPA prints it). */
 type Argument = bigint | number | string;

@@ -1,5 +1,5 @@
-import { Decimal, type RegoNumber, type Value } from '../values.ts';
-import { BuiltinError, type BuiltinTable, fromBigInt, integer, text } from './builtin.ts';
+import { Decimal, type RegoNumber, type Value } from '../../values/values.ts';
+import { BuiltinError, type BuiltinTable, fromBigInt, integer, text } from '../builtin.ts';
 import { drawBelow } from './random.ts';
 
 /** Exact fractions: units must not round where OPA's do not. */

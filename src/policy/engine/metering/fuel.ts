@@ -1,4 +1,4 @@
-import { ServiceError } from '../../errors.ts';
+import { ServiceError } from '../../../errors.ts';
 import { chargeCallers, type MeteredFunction, readFunction } from './charges.ts';
 import { MalformedModule, type Reader, signed, unsigned } from './leb128.ts';
 import { opcode } from './opcodes.ts';

@@ -93,7 +93,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     keys,
     issuerOf,
     decisions,
-    search: new Search({ decisions, principals, secret: random(32) }),
+    search: new Search({ decisions, principals, random }),
     data: new DataQueries(common),
     delegations: new Delegations({ ...common, tokens, issuers, grants }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),

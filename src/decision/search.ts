@@ -1,11 +1,12 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
+import type { Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { principalClass } from '../ids.ts';
 import type { PrincipalStore } from '../storage/principals.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Decisions } from './decisions.ts';
-import type { UncheckedRequest } from './request.ts';
+import { checkRequest, type UncheckedRequest } from './request.ts';
 
 /** What is searched for; the request's own member of that name is left open (AuthZEN 1.0). */
 export type Sought = 'subject' | 'resource' | 'action';
@@ -45,18 +46,22 @@ interface Candidate {
 export class Search {
   readonly #decisions: Decisions;
   readonly #principals: PrincipalStore;
-  readonly #secret: Uint8Array;
+  /** Seals page tokens; they end with the process. */
+  readonly #key: Uint8Array;
+  readonly #random: Random;
 
-  /** `secret` seals page tokens. */
-  constructor(options: { decisions: Decisions; principals: PrincipalStore; secret: Uint8Array }) {
+  constructor(options: { decisions: Decisions; principals: PrincipalStore; random: Random }) {
     this.#decisions = options.decisions;
     this.#principals = options.principals;
-    this.#secret = options.secret;
+    this.#key = options.random(32);
+    this.#random = options.random;
   }
 
-  /** Throws `invalid_request`, also for a page token of another request. */
+  /** Throws `invalid_request`, also for a page token of another request; `principal_class_unknown`. */
   async find(tenant: Tenant, caller: Caller, sought: Sought, request: SearchRequest): Promise<SearchPage> {
     const { pageToken, limit, candidates: _named, ...question } = request;
+    // What would be refused for every candidate is refused once, before any is decided.
+    checkRequest({ ...question, ...openMember(sought, request) });
     const bound = createHash('sha256')
       .update(JSON.stringify([tenant.id, caller.id, sought, question, request.candidates ?? null]))
       .digest();
@@ -104,23 +109,41 @@ export class Search {
     }));
   }
 
-  /** base64url(tag ‖ position): good for the request it was given for, and for no other. */
+  /**
+   * base64url(nonce ‖ AES-256-GCM(position) ‖ tag): good for the request it was given for, and for no other. Encrypted,
+   * since the position may be the id of somebody who was not found.
+   */
   #seal(position: string, bound: Uint8Array): string {
-    return Buffer.concat([this.#tag(position, bound), Buffer.from(position)]).toString('base64url');
+    const nonce = this.#random(NONCE_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(bound);
+    const sealed = Buffer.concat([cipher.update(position, 'utf8'), cipher.final()]);
+    return Buffer.concat([nonce, sealed, cipher.getAuthTag()]).toString('base64url');
   }
 
   #open(token: string, bound: Uint8Array): string {
-    const bytes = Buffer.from(token.slice(0, 1_024), 'base64url');
-    const position = bytes.subarray(TAG_BYTES).toString('utf8');
-    const tag = bytes.subarray(0, TAG_BYTES);
-    if (tag.length !== TAG_BYTES || !timingSafeEqual(tag, this.#tag(position, bound)))
-      throw new ServiceError('invalid_request', 'the page token is not of this request');
-    return position;
-  }
-
-  #tag(position: string, bound: Uint8Array): Uint8Array {
-    return createHmac('sha256', this.#secret).update(bound).update(position).digest().subarray(0, TAG_BYTES);
+    const bytes = Buffer.from(token.slice(0, MAX_TOKEN), 'base64url');
+    const [nonce, tag] = [bytes.subarray(0, NONCE_BYTES), bytes.subarray(-TAG_BYTES)];
+    try {
+      const decipher = createDecipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: TAG_BYTES });
+      decipher.setAAD(bound).setAuthTag(tag);
+      return (
+        decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES), undefined, 'utf8') + decipher.final('utf8')
+      );
+    } catch (cause) {
+      throw new ServiceError('invalid_request', 'the page token is not of this request', { cause });
+    }
   }
 }
 
+/** Holds an id of 256 characters of three bytes, sealed. */
+const MAX_TOKEN = 2_048;
+const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
+
+/** Something in the place of what is searched for, so that the rest of the request can be checked. */
+const openMember = (sought: Sought, { subject, resource }: UncheckedRequest): Partial<UncheckedRequest> =>
+  ({
+    subject: { subject: { type: subject?.type ?? '', id: 'any' }, token: undefined },
+    resource: { resource: { type: resource?.type ?? '', id: 'any' } },
+    action: { action: { name: 'any' } },
+  })[sought];

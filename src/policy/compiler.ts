@@ -4,6 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { LRUCache } from 'lru-cache';
 import { ServiceError } from '../errors.ts';
 import { crossings } from './boundary.ts';
 import { type Bundle, readBundle } from './bundle.ts';
@@ -22,6 +23,8 @@ export interface CompilerOptions {
 }
 
 const TIMEOUT_MS = 60_000;
+const KEPT_BUNDLES = 16;
+const MAX_RUNNING = 2;
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation'];
 
@@ -29,6 +32,11 @@ const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation'];
 export class Compiler {
   readonly #options: CompilerOptions;
   #capabilities: Promise<string> | undefined;
+  #platform: Promise<string> | undefined;
+  /** By what went in: tenants with the same sources are compiled once, and while that runs they wait for it together. */
+  readonly #compiled = new LRUCache<string, Promise<Bundle>>({ max: KEPT_BUNDLES });
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
 
   constructor(options: CompilerOptions) {
     this.#options = options;
@@ -41,7 +49,30 @@ export class Compiler {
 
   /** Throws `policy_invalid` with the compiler's file, line and message for each mistake. */
   async compile(sources: PolicySources): Promise<Bundle> {
-    const kept = await this.#cached(sources);
+    const key = await this.#keyOf(sources);
+    const known = this.#compiled.get(key);
+    if (known) return known;
+    const compiled = this.#turn(() => this.#compile(sources, key));
+    this.#compiled.set(key, compiled);
+    compiled.catch(() => this.#compiled.delete(key));
+    return compiled;
+  }
+
+  /** A compilation is several processes; only a few run at once. */
+  async #turn<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#running >= MAX_RUNNING)
+      await new Promise<void>((resolve) => void this.#waiting.push(resolve));
+    this.#running += 1;
+    try {
+      return await work();
+    } finally {
+      this.#running -= 1;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #compile(sources: PolicySources, key: string): Promise<Bundle> {
+    const kept = await this.#kept(sources, key);
     if (kept) return kept;
     return this.#staged(sources, async (stage, capabilities) => {
       const target = path.join(stage, 'bundle.tar.gz');
@@ -69,7 +100,7 @@ export class Compiler {
       if (diagnostics.length === 0 && built.code !== 0) diagnostics.push(...diagnosticsOf(built.stderr));
       if (diagnostics.length > 0) throw policyInvalid(diagnostics);
       const bundle = await readFile(target);
-      await this.#keep(sources, bundle);
+      await this.#keep(key, bundle);
       return readBundle(bundle, sources);
     });
   }
@@ -155,14 +186,14 @@ export class Compiler {
     });
   }
 
-  async #cached(sources: PolicySources): Promise<Bundle | undefined> {
-    const file = await this.#cacheFile(sources);
+  async #kept(sources: PolicySources, key: string): Promise<Bundle | undefined> {
+    const file = this.#fileOf(key);
     if (!file || !existsSync(file)) return undefined;
     return readBundle(await readFile(file), sources).catch(() => undefined);
   }
 
-  async #keep(sources: PolicySources, bundle: Uint8Array): Promise<void> {
-    const file = await this.#cacheFile(sources);
+  async #keep(key: string, bundle: Uint8Array): Promise<void> {
+    const file = this.#fileOf(key);
     if (!file) return;
     await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
     // Written aside and renamed: a crash leaves a stray file, never half a bundle.
@@ -170,18 +201,28 @@ export class Compiler {
     await rename(`${file}.${process.pid}`, file);
   }
 
-  /** Named by everything that the compiler reads, and by the compiler. */
-  async #cacheFile(sources: PolicySources): Promise<string | undefined> {
-    const { cache, opa, policies } = this.#options;
-    if (!cache) return undefined;
-    const hash = createHash('sha256');
-    const compiler = existsSync(opa) ? statSync(opa) : undefined;
-    hash.update(`${opa} ${compiler?.size} ${compiler?.mtimeMs}\n`);
-    for (const folder of ['platform', 'schemas']) hash.update(await digestOf(path.join(policies, folder)));
+  #fileOf(key: string): string | undefined {
+    return this.#options.cache && path.join(this.#options.cache, `${key}.tar.gz`);
+  }
+
+  /** Everything that the compiler reads, and the compiler itself. */
+  async #keyOf(sources: PolicySources): Promise<string> {
+    this.#platform ??= this.#platformDigest();
+    const hash = createHash('sha256').update(await this.#platform);
     for (const [name, text] of sources.modules) hash.update(`${name} ${text.length}\n`).update(text);
-    hash.update(`${sources.entrypoints.join(' ')}\n`);
-    hash.update([...hostBuiltins.keys()].join(' '));
-    return path.join(cache, `${hash.digest('hex')}.tar.gz`);
+    return hash
+      .update(`${sources.entrypoints.join(' ')}\n`)
+      .update(sources.data)
+      .digest('hex');
+  }
+
+  async #platformDigest(): Promise<string> {
+    const { opa, policies } = this.#options;
+    const compiler = existsSync(opa) ? statSync(opa) : undefined;
+    const folders = await Promise.all(
+      ['platform', 'schemas'].map((folder) => digestOf(path.join(policies, folder))),
+    );
+    return [opa, compiler?.size, compiler?.mtimeMs, ...folders, ...hostBuiltins.keys()].join(' ');
   }
 }
 

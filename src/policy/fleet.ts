@@ -12,8 +12,8 @@ import { watchFolder } from './watch.ts';
 /** Published when files on disk were not taken: {tenant, diagnostics, kept: the revision that stays}. */
 export const rejectionChannel = channel('mandate:policy.rejected');
 
-/** How many tenants compile at once. */
-const PARALLEL = 2;
+/** How many tenants are loaded at once: they share the commits of what they store. The compiler has its own bound. */
+const PARALLEL = 64;
 
 interface FleetParts {
   readonly tenants: Tenants;

@@ -39,9 +39,27 @@ export interface PoliciesOptions {
   readonly maxInstances: number;
 }
 
+const PAGES_PER_MIB = 16;
+
 interface PolicyLimits {
   readonly fuel: number;
   readonly memoryPages: number;
+}
+
+/** What tenants on one revision share: compiled code without state, and the bytes a memory begins with. */
+interface Shared {
+  readonly module: PolicyModule;
+  /** JSON text. */
+  readonly data: string;
+  readonly image: Uint8Array;
+}
+
+/** An instance, what it is of, and the size at which it is given up. */
+interface Warm {
+  readonly instance: PolicyInstance;
+  readonly shared: Shared;
+  readonly memoryPages: number;
+  readonly giveUpBytes: number;
 }
 
 /** What an active policy evaluates in, and who watches over it. */
@@ -54,17 +72,12 @@ interface Pool {
 /** By how much an instance's memory may grow before it is made anew: it never shrinks after one odd request. */
 const GROWTH_BYTES = 16 * 1024 * 1024;
 
-/** An instance and the size at which it is given up. */
-interface Warm {
-  readonly instance: PolicyInstance;
-  readonly giveUpBytes: number;
-}
-
-const warm = (instance: PolicyInstance): Warm => ({
+const warm = (instance: PolicyInstance, shared: Shared, { memoryPages }: PolicyLimits): Warm => ({
   instance,
+  shared,
+  memoryPages,
   giveUpBytes: instance.memoryBytes + GROWTH_BYTES,
 });
-const PAGES_PER_MIB = 16;
 
 /**
  * The active policies. Each tenant evaluates in an instance and memory of its own; tenants on the same revision share
@@ -76,7 +89,7 @@ export class Policies {
   readonly #active = new Map<TenantId, Active>();
   /** Tenants whose first policy did not compile, and why. */
   readonly #absent = new Map<TenantId, ActivePolicy>();
-  readonly #modules = new Map<string, { module: PolicyModule; users: number }>();
+  readonly #revisions = new Map<string, Shared>();
   readonly #instances: LRUCache<TenantId, Warm>;
 
   constructor(options: PoliciesOptions) {
@@ -105,22 +118,19 @@ export class Policies {
       before.rejected = [];
       return false;
     }
-    const module = this.#modules.get(bundle.revision)?.module ?? PolicyModule.compile(bundle.wasm);
-    // Proves that the module and data load before anybody depends on them.
-    const instance = module.instantiate(bundle.data, limits);
+    const shared = this.#shared(bundle, limits);
+    this.#instances.delete(tenant.id);
     this.#absent.delete(tenant.id);
     this.health.forget(tenant.id);
-    this.#share(bundle.revision, module);
-    if (before) this.#unshare(before.revision);
-    this.#instances.set(tenant.id, warm(instance));
     this.#active.set(
       tenant.id,
       new Active(tenant.id, bundle, this.#options.clock(), limits, {
         health: this.health,
-        take: () => this.#instanceOf(tenant.id, module, bundle, limits),
+        take: () => this.#instanceOf(tenant.id, shared, limits),
         release: () => void this.#instances.delete(tenant.id),
       }),
     );
+    if (before && !unchanged) this.#forget(before.revision);
     if (activationChannel.hasSubscribers)
       activationChannel.publish({ tenant: tenant.id, revision: bundle.revision, changed: !unchanged });
     return !unchanged;
@@ -133,25 +143,44 @@ export class Policies {
     else this.#absent.set(tenant.id, { ...noPolicy, rejected: diagnostics });
   }
 
-  #instanceOf(tenant: TenantId, module: PolicyModule, bundle: Bundle, limits: PolicyLimits): Warm {
+  /** The tenant's instance. Where there is room for no more, the one that was not asked for longest gives way. */
+  #instanceOf(tenant: TenantId, shared: Shared, limits: PolicyLimits): Warm {
     const known = this.#instances.get(tenant);
     if (known) return known;
-    const fresh = warm(module.instantiate(bundle.data, limits));
+    const fresh =
+      this.#reused(shared, limits) ?? warm(shared.module.instantiate(shared.data, limits), shared, limits);
     this.#instances.set(tenant, fresh);
     return fresh;
   }
 
-  #share(revision: string, module: PolicyModule): void {
-    const shared = this.#modules.get(revision);
-    if (shared) shared.users += 1;
-    else this.#modules.set(revision, { module, users: 1 });
+  /**
+   * The instance that gives way, if it is of the same revision: its memory is written anew, every byte, which costs
+   * a hundredth of a new one. Tenants on the same revision have the same data, so nothing in it is the other's.
+   */
+  #reused(shared: Shared, limits: PolicyLimits): Warm | undefined {
+    if (this.#instances.size < this.#options.maxInstances) return undefined;
+    const old = this.#instances.pop();
+    if (!old || old.shared !== shared || old.memoryPages !== limits.memoryPages) return undefined;
+    return old.instance.memoryBytes <= old.giveUpBytes && old.instance.restore(shared.image)
+      ? old
+      : undefined;
   }
 
-  #unshare(revision: string): void {
-    const shared = this.#modules.get(revision);
-    if (!shared) return;
-    shared.users -= 1;
-    if (shared.users === 0) this.#modules.delete(revision);
+  /** What tenants on a revision share. Instantiating proves that module and data load before anybody depends on it. */
+  #shared(bundle: Bundle, limits: PolicyLimits): Shared {
+    const known = this.#revisions.get(bundle.revision);
+    if (known) return known;
+    const module = PolicyModule.compile(bundle.wasm);
+    const image = module.instantiate(bundle.data, limits).image();
+    const shared = { module, data: bundle.data, image };
+    this.#revisions.set(bundle.revision, shared);
+    return shared;
+  }
+
+  /** Drops what is shared of a revision that no tenant runs any more. */
+  #forget(revision: string): void {
+    for (const active of this.#active.values()) if (active.revision === revision) return;
+    this.#revisions.delete(revision);
   }
 }
 
@@ -188,9 +217,10 @@ class Active implements ActivePolicy {
   evaluate(entryPoint: string, input: string, context: { nowMs: number; seed: string }): Evaluated {
     const { health, take, release } = this.#pool;
     health.admit(this.#tenant, context.nowMs);
-    const { instance, giveUpBytes } = take();
+    let used: Warm | undefined;
     try {
-      return instance.evaluate(entryPoint, input, context);
+      used = take();
+      return used.instance.evaluate(entryPoint, input, context, this.limits.fuel);
     } catch (error) {
       if (!(error instanceof ServiceError) || !containable.has(error.code)) throw error;
       if (error.code !== 'policy_undefined') health.failed(this.#tenant, error.code, context.nowMs);
@@ -200,7 +230,7 @@ class Active implements ActivePolicy {
         failure: error,
       };
     } finally {
-      if (instance.poisoned || instance.memoryBytes > giveUpBytes) release();
+      if (used && (used.instance.poisoned || used.instance.memoryBytes > used.giveUpBytes)) release();
     }
   }
 }

@@ -87,6 +87,24 @@ export class PolicyInstance {
     return this.#heap.size;
   }
 
+  /** The memory as it is before the first evaluation: what `restore` takes. Only of a fresh instance. */
+  image(): Uint8Array {
+    return Uint8Array.from(this.#heap.view.subarray(0, this.#free));
+  }
+
+  /**
+   * Makes the instance as new, with nothing left of what it evaluated: every byte of its memory is written. `image` is
+   * that of an instance of the same module and data. Answers false if it cannot be: then it is to be discarded.
+   */
+  restore(image: Uint8Array): boolean {
+    if (this.#poisoned || !this.#statics || image.length !== this.#free) return false;
+    const { view } = this.#heap;
+    view.set(image);
+    view.fill(0, image.length);
+    this.#statics.restore();
+    return true;
+  }
+
   /**
    * Evaluates one entry point.
    * @param entrypoint a path such as `mandate/decision`

@@ -105,7 +105,7 @@ export class Listener implements AsyncDisposable {
     this.#servers.push(server);
     if (endpoint.socket) {
       const local = net.createServer((socket) => this.#accept(socket));
-      removeStaleSocket(endpoint.socket.path);
+      await removeStaleSocket(endpoint.socket.path);
       await bind(local, { path: endpoint.socket.path });
       chmodSync(endpoint.socket.path, endpoint.socket.mode);
       this.#servers.push(local);
@@ -211,7 +211,12 @@ function bind(server: net.Server, where: net.ListenOptions): Promise<number> {
 }
 
 /** A socket file that a dead process left would be in the way; any other file there is not ours to remove. */
-function removeStaleSocket(path: string): void {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat?.isSocket()) rmSync(path);
+async function removeStaleSocket(path: string): Promise<void> {
+  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return;
+  const isStale = await new Promise<boolean>((resolve) => {
+    const probe = net.connect(path, () => resolve(false));
+    probe.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
+    probe.on('connect', () => probe.destroy());
+  });
+  if (isStale) rmSync(path);
 }

@@ -2,6 +2,7 @@ import path from 'node:path';
 import {
   Client,
   type ClientDuplexStream,
+  type ClientOptions,
   type ClientReadableStream,
   credentials,
   Metadata,
@@ -32,9 +33,14 @@ export class Grpc implements Disposable {
   readonly #client: Client;
   readonly #authorization: string | undefined;
 
-  /** `address` is host:port. */
-  constructor(url: string, secret?: string) {
-    this.#client = new Client(url.replace('http://', ''), credentials.createInsecure());
+  /** `url` is http://host:port, or what grpc-js calls a target; `security` leaves cleartext for TLS. */
+  constructor(
+    url: string,
+    secret?: string,
+    security = credentials.createInsecure(),
+    options: ClientOptions = {},
+  ) {
+    this.#client = new Client(url.replace('http://', ''), security, options);
     this.#authorization = secret === undefined ? undefined : `Bearer ${secret}`;
   }
 

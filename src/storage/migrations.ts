@@ -68,8 +68,8 @@ export const migrations: readonly string[] = [
     actor TEXT NOT NULL,
     body BLOB NOT NULL
   ) STRICT;
-  CREATE INDEX records_by_subject ON records (subject, id);
-  CREATE INDEX records_by_actor ON records (actor, id) WHERE actor <> '';
+  -- id = that of the segment's first record; see segments.ts.
+  CREATE TABLE record_segments (id INTEGER PRIMARY KEY, principals BLOB NOT NULL) STRICT;
   CREATE TRIGGER records_no_update BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   CREATE TRIGGER records_no_delete BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   `,

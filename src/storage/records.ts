@@ -1,5 +1,6 @@
 import type { Connection } from './database.ts';
-import { columnKey, recordId, recordIndex, type TenantNo } from './rows.ts';
+import { recordId, recordIndex, type TenantNo } from './rows.ts';
+import { placesOf, SEGMENT_RECORDS } from './segments.ts';
 
 export interface RecordFilter {
   /** Milliseconds since the epoch, inclusive. */
@@ -50,16 +51,15 @@ export function recordStore(db: Connection): RecordStore {
     'SELECT id, body FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?',
   );
   const bodyOf = db.prepare<[number], Uint8Array>('SELECT body FROM records WHERE id = ?').pluck();
-  const ofTenant = db.prepare<[number, number], Columns>(
-    'SELECT id, time, kind, outcome FROM records WHERE id >= ? AND id < ? ORDER BY id DESC',
+  const between = db.prepare<[number, number], Columns>(
+    'SELECT id, time, kind, outcome, subject, actor FROM records WHERE id >= ? AND id < ? ORDER BY id DESC',
   );
-  // Both arms come out of an index in order, so SQLite merges them and stops when the reader does.
-  const ofPrincipal = db.prepare<{ principal: string; first: number; below: number }, Columns>(`
-    SELECT id, time, kind, outcome FROM records WHERE subject = @principal AND id >= @first AND id < @below
-    UNION
-    SELECT id, time, kind, outcome FROM records
-      WHERE actor = @principal AND actor <> '' AND id >= @first AND id < @below
-    ORDER BY id DESC`);
+  const one = db.prepare<[number], Columns>(
+    'SELECT id, time, kind, outcome, subject, actor FROM records WHERE id = ?',
+  );
+  const segmentAt = db
+    .prepare<[number], Uint8Array>('SELECT principals FROM record_segments WHERE id = ?')
+    .pluck();
 
   const size = (no: TenantNo): number => {
     const id = last.get(recordId(no, 0), recordId((no + 1) as TenantNo, 0));
@@ -77,6 +77,32 @@ export function recordStore(db: Connection): RecordStore {
     return low;
   };
 
+  /** Rows that may hold the principal, newest first: by the segment where one is sealed, else all of them. */
+  function* candidates(no: TenantNo, principal: string, first: number, end: number): Generator<Candidate> {
+    for (let below = end; below > first; ) {
+      const start = Math.floor((below - 1) / SEGMENT_RECORDS) * SEGMENT_RECORDS;
+      const sealed = segmentAt.get(recordId(no, start));
+      if (sealed) {
+        for (const place of placesOf(sealed, principal)) {
+          const row =
+            start + place < below && start + place >= first
+              ? one.get(recordId(no, start + place))
+              : undefined;
+          if (row) yield { at: start + place, row, effort: 1 };
+        }
+        yield { at: Math.max(start, first), row: undefined, effort: SEGMENT_EFFORT };
+      } else
+        for (const row of between.iterate(recordId(no, Math.max(start, first)), recordId(no, below)))
+          yield { at: recordIndex(row.id), row, effort: 1 };
+      below = start;
+    }
+  }
+
+  function* all(no: TenantNo, first: number, end: number): Generator<Candidate> {
+    for (const row of between.iterate(recordId(no, first), recordId(no, end)))
+      yield { at: recordIndex(row.id), row, effort: 1 };
+  }
+
   return {
     size,
     range: (no, from, limit) =>
@@ -86,22 +112,16 @@ export function recordStore(db: Connection): RecordStore {
     search(no, filter, below, limit) {
       const first = filter.since === undefined ? 0 : indexAt(no, filter.since - DISORDER);
       const end = filter.until === undefined ? below : Math.min(below, indexAt(no, filter.until + DISORDER));
-      const rows =
-        filter.principal === undefined
-          ? ofTenant.iterate(recordId(no, first), recordId(no, end))
-          : ofPrincipal.iterate({
-              principal: columnKey(no, filter.principal),
-              first: recordId(no, first),
-              below: recordId(no, end),
-            });
+      const looked =
+        filter.principal === undefined ? all(no, first, end) : candidates(no, filter.principal, first, end);
       const hits: number[] = [];
-      let scanned = 0;
+      let effort = 0;
       let lowest = 0;
-      for (const row of rows) {
-        scanned += 1;
-        if (matches(row, filter)) hits.push(row.id);
-        if (hits.length < limit && scanned < SCAN) continue;
-        lowest = recordIndex(row.id);
+      for (const candidate of looked) {
+        effort += candidate.effort;
+        if (candidate.row && matches(candidate.row, filter)) hits.push(candidate.row.id);
+        if (hits.length < limit && effort < SCAN) continue;
+        lowest = candidate.at;
         break;
       }
       const records: StoredRecord[] = [];
@@ -119,9 +139,22 @@ interface Columns {
   time: number;
   kind: string;
   outcome: string;
+  subject: string;
+  actor: string;
 }
 
+/** A row that was looked at, or a segment's end; the search may stop at either. */
+interface Candidate {
+  readonly at: number;
+  readonly row: Columns | undefined;
+  readonly effort: number;
+}
+
+/** Reading a segment's blob is as much work as looking at this many records. */
+const SEGMENT_EFFORT = 20;
+
 const matches = (row: Columns, filter: RecordFilter): boolean =>
+  (filter.principal === undefined || row.subject === filter.principal || row.actor === filter.principal) &&
   (filter.since === undefined || row.time >= filter.since) &&
   (filter.until === undefined || row.time < filter.until) &&
   (filter.outcome === undefined || row.outcome === filter.outcome) &&

@@ -68,7 +68,3 @@ export function checkTenantNo(no: number): TenantNo {
   if (!(no > 0 && no < TENANT_SPAN)) throw new RangeError(`tenant number ${no} is out of range`);
   return no as TenantNo;
 }
-
-/** How a principal is named in an indexed column, which all tenants share: never without the tenant. */
-export const columnKey = (tenantNo: TenantNo, key: string): string =>
-  key === '' ? '' : `${tenantNo}|${key}`;

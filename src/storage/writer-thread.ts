@@ -3,6 +3,7 @@ import { describe } from '../errors.ts';
 import { type Commands, prepareCommands } from './commands.ts';
 import { type Connection, openWriter, type StoreOptions } from './database.ts';
 import { recordId, recordIndex, type TenantNo } from './rows.ts';
+import { type Involved, SEGMENT_RECORDS, sealSegment } from './segments.ts';
 import { type Batch, type BatchDone, ENTRY_WIDTH, NO_RECORD } from './writer-protocol.ts';
 
 /** The thread that owns the one connection that writes. A batch is one transaction: all of it is durable, or none. */
@@ -94,6 +95,10 @@ function prepareAppend(db: Connection) {
   const insert = db.prepare(
     'INSERT INTO records (id, time, kind, outcome, subject, actor, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
   );
+  const involved = db.prepare<[number, number], Involved>(
+    'SELECT subject, actor FROM records WHERE id >= ? AND id <= ? ORDER BY id',
+  );
+  const insertSegment = db.prepare('INSERT INTO record_segments (id, principals) VALUES (?, ?)');
   const next = new Map<number, number>();
   return {
     run({ entries, bodies }: Batch, at: number): number {
@@ -112,7 +117,12 @@ function prepareAppend(db: Connection) {
         body,
       );
       next.set(tenantNo, id + 1);
-      return recordIndex(id);
+      const index = recordIndex(id);
+      if ((index + 1) % SEGMENT_RECORDS === 0) {
+        const start = id + 1 - SEGMENT_RECORDS;
+        insertSegment.run(start, sealSegment(involved.all(start, id)));
+      }
+      return index;
     },
     forget: () => next.clear(),
   };

@@ -4,7 +4,7 @@ import { ServiceError } from '../errors.ts';
 import { Bodies } from './bodies.ts';
 import type { CommandName, Commands } from './commands.ts';
 import type { StoreOptions } from './database.ts';
-import { columnKey, type RecordRow } from './rows.ts';
+import type { RecordRow } from './rows.ts';
 import { type Batch, type BatchDone, NO_RECORD } from './writer-protocol.ts';
 
 /** Published after each commit: how many entries it held. */
@@ -121,8 +121,8 @@ export class Writer implements AsyncDisposable {
         row.time,
         row.kind,
         row.outcome,
-        columnKey(row.tenantNo, row.subject),
-        columnKey(row.tenantNo, row.actor),
+        row.subject,
+        row.actor,
         this.#bodies.length,
         this.#bodies.add(row.body),
       );

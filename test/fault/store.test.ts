@@ -32,6 +32,19 @@ const faults: Record<string, () => Promise<Broken>> = {
         if (status !== 200) break;
         answered.set(Number(body.recordIndex ?? 0), body.decisionId);
       }
+    // The smallest records there are, into the last page.
+    for (let round = 0; round < 1_000; round += 1) {
+      const { status, body } = await connect<{ active?: boolean }>(
+        stage.server.data,
+        'DelegationService/Introspect',
+        {
+          tenant: 'acme',
+          token: 'x',
+        },
+      );
+      if (status !== 200) break;
+      expect(body.active).toBeUndefined();
+    }
     return broken(stage, token, answered, true);
   },
   'the writer thread died': async () => {

@@ -74,3 +74,30 @@ export function toConnectError(error: unknown, where: string): ConnectError {
   if (known.retryAfterMs !== undefined) metadata.set('retry-after-ms', String(known.retryAfterMs));
   return new ConnectError(`${known.code}: ${known.message}`, errorForms[known.code].grpc, metadata);
 }
+
+/** What the Connect library finds wrong itself, before a service is asked, or says by Connect's own codes. */
+const libraryCodes: Readonly<Partial<Record<Code, ErrorCode>>> = {
+  [Code.InvalidArgument]: 'invalid_request',
+  [Code.OutOfRange]: 'invalid_request',
+  [Code.NotFound]: 'not_found',
+  [Code.ResourceExhausted]: 'payload_too_large',
+  [Code.DeadlineExceeded]: 'deadline_exceeded',
+  [Code.Canceled]: 'cancelled',
+  [Code.Unimplemented]: 'unimplemented',
+  [Code.Unavailable]: 'unavailable',
+};
+
+/**
+ * Gives an error of the Connect library's own its stable code, in place, as the library is about to send it. Bytes that
+ * are no message are the caller's mistake, which the library calls internal.
+ */
+export function nameLibraryError(error: unknown, where: string): void {
+  if (!(error instanceof ConnectError) || error.metadata.has(ERROR_CODE_HEADER)) return;
+  const isMalformed = error.rawMessage.startsWith('parse binary: ');
+  const code = isMalformed ? 'invalid_request' : (libraryCodes[error.code] ?? 'internal');
+  const known = new ServiceError(code, error.rawMessage, { cause: error.cause });
+  error.metadata.set(ERROR_CODE_HEADER, code);
+  Object.assign(error, { code: errorForms[code].grpc, rawMessage: `${code}: ${error.rawMessage}` });
+  // A caller that went away, or waits no longer, is nobody's trouble here.
+  if (code !== 'cancelled' && code !== 'deadline_exceeded') toServiceError(known, where);
+}

@@ -21,6 +21,17 @@ export const isLoopback = (address: string | undefined): boolean =>
  * meant is not ignored.
  */
 export function presentedBy(authorization: string | undefined, peer: Peer): Presented {
+  const before = latest.get(peer);
+  if (before && before.authorization === authorization) return before.presented;
+  const presented = read(authorization, peer);
+  latest.set(peer, { authorization, presented });
+  return presented;
+}
+
+/** A connection nearly always presents the same; what was read of it, and found out by it, is kept while it lasts. */
+const latest = new WeakMap<Peer, { authorization: string | undefined; presented: Presented }>();
+
+function read(authorization: string | undefined, peer: Peer): Presented {
   if (authorization === undefined) {
     if (peer.spiffeId !== undefined) return { kind: 'certificate', spiffeId: peer.spiffeId };
     return { kind: 'none', loopback: peer.loopback };

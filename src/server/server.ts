@@ -1,9 +1,16 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
-import { type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect';
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  createContextValues,
+  type Interceptor,
+} from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
+import { ServiceError } from '../errors.ts';
 import { peerKey } from './connect/context.ts';
-import { toConnectError } from './errors.ts';
+import { nameLibraryError, toConnectError } from './errors.ts';
 import { timeoutOf } from './grpc/deadline.ts';
 import { serveDuplex } from './grpc/duplex.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
@@ -39,6 +46,13 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
     routes: plane.services,
     readMaxBytes: MAX_MESSAGE_BYTES,
     interceptors: [errors, traced(tracing)],
+    requestGate: ({ signal, method }) => {
+      inTime(signal);
+      // The library ends a call with its error before it sends it: what it found wrong itself passes no interceptor.
+      signal.addEventListener('abort', () => nameLibraryError(signal.reason, method.toString()), {
+        once: true,
+      });
+    },
     contextValues: (request) => createContextValues().set(peerKey, peerOf(request.socket as TLSSocket)),
     fallback: (request, response) => {
       const peer = peerOf(request.socket as TLSSocket);
@@ -101,12 +115,25 @@ const traced =
 const errors: Interceptor = (next) => async (request) => {
   const where = `${request.service.typeName}/${request.method.name}`;
   try {
+    inTime(request.signal);
     const response = await next(request);
     return response.stream ? { ...response, message: guarded(response.message, where) } : response;
   } catch (error) {
     throw toConnectError(error, where);
   }
 };
+
+/** Throws once a caller's deadline has passed, or the caller has gone: what it asked is not decided then. */
+function inTime(signal: AbortSignal): void {
+  if (!signal.aborted) return;
+  const isLate = signal.reason instanceof ConnectError && signal.reason.code === Code.DeadlineExceeded;
+  throw toConnectError(
+    isLate
+      ? new ServiceError('deadline_exceeded', 'the caller waits no longer')
+      : new ServiceError('cancelled', 'the caller is gone'),
+    'connect',
+  );
+}
 
 async function* guarded<T>(messages: AsyncIterable<T>, where: string): AsyncGenerator<T> {
   try {

@@ -19,8 +19,8 @@ export interface Involved {
 /** The blob of a full segment, its records in order. */
 export function sealSegment(records: readonly Involved[]): Uint8Array {
   const keys: number[] = [];
+  // 32 bits of hash and 12 of place fit a double.
   for (const [place, { subject, actor }] of records.entries())
-    // 32 bits of hash and 12 of place fit a double.
     for (const principal of new Set([subject, actor]))
       if (principal !== '') keys.push(hashOf(principal) * SEGMENT_RECORDS + place);
   const sorted = Float64Array.from(keys).sort();

@@ -100,7 +100,7 @@ export class Callers {
     }
     if (presented.kind === 'certificate') return this.#callerOf(tenant.credentials.get(presented.spiffeId));
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
-    const digest = hash('sha256', presented.secret, 'hex');
+    const digest = digestOf(presented);
     const principal = tenant.credentials.get(`sha256:${digest}`);
     if (principal) {
       if (presented.clientId !== undefined && presented.clientId !== principal.id) throw unknownCaller();
@@ -152,6 +152,17 @@ export class Callers {
       throw new ServiceError('principal_disabled', `${caller.id} is disabled`);
     return caller;
   }
+}
+
+const digests = new WeakMap<Presented, string>();
+
+/** Once for a credential that a connection presents again and again. */
+function digestOf(presented: Presented & { kind: 'secret' }): string {
+  const known = digests.get(presented);
+  if (known !== undefined) return known;
+  const digest = hash('sha256', presented.secret, 'hex');
+  digests.set(presented, digest);
+  return digest;
 }
 
 /** A secret of ours has no dots; a compact JWS has two. */

@@ -34,7 +34,7 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
   });
   stream.on('end', () => {
     const body = more ? Buffer.concat(more) : (first ?? new Uint8Array());
-    if (performance.now() - began > timeoutMs)
+    if (performance.now() - began >= timeoutMs)
       return fail(stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
     answer(stream, handle, body).catch((error: unknown) => fail(stream, error));
   });

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import {
+  type CallOptions,
   Client,
   type ClientDuplexStream,
   type ClientOptions,
@@ -45,7 +46,7 @@ export class Grpc implements Disposable {
   }
 
   /** Rejects with grpc-js's ServiceError. */
-  call<T = Message>(service: string, name: string, request: object): Promise<T> {
+  call<T = Message>(service: string, name: string, request: object, options: CallOptions = {}): Promise<T> {
     const { path: rpc, requestSerialize, responseDeserialize } = methodOf(service, name);
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
@@ -54,6 +55,7 @@ export class Grpc implements Disposable {
         responseDeserialize,
         request,
         this.#metadata(),
+        options,
         (error, response) => (error ? reject(error) : resolve(response as T)),
       );
     });

@@ -116,6 +116,7 @@ export const exchangeFields = (subjectToken: string, fields: Fields = {}): Field
 export interface Http2Answer {
   readonly status: number;
   readonly headers: http2.IncomingHttpHeaders;
+  readonly trailers: http2.IncomingHttpHeaders;
   readonly text: string;
 }
 
@@ -133,9 +134,13 @@ export function http2Request(
     });
     stream.on('error', reject);
     let answer: http2.IncomingHttpHeaders = {};
+    let trailers: http2.IncomingHttpHeaders = {};
     let text = '';
     stream.on('response', (received) => {
       answer = received;
+    });
+    stream.on('trailers', (received) => {
+      trailers = received;
     });
     stream.setEncoding('utf8');
     stream.on('data', (chunk: string) => {
@@ -143,7 +148,7 @@ export function http2Request(
     });
     stream.on('end', () => {
       session.close();
-      resolve({ status: Number(answer[':status'] ?? 0), headers: answer, text });
+      resolve({ status: Number(answer[':status'] ?? 0), headers: answer, trailers, text });
     });
     if (stream.writable) stream.end(body);
   });

@@ -7,10 +7,11 @@ const DEGRADED_AFTER = 3;
 
 /**
  * What a tenant's failing evaluations may take of the core: a bucket of fuel that refills at this many whole budgets
- * a second. With a budget of five milliseconds that is eight hundredths of a core, and a burst of four.
+ * a second. With a budget of five milliseconds that is four hundredths of a core, and twice that where the core is
+ * slow; the burst is what a deploy gone wrong may cost before it shows.
  */
-const BUDGETS_A_SECOND = 16;
-const BURST = 4;
+const BUDGETS_A_SECOND = 8;
+const BURST = 3;
 
 interface State {
   /** When the latest failures were, at most DEGRADED_AFTER of them. */

@@ -21,7 +21,8 @@ export const BATCH_ITEMS = 100;
 export const PEOPLE = 200;
 
 const TENANT = 'bench';
-const cli = path.resolve(import.meta.dirname, '../../../src/cli/mandate.ts');
+/** As it is packaged: built, with its compiled code kept (`make bench` builds it). */
+const cli = path.resolve(import.meta.dirname, '../../../dist/src/cli/mandate.js');
 const headers = {
   'content-type': 'application/grpc',
   te: 'trailers',

@@ -68,7 +68,7 @@ export class Callers {
   /** Throws (or, for a JWT, rejects with) `unauthenticated`, `permission_denied` or `unavailable`. */
   authenticate(tenant: Tenant, presented: Presented, operation: Operation): Caller | Promise<Caller> {
     if (presented.kind === 'secret' && isJwt(presented.secret))
-      return this.#byJwt(tenant, presented.secret).then((caller) =>
+      return this.#byJwt(tenant, presented.secret, presented.clientId).then((caller) =>
         this.#permitted(tenant, caller, operation),
       );
     return this.#permitted(tenant, this.#identify(tenant, presented), operation);
@@ -117,8 +117,9 @@ export class Callers {
     throw unknownCaller();
   }
 
-  async #byJwt(tenant: Tenant, token: string): Promise<Caller> {
+  async #byJwt(tenant: Tenant, token: string, clientId: string | undefined): Promise<Caller> {
     const ref = await this.#verifyJwt(tenant, token);
+    if (clientId !== undefined && clientId !== ref.id) throw unknownCaller();
     return this.#callerOf(tenant.declared.get(principalKey(ref)));
   }
 

@@ -14,12 +14,14 @@ import { loadSync } from '@grpc/proto-loader';
 
 /** A stranger's gRPC client: grpc-js and the proto files, nothing of ours. */
 
-const proto = path.resolve(import.meta.dirname, '../../proto');
-const files = ['decision', 'delegation', 'policy', 'tenant', 'audit'].map(
-  (name) => `mandate/v1/${name}.proto`,
-);
+const folders = ['proto', 'third_party'].map((name) => path.resolve(import.meta.dirname, '../..', name));
+const files = [
+  ...['decision', 'delegation', 'policy', 'tenant', 'audit'].map((name) => `mandate/v1/${name}.proto`),
+  'grpc/health/v1/health.proto',
+  'grpc/reflection/v1/reflection.proto',
+];
 const definitions = loadSync(files, {
-  includeDirs: [proto],
+  includeDirs: folders,
   keepCase: true,
   longs: Number,
   enums: String,
@@ -111,7 +113,8 @@ export class Grpc implements Disposable {
 }
 
 function methodOf(service: string, name: string): Method {
-  const definition = definitions[`mandate.v1.${service}`] as unknown as Record<string, Method> | undefined;
+  const full = service.includes('.') ? service : `mandate.v1.${service}`;
+  const definition = definitions[full] as unknown as Record<string, Method> | undefined;
   const method = definition?.[name];
   if (!method) throw new Error(`no method ${service}/${name} in the proto files`);
   return method;

@@ -1,0 +1,167 @@
+import { OPAClient, type Result } from '@open-policy-agent/opa';
+import { HTTPClient } from '@open-policy-agent/opa/lib/http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Served, serve } from '../containment/tenants.ts';
+import { connect, postJson, request } from './requests.ts';
+import { bearer, sha256 } from './server.ts';
+
+/** OPA's data API with OPA's own client from npm: it is given another address, and nothing else. */
+
+const SECRET = 'an-opa-client-test-secret-0000000001';
+
+const REGO = `package authz
+
+default allow := false
+
+allow if input.user == "alice"
+
+limits := {"reads": count(input.reads), "user": input.user}
+
+partial if input.user == "nobody"
+
+divided := 1 / input.by
+`;
+
+let server: Served;
+let opa: OPAClient;
+/** The bodies of what was answered, as they came. */
+const answers: Record<string, unknown>[] = [];
+
+beforeAll(async () => {
+  server = await serve([
+    {
+      id: 'shop',
+      manifest: {
+        principals: [{ class: 'service', id: 'app', credentials: [{ secret_sha256: sha256(SECRET) }] }],
+        entrypoints: ['authz/allow', 'authz/limits', 'authz/partial', 'authz/divided'],
+      },
+      rego: REGO,
+    },
+    { id: 'other', rego: 'package authz\n\nallow := true\n', manifest: { entrypoints: ['authz/allow'] } },
+  ]);
+  const httpClient = new HTTPClient();
+  httpClient.addHook('response', async (response) => {
+    answers.push((await response.clone().json()) as Record<string, unknown>);
+  });
+  opa = clientOf('shop', httpClient);
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+const clientOf = (tenant: string, httpClient = new HTTPClient()): OPAClient =>
+  new OPAClient(`${server.data}/t/${tenant}`, {
+    headers: { authorization: bearer(SECRET) },
+    sdk: { httpClient },
+  });
+
+const records = async (decisionId: unknown) => {
+  const query = { tenant: 'shop', decisionId };
+  const { body } = await connect<{ records: Record<string, unknown>[] }>(
+    server.admin,
+    'AuditService/Query',
+    query,
+  );
+  return body.records;
+};
+
+describe('OPAClient', () => {
+  test('evaluates a boolean rule', async () => {
+    expect(await opa.evaluate('authz/allow', { user: 'alice' })).toBe(true);
+    expect(await opa.evaluate('authz/allow', { user: 'bob' })).toBe(false);
+  });
+
+  test('evaluates a rule that yields an object, and converts it', async () => {
+    const input = { user: 'bob', reads: ['a', 'b'] };
+    expect(await opa.evaluate('authz/limits', input)).toEqual({ reads: 2, user: 'bob' });
+    const fromResult = (result?: Result): number => (result as { reads: number }).reads;
+    expect(await opa.evaluate('authz/limits', input, { fromResult })).toBe(2);
+  });
+
+  test('evaluates without an input', async () => {
+    expect(await opa.evaluate('authz/allow')).toBe(false);
+  });
+
+  test('an undefined rule has no result', async () => {
+    for (const path of ['authz/partial', 'authz/limits', 'authz/divided'])
+      expect(await opa.evaluate(path, { user: 'x', by: 0 }), path).toBeUndefined();
+    expect(answers.at(-1)).toEqual({ decision_id: expect.any(String) });
+  });
+
+  test('falls back from batches to single evaluations', async () => {
+    const inputs = { one: { user: 'alice' }, two: { user: 'bob' } };
+    expect(await opa.evaluateBatch('authz/allow', inputs, { fallback: true })).toEqual({
+      one: true,
+      two: false,
+    });
+  });
+
+  test('is refused an entry point that the tenant does not declare', async () => {
+    for (const path of ['authz', 'authz/secret', 'mandate/decision', 'system/main', 'authz/allow/deeper'])
+      await expect(opa.evaluate(path, {}), path).rejects.toThrow();
+    expect(answers.at(-1)).toEqual({ code: 'not_found', message: expect.stringContaining('no entry point') });
+  });
+
+  test('is refused a tenant that does not know it', async () => {
+    await expect(clientOf('other').evaluate('authz/allow', {})).rejects.toThrow();
+    await expect(clientOf('nowhere').evaluate('authz/allow', {})).rejects.toThrow();
+  });
+});
+
+describe('the data API', () => {
+  const url = (path: string): string => `${server.data}/t/shop/v1/data/${path}`;
+  const api = bearer(SECRET);
+
+  test('answers a decision_id, which finds the record: caller, entry point, input and outcome', async () => {
+    for (const [user, outcome] of [
+      ['alice', 'allow'],
+      ['bob', 'deny'],
+    ]) {
+      await opa.evaluate('authz/allow', { user });
+      const { decision_id } = answers.at(-1) ?? {};
+      const [record, ...more] = await records(decision_id);
+      expect(more).toEqual([]);
+      expect(record).toMatchObject({
+        outcome,
+        caller: 'service:app',
+        resourceType: 'entrypoint',
+        resourceId: 'authz/allow',
+        rules: ['authz.allow'],
+      });
+      const kept = Buffer.from(String(record?.['body']), 'base64').toString('utf8');
+      expect(JSON.parse(kept)).toMatchObject({ decision_id, input: { data_input: { user } } });
+    }
+  });
+
+  test('tells its metrics when asked', async () => {
+    const plain = await postJson(url('authz/allow'), { input: { user: 'alice' } }, api);
+    expect(plain.body).toEqual({ decision_id: expect.any(String), result: true });
+    const asked = await postJson(`${url('authz/allow')}?metrics=true`, { input: { user: 'alice' } }, api);
+    expect(asked.body).toEqual({
+      decision_id: expect.any(String),
+      result: true,
+      metrics: { timer_server_handler_ns: expect.any(Number), counter_mandate_fuel: expect.any(Number) },
+    });
+  });
+
+  test('takes a GET, and a path that ends in a slash', async () => {
+    for (const path of ['authz/allow', 'authz/allow/'])
+      expect(await request(url(path), { headers: { authorization: api } })).toMatchObject({
+        status: 200,
+        body: { result: false },
+      });
+  });
+
+  test("refuses in OPA's form what is no request", async () => {
+    expect(await postJson(url('authz/allow'), '{', api)).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request', message: expect.any(String) },
+    });
+    expect(await postJson(url('authz/allow'), {}, bearer('wrong'))).toMatchObject({
+      status: 401,
+      body: { code: 'unauthenticated' },
+    });
+    expect(await postJson(url('authz/none'), {}, api)).toMatchObject({
+      status: 404,
+      body: { code: 'not_found' },
+    });
+  });
+});

@@ -10,7 +10,7 @@ const rows = {
     many: { tenants: 1, principals: 1_000_000 },
     few: { tenants: 1, principals: 100 },
     quick: { tenants: 1, principals: 20_000 },
-    note: 'a durable decision with 1,000,000 principals in the tenant, all asking, beside 100',
+    note: 'a durable decision with 1,000,000 principals in the tenant, asking by a Zipf law, beside 100',
   },
   tenants_5000_vs_1: {
     many: { tenants: 5_000, principals: 10 },

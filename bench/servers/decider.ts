@@ -46,6 +46,7 @@ const callers = tenants.map((tenant) =>
 );
 const roll = dice(7);
 const which = zipf(tenants.length);
+const who = zipf(options.principals);
 const documents = questions(1_000, DECLARED);
 
 process.on('message', (seconds: number) => {
@@ -85,7 +86,7 @@ async function round(seconds: number): Promise<DeciderRound> {
       await mandate.services.decisions.check(
         tenants[at] as Tenant,
         callers[at] as Caller,
-        requestOf(documents[decided % documents.length] as Question, roll(options.principals)),
+        requestOf(documents[decided % documents.length] as Question, who(roll)),
       );
       decided += 1;
     }
@@ -106,7 +107,7 @@ const requestOf = ({ action, document: { id, ...properties } }: Question, who: n
   resource: { type: 'document', id, properties },
 });
 
-/** Zipf's law with exponent 1: the nth tenant asks a 1/n as often as the first. */
+/** Zipf's law with exponent 1: the nth asks a 1/n as often as the first. */
 function zipf(count: number): (sides: (n: number) => number) => number {
   const sums = new Float64Array(count);
   let sum = 0;

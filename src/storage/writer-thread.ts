@@ -23,9 +23,8 @@ function serve(port: MessagePort, options: StoreOptions): void {
       commit.run();
     } catch (error) {
       if (db.inTransaction) rollback.run();
-      throw error;
-    } finally {
       append.forget();
+      throw error;
     }
   };
 
@@ -87,7 +86,10 @@ const outcomeOf = (entries: Batch['entries']): Outcome => ({
   indexes: new Float64Array(entries.length / ENTRY_WIDTH).fill(-1),
 });
 
-/** Appends records, each at the next index of its tenant. Indexes are read once a transaction, never kept longer. */
+/**
+ * Appends records, each at the next index of its tenant. Where a tenant's log ends is read once and then counted on;
+ * after a failure it is read again, so that it is never guessed.
+ */
 function prepareAppend(db: Connection) {
   const last = db
     .prepare<[number, number], number>('SELECT max(id) FROM records WHERE id >= ? AND id < ?')

@@ -1,3 +1,4 @@
+import { subscribe } from 'node:diagnostics_channel';
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import http2 from 'node:http2';
 import https from 'node:https';
@@ -238,8 +239,14 @@ describe('renewed certificates', () => {
   test('are shown to new connections without a restart; a pair that does not fit leaves the old one', async () => {
     expect(await shown()).toBe('server');
     const renewed = await authority.issue('renewed', { 'IP.1': '127.0.0.1' });
-    // Between the two copies the files do not fit together.
+    const refused = new Promise<void>((resolve) => {
+      subscribe('mandate:error', (message) => {
+        if ((message as { where: string }).where === 'tls') resolve();
+      });
+    });
     await copyFile(renewed.cert, served.cert);
+    await refused;
+    expect(await shown()).toBe('server');
     await copyFile(renewed.key, served.key);
     await eventually(shown, (name) => name === 'renewed');
     expect(await over1(client.pem)).toMatchObject({ status: 200 });

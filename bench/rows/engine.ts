@@ -120,10 +120,7 @@ function factsFor({ principal }: Question): Facts {
   return {
     ref: { class: 'user', id },
     status: 'active',
-    groups: '[]',
-    roles: JSON.stringify(roles),
-    scopes: '[]',
-    properties: JSON.stringify(properties),
+    members: `"properties":${JSON.stringify(properties)},"groups":[],"roles":${JSON.stringify(roles)}`,
   };
 }
 

@@ -40,10 +40,10 @@ const object = (value: JsonObject | undefined): string =>
   value === undefined ? '{}' : JSON.stringify(value);
 
 function principal(facts: Facts, stated: JsonObject | undefined): string {
-  if (stated !== undefined) return described(facts, properties(facts.properties, stated));
+  if (stated !== undefined) return described(facts, withStated(facts.members, stated));
   const known = texts.get(facts);
   if (known !== undefined) return known;
-  const text = described(facts, facts.properties);
+  const text = described(facts, facts.members);
   texts.set(facts, text);
   return text;
 }
@@ -51,11 +51,13 @@ function principal(facts: Facts, stated: JsonObject | undefined): string {
 /** Facts do not change, and those of a busy principal are asked for again and again. */
 const texts = new WeakMap<Facts, string>();
 
-const described = ({ ref, groups, roles, status }: Facts, own: string): string =>
-  `{"class":"${ref.class}","type":"${ref.class}","id":${JSON.stringify(ref.id)},"properties":${own},"groups":${groups},"roles":${roles},"status":"${status}"}`;
+const described = ({ ref, status }: Facts, members: string): string =>
+  `{"class":"${ref.class}","type":"${ref.class}","id":${JSON.stringify(ref.id)},${members},"status":"${status}"}`;
 
-function properties(known: string, stated: JsonObject): string {
-  return JSON.stringify({ ...stated, ...(JSON.parse(known) as JsonObject) });
+/** The members with what the caller stated among the properties; where both name one, the directory wins. */
+function withStated(members: string, stated: JsonObject): string {
+  const known = JSON.parse(`{${members}}`) as { properties: JsonObject };
+  return JSON.stringify({ ...known, properties: { ...stated, ...known.properties } }).slice(1, -1);
 }
 
 function grantJson(grant: GrantRow | undefined): string {

@@ -11,7 +11,7 @@ import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
-import { ceilingOf, heldScopes, type Tenant } from '../tenancy/tenants.ts';
+import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { Attempt, checkShape, denied, type ExchangeAsked, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
 import { verifySubjectToken } from './presented.ts';
@@ -90,7 +90,7 @@ export class Delegations {
       ceiling: ceilingOf(tenant, actor),
       audiences: tenant.audiences,
       subject: presented.subject,
-      subjectScopes: heldScopes(tenant, JSON.parse(subjectFacts.roles), JSON.parse(subjectFacts.scopes)),
+      subjectScopes: facts.heldScopes(tenant, presented.subject),
       presentedUntil: presented.until,
       parent: presented.parent,
       now,

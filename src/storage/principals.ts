@@ -11,8 +11,16 @@ export interface StoredPrincipal {
   readonly disabledAt: number | null;
 }
 
+/** What a decision needs of it, in as few values as there can be. */
+export interface PrincipalFacts {
+  /** JSON members: `"properties":{…},"groups":[…],"roles":[…]`. */
+  readonly members: string;
+  readonly disabledAt: number | null;
+}
+
 export interface PrincipalStore {
   /** An indexed look-up: its cost does not grow with the tenant. */
+  facts(tenantNo: TenantNo, ref: PrincipalRef): PrincipalFacts | undefined;
   find(tenantNo: TenantNo, ref: PrincipalRef): StoredPrincipal | undefined;
   count(tenantNo: TenantNo): number;
   /** Principals of a class in the order of their ids, for paging: those after `after`. */
@@ -23,6 +31,11 @@ export function principalStore(db: Connection): PrincipalStore {
   const find = db.prepare<[number, string, string], StoredPrincipal>(
     'SELECT groups, roles, scopes, properties, disabled_at AS disabledAt FROM principals WHERE tenant_no = ? AND class = ? AND id = ?',
   );
+  // SQLite joins them at a fraction of what four values on their way to JavaScript cost.
+  const facts = db.prepare<[number, string, string], PrincipalFacts>(`
+    SELECT '"properties":' || properties || ',"groups":' || groups || ',"roles":' || roles AS members,
+      disabled_at AS disabledAt
+    FROM principals WHERE tenant_no = ? AND class = ? AND id = ?`);
   const count = db.prepare<[number], number>('SELECT count(*) FROM principals WHERE tenant_no = ?').pluck();
   const list = db
     .prepare<[number, string, string, number], string>(
@@ -30,6 +43,7 @@ export function principalStore(db: Connection): PrincipalStore {
     )
     .pluck();
   return {
+    facts: (no, ref) => facts.get(no, ref.class, ref.id),
     find: (no, ref) => find.get(no, ref.class, ref.id),
     count: (no) => count.get(no) ?? 0,
     list: (no, cls, after, limit) => list.all(no, cls, after, limit),

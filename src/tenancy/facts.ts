@@ -1,22 +1,21 @@
 import { LRUCache } from 'lru-cache';
 import type { PrincipalRef } from '../ids.ts';
 import type { PrincipalStore } from '../storage/principals.ts';
-import type { Tenant } from './tenants.ts';
+import { heldScopes, type Tenant } from './tenants.ts';
 
 /** What the directory says about a principal at one moment. */
 export interface Facts {
   readonly ref: PrincipalRef;
   readonly status: 'active' | 'disabled' | 'unknown';
-  /** JSON texts, as stored; they go into policy input without being parsed. */
-  readonly groups: string;
-  readonly roles: string;
-  readonly scopes: string;
-  readonly properties: string;
+  /** JSON members as stored, `"properties":{…},"groups":[…],"roles":[…]`; they go into policy input unparsed. */
+  readonly members: string;
 }
 
 /** The policy information point: facts by indexed look-up, joined into each request. */
 export interface FactSource {
   of(tenant: Tenant, ref: PrincipalRef): Facts;
+  /** The scopes the principal holds: its own and those of its roles. */
+  heldScopes(tenant: Tenant, ref: PrincipalRef): Set<string>;
   /** Called after a commit that changed principals of the tenant and before anybody hears of it. */
   changed(tenant: Tenant): void;
 }
@@ -39,13 +38,20 @@ export function factSource(store: PrincipalStore): FactSource {
       if (facts.status !== 'unknown') kept.set(key, facts);
       return facts;
     },
+    heldScopes(tenant, ref) {
+      const row = store.find(tenant.no, ref);
+      return row
+        ? heldScopes(tenant, JSON.parse(row.roles) as string[], JSON.parse(row.scopes) as string[])
+        : new Set();
+    },
     changed: (tenant) => void generations.set(tenant.id, (generations.get(tenant.id) ?? 0) + 1),
   };
 }
 
+const UNKNOWN = '"properties":{},"groups":[],"roles":[]';
+
 function lookUp(store: PrincipalStore, tenant: Tenant, ref: PrincipalRef): Facts {
-  const row = store.find(tenant.no, ref);
-  if (!row) return { ref, status: 'unknown', groups: '[]', roles: '[]', scopes: '[]', properties: '{}' };
-  const { groups, roles, scopes, properties } = row;
-  return { ref, status: row.disabledAt === null ? 'active' : 'disabled', groups, roles, scopes, properties };
+  const row = store.facts(tenant.no, ref);
+  if (!row) return { ref, status: 'unknown', members: UNKNOWN };
+  return { ref, status: row.disabledAt === null ? 'active' : 'disabled', members: row.members };
 }

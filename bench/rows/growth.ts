@@ -42,7 +42,7 @@ async function compare(bench: Bench, name: keyof typeof rows): Promise<Row> {
     `${name}: started in ${Math.round(startMs)} ms, loaded in ${Math.round(loadMs)} ms, ${memory(large.ready)}`,
   );
   // Caches and code settle first.
-  for (const decider of [small, large]) await decider.round(bench.seconds / 2);
+  for (const decider of [small, large]) await decider.round(bench.seconds * 2);
   const under = (label: string, decider: Decider) => async (): Promise<DeciderRound> => {
     const seen = await decider.round(bench.seconds / 2);
     bench.say(`${name}, ${label}: ${seen.micros.toFixed(1)} µs a decision, ${memory(seen)}`);

@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { type DestinationStream, type Logger, pino } from 'pino';
+import { type Clock, systemClock } from '../effects.ts';
 import { describe, type ServiceError } from '../errors.ts';
 
 export type { Logger } from 'pino';
@@ -36,8 +37,33 @@ const SERIOUS: ReadonlySet<string> = new Set([
   'storage_unsupported',
 ]);
 
+/** What is refused before there is a tenant's log to record it in: an operator sees it here. */
+const REFUSED: ReadonlySet<string> = new Set([
+  'unauthenticated',
+  'permission_denied',
+  'principal_disabled',
+  'tenant_unknown',
+  'resource_exhausted',
+]);
+
+/** Lines a second for refusals: strangers do not get to fill the disk. */
+const REFUSALS_A_SECOND = 20;
+
 /** Writes what the core publishes. */
-export function logChannels(logger: Logger): Disposable {
+export function logChannels(logger: Logger, clock: Clock = systemClock): Disposable {
+  let second = 0;
+  let written = 0;
+  const mayWrite = (): boolean => {
+    const now = Math.floor(clock() / 1000);
+    if (now !== second) {
+      if (written > REFUSALS_A_SECOND)
+        logger.info({ left_out: written - REFUSALS_A_SECOND }, 'more was refused');
+      second = now;
+      written = 0;
+    }
+    written += 1;
+    return written <= REFUSALS_A_SECOND;
+  };
   const listeners: [string, (message: unknown) => void][] = [
     [
       'mandate:error',
@@ -45,7 +71,8 @@ export function logChannels(logger: Logger): Disposable {
         const { error, where } = message as { error: ServiceError; where: string };
         const line = { code: error.code, where, detail: error.detail };
         if (SERIOUS.has(error.code)) logger.error({ ...line, cause: causes(error) }, error.message);
-        else logger.debug(line, error.message);
+        else if (!REFUSED.has(error.code)) logger.debug(line, error.message);
+        else if (mayWrite()) logger.info(line, error.message);
       },
     ],
     ['mandate:policy.activated', (message) => logger.info(message as object, 'policy active')],

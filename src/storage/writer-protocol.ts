@@ -20,6 +20,8 @@ export interface Batch {
 export interface BatchDone {
   /** Where each record stands in its tenant's log; -1 where none was appended. One typed array: it clones as one copy. */
   readonly indexes: Float64Array;
+  /** The batch's own, given back. */
+  readonly bodies: ArrayBuffer;
   /** What each command answered, `undefined` when its condition did not hold; left out for a batch without commands. */
   readonly values?: readonly unknown[] | undefined;
   /** By position, what an entry failed with. */

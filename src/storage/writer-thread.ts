@@ -44,7 +44,7 @@ function serve(port: MessagePort, options: StoreOptions): void {
   /** One entry must not take its neighbours down: each again, in a transaction of its own. */
   const applyEach = (batch: Batch): BatchDone => {
     const { entries } = batch;
-    const done = outcomeOf(entries);
+    const done = outcomeOf(batch);
     const errors = new Map<number, string>();
     for (let at = 0; at < entries.length; at += ENTRY_WIDTH) {
       try {
@@ -58,7 +58,7 @@ function serve(port: MessagePort, options: StoreOptions): void {
 
   const applyAll = (batch: Batch): BatchDone => {
     try {
-      const done = outcomeOf(batch.entries);
+      const done = outcomeOf(batch);
       apply(batch, 0, batch.entries.length, done);
       return done;
     } catch {
@@ -72,18 +72,20 @@ function serve(port: MessagePort, options: StoreOptions): void {
       port.close();
       return;
     }
-    port.postMessage(applyAll(batch));
+    port.postMessage(applyAll(batch), [batch.bodies]);
   });
   port.postMessage('ready');
 }
 
 interface Outcome {
+  readonly bodies: ArrayBuffer;
   readonly indexes: Float64Array;
   values?: unknown[];
 }
 
-const outcomeOf = (entries: Batch['entries']): Outcome => ({
+const outcomeOf = ({ entries, bodies }: Batch): Outcome => ({
   indexes: new Float64Array(entries.length / ENTRY_WIDTH).fill(-1),
+  bodies,
 });
 
 /**

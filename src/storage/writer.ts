@@ -149,6 +149,7 @@ export class Writer implements AsyncDisposable {
     const settles = this.#inFlight;
     this.#inFlight = [];
     this.#busy = false;
+    this.#bodies.giveBack(done.bodies);
     this.#flush();
     for (let at = 0; at < settles.length; at += 1) {
       const failed = done.errors?.get(at);

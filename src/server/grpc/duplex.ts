@@ -1,7 +1,7 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 import { FrameReader } from './frames.ts';
-import { begin, fail, OK_TRAILERS, statusOf } from './unary.ts';
+import { begin, fail, isGone, OK_TRAILERS, statusOf } from './unary.ts';
 
 /** Answers each message of a stream, protobuf bytes, with a whole frame; a rejection ends the stream. */
 export type MessageHandler = (message: Uint8Array) => Promise<Uint8Array>;
@@ -19,7 +19,7 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
   let outgoing: Uint8Array[] = [];
 
   const finish = (trailers: Record<string, string>): void => {
-    if (finished || stream.destroyed) return;
+    if (finished || isGone(stream)) return;
     finished = true;
     flush();
     stream.once('wantTrailers', () => stream.sendTrailers(trailers));
@@ -36,7 +36,7 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
     else if (stream.isPaused()) stream.resume();
   };
   const flush = (): void => {
-    if (outgoing.length === 0 || stream.destroyed) return;
+    if (outgoing.length === 0 || isGone(stream)) return;
     // The answers of one commit arrive together and leave as one write.
     const bytes = outgoing.length === 1 && outgoing[0] ? outgoing[0] : Buffer.concat(outgoing);
     outgoing = [];
@@ -77,5 +77,5 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
     else if (open === 0) finish(OK_TRAILERS);
   });
   stream.on('data', onData);
-  begin(stream);
+  if (!isGone(stream)) begin(stream);
 }

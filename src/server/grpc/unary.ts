@@ -42,15 +42,18 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
 
 async function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array): Promise<void> {
   const frame = await handle(onlyMessage(body));
-  if (stream.destroyed) return;
+  if (isGone(stream)) return;
   begin(stream);
   stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
   stream.end(frame);
 }
 
+/** Whether the peer has broken the stream off: closed by its reset first, destroyed a turn later; either throws. */
+export const isGone = (stream: ServerHttp2Stream): boolean => stream.closed || stream.destroyed;
+
 /** A trailers-only response. */
 export function fail(stream: ServerHttp2Stream, error: unknown): void {
-  if (stream.destroyed || stream.headersSent) return;
+  if (isGone(stream) || stream.headersSent) return;
   stream.respond(
     { ':status': 200, 'content-type': 'application/grpc+proto', ...statusOf(error) },
     { endStream: true },

@@ -5,23 +5,53 @@ package mandate.decide
 
 import data.mandate.guardrails
 
-result := {"outcome": "deny", "guarded": guarded, "denied": denied, "obligations": obligations, "reasons": reasons} if {
+result := "allow" if {
+	settled
+	data.authz.allow == true
+} else := "deny" if {
+	settled
+	is_boolean(data.authz.allow)
+} else := {"outcome": "deny", "guarded": guarded, "denied": denied, "obligations": obligations, "reasons": reasons} if {
 	count(guarded) + count(denied) > 0
 } else := {"outcome": "challenge", "challenge": data.authz.challenge, "obligations": obligations, "reasons": reasons} if {
-	is_object(data.authz.challenge)
-	count(data.authz.challenge) > 0
+	challenges
 } else := {"outcome": "allow", "obligations": obligations, "reasons": reasons} if {
 	data.authz.allow == true
 } else := {"outcome": "deny", "obligations": obligations, "reasons": reasons} if {
 	is_boolean(data.authz.allow)
 } else := {"outcome": "deny", "undefined": true, "obligations": obligations, "reasons": reasons}
 
-guarded := guardrails.denials | guardrails.acting_denials
+# Only allow is left to decide by, and there is nothing to explain: most decisions, so they build no sets to find out.
+settled if {
+	guardrails.clear
+	not denies
+	not challenges
+	not explains
+}
+
+denies if some _ in data.authz.deny
+
+denies if malformed
+
+challenges if {
+	is_object(data.authz.challenge)
+	count(data.authz.challenge) > 0
+}
+
+explains if some _ in data.authz.reasons
+
+explains if some _ in data.authz.obligations
+
+guarded := set() if {
+	guardrails.clear
+} else := guardrails.denials | guardrails.acting_denials
 
 denied contains reason if some reason in data.authz.deny
 
 # A deny that is neither a set nor an array, nor plainly false, was meant to deny something.
-denied contains "deny_malformed" if {
+denied contains "deny_malformed" if malformed
+
+malformed if {
 	deny := data.authz.deny
 	not is_set(deny)
 	not is_array(deny)

@@ -1,6 +1,13 @@
 # What no tenant's policy can allow. The platform's own rules, evaluated with every decision and delegation.
 package mandate.guardrails
 
+# True only where neither set below can have a member: somebody active asks in its own name.
+clear if {
+	input.subject.status == "active"
+	count(input.actors) == 0
+	is_null(input.grant)
+}
+
 # Facts about a principal come from the directory alone: status is "unknown" where it has none.
 denials contains {"code": "principal_unknown", "message": "the subject is not in the tenant's directory"} if {
 	input.subject.status == "unknown"

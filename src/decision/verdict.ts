@@ -28,6 +28,8 @@ const NONE: readonly never[] = [];
  * it combined. Throws `policy_failed` on any other shape: it decides nothing.
  */
 export function readVerdict(result: unknown, authors: string): Verdict {
+  if (result === 'allow') return plainly.allow(authors);
+  if (result === 'deny') return plainly.deny(authors);
   if (isObject(result)) {
     const reasons = list(result['reasons']).map(readReason);
     switch (result['outcome']) {
@@ -55,6 +57,35 @@ export function readVerdict(result: unknown, authors: string): Verdict {
   throw new ServiceError('policy_failed', 'the policy gave no decision', {
     detail: 'no outcome in its result',
   });
+}
+
+/** What most decisions come to, word for word the same: made once for each package of authors. */
+const plainly = {
+  allow: oncePer((rules) => ({
+    outcome: 'allow',
+    reasons: NONE,
+    rules,
+    obligations: NONE,
+    challenge: undefined,
+  })),
+  deny: oncePer((rules) => ({
+    outcome: 'deny',
+    reasons: [NOT_ALLOWED],
+    rules,
+    obligations: NONE,
+    challenge: undefined,
+  })),
+};
+
+function oncePer(make: (rules: readonly string[]) => Verdict): (authors: string) => Verdict {
+  const made = new Map<string, Verdict>();
+  return (authors) => {
+    const known = made.get(authors);
+    if (known) return known;
+    const verdict = make([`${authors}.allow`]);
+    made.set(authors, verdict);
+    return verdict;
+  };
 }
 
 function readDeny(result: JsonObject, reasons: readonly Reason[], authors: string): Verdict {

@@ -1,6 +1,5 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
-import { principalKey } from '../ids.ts';
 import type { RecordFilter, RecordStore, StoredRecord } from '../storage/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 
@@ -92,22 +91,27 @@ export function queryRecords(store: RecordStore, tenantNo: TenantNo, query: Audi
   const filter: RecordFilter = {
     since: query.since,
     until: query.until,
-    principal: query.principal ? principalKey(query.principal) : undefined,
+    principal: query.principal,
     outcome: query.outcome,
     kind: query.kind,
     ...(query.decisionId === undefined ? {} : momentOf(query.decisionId)),
   };
   const below = query.pageToken === '' ? store.size(tenantNo) : positionIn(query.pageToken);
   const page = store.search(tenantNo, filter, below, query.pageSize);
-  const records = page.records.map(readRecord);
+  const { decisionId, principal } = query;
+  const records = page.records
+    .map(readRecord)
+    .filter((each) => decisionId === undefined || each.decisionId === decisionId)
+    // The store finds names by their hash.
+    .filter((each) => principal === undefined || names(each, principal));
   return {
-    records:
-      query.decisionId === undefined
-        ? records
-        : records.filter((each) => each.decisionId === query.decisionId),
+    records,
     nextPageToken: page.below > 0 ? String(page.below) : '',
   };
 }
+
+const names = ({ subject, actors }: AuditRecord, principal: PrincipalRef): boolean =>
+  [subject, actors[0]].some((each) => each?.class === principal.class && each.id === principal.id);
 
 /** A UUIDv7 begins with its millisecond, so a decision is found by when it was taken. */
 function momentOf(decisionId: string): { since: number; until: number } {

@@ -1,14 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { PrincipalRef } from '../ids.ts';
-import { principalKey } from '../ids.ts';
+import { principalHash, type RecordKind, type RecordOutcome } from '../storage/heads.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import { isoTime } from '../time.ts';
 
-export const recordKinds = ['decision', 'exchange', 'introspection', 'revocation', 'administration'] as const;
-export type RecordKind = (typeof recordKinds)[number];
-
-export const recordOutcomes = ['allow', 'deny', 'challenge', 'done', 'error'] as const;
-export type RecordOutcome = (typeof recordOutcomes)[number];
+export { type RecordKind, type RecordOutcome, recordKinds, recordOutcomes } from '../storage/heads.ts';
 
 /** An entry of a log is length-prefixed by a uint16 in the tiles to come (C2SP tlog-tiles), so no longer than that. */
 export const MAX_RECORD_BYTES = 65_535;
@@ -37,8 +33,8 @@ export function buildRecord(draft: RecordDraft): RecordRow {
     time: draft.time,
     kind: draft.kind,
     outcome: draft.outcome,
-    subject: draft.subject ? principalKey(draft.subject) : '',
-    actor: draft.actor ? principalKey(draft.actor) : '',
+    subject: principalHash(draft.subject),
+    actor: principalHash(draft.actor),
     body: bounded(head, draft.members, draft.input),
   };
 }

@@ -69,12 +69,20 @@ export class Decisions {
     const place = admission.enter(tenant, 1);
     try {
       const now = clock();
-      const request = await this.#validated(tenant, caller, unchecked, now);
+      let request: CheckRequest;
+      try {
+        request = checkRequest(unchecked);
+      } catch (error) {
+        throw await this.#unsound(tenant, caller, unchecked, now, error);
+      }
       const pending =
         'stated' in request.principal
           ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
           : await this.#withToken(tenant, caller, request, request.principal.token, now);
-      return this.#answer(tenant, pending, await writer.append(pending.row));
+      // The record is bytes from here on; its text is not kept while the commit takes its time.
+      const recorded = writer.append(pending.row);
+      const { decided, decisionId } = pending;
+      return this.#answer(tenant, decided, decisionId, await recorded);
     } finally {
       admission.leave(place, 1);
     }
@@ -105,20 +113,31 @@ export class Decisions {
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
   ): Promise<Answer[]> {
-    const now = this.#options.clock();
-    const pending: Pending[] = [];
+    const { clock, writer } = this.#options;
+    const now = clock();
+    const parcel = writer.parcel();
+    const decisions: Omit<Pending, 'row'>[] = [];
     for (const item of items) {
       // A long batch lets others in between: it may not hold the thread for more than a few milliseconds.
-      if (pending.length % BATCH_SLICE === BATCH_SLICE - 1) await nextTurn();
-      const each = await this.#item(tenant, caller, item, now);
-      pending.push(each);
-      if (stopsAt[semantic](each.decided.outcome)) break;
+      if (decisions.length % BATCH_SLICE === BATCH_SLICE - 1) await nextTurn();
+      const each = this.#item(tenant, caller, item, now);
+      const { decided, decisionId, row } = each instanceof Promise ? await each : each;
+      parcel.add(row);
+      decisions.push({ decided, decisionId });
+      if (stopsAt[semantic](decided.outcome)) break;
     }
-    const indexes = await this.#options.writer.appendAll(pending.map((each) => each.row));
-    return pending.map((each, at) => this.#answer(tenant, each, indexes[at] ?? -1));
+    const indexes = await writer.appendAll(parcel);
+    return decisions.map(({ decided, decisionId }, at) =>
+      this.#answer(tenant, decided, decisionId, indexes[at] ?? -1),
+    );
   }
 
-  async #item(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest, now: number): Promise<Pending> {
+  #item(
+    tenant: Tenant,
+    caller: Caller,
+    unchecked: UncheckedRequest,
+    now: number,
+  ): Pending | Promise<Pending> {
     let request: CheckRequest;
     try {
       request = checkRequest(unchecked);
@@ -147,7 +166,7 @@ export class Decisions {
     }
   }
 
-  #answer(tenant: Tenant, { decided, decisionId }: Pending, recordIndex: number): Answer {
+  #answer(tenant: Tenant, decided: Decided, decisionId: DecisionId, recordIndex: number): Answer {
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost: decided.cost });
     return { ...decided, decisionId, recordIndex };
@@ -200,22 +219,19 @@ export class Decisions {
     return { decided, decisionId, row: decisionRow(head, decided, { input: asked }) };
   }
 
-  /** A request that could not be decided is in the log too, with what was wrong with it. */
-  async #validated(
+  /** A request that could not be decided is in the log too, with what was wrong with it. Answers what to throw. */
+  async #unsound(
     tenant: Tenant,
     caller: Caller,
     unchecked: UncheckedRequest,
     now: number,
-  ): Promise<CheckRequest> {
-    try {
-      return checkRequest(unchecked);
-    } catch (error) {
-      if (!(error instanceof ServiceError)) throw error;
-      const decisionId = uuidv7(now, this.#options.random(10));
-      const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-      await this.#options.writer.append(errorRow(head, error, unsoundQuestion(unchecked)));
-      throw error;
-    }
+    error: unknown,
+  ): Promise<unknown> {
+    if (!(error instanceof ServiceError)) return error;
+    const decisionId = uuidv7(now, this.#options.random(10));
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+    await this.#options.writer.append(errorRow(head, error, unsoundQuestion(unchecked)));
+    return error;
   }
 }
 

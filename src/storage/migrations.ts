@@ -57,20 +57,13 @@ export const migrations: readonly string[] = [
   CREATE INDEX grants_by_subject ON grants (tenant_no, subject_class, subject_id);
   CREATE INDEX grants_by_actor ON grants (tenant_no, actor_class, actor_id);
 
-  -- id = tenant_no * 2^36 + index: the row id itself keeps a tenant's log together and in order, and both factors
-  -- stay in a double (2^17 tenants of 2^36 records). The body is the record; the columns only find it.
-  CREATE TABLE records (
-    id INTEGER PRIMARY KEY,
-    time INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    actor TEXT NOT NULL,
-    body BLOB NOT NULL
-  ) STRICT;
+  -- A run of a tenant's records, as one commit appended them: id = tenant_no * 2^36 + index of the first, so the row id
+  -- itself keeps a log together and in order, and both factors stay in a double (2^17 tenants of 2^36 records). The
+  -- bodies in a row are the records, the heads (heads.ts) find them.
+  CREATE TABLE runs (id INTEGER PRIMARY KEY, heads BLOB NOT NULL, bodies BLOB NOT NULL) STRICT;
   -- id = that of the segment's first record; see segments.ts.
-  CREATE TABLE record_segments (id INTEGER PRIMARY KEY, principals BLOB NOT NULL) STRICT;
-  CREATE TRIGGER records_no_update BEFORE UPDATE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
-  CREATE TRIGGER records_no_delete BEFORE DELETE ON records BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TABLE segments (id INTEGER PRIMARY KEY, principals BLOB NOT NULL) STRICT;
+  CREATE TRIGGER runs_no_update BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER runs_no_delete BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   `,
 ];

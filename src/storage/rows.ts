@@ -1,6 +1,7 @@
 /** The shapes that cross between the writer's thread and everybody else: plain data, as the tables hold it. */
 
 import type { GrantId, PrincipalClass } from '../ids.ts';
+import type { RecordKind, RecordOutcome } from './heads.ts';
 
 /** Names a tenant inside the store. Only the store gives these out. */
 export type TenantNo = number & { readonly tenantNo: unique symbol };
@@ -10,12 +11,11 @@ export interface RecordRow {
   readonly tenantNo: TenantNo;
   /** Milliseconds since the epoch. */
   readonly time: number;
-  readonly kind: string;
-  readonly outcome: string;
-  /** `class:id`, or empty. */
-  readonly subject: string;
-  /** `class:id` of the current actor, or empty. */
-  readonly actor: string;
+  readonly kind: RecordKind;
+  readonly outcome: RecordOutcome;
+  /** `principalHash` of the subject and of the current actor. */
+  readonly subject: number;
+  readonly actor: number;
   /** JSON text. Its UTF-8 bytes are the record. */
   readonly body: string;
 }
@@ -56,10 +56,13 @@ export interface KeyRow {
   readonly createdAt: number;
 }
 
+/** A run of records in one row ends where the next 256 of its log begin, as a tile does (C2SP tlog-tiles). */
+export const RUN_RECORDS = 256;
+
 const INDEX_SPAN = 2 ** 36;
 const TENANT_SPAN = 2 ** 17;
 
-/** The row id of a record: see the schema's note on `records`. */
+/** The row id of a record: see the schema's note on `runs`. */
 export const recordId = (tenantNo: TenantNo, index: number): number => tenantNo * INDEX_SPAN + index;
 export const recordIndex = (id: number): number => id % INDEX_SPAN;
 

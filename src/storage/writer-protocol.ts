@@ -1,29 +1,37 @@
+import type { ParcelBytes } from './parcel.ts';
+
+/** What the writer's two halves say to each other. A batch is one transaction: its items, one after the other. */
+export type Batch = readonly BatchItem[];
+
 /**
- * What the writer's two halves say to each other. Entries travel as one flat array of primitives, ENTRY_WIDTH a
- * piece, and record bodies as bytes of one buffer that changes hands: cloning thousands of objects and strings a
- * second costs more than the inserts do.
- *
- * An entry: command or null, tenantNo or NO_RECORD, time, kind, outcome, subject, actor, and where its body is:
- * offset and length in bytes.
+ * Records, and commands among them. Its units, in the order in which they were asked for, are records, commands, and
+ * commands with their record.
  */
-export const ENTRY_WIDTH = 9;
-
-export const NO_RECORD = 0;
-
-export interface Batch {
-  readonly entries: readonly unknown[];
+export interface BatchItem {
   /** Transferred, not copied. */
-  readonly bodies: ArrayBuffer;
+  readonly parcel: ParcelBytes;
+  readonly commands: readonly CommandEntry[];
+  /** Appended all or none; else, where the batch cannot be done whole, each unit is done that can be. */
+  readonly whole: boolean;
 }
 
-/** What became of a batch, an element an entry. */
-export interface BatchDone {
-  /** Where each record stands in its tenant's log; -1 where none was appended. One typed array: it clones as one copy. */
+export interface CommandEntry {
+  readonly unit: number;
+  readonly name: string;
+  readonly args: unknown;
+  /** Whether the parcel's next record is its own, appended only if the command was done. */
+  readonly recorded: boolean;
+}
+
+export type BatchDone = readonly ItemDone[];
+
+export interface ItemDone {
+  /** The item's own, given back. */
+  readonly parcel: ParcelBytes;
+  /** By unit, where its record stands in the tenant's log; -1 where none was appended. */
   readonly indexes: Float64Array;
-  /** The batch's own, given back. */
-  readonly bodies: ArrayBuffer;
-  /** What each command answered, `undefined` when its condition did not hold; left out for a batch without commands. */
-  readonly values?: readonly unknown[] | undefined;
-  /** By position, what an entry failed with. */
-  readonly errors?: ReadonlyMap<number, string> | undefined;
+  /** By unit, what a command answered: `undefined` when its condition did not hold. */
+  readonly values: ReadonlyMap<number, unknown>;
+  /** By unit, what it failed with; of a whole item at 0. */
+  readonly errors: ReadonlyMap<number, string>;
 }

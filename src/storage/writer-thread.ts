@@ -1,69 +1,74 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { describe } from '../errors.ts';
 import { type Commands, prepareCommands } from './commands.ts';
-import { type Connection, openWriter, type StoreOptions } from './database.ts';
-import { recordId, recordIndex, type TenantNo } from './rows.ts';
-import { type Involved, SEGMENT_RECORDS, sealSegment } from './segments.ts';
-import { type Batch, type BatchDone, ENTRY_WIDTH, NO_RECORD } from './writer-protocol.ts';
+import { openWriter, type StoreOptions } from './database.ts';
+import { Heads } from './heads.ts';
+import { LogAppender } from './log.ts';
+import type { Batch, BatchDone, BatchItem, ItemDone } from './writer-protocol.ts';
 
 /** The thread that owns the one connection that writes. A batch is one transaction: all of it is durable, or none. */
 function serve(port: MessagePort, options: StoreOptions): void {
   const db = openWriter(options);
   const commands = prepareCommands(db);
-  const append = prepareAppend(db);
+  const log = new LogAppender(db);
   const begin = db.prepare('BEGIN IMMEDIATE');
   const commit = db.prepare('COMMIT');
   const rollback = db.prepare('ROLLBACK');
 
-  /** Applies the entries from `from` to `to` in one transaction, and writes what became of them into `done`. */
-  const apply = (batch: Batch, from: number, to: number, done: Outcome): void => {
+  const transaction = (work: () => void): void => {
     begin.run();
     try {
-      for (let at = from; at < to; at += ENTRY_WIDTH) applyOne(batch, at, done);
+      work();
+      log.write();
       commit.run();
     } catch (error) {
       if (db.inTransaction) rollback.run();
-      append.forget();
+      log.forget();
       throw error;
     }
   };
 
-  const applyOne = (batch: Batch, at: number, done: Outcome): void => {
-    const { entries } = batch;
-    const position = at / ENTRY_WIDTH;
-    const command = entries[at] as { name: keyof Commands; args: never } | null;
+  const applyUnit = ({ command, record }: Unit, at: number, { source, indexes, values }: Work): void => {
     if (command) {
-      const value = commands[command.name](command.args);
-      done.values ??= [];
-      done.values[position] = value;
+      const value = commands[command.name as keyof Commands](command.args as never);
+      values.set(at, value);
       if (value === undefined) return;
     }
-    if (entries[at + 1] !== NO_RECORD) done.indexes[position] = append.run(batch, at + 1);
+    if (record !== undefined) indexes[at] = log.add(source.heads, record, source.bodies);
   };
 
-  /** One entry must not take its neighbours down: each again, in a transaction of its own. */
-  const applyEach = (batch: Batch): BatchDone => {
-    const { entries } = batch;
-    const done = outcomeOf(batch);
-    const errors = new Map<number, string>();
-    for (let at = 0; at < entries.length; at += ENTRY_WIDTH) {
+  const applyItem = (work: Work): void => {
+    for (const [at, unit] of work.units.entries()) applyUnit(unit, at, work);
+  };
+
+  /** What fails must not take its neighbours down: each again, in a transaction of its own. */
+  const applyApart = (work: Work): void => {
+    const attempt = (at: number, apply: () => void): void => {
       try {
-        apply(batch, at, at + ENTRY_WIDTH, done);
+        transaction(apply);
       } catch (error) {
-        errors.set(at / ENTRY_WIDTH, describe(error));
+        work.indexes.fill(-1, at, work.item.whole ? undefined : at + 1);
+        work.errors.set(at, describe(error));
       }
-    }
-    return { ...done, errors };
+    };
+    if (work.item.whole) attempt(0, () => applyItem(work));
+    else for (const [at, unit] of work.units.entries()) attempt(at, () => applyUnit(unit, at, work));
   };
 
-  const applyAll = (batch: Batch): BatchDone => {
+  const apply = (batch: Batch): BatchDone => {
+    let works = batch.map(prepare);
     try {
-      const done = outcomeOf(batch);
-      apply(batch, 0, batch.entries.length, done);
-      return done;
+      transaction(() => works.forEach(applyItem));
     } catch {
-      return applyEach(batch);
+      works = batch.map(prepare);
+      works.forEach(applyApart);
     }
+    return works.map(({ item: { parcel }, indexes, values, errors }) => ({
+      parcel,
+      indexes,
+      values,
+      errors,
+    }));
   };
 
   port.on('message', (batch: Batch | 'close') => {
@@ -72,64 +77,53 @@ function serve(port: MessagePort, options: StoreOptions): void {
       port.close();
       return;
     }
-    port.postMessage(applyAll(batch), [batch.bodies]);
+    const buffers = batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]);
+    port.postMessage(apply(batch), buffers);
   });
   port.postMessage('ready');
 }
 
-interface Outcome {
-  readonly bodies: ArrayBuffer;
-  readonly indexes: Float64Array;
-  values?: unknown[];
+/** What is done or not done as one: a command, a record, or both. */
+interface Unit {
+  readonly command: BatchItem['commands'][number] | undefined;
+  /** The record's place in the parcel. */
+  readonly record: number | undefined;
 }
 
-const outcomeOf = ({ entries, bodies }: Batch): Outcome => ({
-  indexes: new Float64Array(entries.length / ENTRY_WIDTH).fill(-1),
-  bodies,
-});
+/** An item, and what has become of it so far. */
+interface Work extends Omit<ItemDone, 'parcel' | 'values' | 'errors'> {
+  readonly item: BatchItem;
+  readonly units: readonly Unit[];
+  readonly source: { readonly heads: Heads; readonly bodies: Uint8Array };
+  readonly values: Map<number, unknown>;
+  readonly errors: Map<number, string>;
+}
 
-/**
- * Appends records, each at the next index of its tenant. Where a tenant's log ends is read once and then counted on;
- * after a failure it is read again, so that it is never guessed.
- */
-function prepareAppend(db: Connection) {
-  const last = db
-    .prepare<[number, number], number>('SELECT max(id) FROM records WHERE id >= ? AND id < ?')
-    .pluck();
-  const insert = db.prepare(
-    'INSERT INTO records (id, time, kind, outcome, subject, actor, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
-  );
-  const involved = db.prepare<[number, number], Involved>(
-    'SELECT subject, actor FROM records WHERE id >= ? AND id <= ? ORDER BY id',
-  );
-  const insertSegment = db.prepare('INSERT INTO record_segments (id, principals) VALUES (?, ?)');
-  const next = new Map<number, number>();
+function prepare(item: BatchItem): Work {
+  const { parcel } = item;
+  const units = unitsOf(item);
   return {
-    run({ entries, bodies }: Batch, at: number): number {
-      const tenantNo = entries[at] as TenantNo;
-      const first = recordId(tenantNo, 0);
-      const id =
-        next.get(tenantNo) ?? (last.get(first, recordId((tenantNo + 1) as TenantNo, 0)) ?? first - 1) + 1;
-      const body = Buffer.from(bodies, entries[at + 6] as number, entries[at + 7] as number);
-      insert.run(
-        id,
-        entries[at + 1],
-        entries[at + 2],
-        entries[at + 3],
-        entries[at + 4],
-        entries[at + 5],
-        body,
-      );
-      next.set(tenantNo, id + 1);
-      const index = recordIndex(id);
-      if ((index + 1) % SEGMENT_RECORDS === 0) {
-        const start = id + 1 - SEGMENT_RECORDS;
-        insertSegment.run(start, sealSegment(involved.all(start, id)));
-      }
-      return index;
-    },
-    forget: () => next.clear(),
+    item,
+    units,
+    source: { heads: new Heads(new Uint8Array(parcel.heads)), bodies: Buffer.from(parcel.bodies) },
+    indexes: new Float64Array(units.length).fill(-1),
+    values: new Map(),
+    errors: new Map(),
   };
+}
+
+function unitsOf({ parcel, commands }: BatchItem): Unit[] {
+  const units: Unit[] = [];
+  let record = 0;
+  const recordsUpTo = (unit: number): void => {
+    while (units.length < unit && record < parcel.count) units.push({ command: undefined, record: record++ });
+  };
+  for (const command of commands) {
+    recordsUpTo(command.unit);
+    units.push({ command, record: command.recorded ? record++ : undefined });
+  }
+  recordsUpTo(Number.POSITIVE_INFINITY);
+  return units;
 }
 
 if (parentPort) serve(parentPort, workerData as StoreOptions);

@@ -1,11 +1,11 @@
 import { channel } from 'node:diagnostics_channel';
 import { Worker } from 'node:worker_threads';
 import { ServiceError } from '../errors.ts';
-import { Bodies } from './bodies.ts';
 import type { CommandName, Commands } from './commands.ts';
 import type { StoreOptions } from './database.ts';
+import { type Parcel, Parcels } from './parcel.ts';
 import type { RecordRow } from './rows.ts';
-import { type Batch, type BatchDone, NO_RECORD } from './writer-protocol.ts';
+import type { Batch, BatchDone, BatchItem, CommandEntry, ItemDone } from './writer-protocol.ts';
 
 /** Published after each commit: how many entries it held. */
 export const commitChannel = channel('mandate:commit');
@@ -15,17 +15,37 @@ type Settle = (error: ServiceError | undefined, index: number, value: unknown) =
 /** How many entries may wait for a commit; beyond it callers are told to come back. */
 const MAX_WAITING = 50_000;
 
+/** From how many entries on the next batch does not wait for the one before: the thread must not run dry. */
+const EARLY = 256;
+const MAX_IN_FLIGHT = 2;
+
+/** Entries that share a parcel, and who waits for each. */
+interface Gathering {
+  readonly parcel: Parcel;
+  readonly commands: CommandEntry[];
+  readonly settles: Settle[];
+}
+
+/** An item on its way, and who is told what became of it. */
+interface Sent {
+  readonly item: BatchItem;
+  readonly entries: number;
+  readonly settle: (done: ItemDone) => void;
+  readonly fail: (error: ServiceError) => void;
+}
+
 /**
  * The way into the store. While one batch is being committed the next one gathers, so that the cost of a durable
  * commit is shared by all that arrived meanwhile (group commit). A promise resolves only after the commit.
  */
 export class Writer implements AsyncDisposable {
   readonly #worker: Worker;
-  #gathering: unknown[] = [];
-  readonly #bodies = new Bodies();
-  #settles: Settle[] = [];
-  #inFlight: Settle[] = [];
-  #busy = false;
+  readonly #parcels = new Parcels();
+  #gathering: Gathering;
+  /** What waits for the next batch, in the order in which it was asked for; the gathering comes after it. */
+  #waiting: Sent[] = [];
+  readonly #inFlight: Sent[][] = [];
+  #entries = 0;
   #scheduled = false;
   #failure: ServiceError | undefined;
   #drained: (() => void) | undefined;
@@ -33,6 +53,7 @@ export class Writer implements AsyncDisposable {
 
   private constructor(worker: Worker) {
     this.#worker = worker;
+    this.#gathering = this.#gather();
     worker.on('message', (done: BatchDone) => this.#onDone(done));
     worker.on('error', (cause) => this.#fail(cause));
     this.#exited = new Promise((resolve) => {
@@ -69,7 +90,7 @@ export class Writer implements AsyncDisposable {
   }
 
   get waiting(): number {
-    return this.#settles.length;
+    return this.#entries;
   }
 
   /**
@@ -78,13 +99,8 @@ export class Writer implements AsyncDisposable {
    */
   append(row: RecordRow): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#enqueue(null, row, (error, index) => (error ? reject(error) : resolve(index)));
+      this.#enqueue(undefined, row, (error, index) => (error ? reject(error) : resolve(index)));
     });
-  }
-
-  /** Appends records in one commit, one after the other; resolves with their indexes. */
-  appendAll(rows: readonly RecordRow[]): Promise<number[]> {
-    return Promise.all(rows.map((row) => this.append(row)));
   }
 
   /** Runs a command and appends its record in one transaction. A value of `undefined` means: nothing was done. */
@@ -100,82 +116,135 @@ export class Writer implements AsyncDisposable {
     });
   }
 
+  /** An empty parcel, to be filled and given to `appendAll`. */
+  parcel(): Parcel {
+    return this.#parcels.make();
+  }
+
+  /** Appends a parcel's records in one commit, one after the other; resolves with their indexes. All or none. */
+  appendAll(parcel: Parcel): Promise<Float64Array> {
+    return new Promise((resolve, reject) => {
+      const refusal = this.#refusal();
+      if (refusal) return reject(refusal);
+      this.#close();
+      this.#waiting.push({
+        item: { parcel: parcel.seal(), commands: [], whole: true },
+        entries: parcel.count,
+        settle: ({ indexes, errors }) => {
+          const failed = errors.get(0);
+          if (failed === undefined) resolve(indexes);
+          else reject(unavailable(failed));
+        },
+        fail: reject,
+      });
+      this.#count(parcel.count);
+    });
+  }
+
   #enqueue(
-    command: { name: string; args: unknown } | null,
+    command: { name: string; args: unknown } | undefined,
     row: RecordRow | undefined,
     settle: Settle,
   ): void {
-    if (this.#failure) return settle(this.#failure, -1, undefined);
-    if (this.#settles.length >= MAX_WAITING)
-      return settle(
-        new ServiceError('resource_exhausted', 'too many requests wait for their record', {
-          retryAfterMs: 100,
-        }),
-        -1,
-        undefined,
-      );
-    if (row)
-      this.#gathering.push(
-        command,
-        row.tenantNo,
-        row.time,
-        row.kind,
-        row.outcome,
-        row.subject,
-        row.actor,
-        this.#bodies.length,
-        this.#bodies.add(row.body),
-      );
-    else this.#gathering.push(command, NO_RECORD, 0, '', '', '', '', 0, 0);
-    this.#settles.push(settle);
-    if (this.#busy || this.#scheduled) return;
+    const refusal = this.#refusal();
+    if (refusal) return settle(refusal, -1, undefined);
+    const { parcel, commands, settles } = this.#gathering;
+    if (command) commands.push({ ...command, unit: settles.length, recorded: row !== undefined });
+    if (row) parcel.add(row);
+    settles.push(settle);
+    this.#count(1);
+  }
+
+  #refusal(): ServiceError | undefined {
+    if (this.#failure) return this.#failure;
+    if (this.#entries < MAX_WAITING) return undefined;
+    return new ServiceError('resource_exhausted', 'too many requests wait for their record', {
+      retryAfterMs: 100,
+    });
+  }
+
+  #count(entries: number): void {
+    this.#entries += entries;
+    const busy = this.#inFlight.length;
+    if (busy > 0 && busy < MAX_IN_FLIGHT && this.#entries >= EARLY) this.#flush();
+    if (this.#inFlight.length > 0 || this.#scheduled) return;
     // What arrives in this turn of the event loop shares the commit.
     this.#scheduled = true;
     setImmediate(() => this.#flush());
   }
 
+  #gather(): Gathering {
+    return { parcel: this.#parcels.make(), commands: [], settles: [] };
+  }
+
+  /** Makes what was gathered an item, so that what comes next comes after it. */
+  #close(): void {
+    const { parcel, commands, settles } = this.#gathering;
+    if (settles.length === 0) return;
+    this.#gathering = this.#gather();
+    this.#waiting.push({
+      item: { parcel: parcel.seal(), commands, whole: false },
+      entries: settles.length,
+      settle: ({ indexes, values, errors }) => {
+        for (let unit = 0; unit < settles.length; unit += 1) {
+          const failed = errors.get(unit);
+          const error = failed === undefined ? undefined : unavailable(failed);
+          settles[unit]?.(error, indexes[unit] ?? -1, values.get(unit));
+        }
+      },
+      fail: (error) => {
+        for (const settle of settles) settle(error, -1, undefined);
+      },
+    });
+  }
+
   #flush(): void {
     this.#scheduled = false;
-    if (this.#settles.length === 0 || this.#failure) return;
-    this.#busy = true;
-    this.#inFlight = this.#settles;
-    const bodies = this.#bodies.take();
-    this.#worker.postMessage({ entries: this.#gathering, bodies } satisfies Batch, [bodies]);
-    this.#settles = [];
-    this.#gathering = [];
+    this.#close();
+    if (this.#waiting.length === 0 || this.#failure) return;
+    const sent = this.#waiting;
+    this.#waiting = [];
+    this.#entries = 0;
+    this.#inFlight.push(sent);
+    const batch: Batch = sent.map(({ item }) => item);
+    this.#worker.postMessage(
+      batch,
+      batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]),
+    );
   }
 
   #onDone(done: BatchDone): void {
-    const settles = this.#inFlight;
-    this.#inFlight = [];
-    this.#busy = false;
-    this.#bodies.giveBack(done.bodies);
-    this.#flush();
-    for (let at = 0; at < settles.length; at += 1) {
-      const failed = done.errors?.get(at);
-      settles[at]?.(
-        failed === undefined ? undefined : unavailable(failed),
-        done.indexes[at] ?? -1,
-        done.values?.[at],
-      );
+    const sent = this.#inFlight.shift() ?? [];
+    for (const { parcel } of done) this.#parcels.giveBack(parcel);
+    // The thread goes on with the next batch while this one's callers are told.
+    if (this.#inFlight.length === 0) this.#flush();
+    let entries = 0;
+    for (const [at, each] of sent.entries()) {
+      const item = done[at];
+      if (item) each.settle(item);
+      entries += each.entries;
     }
-    if (commitChannel.hasSubscribers) commitChannel.publish({ entries: settles.length });
-    if (!this.#busy) this.#drained?.();
+    if (commitChannel.hasSubscribers) commitChannel.publish({ entries });
+    if (this.#idle) this.#drained?.();
+  }
+
+  get #idle(): boolean {
+    return this.#inFlight.length === 0 && this.#entries === 0;
   }
 
   #fail(cause: unknown): void {
     if (this.#failure) return;
+    this.#close();
     this.#failure = unavailable('the writer thread ended', cause);
-    for (const settle of [...this.#inFlight, ...this.#settles]) settle(this.#failure, -1, undefined);
-    this.#inFlight = [];
-    this.#settles = [];
-    this.#gathering = [];
+    for (const each of [...this.#inFlight.splice(0).flat(), ...this.#waiting.splice(0)])
+      each.fail(this.#failure);
+    this.#entries = 0;
     this.#drained?.();
   }
 
   /** Commits what waits, then closes the store. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#settles.length > 0 || this.#busy)
+    if (!this.#idle)
       await new Promise<void>((resolve) => {
         this.#drained = resolve;
       });

@@ -8,7 +8,7 @@ import { type Connection, openReader } from '../../src/storage/database.ts';
 import { type RecordStore, recordStore } from '../../src/storage/records.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
-import { draftOf, openStore, rowOf, T0, temporaryFolder, tenantNo } from '../storage/store.ts';
+import { appendRows, draftOf, openStore, rowOf, T0, temporaryFolder, tenantNo } from '../storage/store.ts';
 
 /** The log against a plain array that says the same. */
 
@@ -167,14 +167,22 @@ describe('a query', () => {
 describe('a tail', () => {
   test('gives every record once and in order, those that are written meanwhile too', async () => {
     const tenant = await tenantNo(writer, 'tailed');
-    await writer.appendAll(Array.from({ length: 150 }, () => rowOf(tenant)));
+    await appendRows(
+      writer,
+      Array.from({ length: 150 }, () => rowOf(tenant)),
+    );
     const abort = new AbortController();
     const seen: number[] = [];
     const more: Promise<unknown>[] = [];
     for await (const { index } of tailRecords(store, tenant, 20, abort.signal)) {
       seen.push(index);
       if (index % 10 === 9 && seen.length < 200)
-        more.push(writer.appendAll(Array.from({ length: 5 }, () => rowOf(tenant))));
+        more.push(
+          appendRows(
+            writer,
+            Array.from({ length: 5 }, () => rowOf(tenant)),
+          ),
+        );
       if (seen.length === 200) abort.abort();
     }
     await Promise.all(more);

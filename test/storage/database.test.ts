@@ -12,7 +12,8 @@ async function withRecords(use: (db: Connection, folder: string) => void): Promi
   {
     await using writer = await openStore(place.folder);
     const no = await tenantNo(writer, 'acme');
-    await writer.appendAll([rowOf(no), rowOf(no)]);
+    await writer.append(rowOf(no));
+    await writer.append(rowOf(no));
   }
   const db = openWriter(place);
   try {
@@ -24,25 +25,25 @@ async function withRecords(use: (db: Connection, folder: string) => void): Promi
 
 describe('records are append-only', () => {
   test.each([
-    "UPDATE records SET outcome = 'allow'",
-    'UPDATE records SET id = id + 100',
-    'DELETE FROM records',
-    "INSERT OR REPLACE INTO records SELECT id, time, kind, 'deny', subject, actor, body FROM records",
-    "REPLACE INTO records SELECT id, time, kind, 'deny', subject, actor, body FROM records",
-    'UPDATE OR REPLACE records SET id = (SELECT max(id) FROM records)',
-    "INSERT INTO records SELECT * FROM records WHERE 1 ON CONFLICT (id) DO UPDATE SET outcome = 'deny'",
+    "UPDATE runs SET bodies = heads",
+    'UPDATE runs SET id = id + 100',
+    'DELETE FROM runs',
+    "INSERT OR REPLACE INTO runs SELECT id, heads, x'00' FROM runs",
+    "REPLACE INTO runs SELECT id, heads, x'00' FROM runs",
+    'UPDATE OR REPLACE runs SET id = (SELECT max(id) FROM runs)',
+    "INSERT INTO runs SELECT * FROM runs WHERE 1 ON CONFLICT (id) DO UPDATE SET bodies = x'00'",
   ])('%s is refused', async (statement) => {
     await withRecords((db) => {
-      const before = db.prepare('SELECT * FROM records').all();
+      const before = db.prepare('SELECT * FROM runs').all();
       expect(before).toHaveLength(2);
       expect(() => db.prepare(statement).run()).toThrow(/append-only/);
-      expect(db.prepare('SELECT * FROM records').all()).toEqual(before);
+      expect(db.prepare('SELECT * FROM runs').all()).toEqual(before);
     });
   });
 
   test('a second record at the same place is refused', async () => {
     await withRecords((db) => {
-      expect(() => db.prepare('INSERT INTO records SELECT * FROM records').run()).toThrow(/UNIQUE/);
+      expect(() => db.prepare('INSERT INTO runs SELECT * FROM runs').run()).toThrow(/UNIQUE/);
     });
   });
 

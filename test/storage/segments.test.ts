@@ -3,25 +3,40 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { tenantId } from '../../src/ids.ts';
+import { type PrincipalClass, type PrincipalRef, tenantId } from '../../src/ids.ts';
 import { openReader } from '../../src/storage/database.ts';
+import { HEAD_BYTES, Heads, principalHash } from '../../src/storage/heads.ts';
 import { recordStore } from '../../src/storage/records.ts';
 import { placesOf, SEGMENT_RECORDS, sealSegment } from '../../src/storage/segments.ts';
 import { Writer } from '../../src/storage/writer.ts';
+import { appendRows } from './store.ts';
 
-const principal = fc.constantFrom('', 'user:a', 'user:b', 'agent:a', 'user:\u{1f600}');
+const names = [undefined, ref('user', 'a'), ref('user', 'b'), ref('agent', 'a'), ref('user', '\u{1f600}')];
+const principal = fc.constantFrom(...names);
+
+function ref(cls: PrincipalClass, id: string): PrincipalRef {
+  return { class: cls, id };
+}
 
 test('a sealed segment finds every record of a principal, the latest first, and no other but by a hash', () => {
   fc.assert(
     fc.property(
       fc.array(fc.record({ subject: principal, actor: principal }), { maxLength: 300 }),
-      (records) => {
-        const blob = sealSegment(records);
-        for (const wanted of ['user:a', 'user:b', 'agent:a', 'user:\u{1f600}', 'user:nobody']) {
+      fc.integer({ min: 1, max: 50 }),
+      (records, runLength) => {
+        const bytes = new Uint8Array(records.length * HEAD_BYTES);
+        const heads = new Heads(bytes);
+        for (const [at, { subject, actor }] of records.entries())
+          heads.put(at, 0, 1, 0, principalHash(subject), principalHash(actor), 'decision', 'allow');
+        const runs = Array.from({ length: Math.ceil(records.length / runLength) }, (_, run) =>
+          bytes.slice(run * runLength * HEAD_BYTES, (run + 1) * runLength * HEAD_BYTES),
+        );
+        const blob = sealSegment(runs);
+        for (const wanted of [...names.slice(1), ref('user', 'nobody')]) {
           const expected = records.flatMap((each, at) =>
             each.subject === wanted || each.actor === wanted ? [at] : [],
           );
-          expect(placesOf(blob, wanted)).toEqual(expected.toReversed());
+          expect(placesOf(blob, principalHash(wanted))).toEqual(expected.toReversed());
         }
       },
     ),
@@ -42,17 +57,16 @@ test('a principal is found in sealed segments, across their borders and behind t
       2 * SEGMENT_RECORDS - 1,
       2 * SEGMENT_RECORDS + 50,
     ]);
-    await writer.appendAll(
-      Array.from({ length: total }, (_, at) => ({
-        tenantNo: value.no,
-        time: 1_000 + at,
-        kind: 'decision',
-        outcome: 'allow',
-        subject: rare.has(at) ? 'user:rare' : `user:u${at % 1_000}`,
-        actor: at === 7 ? 'agent:helper' : '',
-        body: '{}',
-      })),
-    );
+    const rows = Array.from({ length: total }, (_, at) => ({
+      tenantNo: value.no,
+      time: 1_000 + at,
+      kind: 'decision' as const,
+      outcome: 'allow' as const,
+      subject: principalHash(rare.has(at) ? ref('user', 'rare') : ref('user', `u${at % 1_000}`)),
+      actor: principalHash(at === 7 ? ref('agent', 'helper') : undefined),
+      body: '{}',
+    }));
+    await appendRows(writer, rows);
     using reader = {
       db: openReader(folder),
       [Symbol.dispose]() {
@@ -60,7 +74,7 @@ test('a principal is found in sealed segments, across their borders and behind t
       },
     };
     const store = recordStore(reader.db);
-    const found = (name: string): number[] => {
+    const found = (name: PrincipalRef): number[] => {
       const indexes: number[] = [];
       let below = store.size(value.no);
       for (let page = 0; below > 0 && page < 100; page += 1) {
@@ -70,9 +84,9 @@ test('a principal is found in sealed segments, across their borders and behind t
       }
       return indexes;
     };
-    expect(found('user:rare')).toEqual([...rare].toSorted((one, other) => other - one));
-    expect(found('agent:helper')).toEqual([7]);
-    expect(found('user:nobody')).toEqual([]);
+    expect(found(ref('user', 'rare'))).toEqual([...rare].toSorted((one, other) => other - one));
+    expect(found(ref('agent', 'helper'))).toEqual([7]);
+    expect(found(ref('user', 'nobody'))).toEqual([]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -53,3 +53,10 @@ export function draftOf(no: TenantNo, changes: Partial<RecordDraft> = {}): Recor
 
 export const rowOf = (no: TenantNo, changes: Partial<RecordDraft> = {}): RecordRow =>
   buildRecord(draftOf(no, changes));
+
+/** Appends rows in one commit. */
+export async function appendRows(writer: Writer, rows: readonly RecordRow[]): Promise<number[]> {
+  const parcel = writer.parcel();
+  for (const row of rows) parcel.add(row);
+  return [...(await writer.appendAll(parcel))];
+}

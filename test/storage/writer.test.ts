@@ -5,7 +5,7 @@ import { grantStore } from '../../src/storage/grants.ts';
 import { recordStore } from '../../src/storage/records.ts';
 import type { GrantRow, PrincipalRow, TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
-import { openStore, rowOf, T0, temporaryFolder, tenantNo } from './store.ts';
+import { appendRows, openStore, rowOf, T0, temporaryFolder, tenantNo } from './store.ts';
 
 const counted = (from: number, count: number): number[] =>
   Array.from({ length: count }, (_, at) => from + at);
@@ -39,7 +39,7 @@ describe('indexes', () => {
     await using writer = await openStore(place.folder);
     const no = await tenantNo(writer, 'acme');
     const rows = counted(0, 50).map((at) => rowOf(no, { time: T0 + at }));
-    const indexes = await writer.appendAll(rows);
+    const indexes = await appendRows(writer, rows);
     expect(indexes).toEqual(counted(0, 50));
     const reader = openReader(place.folder);
     const stored = recordStore(reader).range(no, 0, 100);
@@ -51,7 +51,8 @@ describe('indexes', () => {
     await using place = await temporaryFolder();
     await using writer = await openStore(place.folder);
     const no = await tenantNo(writer, 'acme');
-    const bad = { ...rowOf(no), kind: null as unknown as string };
+    // A tenant number that no row id has room for.
+    const bad = { ...rowOf(no), tenantNo: (2 ** 31) as TenantNo };
     const results = await Promise.allSettled([
       writer.append(rowOf(no)),
       writer.append(bad),
@@ -63,6 +64,59 @@ describe('indexes', () => {
       { status: 'fulfilled', value: 1 },
     ]);
     expect(writer.healthy).toBe(true);
+  });
+
+  test('of a parcel are those of one commit, all or none, whatever comes with it', async () => {
+    await using place = await temporaryFolder();
+    await using writer = await openStore(place.folder);
+    const no = await tenantNo(writer, 'acme');
+    const bad = { ...rowOf(no), tenantNo: (2 ** 31) as TenantNo };
+    const results = await Promise.allSettled([
+      writer.append(rowOf(no)),
+      appendRows(writer, [rowOf(no), bad, rowOf(no)]),
+      appendRows(writer, [rowOf(no), rowOf(no)]),
+      writer.append(rowOf(no)),
+    ]);
+    expect(results).toMatchObject([
+      { status: 'fulfilled', value: 0 },
+      { status: 'rejected', reason: { code: 'audit_unavailable' } },
+      { status: 'fulfilled', value: [1, 2] },
+      { status: 'fulfilled', value: 3 },
+    ]);
+  });
+
+  test('stay right across the borders of runs, whoever shares a commit', async () => {
+    await using place = await temporaryFolder();
+    await using writer = await openStore(place.folder);
+    const tenants = [await tenantNo(writer, 'acme'), await tenantNo(writer, 'globex')];
+    const expected = new Map<number, string[]>(tenants.map((no) => [no, []]));
+    let serial = 0;
+    // Commits of many sizes; two tenants in turns of one to three records.
+    for (const size of [1, 254, 3, 700, 1, 255, 257]) {
+      const rows = counted(0, size).map((at) => {
+        const no = tenants[Math.floor(at / (1 + (size % 3))) % 2] as TenantNo;
+        const input = JSON.stringify({ n: (serial += 1), text: 'é'.repeat(serial % 50) });
+        expected.get(no)?.push(input);
+        return rowOf(no, { input });
+      });
+      await Promise.all([
+        appendRows(writer, rows.slice(0, size / 2)),
+        ...rows.slice(size / 2).map((row) => writer.append(row)),
+      ]);
+    }
+    const reader = openReader(place.folder);
+    const store = recordStore(reader);
+    for (const [no, inputs] of expected) {
+      const stored = store.range(no as TenantNo, 0, 10_000);
+      expect(stored.map(({ index }) => index)).toEqual(counted(0, inputs.length));
+      const read = stored.map(({ body }) =>
+        JSON.stringify((JSON.parse(Buffer.from(body).toString()) as { input: unknown }).input),
+      );
+      expect(read).toEqual(inputs);
+      expect(store.range(no as TenantNo, 300, 2)).toEqual(stored.slice(300, 302));
+      expect(store.size(no as TenantNo)).toBe(inputs.length);
+    }
+    reader.close();
   });
 
   test('are resolved only when another connection can read the record', async () => {

@@ -14,6 +14,7 @@ import {
   CheckResponseSchema,
 } from '../../gen/mandate/v1/decision_pb.ts';
 import { Decision } from '../../gen/mandate/v1/model_pb.ts';
+import type { AskedBatch } from './decision.ts';
 
 export const decisionOf = {
   allow: Decision.ALLOW,
@@ -32,6 +33,13 @@ export function requestOf(message: CheckRequest | CheckBatchRequest): UncheckedR
     audience: message.audience,
   };
 }
+
+export const batchOf = (message: CheckBatchRequest): AskedBatch => ({
+  tenant: message.tenant,
+  defaults: requestOf(message),
+  items: message.items,
+  semantic: message.semantic,
+});
 
 export function checkResponse(answer: Answer): CheckResponse {
   return create(CheckResponseSchema, {

@@ -1,11 +1,9 @@
-import { fromBinary } from '@bufbuild/protobuf';
 import { ServiceError } from '../../errors.ts';
-import { CheckBatchRequestSchema } from '../../gen/mandate/v1/decision_pb.ts';
 import { batch, check, type DecisionParts } from '../connect/decision.ts';
 import { toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
-import { decodeCheck, decodeStreamCheck, parsed } from './codec/request.ts';
+import { decodeBatch, decodeCheck, decodeStreamCheck } from './codec/request.ts';
 import { encodeBatch, encodeCheck, encodeStreamAnswer, encodeStreamError } from './codec/response.ts';
 
 /** The methods of DecisionService on the hot path: from bytes to bytes. */
@@ -27,10 +25,7 @@ export function hotMethods(parts: DecisionParts): Record<'Check' | 'CheckBatch' 
       name: 'mandate.v1.DecisionService/CheckBatch',
       open: (headers, peer) => {
         const presented = presentedBy(headers.authorization, peer);
-        return async (message) => {
-          const request = parsed(() => fromBinary(CheckBatchRequestSchema, message), 'CheckBatchRequest');
-          return encodeBatch(await batch(parts, presented, request));
-        };
+        return async (message) => encodeBatch(await batch(parts, presented, decodeBatch(message)));
       },
     },
     CheckStream: {

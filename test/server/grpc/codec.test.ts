@@ -4,6 +4,9 @@ import { describe, expect, test } from 'vitest';
 import type { Answer } from '../../../src/decision/decisions.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import {
+  type BatchSemantic,
+  CheckBatchItemSchema,
+  CheckBatchRequestSchema,
   CheckBatchResponseSchema,
   CheckRequestSchema,
   CheckResponseSchema,
@@ -11,8 +14,8 @@ import {
   CheckStreamResponseSchema,
 } from '../../../src/gen/mandate/v1/decision_pb.ts';
 import type { DecisionId } from '../../../src/ids.ts';
-import { batchResult, checkResponse, requestOf } from '../../../src/server/connect/messages.ts';
-import { decodeCheck, decodeStreamCheck } from '../../../src/server/grpc/codec/request.ts';
+import { batchOf, batchResult, checkResponse, requestOf } from '../../../src/server/connect/messages.ts';
+import { decodeBatch, decodeCheck, decodeStreamCheck } from '../../../src/server/grpc/codec/request.ts';
 import {
   encodeBatch,
   encodeCheck,
@@ -41,6 +44,25 @@ const request = fc
     audience: text,
   })
   .map((shape) => create(CheckRequestSchema, defined(shape)));
+
+const action = fc.option(fc.record({ name: text, properties: struct }), { nil: undefined });
+const maybe = fc.option(named, { nil: undefined });
+const batchRequest = fc
+  .tuple(
+    request,
+    fc.array(fc.record({ subject: maybe, action, resource: maybe, context: struct }), { maxLength: 4 }),
+    fc.nat({ max: 5 }),
+  )
+  .map(([common, items, semantic]) =>
+    create(CheckBatchRequestSchema, {
+      tenant: common.tenant,
+      principal: common.principal,
+      ...defined({ action: common.action, resource: common.resource, context: common.context }),
+      audience: common.audience,
+      items: items.map((item) => create(CheckBatchItemSchema, defined(item))),
+      semantic: semantic as BatchSemantic,
+    }),
+  );
 
 const answer: fc.Arbitrary<Answer> = fc.record({
   outcome: fc.constantFrom('allow' as const, 'deny' as const, 'challenge' as const),
@@ -76,6 +98,34 @@ describe('the hot path reads what the generated code reads', () => {
         expect(BigInt(decoded.correlationId)).toBe(correlationId);
         expect(normal(decoded.asked?.request)).toEqual(normal(requestOf(message)));
       }),
+    );
+  });
+
+  test('a CheckBatchRequest of any shape', () => {
+    fc.assert(
+      fc.property(batchRequest, (message) => {
+        const decoded = decodeBatch(toBinary(CheckBatchRequestSchema, message));
+        expect(normal(decoded)).toEqual(normal(batchOf(message)));
+      }),
+    );
+  });
+
+  test('a batch that was tampered with: both read the same, or both refuse', () => {
+    fc.assert(
+      fc.property(
+        batchRequest,
+        fc.array(fc.tuple(fc.nat(), fc.nat({ max: 255 })), { minLength: 1, maxLength: 4 }),
+        (message, edits) => {
+          const bytes = toBinary(CheckBatchRequestSchema, message);
+          if (bytes.length === 0) return;
+          for (const [at, value] of edits) bytes[at % bytes.length] = value;
+          const generated = attempt(() => batchOf(fromBinary(CheckBatchRequestSchema, bytes)));
+          const ours = attempt(() => decodeBatch(bytes));
+          expect(ours === undefined).toBe(generated === undefined);
+          if (ours && generated) expect(normal(ours)).toEqual(normal(generated));
+        },
+      ),
+      { numRuns: 1_000 },
     );
   });
 

@@ -1,8 +1,13 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { MAX_DEPTH, type UncheckedRequest } from '../../../decision/request.ts';
 import { ServiceError } from '../../../errors.ts';
-import { CheckRequestSchema, CheckStreamRequestSchema } from '../../../gen/mandate/v1/decision_pb.ts';
-import { requestOf } from '../../connect/messages.ts';
+import {
+  CheckBatchRequestSchema,
+  CheckRequestSchema,
+  CheckStreamRequestSchema,
+} from '../../../gen/mandate/v1/decision_pb.ts';
+import type { AskedBatch } from '../../connect/decision.ts';
+import { batchOf, requestOf } from '../../connect/messages.ts';
 import { Unusual, WireReader } from './reader.ts';
 
 /** A CheckRequest as the core takes it. */
@@ -39,8 +44,18 @@ export function decodeStreamCheck(bytes: Uint8Array): {
   }
 }
 
+/** Decodes a CheckBatchRequest. Throws `invalid_request`. */
+export function decodeBatch(bytes: Uint8Array): AskedBatch {
+  try {
+    return readBatch(new WireReader(bytes));
+  } catch (error) {
+    if (!(error instanceof Unusual)) throw error;
+    return batchOf(parsed(() => fromBinary(CheckBatchRequestSchema, bytes), 'CheckBatchRequest'));
+  }
+}
+
 /** Runs a decoder of generated code. Throws `invalid_request` with its error as the cause. */
-export function parsed<T>(decode: () => T, name: string): T {
+function parsed<T>(decode: () => T, name: string): T {
   try {
     return decode();
   } catch (cause) {
@@ -61,40 +76,89 @@ type Json = Record<string, unknown>;
 
 // Tags are `number << 3 | wire type`; 2 is length-delimited.
 function readCheck(reader: WireReader): Asked {
-  const request: Draft = {};
-  let tenant = '';
-  let principals = 0;
+  const asked: Common = { tenant: '', request: {}, principals: 0 };
+  while (reader.more) readCommon(reader, reader.tag(), asked);
+  return asked;
+}
+
+/** The members that a CheckRequest and a CheckBatchRequest share. */
+interface Common {
+  tenant: string;
+  readonly request: Draft;
+  /** How many members of the oneof were read. */
+  principals: number;
+}
+
+function readCommon(reader: WireReader, tag: number, asked: Common): void {
+  const { request } = asked;
+  switch (tag) {
+    case 0x0a:
+      asked.tenant = reader.string();
+      break;
+    case 0x12:
+      onlyPrincipal(asked);
+      request.subject = reader.message(readNamed);
+      break;
+    case 0x1a:
+      onlyPrincipal(asked);
+      request.token = reader.string();
+      break;
+    case 0x22:
+      request.action = once(request.action, reader.message(readAction));
+      break;
+    case 0x2a:
+      request.resource = once(request.resource, reader.message(readNamed));
+      break;
+    case 0x32:
+      request.context = once(request.context, reader.message(readStruct));
+      break;
+    case 0x3a:
+      request.audience = reader.string();
+      break;
+    default:
+      throw new Unusual();
+  }
+}
+
+function onlyPrincipal(asked: Common): void {
+  if (asked.principals > 0) throw new Unusual();
+  asked.principals += 1;
+}
+
+function readBatch(reader: WireReader): AskedBatch {
+  const asked: Common = { tenant: '', request: {}, principals: 0 };
+  const items: AskedBatch['items'][number][] = [];
+  let semantic = 0;
+  while (reader.more) {
+    const tag = reader.tag();
+    if (tag === 0x42) items.push(reader.message(readItem));
+    else if (tag === 0x48) semantic = reader.varint();
+    else readCommon(reader, tag, asked);
+  }
+  return { tenant: asked.tenant, defaults: asked.request, items, semantic };
+}
+
+function readItem(reader: WireReader): AskedBatch['items'][number] {
+  const item: Omit<Draft, 'token' | 'audience'> = {};
   while (reader.more) {
     switch (reader.tag()) {
       case 0x0a:
-        tenant = reader.string();
+        item.subject = once(item.subject, reader.message(readNamed));
         break;
       case 0x12:
-        principals += 1;
-        request.subject = reader.message(readNamed);
+        item.action = once(item.action, reader.message(readAction));
         break;
       case 0x1a:
-        principals += 1;
-        request.token = reader.string();
+        item.resource = once(item.resource, reader.message(readNamed));
         break;
       case 0x22:
-        request.action = once(request.action, reader.message(readAction));
-        break;
-      case 0x2a:
-        request.resource = once(request.resource, reader.message(readNamed));
-        break;
-      case 0x32:
-        request.context = once(request.context, reader.message(readStruct));
-        break;
-      case 0x3a:
-        request.audience = reader.string();
+        item.context = once(item.context, reader.message(readStruct));
         break;
       default:
         throw new Unusual();
     }
   }
-  if (principals > 1) throw new Unusual();
-  return { tenant, request };
+  return item;
 }
 
 function readStreamCheck(reader: WireReader): { correlationId: number; asked: Asked | undefined } {

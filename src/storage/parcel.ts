@@ -1,0 +1,75 @@
+import { HEAD_BYTES, Heads } from './heads.ts';
+import type { RecordRow } from './rows.ts';
+
+const INITIAL_RECORDS = 256;
+const INITIAL_BYTES = 128 * 1024;
+/** Buffers that a burst has made larger than this are not kept. */
+const KEPT_BYTES = 4 * 1024 * 1024;
+const KEPT_PARCELS = 8;
+
+/** Records as bytes that change hands: cloning objects and strings for another thread costs more than inserting them. */
+export interface ParcelBytes {
+  readonly heads: ArrayBuffer;
+  readonly bodies: ArrayBuffer;
+  readonly count: number;
+}
+
+/** Gathers records as bytes the moment they are made, so that nothing else of them has to be kept until the commit. */
+export class Parcel {
+  #headBytes: ArrayBuffer;
+  #heads: Heads;
+  #bodies: Buffer;
+  #count = 0;
+  #end = 0;
+
+  constructor(bytes?: { readonly heads: ArrayBuffer; readonly bodies: ArrayBuffer }) {
+    this.#headBytes = bytes?.heads ?? new ArrayBuffer(INITIAL_RECORDS * HEAD_BYTES);
+    this.#heads = new Heads(new Uint8Array(this.#headBytes));
+    this.#bodies = bytes ? Buffer.from(bytes.bodies) : Buffer.allocUnsafeSlow(INITIAL_BYTES);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add({ time, tenantNo, subject, actor, kind, outcome, body }: RecordRow): void {
+    // No UTF-16 unit takes more than three bytes.
+    if (this.#end + body.length * 3 > this.#bodies.length) this.#growBodies(body.length * 3);
+    this.#end += this.#bodies.write(body, this.#end, 'utf8');
+    if (this.#count === this.#heads.capacity) this.#growHeads();
+    this.#heads.put(this.#count, time, tenantNo, this.#end, subject, actor, kind, outcome);
+    this.#count += 1;
+  }
+
+  /** Gives the bytes away; the parcel is not used again. */
+  seal(): ParcelBytes {
+    return { heads: this.#headBytes, bodies: this.#bodies.buffer as ArrayBuffer, count: this.#count };
+  }
+
+  #growBodies(needed: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.#bodies.length * 2, this.#end + needed));
+    this.#bodies.copy(larger, 0, 0, this.#end);
+    this.#bodies = larger;
+  }
+
+  #growHeads(): void {
+    const larger = new ArrayBuffer(this.#headBytes.byteLength * 2);
+    const bytes = new Uint8Array(larger);
+    bytes.set(new Uint8Array(this.#headBytes));
+    this.#headBytes = larger;
+    this.#heads = new Heads(bytes);
+  }
+}
+
+/** Makes parcels, of buffers that came back where there are any: memory the collector need not look for. */
+export class Parcels {
+  readonly #spare: ParcelBytes[] = [];
+
+  make(): Parcel {
+    return new Parcel(this.#spare.pop());
+  }
+
+  giveBack(bytes: ParcelBytes): void {
+    if (this.#spare.length < KEPT_PARCELS && bytes.bodies.byteLength <= KEPT_BYTES) this.#spare.push(bytes);
+  }
+}

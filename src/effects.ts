@@ -9,10 +9,13 @@ export const systemClock: Clock = Date.now;
 /** One call into the system yields this many bytes; a decision takes ten. No byte is handed out twice. */
 const POOL_BYTES = 8192;
 let pool = new Uint8Array(0);
+let taken = 0;
 
 export const systemRandom: Random = (size) => {
-  if (size > pool.length) pool = crypto.getRandomValues(new Uint8Array(Math.max(size, POOL_BYTES)));
-  const taken = pool.subarray(0, size);
-  pool = pool.subarray(size);
-  return taken;
+  if (taken + size > pool.length) {
+    pool = crypto.getRandomValues(new Uint8Array(Math.max(size, POOL_BYTES)));
+    taken = 0;
+  }
+  taken += size;
+  return pool.subarray(taken - size, taken);
 };

@@ -4,6 +4,7 @@ import type { PrincipalRef } from '../ids.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Decided } from './decide.ts';
 import type { CheckRequest, UncheckedRequest } from './request.ts';
+import { verdictText } from './verdict.ts';
 
 interface Head {
   readonly tenantNo: TenantNo;
@@ -47,8 +48,8 @@ export const errorRow = (head: Head, error: ServiceError, input: string): Record
 /** JSON members of a record that tell what was decided and by what. */
 export function decidedMembers(decided: Decided, grantId: string | undefined): string {
   const grant = grantId === undefined ? '' : `,"grant_id":"${grantId}"`;
-  const reasons = decided.reasons.length === 0 ? '[]' : JSON.stringify(decided.reasons);
-  return `,"revision":"${decided.revision}","cost":${decided.cost},"rules":${JSON.stringify(decided.rules)},"reasons":${reasons}${grant}`;
+  const { revision, cost, text = verdictText(decided) } = decided;
+  return `,"revision":"${revision}","cost":${cost}${text}${grant}`;
 }
 
 /** A request whose parts are sound but whose principal is not: nobody is named. */

@@ -15,6 +15,8 @@ export interface Verdict {
   readonly rules: readonly string[];
   readonly obligations: readonly JsonObject[];
   readonly challenge: JsonObject | undefined;
+  /** `rules` and `reasons` as members of a record, where they were put into words before. */
+  readonly text?: string | undefined;
 }
 
 const MAX_REASONS = 64;
@@ -77,12 +79,17 @@ const plainly = {
   })),
 };
 
+/** JSON members of a record that tell by which rules it was decided and why. */
+export const verdictText = ({ rules, reasons }: Verdict): string =>
+  `,"rules":${JSON.stringify(rules)},"reasons":${JSON.stringify(reasons)}`;
+
 function oncePer(make: (rules: readonly string[]) => Verdict): (authors: string) => Verdict {
   const made = new Map<string, Verdict>();
   return (authors) => {
     const known = made.get(authors);
     if (known) return known;
-    const verdict = make([`${authors}.allow`]);
+    const plain = make([`${authors}.allow`]);
+    const verdict = { ...plain, text: verdictText(plain) };
     made.set(authors, verdict);
     return verdict;
   };

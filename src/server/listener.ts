@@ -74,7 +74,7 @@ export class Listener implements AsyncDisposable {
     });
     this.#h2.on('stream', (stream, headers, flags) => {
       // A peer can break off any stream at any moment; whoever serves it sees it closed, and nobody throws.
-      stream.on('error', () => undefined);
+      stream.on('error', nobodyThrows);
       if (!handlers.stream?.(stream, headers)) this.#compat.emit('stream', stream, headers, flags, []);
     });
     for (const server of [this.#h1, this.#h2]) server.on('clientError', onClientError);
@@ -192,6 +192,8 @@ export class Listener implements AsyncDisposable {
     await this.drain(0);
   }
 }
+
+const nobodyThrows = (): void => {};
 
 function onClientError(_error: Error, socket: net.Socket | tls.TLSSocket): void {
   if (socket.writable)

@@ -63,14 +63,22 @@ export class WireWriter {
     this.byte(tag);
     // Room for the longest UTF-8 the string can have; nearly all strings here are short and ASCII.
     this.#reserve(value.length * 3 + 5);
-    if (value.length < 43) {
-      const written = this.#buffer.write(value, this.#at + 1, 'utf8');
-      this.#buffer[this.#at] = written;
-      this.#at += written + 1;
-      return;
-    }
+    if (value.length < 0x80 && this.#ascii(value)) return;
     this.varint(Buffer.byteLength(value));
     this.#at += this.#buffer.write(value, this.#at, 'utf8');
+  }
+
+  /** Writes a short string with its length, if it is ASCII: for such a one a call into the runtime costs more. */
+  #ascii(value: string): boolean {
+    const start = this.#at + 1;
+    for (let at = 0; at < value.length; at += 1) {
+      const unit = value.charCodeAt(at);
+      if (unit >= 0x80) return false;
+      this.#buffer[start + at] = unit;
+    }
+    this.#buffer[this.#at] = value.length;
+    this.#at = start + value.length;
+    return true;
   }
 
   bytes(tag: number, value: Uint8Array): void {

@@ -4,15 +4,8 @@ import { type WasmGlobal, type WasmInstance, wasm } from './webassembly.ts';
 
 /** The exports of OPA's WASM ABI 1.2 and later that the host uses. Addresses are signed here, unsigned in truth. */
 export interface Abi {
-  opa_eval(
-    reserved: 0,
-    entrypoint: number,
-    data: number,
-    input: number,
-    inputLength: number,
-    heap: number,
-    asRego: 0 | 1,
-  ): number;
+  /** Evaluates what stands in a context: input, data, result, entry point, a word each. Not 0 for a failure. */
+  eval(context: number): number;
   opa_malloc(size: number): number;
   opa_free(address: number): void;
   opa_value_parse(address: number, length: number): number;
@@ -28,7 +21,7 @@ export interface Abi {
 }
 
 const required = [
-  'opa_eval',
+  'eval',
   'opa_malloc',
   'opa_free',
   'opa_value_parse',

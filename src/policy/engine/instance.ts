@@ -4,10 +4,13 @@ import type { Builtin } from './builtins/builtin.ts';
 import { Abort, toServiceError } from './failure.ts';
 import { byteLength, Heap } from './heap.ts';
 import { type EvaluationContext, Host } from './host.ts';
+import { align, Inputs, type PolicyInput } from './input.ts';
+import { readPlain, resultIn } from './memory/reader.ts';
 import { type StaticLayout, Statics } from './metering/statics.ts';
 import { type WasmGlobal, type WasmMemory, type WasmModule, wasm } from './webassembly.ts';
 
 export type { EvaluationContext } from './host.ts';
+export type { PolicyInput } from './input.ts';
 
 export interface Limits {
   /** Fuel units of one evaluation, at most 2^31 - 1. A unit stands for up to eight WebAssembly instructions. */
@@ -38,10 +41,8 @@ export interface InstanceParts {
 const maximumFuel = 2 ** 31 - 1;
 /** Small policies then never grow their memory, which replaces the views of it. */
 const usualPages = 8;
-const resultPrefix = '[{"result":';
-const resultSuffix = '}]';
-const emptyResult = '[]';
-
+/** Input, data, result and entry point, a word each. */
+const contextBytes = 16;
 /** One tenant's policy in its own memory. Not reentrant, and of no use after a failure. */
 export class PolicyInstance {
   readonly #entrypoints: ReadonlyMap<string, number>;
@@ -54,6 +55,7 @@ export class PolicyInstance {
   readonly #data: number;
   readonly #free: number;
   readonly #statics: Statics | undefined;
+  readonly #inputs: Inputs;
   #poisoned = false;
 
   /**
@@ -75,6 +77,7 @@ export class PolicyInstance {
     this.#data = this.#load(dataJson);
     this.#free = align(this.#abi.opa_heap_ptr_get() >>> 0);
     this.#statics = parts.statics && new Statics(this.#heap, parts.statics);
+    this.#inputs = new Inputs(this.#abi, this.#heap, this.#fuel, this.#free + contextBytes);
   }
 
   /** True after any failure during an evaluation: evaluate() then throws, and the owner discards the instance. */
@@ -102,36 +105,52 @@ export class PolicyInstance {
     view.set(image);
     view.fill(0, image.length);
     this.#statics.restore();
+    this.#inputs.forget();
     return true;
   }
 
   /**
    * Evaluates one entry point.
    * @param entrypoint a path such as `mandate/decision`
-   * @param inputJson JSON; empty for an undefined input
+   * @param input a value, or JSON, empty for an undefined input
    * @param fuel the budget in units, if not the limits'
    * @throws ServiceError `policy_undefined` for an entry point that does not exist, `deadline_exceeded` when the
    * fuel is gone, `policy_memory_exceeded`, `policy_failed`. All but the first poison the instance.
    */
   evaluate(
     entrypoint: string,
-    inputJson: string | Uint8Array,
+    input: PolicyInput | string | Uint8Array,
     context: EvaluationContext,
     fuel: number = this.#limits.fuel,
   ): Evaluation {
-    const text = this.evaluateToJson(entrypoint, inputJson, context, fuel);
-    const cost = this.#cost(fuel);
-    if (text === emptyResult) return { result: undefined, cost };
-    return { result: this.#guard(() => JSON.parse(valueOf(text)) as unknown), cost };
+    const id = this.#begin(entrypoint, context);
+    const budget = Math.min(fuel, maximumFuel);
+    try {
+      const set = this.#run(id, input, budget) >>> 0;
+      const result = this.#read(resultIn(this.#heap, set));
+      return { result, cost: budget - this.#fuel.value };
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
   }
 
   /** The result set as JSON text, numbers exact: `[]` or `[{"result":…}]`. Throws what evaluate() throws. */
   evaluateToJson(
     entrypoint: string,
-    inputJson: string | Uint8Array,
+    input: PolicyInput | string | Uint8Array,
     context: EvaluationContext,
     fuel: number = this.#limits.fuel,
   ): string {
+    const id = this.#begin(entrypoint, context);
+    try {
+      return this.#dump(this.#run(id, input, Math.min(fuel, maximumFuel)));
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
+  }
+
+  /** The entry point's id. */
+  #begin(entrypoint: string, context: EvaluationContext): number {
     const id = this.#entrypoints.get(entrypoint);
     if (id === undefined) throw new ServiceError('policy_undefined', 'The policy has no such entry point.');
     if (this.#poisoned)
@@ -139,56 +158,50 @@ export class PolicyInstance {
         detail: 'the instance failed before and must be discarded',
       });
     this.#host.begin(context);
-    this.#fuel.value = Math.min(fuel, maximumFuel);
-    try {
-      this.#statics?.restore();
-      const length = this.#writeInput(inputJson);
-      const heap = align(this.#free + length);
-      return this.#heap.text(this.#abi.opa_eval(0, id, this.#data, this.#free, length, heap, 0) >>> 0);
-    } catch (cause) {
-      this.#poisoned = true;
-      throw toServiceError(cause, this.#fuel.value);
-    }
+    return id;
   }
 
-  #cost(fuel: number): number {
-    return Math.min(fuel, maximumFuel) - this.#fuel.value;
+  /** The address of the result set. */
+  #run(entrypoint: number, input: PolicyInput | string | Uint8Array, budget: number): number {
+    this.#statics?.restore();
+    const value = this.#inputs.place(input, budget);
+    const context = this.#free >>> 2;
+    const { words } = this.#heap;
+    words[context] = value;
+    words[context + 1] = this.#data;
+    words[context + 2] = 0;
+    words[context + 3] = entrypoint;
+    if (this.#abi.eval(this.#free) !== 0) throw new Abort('eval failed');
+    return this.#heap.words[context + 2] as number;
   }
 
-  #guard<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (cause) {
-      this.#poisoned = true;
-      throw toServiceError(cause, this.#fuel.value);
-    }
+  #read(value: number): unknown {
+    if (value === 0) return undefined;
+    const plain = readPlain(this.#heap, value);
+    return plain === undefined ? (JSON.parse(this.#dump(value)) as unknown) : plain;
   }
 
-  #writeInput(input: string | Uint8Array): number {
-    // A UTF-16 unit is at most three bytes, so the exact length need not be counted if that much is free.
-    if (!this.#heap.fits(this.#free, input.length * 3)) this.#reserve(byteLength(input));
-    return this.#heap.write(input, this.#free);
+  #dump(value: number): string {
+    return this.#heap.text(this.#abi.opa_json_dump(value) >>> 0);
   }
 
-  /**
-   * Lets the module's own allocator grow the memory. It keeps its own idea of the top of the heap, and if the host
-   * grew the memory instead, each later allocation would grow it again until that idea had caught up.
-   */
-  #reserve(size: number): void {
-    this.#abi.opa_heap_ptr_set(this.#free);
-    this.#abi.opa_malloc(size);
+  #failed(cause: unknown): ServiceError {
+    this.#poisoned = true;
+    return toServiceError(cause, this.#fuel.value);
   }
 
   #load(dataJson: string | Uint8Array): number {
     this.#fuel.value = maximumFuel;
-    return this.#guard(() => {
+    try {
       const size = byteLength(dataJson);
       const address = this.#abi.opa_malloc(size);
       this.#heap.write(dataJson, address >>> 0);
       const data = this.#abi.opa_json_parse(address, size);
       if (data === 0) throw new ServiceError('policy_invalid', 'The data of the policy is not JSON.');
       return data;
-    });
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
   }
 }
 
@@ -199,15 +212,4 @@ function reserveMemory(initial: number, maximum: number): WasmMemory {
   } catch (cause) {
     throw new ServiceError('resource_exhausted', 'No more policies can be loaded at the moment.', { cause });
   }
-}
-
-function valueOf(resultSet: string): string {
-  if (!resultSet.startsWith(resultPrefix) || !resultSet.endsWith(resultSuffix))
-    throw new Abort('the result set has an unknown shape');
-  return resultSet.slice(resultPrefix.length, -resultSuffix.length);
-}
-
-/** To eight bytes, where no load or store of the module straddles two cache lines without need. */
-function align(address: number): number {
-  return (address + 7) & ~7;
 }

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import type { PolicyInput } from '../../../src/policy/engine/instance.ts';
 import { parseJson } from '../../../src/policy/engine/values/parse.ts';
 import {
   compareValues,
@@ -82,10 +83,12 @@ export function moveUnder(name: string, original: Case): Case {
   };
 }
 
-/** Trailing commas are Rego's and not the module's parser's. */
-export function inputOf({ input, input_term: term }: Case): string {
-  if (term !== undefined) return term.replace(/,(\s*[}\]])/g, '$1');
-  return input === undefined ? '' : JSON.stringify(input);
+/** The input as text, and as a value if it is one of JSON. Trailing commas are Rego's and not the module's parser's. */
+export function inputsOf({ input, input_term: term }: Case): readonly (string | PolicyInput)[] {
+  if (term !== undefined) return [term.replace(/,(\s*[}\]])/g, '$1')];
+  if (input === undefined) return [''];
+  const json = JSON.stringify(input);
+  return [json, { json, value: input }];
 }
 
 /**

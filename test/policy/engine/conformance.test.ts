@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { ServiceError } from '../../../src/errors.ts';
 import { capabilitiesFor, type OpaCapabilities } from '../../../src/policy/engine/capabilities.ts';
+import type { PolicyInput } from '../../../src/policy/engine/instance.ts';
 import { PolicyModule } from '../../../src/policy/engine/module.ts';
-import { agrees, type Case, inputOf, loadCases, locateCases, moveUnder } from './cases.ts';
+import { agrees, type Case, inputsOf, loadCases, locateCases, moveUnder } from './cases.ts';
 import { buildWasm, context, limits, opaBinary } from './opa.ts';
 
 /** Where we differ from OPA on a case that we can compile, and why. A case that agrees again fails the test too. */
@@ -130,10 +131,18 @@ async function runAlone(each: Case, flags: readonly string[]): Promise<Verdict> 
 
 /** What is wrong with our answer; undefined if nothing is. */
 function judge(module: PolicyModule, each: Case): string | undefined {
+  for (const input of inputsOf(each)) {
+    const problem = judgeWith(module, each, input);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+function judgeWith(module: PolicyModule, each: Case, input: string | PolicyInput): string | undefined {
   let result: unknown;
   try {
     const instance = module.instantiate(JSON.stringify(each.data ?? {}), { ...limits, memoryPages: 2_048 });
-    result = instance.evaluate(each.entrypoint, inputOf(each), context).result;
+    result = instance.evaluate(each.entrypoint, input, context).result;
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     const isWanted = (each.want_error_code ?? each.want_error) !== undefined && !each.strict_error;

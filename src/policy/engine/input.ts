@@ -1,0 +1,90 @@
+import type { Abi } from './abi.ts';
+import { FuelExhausted } from './failure.ts';
+import { byteLength, type Heap } from './heap.ts';
+import { IllFormedText, ValueWriter } from './memory/writer.ts';
+import type { WasmGlobal } from './webassembly.ts';
+
+/**
+ * An input that need not be parsed: the value is written into the instance's memory as it is. It may be put together
+ * of images, and is otherwise of JSON's kinds. `json` is `JSON.stringify` of it: it says the same, and what it costs.
+ */
+export interface PolicyInput {
+  readonly json: string;
+  readonly value: unknown;
+}
+
+/**
+ * Fuel units per character of an input that is not parsed: about what the module's parser spends on plain text, and
+ * less than on the rest. Writing a value takes the host up to ten nanoseconds a character, which this is to bound.
+ */
+const fuelPerCharacter = 24;
+
+/** Brings inputs into the memory of one instance, each in the place of the one before. */
+export class Inputs {
+  readonly #abi: Abi;
+  readonly #heap: Heap;
+  readonly #fuel: WasmGlobal;
+  /** Where inputs begin, at a multiple of eight. */
+  readonly #start: number;
+  readonly #writer: ValueWriter;
+
+  constructor(abi: Abi, heap: Heap, fuel: WasmGlobal, start: number) {
+    this.#abi = abi;
+    this.#heap = heap;
+    this.#fuel = fuel;
+    this.#start = start;
+    this.#writer = new ValueWriter(heap, (address, size) => this.#reserve(address, size));
+  }
+
+  /**
+   * The address of the value, behind which the module's heap begins; 0 for an empty text.
+   * @param budget units of fuel: what is left of them is in the module's global afterwards
+   */
+  place(input: PolicyInput | string | Uint8Array, budget: number): number {
+    return typeof input === 'string' || input instanceof Uint8Array
+      ? this.#parse(input, budget)
+      : this.#write(input, budget);
+  }
+
+  /** Forgets what it learnt of inputs. */
+  forget(): void {
+    this.#writer.forget();
+  }
+
+  #parse(json: string | Uint8Array, budget: number): number {
+    this.#fuel.value = budget;
+    // A UTF-16 unit is at most three bytes, so the exact length need not be counted if that much is free.
+    if (!this.#heap.fits(this.#start, json.length * 3)) this.#reserve(this.#start, byteLength(json));
+    const length = this.#heap.write(json, this.#start);
+    this.#abi.opa_heap_ptr_set(align(this.#start + length));
+    return this.#abi.opa_value_parse(this.#start, length);
+  }
+
+  #write({ json, value }: PolicyInput, budget: number): number {
+    const left = budget - json.length * fuelPerCharacter;
+    if (left < 0) throw new FuelExhausted('the input is larger than the fuel allows');
+    this.#fuel.value = left;
+    try {
+      const address = this.#writer.write(value, this.#start);
+      this.#abi.opa_heap_ptr_set(align(this.#writer.end));
+      return address;
+    } catch (error) {
+      if (error instanceof IllFormedText) return this.#parse(json, left);
+      throw error;
+    }
+  }
+
+  /**
+   * Lets the module's own allocator grow the memory. It keeps its own idea of the top of the heap, and if the host
+   * grew the memory instead, each later allocation would grow it again until that idea had caught up.
+   */
+  #reserve(address: number, size: number): void {
+    this.#abi.opa_heap_ptr_set(address);
+    this.#abi.opa_malloc(size);
+  }
+}
+
+/** To eight bytes, where no load or store of the module straddles two cache lines without need. */
+export function align(address: number): number {
+  return (address + 7) & ~7;
+}

@@ -1,0 +1,64 @@
+import { Heap } from '../heap.ts';
+import type { WasmMemory } from '../webassembly.ts';
+import { Hole, Image } from './image.ts';
+import { IllFormedText, ValueWriter } from './writer.ts';
+
+/**
+ * Makes images. A value is written at two places: a word that differs by the distance is an address, one that differs
+ * by three times the distance is a hole, and all others are the same.
+ */
+
+/** A value that is put together of others: `make` is given what stands for each of them, from 0 on. */
+export function imageWithHoles(make: (hole: (number: number) => unknown) => unknown): Image {
+  return draw(make((number) => new Hole(number)));
+}
+
+/** The image of a value, or the value itself if some text in it is no UTF-8: it is then for the module to parse. */
+export function imageOf(value: unknown): unknown {
+  try {
+    return draw(value);
+  } catch (error) {
+    if (error instanceof IllFormedText) return value;
+    throw error;
+  }
+}
+
+function draw(value: unknown): Image {
+  const first = write(value, base, 0);
+  const second = write(value, 2 * base, 3 * base);
+  const addresses: number[] = [];
+  const holes: number[] = [];
+  for (let at = 0; at < first.length; at += 1) {
+    const word = first[at] as number;
+    const difference = (second[at] as number) - word;
+    if (difference === base) {
+      addresses.push(at);
+      first[at] = word - base;
+    } else if (difference === 3 * base) holes[word] = at;
+  }
+  return new Image(first, Uint32Array.from(addresses), holes);
+}
+
+/** No words of a value but addresses differ between two places, so any multiple of four would do. */
+const base = 8;
+
+class Scratch implements WasmMemory {
+  buffer = new ArrayBuffer(16_384);
+}
+
+const scratch = new Scratch();
+const heap = new Heap(scratch);
+const writer = new ValueWriter(heap, (address, size) => {
+  // The views of the old buffer lose their length, as those of a memory that grew.
+  scratch.buffer = scratch.buffer.transfer(2 * (address + size));
+});
+
+function write(value: unknown, start: number, holes: number): Int32Array {
+  try {
+    writer.write(value, start, holes);
+    return heap.words.slice(start >>> 2, writer.end >>> 2);
+  } finally {
+    // The unused bytes of the last word of a text would differ otherwise; and nothing stays of anybody's values.
+    heap.view.fill(0, start, writer.end);
+  }
+}

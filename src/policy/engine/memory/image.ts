@@ -1,0 +1,60 @@
+/**
+ * A value as it stands in a memory, to be copied to any place of any memory: words, and which of them are addresses.
+ * It holds nothing of the instance or the tenant it was used for but the place where it stood last, since it is mostly
+ * used at the same place again, and its addresses are then right already.
+ */
+export class Image {
+  readonly #words: Int32Array;
+  /** The words that are addresses, by their index. */
+  readonly #addresses: Uint32Array;
+  /** Where the addresses are right. */
+  #place = 0;
+  /** The words that take the address of another value, by their index, in the order of the holes' numbers. */
+  readonly holes: readonly number[];
+
+  /** As it stands at address 0. */
+  constructor(words: Int32Array, addresses: Uint32Array, holes: readonly number[]) {
+    this.#words = words;
+    this.#addresses = addresses;
+    this.holes = holes;
+  }
+
+  get size(): number {
+    return this.#words.length * 4;
+  }
+
+  /** The words as they stand at an address; they are to be copied at once. */
+  at(place: number): Int32Array {
+    const words = this.#words;
+    if (place !== this.#place) {
+      const distance = place - this.#place;
+      for (const at of this.#addresses) words[at] = (words[at] as number) + distance;
+      this.#place = place;
+    }
+    return words;
+  }
+
+  /** The value with its holes filled, one value each. */
+  filled(values: readonly unknown[]): Filled {
+    return new Filled(this, values);
+  }
+}
+
+export class Filled {
+  readonly image: Image;
+  readonly values: readonly unknown[];
+
+  constructor(image: Image, values: readonly unknown[]) {
+    this.image = image;
+    this.values = values;
+  }
+}
+
+/** A place in an image that is filled each time it is used. They are numbered from 0. */
+export class Hole {
+  readonly number: number;
+
+  constructor(number: number) {
+    this.number = number;
+  }
+}

@@ -8,6 +8,7 @@ import { systemClock, systemRandom } from '../../src/effects.ts';
 import { uuidv7 } from '../../src/ids.ts';
 import type { Bundle } from '../../src/policy/bundle.ts';
 import { Compiler } from '../../src/policy/compiler.ts';
+import type { PolicyInput } from '../../src/policy/engine/input.ts';
 import { PolicyModule } from '../../src/policy/engine/module.ts';
 import { readSources } from '../../src/policy/sources.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
@@ -76,7 +77,7 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
   const requests = asked.map(requestOf);
   const facts = asked.map(factsFor);
   const context = { nowMs: systemClock(), seed: 'bench' };
-  const inputOf = (nth: number): string => {
+  const inputOf = (nth: number): PolicyInput => {
     const { action, resource, context: more } = checkRequest(requests[nth] as UncheckedRequest);
     const subject = facts[nth] as Facts;
     const now = context.nowMs;
@@ -84,7 +85,7 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
     return buildInput({ ...parts, action, resource, context: more });
   };
   const inputs = asked.map((_, nth) => inputOf(nth));
-  const values = inputs.map((input) => JSON.parse(input) as object);
+  const values = inputs.map(({ json }) => JSON.parse(json) as object);
   const metered = PolicyModule.compile(bundle.wasm).instantiate(bundle.data, limits);
   const unmetered = PolicyModule.compileUnmetered(bundle.wasm).instantiate(bundle.data, limits);
   const theirs = loadPolicySync(Uint8Array.from(bundle.wasm).buffer, 16);
@@ -100,11 +101,11 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
       const decided = decide(policy, ENTRY, input, { nowMs: context.nowMs, seed: decisionId });
       const subject = (facts[nth] as Facts).ref;
       const head = { tenantNo: 1 as TenantNo, time: context.nowMs, decisionId, caller: 'service:bench' };
-      return Buffer.from(decisionRow(head, decided, { subject, input }).body);
+      return Buffer.from(decisionRow(head, decided, { subject, input: input.json }).body);
     },
     'opa-wasm': (nth) => theirs.evaluate(values[nth], ENTRY),
-    metered: (nth) => metered.evaluate(ENTRY, inputs[nth] ?? '', context),
-    unmetered: (nth) => unmetered.evaluate(ENTRY, inputs[nth] ?? '', context),
+    metered: (nth) => metered.evaluate(ENTRY, inputs[nth] as PolicyInput, context),
+    unmetered: (nth) => unmetered.evaluate(ENTRY, inputs[nth] as PolicyInput, context),
   };
 }
 

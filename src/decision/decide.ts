@@ -1,4 +1,5 @@
 import { ServiceError } from '../errors.ts';
+import type { PolicyInput } from '../policy/engine/input.ts';
 import { readVerdict, refusal, type Verdict } from './verdict.ts';
 
 export type EntryPoint = 'mandate/decision' | 'mandate/delegation';
@@ -7,10 +8,13 @@ export type EntryPoint = 'mandate/decision' | 'mandate/delegation';
 export interface Policy {
   /** The content hash, `sha256:<hex>`. */
   readonly revision: string;
-  /** Evaluates an entry point. `cost` is fuel. A `failure` of the policy denies; what is thrown is a fault of ours. */
+  /**
+   * Evaluates an entry point, on an input of ours or on JSON text of anybody's. `cost` is fuel. A `failure` of the
+   * policy denies; what is thrown is a fault of ours.
+   */
   evaluate(
     entryPoint: string,
-    input: string,
+    input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): { readonly result: unknown; readonly cost: number; readonly failure?: ServiceError };
 }
@@ -33,7 +37,7 @@ export interface Decided extends Verdict {
 export function decide(
   policy: Policy,
   entryPoint: EntryPoint,
-  input: string,
+  input: PolicyInput,
   context: { nowMs: number; seed: string },
 ): Decided {
   const { result, cost, failure } = policy.evaluate(entryPoint, input, context);

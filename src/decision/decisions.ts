@@ -206,7 +206,7 @@ export class Decisions {
     return {
       decided,
       decisionId,
-      row: decisionRow(head, decided, { subject, actor: actors[0], grantId: grant?.id, input }),
+      row: decisionRow(head, decided, { subject, actor: actors[0], grantId: grant?.id, input: input.json }),
     };
   }
 

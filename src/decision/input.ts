@@ -1,10 +1,12 @@
 import type { TenantId } from '../ids.ts';
+import { imageOf, imageWithHoles } from '../policy/engine/memory/drawing.ts';
+import type { PolicyInput } from '../policy/engine/input.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
 import type { JsonObject } from './request.ts';
 
-/** Everything a policy gets to see. A decision is a function of this text and the revision, and of nothing else. */
+/** Everything a policy gets to see. A decision is a function of it and the revision, and of nothing else. */
 export interface InputParts {
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -23,51 +25,89 @@ export interface InputParts {
   readonly grant: GrantRow | undefined;
 }
 
-/** The policy input as JSON text. Facts are JSON already and are joined in as they are. */
-export function buildInput(parts: InputParts): string {
+/** What the policy gets, in the form it is evaluated from: the text is what the record keeps, and says the same. */
+export function buildInput(parts: InputParts): PolicyInput {
   const { action, resource } = parts;
-  return `{"now":"${isoTime(parts.now)}","tenant":{"id":"${parts.tenant}"},"subject":${principal(
-    parts.subject,
-    parts.stated,
-  )},"actors":[${parts.actors.map((actor) => principal(actor, undefined)).join(',')}],"action":{"name":${JSON.stringify(
-    action.name,
-  )},"properties":${object(action.properties)}},"resource":{"type":${JSON.stringify(resource.type)},"id":${JSON.stringify(
-    resource.id,
-  )},"properties":${object(resource.properties)}},"context":${object(parts.context)},"grant":${grantJson(parts.grant)}}`;
+  const now = isoTime(parts.now);
+  const subject = principal(parts.subject, parts.stated);
+  const actors = parts.actors.map((actor) => principal(actor, undefined));
+  const given = action.properties ?? NOTHING;
+  const properties = resource.properties ?? NOTHING;
+  const context = parts.context ?? NOTHING;
+  const grant = parts.grant ? grantMembers(parts.grant) : null;
+  return {
+    json: `{"now":"${now}","tenant":{"id":"${parts.tenant}"},"subject":${subject.json},"actors":[${
+      actors.length === 0 ? '' : actors.map(({ json }) => json).join(',')
+    }],"action":{"name":${JSON.stringify(action.name)},"properties":${text(given)}},"resource":{"type":${JSON.stringify(
+      resource.type,
+    )},"id":${JSON.stringify(resource.id)},"properties":${text(properties)}},"context":${text(context)},"grant":${
+      grant === null ? 'null' : JSON.stringify(grant)
+    }}`,
+    value: outline.filled([
+      now,
+      parts.tenant,
+      subject.value,
+      actors.length === 0 ? actors : actors.map(({ value }) => value),
+      action.name,
+      given,
+      resource.type,
+      resource.id,
+      properties,
+      context,
+      grant,
+    ]),
+  };
 }
 
-const object = (value: JsonObject | undefined): string =>
-  value === undefined ? '{}' : JSON.stringify(value);
+/** The input's shape, which is the same each time. */
+const outline = imageWithHoles((hole) => ({
+  now: hole(0),
+  tenant: { id: hole(1) },
+  subject: hole(2),
+  actors: hole(3),
+  action: { name: hole(4), properties: hole(5) },
+  resource: { type: hole(6), id: hole(7), properties: hole(8) },
+  context: hole(9),
+  grant: hole(10),
+}));
 
-function principal(facts: Facts, stated: JsonObject | undefined): string {
-  if (stated !== undefined) return described(facts, withStated(facts.members, stated));
-  const known = texts.get(facts);
-  if (known !== undefined) return known;
-  const text = described(facts, facts.members);
-  texts.set(facts, text);
-  return text;
-}
+const NOTHING: JsonObject = {};
+const text = (value: JsonObject): string => (value === NOTHING ? '{}' : JSON.stringify(value));
 
 /** Facts do not change, and those of a busy principal are asked for again and again. */
-const texts = new WeakMap<Facts, string>();
+const known = new WeakMap<Facts, PolicyInput>();
 
-const described = ({ ref, status }: Facts, members: string): string =>
-  `{"class":"${ref.class}","type":"${ref.class}","id":${JSON.stringify(ref.id)},${members},"status":"${status}"}`;
+function principal(facts: Facts, stated: JsonObject | undefined): PolicyInput {
+  if (stated !== undefined) return described(withStated(facts, stated));
+  const before = known.get(facts);
+  if (before !== undefined) return before;
+  const { json, value } = described(membersOf(facts));
+  const input = { json, value: imageOf(value) };
+  known.set(facts, input);
+  return input;
+}
+
+const described = (value: JsonObject): PolicyInput => ({ json: JSON.stringify(value), value });
+
+const membersOf = ({ ref, status, members }: Facts): JsonObject => ({
+  class: ref.class,
+  type: ref.class,
+  id: ref.id,
+  ...(JSON.parse(`{${members}}`) as JsonObject),
+  status,
+});
 
 /** The members with what the caller stated among the properties; where both name one, the directory wins. */
-function withStated(members: string, stated: JsonObject): string {
-  const known = JSON.parse(`{${members}}`) as { properties: JsonObject };
-  return JSON.stringify({ ...known, properties: { ...stated, ...known.properties } }).slice(1, -1);
+function withStated(facts: Facts, stated: JsonObject): JsonObject {
+  const members = membersOf(facts);
+  return { ...members, properties: { ...stated, ...(members['properties'] as JsonObject) } };
 }
 
-function grantJson(grant: GrantRow | undefined): string {
-  if (!grant) return 'null';
-  return JSON.stringify({
-    id: grant.id,
-    scope: grant.scopes,
-    audience: grant.audience,
-    authorization_details: [],
-    depth: grant.depth,
-    expires_at: new Date(grant.expiresAt).toISOString(),
-  });
-}
+const grantMembers = (grant: GrantRow): JsonObject => ({
+  id: grant.id,
+  scope: grant.scopes,
+  audience: grant.audience,
+  authorization_details: [],
+  depth: grant.depth,
+  expires_at: new Date(grant.expiresAt).toISOString(),
+});

@@ -96,7 +96,7 @@ export class Delegations {
       now,
     });
     const grant = proposedGrant(narrowed, presented, now, uuidv7(now, random(10)) as GrantId);
-    attempt.input = buildInput({
+    const input = buildInput({
       now,
       tenant: tenant.id,
       subject: subjectFacts,
@@ -111,7 +111,8 @@ export class Delegations {
       context: undefined,
       grant,
     });
-    attempt.decided = decide(policyOf(tenant), 'mandate/delegation', attempt.input, {
+    attempt.input = input.json;
+    attempt.decided = decide(policyOf(tenant), 'mandate/delegation', input, {
       nowMs: now,
       seed: decisionId,
     });

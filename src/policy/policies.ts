@@ -6,6 +6,7 @@ import type { TenantId } from '../ids.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Bundle } from './bundle.ts';
 import type { Diagnostic } from './diagnostics.ts';
+import type { PolicyInput } from './engine/input.ts';
 import type { PolicyInstance } from './engine/instance.ts';
 import { PolicyModule } from './engine/module.ts';
 import { PolicyHealth } from './health.ts';
@@ -27,7 +28,11 @@ export interface ActivePolicy {
   readonly files: readonly string[];
   /** What is wrong with the newer files on disk, while this older revision stays. */
   readonly rejected: readonly Diagnostic[];
-  evaluate(entryPoint: string, input: string, context: { nowMs: number; seed: string }): Evaluated;
+  evaluate(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): Evaluated;
 }
 
 export interface PoliciesOptions {
@@ -214,7 +219,11 @@ class Active implements ActivePolicy {
     this.#pool = pool;
   }
 
-  evaluate(entryPoint: string, input: string, context: { nowMs: number; seed: string }): Evaluated {
+  evaluate(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): Evaluated {
     const { health, take, release } = this.#pool;
     health.admit(this.#tenant, context.nowMs);
     let used: Warm | undefined;

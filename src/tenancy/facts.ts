@@ -7,7 +7,7 @@ import { heldScopes, type Tenant } from './tenants.ts';
 export interface Facts {
   readonly ref: PrincipalRef;
   readonly status: 'active' | 'disabled' | 'unknown';
-  /** JSON members as stored, `"properties":{…},"groups":[…],"roles":[…]`; they go into policy input unparsed. */
+  /** JSON members as stored, `"properties":{…},"groups":[…],"roles":[…]`; the policy input has them word for word. */
   readonly members: string;
 }
 

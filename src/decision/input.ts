@@ -1,6 +1,6 @@
 import type { TenantId } from '../ids.ts';
-import { imageOf, imageWithHoles } from '../policy/engine/memory/drawing.ts';
 import type { PolicyInput } from '../policy/engine/input.ts';
+import { imageOf, imageWithHoles } from '../policy/engine/memory/drawing.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';

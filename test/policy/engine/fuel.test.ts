@@ -127,7 +127,7 @@ describe('fuel', () => {
     };
     fuel.value = 1_000;
     expect(f).toThrow(/unreachable/);
-    expect(fuel.value).toBe(-1);
+    expect(fuel.value).toBeLessThan(0);
   });
 
   test('charges functions that call each other in a circle, however short', () => {
@@ -149,7 +149,7 @@ describe('fuel', () => {
     };
     fuel.value = 1_000;
     expect(f).toThrow(/unreachable/);
-    expect(fuel.value).toBe(-1);
+    expect(fuel.value).toBeLessThan(0);
   });
 
   test('leaves what is left in the global after another trap', () => {

@@ -36,8 +36,10 @@ function draw(value: unknown): Image {
       first[at] = word - base;
     } else if (difference === 3 * base) holes[word] = at;
   }
-  return new Image(first, Uint32Array.from(addresses), holes);
+  return new Image(first, addresses, holes.length === 0 ? noHoles : holes);
 }
+
+const noHoles: readonly number[] = [];
 
 /** No words of a value but addresses differ between two places, so any multiple of four would do. */
 const base = 8;

@@ -13,9 +13,13 @@ export class Image {
   readonly holes: readonly number[];
 
   /** As it stands at address 0. */
-  constructor(words: Int32Array, addresses: Uint32Array, holes: readonly number[]) {
-    this.#words = words;
-    this.#addresses = addresses;
+  constructor(words: Int32Array, addresses: readonly number[], holes: readonly number[]) {
+    // In one buffer: each costs more than an image's addresses, and there are images of many principals.
+    const buffer = new ArrayBuffer((words.length + addresses.length) * 4);
+    this.#words = new Int32Array(buffer, 0, words.length);
+    this.#words.set(words);
+    this.#addresses = new Uint32Array(buffer, words.length * 4);
+    this.#addresses.set(addresses);
     this.holes = holes;
   }
 

@@ -7,11 +7,12 @@ import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
-import type { Clock, Random } from './effects.ts';
+import { type Clock, type Random, systemClock, systemRandom } from './effects.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/fleet.ts';
 import { Policies } from './policy/policies.ts';
 import { devTrust } from './server/http/dev.ts';
+import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
 import type { Connection } from './storage/database.ts';
 import { grantStore } from './storage/grants.ts';
@@ -44,14 +45,13 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
   const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(reader)];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
 
-  const tenants = new Tenants();
-  const facts = factSource(principals);
+  const tenants = new Tenants((tenant) => offload?.forget(tenant));
+  const facts = factSource(principals, (tenant) => offload?.changed(tenant));
   const administration = new Administration({ writer, facts, clock, random });
   const policies = new Policies({
     clock,
-    fuel: config.fuel,
-    memoryMib: config.memory_mib,
-    maxInstances: config.max_instances,
+    ...limitsOf(config),
+    onChange: (tenant) => offload?.forget(tenant),
   });
   const policyOf = (tenant: Tenant) => policies.of(tenant);
   const compiler = new Compiler({
@@ -74,13 +74,20 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
 
   const common = { facts, policyOf, writer, clock, random };
   const admission = new Admission(clock, config.max_open_decisions);
+  // Functions do not travel: with a clock or randomness of its own, main decides alone.
+  const isSystem = clock === systemClock && random === systemRandom;
+  const offload =
+    config.decision_thread && isSystem
+      ? stack.use(new Offload({ writer, policies, admission, folder: config.data_dir, ...limitsOf(config) }))
+      : undefined;
   const decisions = new Decisions({ ...common, admission, resolveToken: tokens.resolve });
   const metrics = stack.use(
     createMetrics({
-      waiting: () => writer.waiting,
+      waiting: () => writer.waiting + (offload?.waiting ?? 0),
       open: () => admission.open,
       tenants: () => tenants.size,
       degraded: () => fleet.degraded(),
+      threadAnswers: () => offload?.answered ?? 0,
     }),
   );
   const services: Services = {
@@ -93,6 +100,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     keys,
     issuerOf,
     decisions,
+    offload,
     search: new Search({ decisions, principals, random }),
     data: new DataQueries(common),
     delegations: new Delegations({ ...common, tokens, issuers, grants }),
@@ -109,3 +117,9 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
   };
   return { services, fleet };
 }
+
+const limitsOf = (config: Config) => ({
+  fuel: config.fuel,
+  memoryMib: config.memory_mib,
+  maxInstances: config.max_instances,
+});

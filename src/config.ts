@@ -53,6 +53,8 @@ const schema = z.strictObject({
   max_instances: z.int().min(1).default(1_000),
   /** How many decisions may be under way at once; beyond it callers are told to come back. */
   max_open_decisions: z.int().min(1).default(20_000),
+  /** Whether gRPC's checks are decided on a thread of their own, beside the one that speaks the protocols. */
+  decision_thread: z.boolean().default(true),
   /** Bounds the database; a write beyond it fails, and so does its request. */
   max_store_bytes: z.int().min(1_048_576).optional(),
   /** For Envoy: the request header that names the tenant, where the edge sets or strips it. Lower case. */

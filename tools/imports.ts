@@ -20,6 +20,7 @@ const ranks: Readonly<Record<string, number>> = {
   'config.ts': 8,
   'assembly.ts': 8.5,
   'main.ts': 9,
+  'decision-thread.ts': 9,
   cli: 10,
 };
 

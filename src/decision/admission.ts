@@ -3,7 +3,7 @@ import { ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 
-interface Share {
+export interface Share {
   /** Decisions that wait for their answer. */
   open: number;
   /** Decisions the rate limit still lets through now. */

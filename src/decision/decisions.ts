@@ -49,7 +49,7 @@ export interface DecisionsOptions {
   readonly policyOf: (tenant: Tenant) => Policy;
   readonly facts: FactSource;
   readonly resolveToken: TokenResolver;
-  readonly admission: Admission;
+  readonly admission: Pick<Admission, 'enter' | 'leave'>;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;

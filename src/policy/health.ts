@@ -21,9 +21,16 @@ interface State {
   refilledAt: number;
 }
 
+export type FailureListener = (tenant: TenantId, code: string, at: number) => void;
+
 /** Keeps count of policies that run out of fuel or memory, so that one tenant's broken policy costs the others little. */
 export class PolicyHealth {
   readonly #states = new Map<TenantId, State>();
+  readonly #onFailure: FailureListener;
+
+  constructor(onFailure: FailureListener = () => {}) {
+    this.#onFailure = onFailure;
+  }
 
   /** Throws `resource_exhausted` for a tenant whose failures have used up its share. Costs nothing for a healthy one. */
   admit(tenant: TenantId, now: number): void {
@@ -43,6 +50,7 @@ export class PolicyHealth {
     refill(state, now);
     state.left -= 1;
     state.failures = [...state.failures, { at: now, code }].slice(-DEGRADED_AFTER);
+    this.#onFailure(tenant, code, now);
   }
 
   /** Why the tenant is degraded; empty if it is not. */

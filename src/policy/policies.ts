@@ -9,7 +9,7 @@ import type { Diagnostic } from './diagnostics.ts';
 import type { PolicyInput } from './engine/input.ts';
 import type { PolicyInstance } from './engine/instance.ts';
 import { PolicyModule } from './engine/module.ts';
-import { PolicyHealth } from './health.ts';
+import { type FailureListener, PolicyHealth } from './health.ts';
 
 /** Published when a tenant's revision changes: {tenant, revision}. */
 export const activationChannel = channel('mandate:policy.activated');
@@ -42,6 +42,10 @@ export interface PoliciesOptions {
   readonly memoryMib: number;
   /** How many tenants keep an instance warm. */
   readonly maxInstances: number;
+  /** Hears of every evaluation that failed by the policy's own fault. */
+  readonly onFailure?: FailureListener | undefined;
+  /** Hears of every change of what `of` answers, right after it. */
+  readonly onChange?: ((tenant: TenantId) => void) | undefined;
 }
 
 const PAGES_PER_MIB = 16;
@@ -90,7 +94,7 @@ const warm = (instance: PolicyInstance, shared: Shared, { memoryPages }: PolicyL
  */
 export class Policies {
   readonly #options: PoliciesOptions;
-  readonly health = new PolicyHealth();
+  readonly health: PolicyHealth;
   readonly #active = new Map<TenantId, Active>();
   /** Tenants whose first policy did not compile, and why. */
   readonly #absent = new Map<TenantId, ActivePolicy>();
@@ -99,12 +103,18 @@ export class Policies {
 
   constructor(options: PoliciesOptions) {
     this.#options = options;
+    this.health = new PolicyHealth(options.onFailure);
     this.#instances = new LRUCache({ max: options.maxInstances });
   }
 
   /** The tenant's active policy. Until it has one, every evaluation throws `policy_undefined`. */
   of(tenant: Tenant): ActivePolicy {
     return this.#active.get(tenant.id) ?? this.#absent.get(tenant.id) ?? noPolicy;
+  }
+
+  /** What the tenant's active revision was made from; undefined if it has none. */
+  bundleOf(tenant: Tenant): Bundle | undefined {
+    return this.#active.get(tenant.id)?.bundle;
   }
 
   /**
@@ -136,6 +146,7 @@ export class Policies {
       }),
     );
     if (before && !unchanged) this.#forget(before.revision);
+    this.#options.onChange?.(tenant.id);
     if (activationChannel.hasSubscribers)
       activationChannel.publish({ tenant: tenant.id, revision: bundle.revision, changed: !unchanged });
     return !unchanged;
@@ -202,21 +213,27 @@ const noPolicy: ActivePolicy = {
 };
 
 class Active implements ActivePolicy {
-  readonly revision: string;
+  readonly bundle: Bundle;
   readonly activatedAt: number;
-  readonly files: readonly string[];
   readonly limits: PolicyLimits;
   rejected: readonly Diagnostic[] = [];
   readonly #tenant: TenantId;
   readonly #pool: Pool;
 
   constructor(tenant: TenantId, bundle: Bundle, activatedAt: number, limits: PolicyLimits, pool: Pool) {
-    this.revision = bundle.revision;
-    this.files = bundle.files;
+    this.bundle = bundle;
     this.activatedAt = activatedAt;
     this.limits = limits;
     this.#tenant = tenant;
     this.#pool = pool;
+  }
+
+  get revision(): string {
+    return this.bundle.revision;
+  }
+
+  get files(): readonly string[] {
+    return this.bundle.files;
   }
 
   evaluate(

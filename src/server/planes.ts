@@ -34,6 +34,7 @@ import { oauthRoutes } from './http/oauth.ts';
 import { opaRoutes } from './http/opa.ts';
 import { type Route, Router } from './http/router.ts';
 import { searchRoutes } from './http/search.ts';
+import type { Offload } from './offload/offload.ts';
 import type { Plane } from './server.ts';
 
 /** What the two planes serve, from. */
@@ -41,6 +42,7 @@ export interface Services {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly decisions: Decisions;
+  readonly offload: Offload | undefined;
   readonly search: Search;
   readonly data: DataQueries;
   readonly delegations: Delegations;

@@ -1,3 +1,4 @@
+import type { MessagePort } from 'node:worker_threads';
 import type { ParcelBytes } from './parcel.ts';
 
 /** What the writer's two halves say to each other. A batch is one transaction: its items, one after the other. */
@@ -22,6 +23,9 @@ export interface CommandEntry {
   /** Whether the parcel's next record is its own, appended only if the command was done. */
   readonly recorded: boolean;
 }
+
+/** To the thread: work, another way in for another thread, or the end. */
+export type ToWriter = Batch | { readonly connect: MessagePort } | 'close';
 
 export type BatchDone = readonly ItemDone[];
 

@@ -4,7 +4,7 @@ import { type Commands, prepareCommands } from './commands.ts';
 import { openWriter, type StoreOptions } from './database.ts';
 import { Heads } from './heads.ts';
 import { LogAppender } from './log.ts';
-import type { Batch, BatchDone, BatchItem, ItemDone } from './writer-protocol.ts';
+import type { Batch, BatchDone, BatchItem, ItemDone, ToWriter } from './writer-protocol.ts';
 
 /** The thread that owns the one connection that writes. A batch is one transaction: all of it is durable, or none. */
 function serve(port: MessagePort, options: StoreOptions): void {
@@ -71,14 +71,21 @@ function serve(port: MessagePort, options: StoreOptions): void {
     }));
   };
 
-  port.on('message', (batch: Batch | 'close') => {
-    if (batch === 'close') {
-      db.close();
-      port.close();
-      return;
-    }
+  const answer = (to: MessagePort, batch: Batch): void => {
     const buffers = batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]);
-    port.postMessage(apply(batch), buffers);
+    to.postMessage(apply(batch), buffers);
+  };
+
+  const others: MessagePort[] = [];
+  port.on('message', (message: ToWriter) => {
+    if (message === 'close') {
+      db.close();
+      for (const each of [...others, port]) each.close();
+    } else if ('connect' in message) {
+      const { connect } = message;
+      others.push(connect);
+      connect.on('message', (batch: Batch) => answer(connect, batch));
+    } else answer(port, message);
   });
   port.postMessage('ready');
 }

@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { ServiceError } from '../errors.ts';
 import type { CommandName, Commands } from './commands.ts';
 import type { StoreOptions } from './database.ts';
@@ -39,7 +39,8 @@ interface Sent {
  * commit is shared by all that arrived meanwhile (group commit). A promise resolves only after the commit.
  */
 export class Writer implements AsyncDisposable {
-  readonly #worker: Worker;
+  /** The thread itself, or a way into it from another thread. */
+  readonly #thread: Worker | MessagePort;
   readonly #parcels = new Parcels();
   #gathering: Gathering;
   /** What waits for the next batch, in the order in which it was asked for; the gathering comes after it. */
@@ -51,17 +52,30 @@ export class Writer implements AsyncDisposable {
   #drained: (() => void) | undefined;
   readonly #exited: Promise<void>;
 
-  private constructor(worker: Worker) {
-    this.#worker = worker;
+  private constructor(thread: Worker | MessagePort) {
+    this.#thread = thread;
     this.#gathering = this.#gather();
-    worker.on('message', (done: BatchDone) => this.#onDone(done));
-    worker.on('error', (cause) => this.#fail(cause));
+    thread.on('message', (done: BatchDone) => this.#onDone(done));
+    const ended = thread instanceof Worker ? 'exit' : 'close';
+    if (thread instanceof Worker) thread.on('error', (cause) => this.#fail(cause));
     this.#exited = new Promise((resolve) => {
-      worker.on('exit', () => {
+      thread.on(ended, () => {
         this.#fail(new Error('the writer thread ended'));
         resolve();
       });
     });
+  }
+
+  /** A writer over a way in that `connect` made in another thread. */
+  static over(port: MessagePort): Writer {
+    return new Writer(port);
+  }
+
+  /** Another way in, to be handed to another thread. It closes when the writer does. */
+  connect(): MessagePort {
+    const { port1, port2 } = new MessageChannel();
+    this.#thread.postMessage({ connect: port1 }, [port1]);
+    return port2;
   }
 
   /** Resolves when the store is open and its schema current. Throws `storage_unsupported` and `config_invalid`. */
@@ -207,7 +221,7 @@ export class Writer implements AsyncDisposable {
     this.#entries = 0;
     this.#inFlight.push(sent);
     const batch: Batch = sent.map(({ item }) => item);
-    this.#worker.postMessage(
+    this.#thread.postMessage(
       batch,
       batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]),
     );
@@ -248,7 +262,8 @@ export class Writer implements AsyncDisposable {
       await new Promise<void>((resolve) => {
         this.#drained = resolve;
       });
-    this.#worker.postMessage('close');
+    if (this.#thread instanceof Worker) this.#thread.postMessage('close');
+    else this.#thread.close();
     await this.#exited;
   }
 }

@@ -10,6 +10,7 @@ export function createMetrics(options: {
   open: () => number;
   tenants: () => number;
   degraded: () => number;
+  threadAnswers: () => number;
 }): {
   readonly text: () => Promise<string>;
 } & Disposable {
@@ -50,6 +51,7 @@ export function createMetrics(options: {
     mandate_records_waiting: ['Entries that wait for the next commit.', options.waiting],
     mandate_decisions_open: ['Decisions under way.', options.open],
     mandate_tenants: ['Tenants served.', options.tenants],
+    mandate_thread_answers: ['Calls that the decision thread has answered.', options.threadAnswers],
     mandate_tenants_degraded: ['Tenants whose policy keeps failing.', options.degraded],
   } as const;
   for (const [name, [help, value]] of Object.entries(gauges))

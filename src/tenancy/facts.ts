@@ -23,8 +23,8 @@ export interface FactSource {
 /** How many principals are kept at hand, over all tenants: a quarter of a kilobyte each. */
 const KEPT = 100_000;
 
-/** Looks facts up in the store and keeps them until the tenant's principals change. */
-export function factSource(store: PrincipalStore): FactSource {
+/** Looks facts up in the store and keeps them until the tenant's principals change, of which `onChange` hears. */
+export function factSource(store: PrincipalStore, onChange: (tenant: Tenant) => void = () => {}): FactSource {
   const kept = new LRUCache<string, Facts>({ max: KEPT });
   /** Part of each key: when a tenant's principals change, all of its entries are out of reach at once. */
   const generations = new Map<string, number>();
@@ -44,7 +44,10 @@ export function factSource(store: PrincipalStore): FactSource {
         ? heldScopes(tenant, JSON.parse(row.roles) as string[], JSON.parse(row.scopes) as string[])
         : new Set();
     },
-    changed: (tenant) => void generations.set(tenant.id, (generations.get(tenant.id) ?? 0) + 1),
+    changed(tenant) {
+      generations.set(tenant.id, (generations.get(tenant.id) ?? 0) + 1);
+      onChange(tenant);
+    },
   };
 }
 

@@ -34,6 +34,12 @@ export interface TenantSource {
 /** The tenants this process serves. */
 export class Tenants implements Iterable<Tenant> {
   readonly #byId = new Map<string, Tenant>();
+  readonly #onChange: (tenant: TenantId) => void;
+
+  /** `onChange` hears of every tenant that was put, right after it. */
+  constructor(onChange: (tenant: TenantId) => void = () => {}) {
+    this.#onChange = onChange;
+  }
 
   /** Throws `tenant_unknown`. */
   get(id: string): Tenant {
@@ -48,6 +54,7 @@ export class Tenants implements Iterable<Tenant> {
 
   put(tenant: Tenant): void {
     this.#byId.set(tenant.id, tenant);
+    this.#onChange(tenant.id);
   }
 
   get size(): number {

@@ -23,7 +23,7 @@ export interface DecisionParts {
   readonly decisions: Decisions;
 }
 
-const MAX_ITEMS = 10_000;
+export const MAX_ITEMS = 10_000;
 
 const semantics: Readonly<Record<number, BatchSemantic>> = {
   [Semantic.UNSPECIFIED]: 'execute_all',
@@ -62,12 +62,20 @@ export async function batch(
 ): Promise<readonly Answer[]> {
   const tenant = parts.tenants.get(asked.tenant);
   const caller = await parts.callers.authenticate(tenant, presented, 'check');
-  const count = asked.items.length;
-  if (count === 0 || count > MAX_ITEMS) throw new ServiceError('invalid_request', `items: 1 to ${MAX_ITEMS}`);
-  const semantic = semantics[asked.semantic];
+  const { items, semantic } = batchOfItems(asked);
+  return parts.decisions.checkBatch(tenant, caller, items, semantic);
+}
+
+/** The items with the batch's defaults. Throws `invalid_request`. */
+export function batchOfItems({ defaults, items, semantic: number }: AskedBatch): {
+  items: UncheckedRequest[];
+  semantic: BatchSemantic;
+} {
+  if (items.length === 0 || items.length > MAX_ITEMS)
+    throw new ServiceError('invalid_request', `items: 1 to ${MAX_ITEMS}`);
+  const semantic = semantics[number];
   if (!semantic) throw new ServiceError('invalid_request', 'semantic is not one of BatchSemantic');
-  const { defaults } = asked;
-  const items = asked.items.map(
+  const whole = items.map(
     (item): UncheckedRequest => ({
       // An item that names its own subject is not about the bearer of the batch's token.
       subject: item.subject ?? defaults.subject,
@@ -78,7 +86,7 @@ export async function batch(
       audience: defaults.audience,
     }),
   );
-  return parts.decisions.checkBatch(tenant, caller, items, semantic);
+  return { items: whole, semantic };
 }
 
 async function answerOne(

@@ -1,51 +1,97 @@
+import type { IncomingHttpHeaders } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
-import { batch, check, type DecisionParts } from '../connect/decision.ts';
+import type { Presented } from '../../tenancy/callers.ts';
+import { batch, check, type DecisionParts, MAX_ITEMS } from '../connect/decision.ts';
 import { toServiceError } from '../errors.ts';
-import { presentedBy } from '../peer.ts';
+import type { Offload } from '../offload/offload.ts';
+import type { Kind } from '../offload/protocol.ts';
+import { type Peer, presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
+import { type Outline, outlineOf, outlineOfStream } from './codec/outline.ts';
 import { decodeBatch, decodeCheck, decodeStreamCheck } from './codec/request.ts';
 import { encodeBatch, encodeCheck, encodeStreamAnswer, encodeStreamError } from './codec/response.ts';
 
+export interface HotParts extends DecisionParts {
+  /** The decision thread, where there is one. */
+  readonly offload?: Offload | undefined;
+}
+
 /** The methods of DecisionService on the hot path: from bytes to bytes. */
-export function hotMethods(parts: DecisionParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
+export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
+  const opened =
+    (kind: Kind, here: (presented: Presented, message: Uint8Array) => Promise<Uint8Array>) =>
+    (headers: IncomingHttpHeaders, peer: Peer) => {
+      const presented = presentedBy(headers.authorization, peer);
+      return async (message: Uint8Array) =>
+        (await onThread(parts, kind, presented, message)) ?? here(presented, message);
+    };
   return {
     Check: {
       kind: 'unary',
       name: 'mandate.v1.DecisionService/Check',
-      open: (headers, peer) => {
-        const presented = presentedBy(headers.authorization, peer);
-        return async (message) => {
-          const { tenant, request } = decodeCheck(message);
-          return encodeCheck(await check(parts, presented, tenant, request));
-        };
-      },
+      open: opened('check', async (presented, message) => {
+        const { tenant, request } = decodeCheck(message);
+        return encodeCheck(await check(parts, presented, tenant, request));
+      }),
     },
     CheckBatch: {
       kind: 'unary',
       name: 'mandate.v1.DecisionService/CheckBatch',
-      open: (headers, peer) => {
-        const presented = presentedBy(headers.authorization, peer);
-        return async (message) => encodeBatch(await batch(parts, presented, decodeBatch(message)));
-      },
+      open: opened('batch', async (presented, message) =>
+        encodeBatch(await batch(parts, presented, decodeBatch(message))),
+      ),
     },
     CheckStream: {
       kind: 'duplex',
       name: 'mandate.v1.DecisionService/CheckStream',
       open: (headers, peer) => {
-        const presented = presentedBy(headers.authorization, peer);
-        return async (message) => {
+        const answer = opened('stream', async (presented, message) => {
           const { correlationId, asked } = decodeStreamCheck(message);
-          try {
-            if (!asked) throw new ServiceError('invalid_request', 'request is missing');
-            return encodeStreamAnswer(
-              correlationId,
-              await check(parts, presented, asked.tenant, asked.request),
-            );
-          } catch (error) {
+          if (!asked) throw new ServiceError('invalid_request', 'request is missing');
+          return encodeStreamAnswer(
+            correlationId,
+            await check(parts, presented, asked.tenant, asked.request),
+          );
+        })(headers, peer);
+        return (message) =>
+          answer(message).catch((error: unknown) => {
+            // A message that cannot be read at all ends the stream; what it asks for only its own answer.
+            const { correlationId } = decodeStreamCheck(message);
             return encodeStreamError(correlationId, toServiceError(error, 'CheckStream'));
-          }
-        };
+          });
       },
     },
   };
+}
+
+const outlines = {
+  check: outlineOf,
+  batch: outlineOf,
+  stream: outlineOfStream,
+} as const satisfies Record<Kind, (message: Uint8Array) => Outline | undefined>;
+
+/**
+ * Admits the caller and lets the decision thread do the rest. Undefined for what is done here: there is no thread, it
+ * is about a token, or anything in it is unusual, and then it is refused here too.
+ */
+async function onThread(
+  { offload, tenants, callers }: HotParts,
+  kind: Kind,
+  presented: Presented,
+  message: Uint8Array,
+): Promise<Uint8Array | undefined> {
+  if (!offload?.ready) return undefined;
+  const outline = outlines[kind](message);
+  const tenant = outline && tenants.find(outline.tenant);
+  if (!tenant || outline.token || outline.items > MAX_ITEMS) return undefined;
+  const known = callers.authenticate(tenant, presented, 'check');
+  const caller = known instanceof Promise ? await known : known;
+  if (!offload.serves(tenant)) return undefined;
+  const { admission } = offload;
+  const place = admission.enter(tenant, outline.items);
+  try {
+    return await offload.ask(kind, tenant, caller, message);
+  } finally {
+    admission.leave(place, outline.items);
+  }
 }

@@ -1,0 +1,61 @@
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { Decisions } from './decision/decisions.ts';
+import { systemClock, systemRandom } from './effects.ts';
+import { ServiceError } from './errors.ts';
+import { Policies } from './policy/policies.ts';
+import { Decider } from './server/offload/decider.ts';
+import type { ThreadOptions, ToThread } from './server/offload/protocol.ts';
+import { openReader } from './storage/database.ts';
+import { principalStore } from './storage/principals.ts';
+import { Writer } from './storage/writer.ts';
+import { factSource } from './tenancy/facts.ts';
+
+/**
+ * The composition root of the decision thread: evaluates policies and makes records, while the main thread speaks the
+ * protocols. It decides what main has admitted, and hears from main all it knows of tenants; it has no credentials, no
+ * keys and no network.
+ */
+function serve(main: MessagePort, options: ThreadOptions): void {
+  const reader = openReader(options.folder);
+  const writer = Writer.over(options.writer);
+  const facts = factSource(principalStore(reader));
+  const policies = new Policies({
+    clock: systemClock,
+    fuel: options.fuel,
+    memoryMib: options.memoryMib,
+    maxInstances: options.maxInstances,
+    onFailure: (tenant, code, at) => decider.failed({ tenant, code, at }),
+  });
+  const decisions = new Decisions({
+    policyOf: (tenant) => policies.of(tenant),
+    facts,
+    resolveToken: () => Promise.reject(new ServiceError('internal', 'tokens are looked at by main')),
+    admission: { enter: () => ADMITTED, leave: () => undefined },
+    writer,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const decider = new Decider({ decisions, main, waiting: () => writer.waiting });
+  const close = async (): Promise<void> => {
+    await writer[Symbol.asyncDispose]();
+    reader.close();
+    main.close();
+  };
+  main.on('message', (message: ToThread) => {
+    if (message === 'close') void close();
+    else if ('asks' in message) decider.ask(message.asks);
+    else if ('caller' in message) decider.name(message.no, message.caller);
+    else if ('changed' in message) facts.changed(message.changed);
+    else {
+      const { tenant, bundle } = message;
+      policies.activate(tenant, { ...bundle, wasm: Uint8Array.from(bundle.wasm) });
+      decider.learn(tenant);
+    }
+  });
+  main.postMessage('ready');
+}
+
+/** Main has counted it already. */
+const ADMITTED = { open: 0, left: 0, refilledAt: 0 };
+
+if (parentPort) serve(parentPort, workerData as ThreadOptions);

@@ -1,0 +1,214 @@
+import { Worker } from 'node:worker_threads';
+import type { Admission } from '../../decision/admission.ts';
+import { decisionChannel } from '../../decision/decisions.ts';
+import { type ErrorCode, ServiceError } from '../../errors.ts';
+import type { TenantId } from '../../ids.ts';
+import type { Policies } from '../../policy/policies.ts';
+import { recordOutcomes } from '../../storage/heads.ts';
+import { commitChannel, type Writer } from '../../storage/writer.ts';
+import type { Caller } from '../../tenancy/callers.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
+import { buffersOf, Pouch, unpack } from './pouch.ts';
+import {
+  type FromThread,
+  type Kind,
+  type ThreadError,
+  type ThreadOptions,
+  type ToThread,
+  whatOf,
+} from './protocol.ts';
+
+export interface OffloadOptions extends Omit<ThreadOptions, 'writer'> {
+  readonly writer: Writer;
+  readonly policies: Policies;
+  readonly admission: Admission;
+}
+
+interface Waiter {
+  readonly resolve: (frame: Uint8Array) => void;
+  readonly reject: (error: ServiceError) => void;
+}
+
+/**
+ * Main's half of the decision thread. While it is not there (it starts with the first request that could use it), or
+ * no more, main decides alone; what is asked goes through the same code either way.
+ *
+ * The thread learns of a tenant with the first request for it, and again after anything of it changed. Messages keep
+ * their order, so what main has told it before an ask holds for that ask.
+ */
+export class Offload implements AsyncDisposable {
+  readonly #options: OffloadOptions;
+  #worker: Worker | undefined;
+  #state: 'idle' | 'starting' | 'ready' | 'over' = 'idle';
+  #exited: Promise<unknown> = Promise.resolve();
+  readonly #known = new Map<TenantId, Tenant>();
+  readonly #tenantIds: TenantId[] = [];
+  readonly #callers = new Map<string, number>();
+  readonly #asks = new Pouch();
+  readonly #waiters: (Waiter | undefined)[] = [];
+  readonly #free: number[] = [];
+  #scheduled = false;
+  #waiting = 0;
+  #answered = 0;
+
+  constructor(options: OffloadOptions) {
+    this.#options = options;
+  }
+
+  get admission(): Admission {
+    return this.#options.admission;
+  }
+
+  /** True once it can be asked; makes it start if it was never needed before. */
+  get ready(): boolean {
+    if (this.#state === 'idle') this.#start();
+    return this.#state === 'ready';
+  }
+
+  /** Entries that wait for the thread's next commit. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** How many calls and messages of streams the thread has answered. */
+  get answered(): number {
+    return this.#answered;
+  }
+
+  /** Whether it can decide for the tenant; tells it of the tenant if need be. */
+  serves(tenant: Tenant): boolean {
+    if (this.#known.get(tenant.id) === tenant) return true;
+    const bundle = this.#options.policies.bundleOf(tenant);
+    if (!bundle) return false;
+    this.#post({ tenant: withoutSecrets(tenant), bundle });
+    this.#known.set(tenant.id, tenant);
+    this.#tenantIds[tenant.no] = tenant.id;
+    return true;
+  }
+
+  /** Resolves with a frame once the record is durable. Rejects with what `Decisions` throws. */
+  ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const slot = this.#free.pop() ?? this.#waiters.length;
+      this.#waiters[slot] = { resolve, reject };
+      this.#asks.add(slot, whatOf(kind, tenant.no), this.#numberOf(caller), message);
+      if (this.#scheduled) return;
+      // What arrives in this turn of the event loop goes together.
+      this.#scheduled = true;
+      setImmediate(() => this.#flush());
+    });
+  }
+
+  /** Called when anything of a tenant but its principals changed: the thread learns it anew. */
+  forget(tenant: TenantId): void {
+    this.#known.delete(tenant);
+  }
+
+  /** Called when the tenant's principals changed, before anybody hears of it. */
+  changed(tenant: Tenant): void {
+    if (this.#known.has(tenant.id)) this.#post({ changed: withoutSecrets(tenant) });
+  }
+
+  #start(): void {
+    this.#state = 'starting';
+    const { folder, fuel, memoryMib, maxInstances } = this.#options;
+    const writer = this.#options.writer.connect();
+    const file = import.meta.url.endsWith('.ts') ? '../../decision-thread.ts' : '../../decision-thread.js';
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData: { writer, folder, fuel, memoryMib, maxInstances } satisfies ThreadOptions,
+      transferList: [writer],
+      name: 'mandate-decisions',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+    });
+    this.#worker = worker;
+    worker.once('message', () => {
+      if (this.#state === 'starting') this.#state = 'ready';
+      worker.on('message', (message: FromThread) => this.#onMessage(message));
+    });
+    worker.on('error', (cause) => this.#over(cause));
+    this.#exited = new Promise((resolve) => {
+      worker.on('exit', () => {
+        this.#over(new Error('the decision thread ended'));
+        resolve(undefined);
+      });
+    });
+  }
+
+  #numberOf({ id }: Caller): number {
+    const known = this.#callers.get(id);
+    if (known !== undefined) return known;
+    const no = this.#callers.size;
+    this.#callers.set(id, no);
+    this.#post({ caller: id, no });
+    return no;
+  }
+
+  #post(message: ToThread): void {
+    this.#worker?.postMessage(message);
+  }
+
+  #flush(): void {
+    this.#scheduled = false;
+    if (this.#asks.count === 0) return;
+    const asks = this.#asks.take();
+    this.#worker?.postMessage({ asks } satisfies ToThread, buffersOf(asks));
+  }
+
+  #onMessage({ answers, errors, decided, commits, failures, waiting }: FromThread): void {
+    this.#waiting = waiting;
+    for (const { tenant, code, at } of failures) this.#options.policies.health.failed(tenant, code, at);
+    unpack(answers, (slot, failed, place, frame) => {
+      const waiter = this.#waiters[slot];
+      this.#waiters[slot] = undefined;
+      this.#free.push(slot);
+      this.#answered += 1;
+      if (failed === 0) waiter?.resolve(frame);
+      else waiter?.reject(errorOf(errors[place]));
+    });
+    // What the core publishes is heard in its own thread only.
+    if (decisionChannel.hasSubscribers)
+      for (let at = 0; at < decided.length; at += 3)
+        decisionChannel.publish({
+          tenant: this.#tenantIds[decided[at] ?? 0],
+          outcome: recordOutcomes[decided[at + 1] ?? 0],
+          cost: decided[at + 2],
+        });
+    if (commitChannel.hasSubscribers) for (const entries of commits) commitChannel.publish({ entries });
+  }
+
+  /** Whoever waits gets an error, which a caller takes for a deny; from now on main decides alone. */
+  #over(cause: unknown): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    const error = new ServiceError('internal', 'the decision was not finished', { cause });
+    for (const waiter of this.#waiters.splice(0)) waiter?.reject(error);
+  }
+
+  /** Lets what was asked be recorded, then ends the thread. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'idle') return;
+    this.#flush();
+    this.#post('close');
+    await this.#exited;
+  }
+}
+
+/** As `mandate serve` gives the main thread (cli/room.ts): three semi-spaces of 64 MiB at most. */
+const YOUNG_MIB = 192;
+
+const withoutSecrets = (tenant: Tenant): Tenant => ({
+  ...tenant,
+  credentials: new Map(),
+  declared: new Map(),
+  audiences: new Map(),
+  manifest: { ...tenant.manifest, principals: [], issuers: [], resources: [] },
+});
+
+function errorOf(error: ThreadError | undefined): ServiceError {
+  if (!error) return new ServiceError('internal', 'the decision was not finished');
+  const { code, message, detail, retryAfterMs } = error;
+  return new ServiceError(code as ErrorCode, message, {
+    ...(detail === undefined ? {} : { detail }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}

@@ -1,0 +1,72 @@
+const INITIAL_ENTRIES = 256;
+const INITIAL_BYTES = 64 * 1024;
+
+/** Numbers that go with each message. */
+const FIELDS = 4;
+
+/** Messages on their way to another thread: two buffers that change hands, instead of an object and a copy for each. */
+export interface PouchBytes {
+  /** FIELDS a message, the last one where it ends among the bytes. */
+  readonly fields: Int32Array<ArrayBuffer>;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly count: number;
+}
+
+/** Gathers messages with three numbers each. */
+export class Pouch {
+  #fields = new Int32Array(INITIAL_ENTRIES * FIELDS);
+  #bytes = new Uint8Array(INITIAL_BYTES);
+  #count = 0;
+  #end = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add(first: number, second: number, third: number, message: Uint8Array): void {
+    const end = this.#end + message.length;
+    if (end > this.#bytes.length)
+      this.#bytes = grown(new Uint8Array(Math.max(this.#bytes.length * 2, end)), this.#bytes);
+    if ((this.#count + 1) * FIELDS > this.#fields.length)
+      this.#fields = grown(new Int32Array(this.#fields.length * 2), this.#fields);
+    this.#bytes.set(message, this.#end);
+    const at = this.#count * FIELDS;
+    this.#fields[at] = first;
+    this.#fields[at + 1] = second;
+    this.#fields[at + 2] = third;
+    this.#fields[at + 3] = end;
+    this.#end = end;
+    this.#count += 1;
+  }
+
+  /** Gives what was gathered away and begins anew. */
+  take(): PouchBytes {
+    const taken = { fields: this.#fields, bytes: this.#bytes, count: this.#count };
+    this.#fields = new Int32Array(INITIAL_ENTRIES * FIELDS);
+    this.#bytes = new Uint8Array(INITIAL_BYTES);
+    this.#count = 0;
+    this.#end = 0;
+    return taken;
+  }
+}
+
+/** What must be handed over with a pouch. */
+export const buffersOf = ({ fields, bytes }: PouchBytes): ArrayBuffer[] => [fields.buffer, bytes.buffer];
+
+/** Calls `use` with each message, a view of the pouch's bytes. */
+export function unpack(
+  { fields, bytes, count }: PouchBytes,
+  use: (first: number, second: number, third: number, message: Uint8Array) => void,
+): void {
+  let start = 0;
+  for (let at = 0; at < count * FIELDS; at += FIELDS) {
+    const end = fields[at + 3] ?? 0;
+    use(fields[at] ?? 0, fields[at + 1] ?? 0, fields[at + 2] ?? 0, bytes.subarray(start, end));
+    start = end;
+  }
+}
+
+function grown<T extends Int32Array | Uint8Array>(larger: T, smaller: T): T {
+  larger.set(smaller);
+  return larger;
+}

@@ -1,0 +1,67 @@
+import type { MessagePort } from 'node:worker_threads';
+import type { TenantId } from '../../ids.ts';
+import type { Bundle } from '../../policy/bundle.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
+import type { PouchBytes } from './pouch.ts';
+
+/** What the decision thread and the one that speaks the protocols say to each other. */
+
+/** What it is started with. */
+export interface ThreadOptions {
+  /** Its way to the writer. */
+  readonly writer: MessagePort;
+  /** The folder of the store, to look facts up in. */
+  readonly folder: string;
+  readonly fuel: number;
+  readonly memoryMib: number;
+  readonly maxInstances: number;
+}
+
+/** The methods it serves, as the number that goes with each message. */
+export const kinds = ['check', 'batch', 'stream'] as const;
+export type Kind = (typeof kinds)[number];
+
+/** Kind and tenant in one number: a tenant's is below 2^17. */
+const KIND_SHIFT = 20;
+export const whatOf = (kind: Kind, tenantNo: number): number =>
+  (kinds.indexOf(kind) << KIND_SHIFT) | tenantNo;
+export const kindOf = (what: number): Kind => kinds[what >>> KIND_SHIFT] ?? 'check';
+export const tenantNoOf = (what: number): number => what & ((1 << KIND_SHIFT) - 1);
+
+export type ToThread =
+  /** Requests, protobuf bytes: the slot of who waits, kind and tenant, the number of the caller. */
+  | { readonly asks: PouchBytes }
+  /** All it is to know of a tenant from now on. It gets no credentials: who asks is settled before. */
+  | { readonly tenant: Tenant; readonly bundle: Bundle }
+  /** How records name a caller. */
+  | { readonly caller: string; readonly no: number }
+  /** The tenant's principals changed. */
+  | { readonly changed: Tenant }
+  | 'close';
+
+export interface FromThread {
+  /** Frames: slot, 0, 0; or for an error slot, 1, its place in `errors`. */
+  readonly answers: PouchBytes;
+  readonly errors: readonly ThreadError[];
+  /** Decisions that are durable now: number of the tenant, place of the outcome, cost, and so on. */
+  readonly decided: readonly number[];
+  /** Entries of each commit since the last message. */
+  readonly commits: readonly number[];
+  readonly failures: readonly PolicyFailure[];
+  /** Entries that wait for the next commit. */
+  readonly waiting: number;
+}
+
+/** A ServiceError, without what cannot travel. */
+export interface ThreadError {
+  readonly code: string;
+  readonly message: string;
+  readonly detail: string | undefined;
+  readonly retryAfterMs: number | undefined;
+}
+
+export interface PolicyFailure {
+  readonly tenant: TenantId;
+  readonly code: string;
+  readonly at: number;
+}

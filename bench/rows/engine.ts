@@ -6,9 +6,9 @@ import { checkRequest, type UncheckedRequest } from '../../src/decision/request.
 import { decisionRow } from '../../src/decision/rows.ts';
 import { systemClock, systemRandom } from '../../src/effects.ts';
 import { uuidv7 } from '../../src/ids.ts';
+import type { PolicyInput } from '../../src/input.ts';
 import type { Bundle } from '../../src/policy/bundle.ts';
 import { Compiler } from '../../src/policy/compiler.ts';
-import type { PolicyInput } from '../../src/policy/engine/input.ts';
 import { PolicyModule } from '../../src/policy/engine/module.ts';
 import { readSources } from '../../src/policy/sources.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';

@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors.ts';
-import type { PolicyInput } from '../policy/engine/input.ts';
+import type { PolicyInput } from '../input.ts';
 import { readVerdict, refusal, type Verdict } from './verdict.ts';
 
 export type EntryPoint = 'mandate/decision' | 'mandate/delegation';

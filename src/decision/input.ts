@@ -1,6 +1,5 @@
 import type { TenantId } from '../ids.ts';
-import type { PolicyInput } from '../policy/engine/input.ts';
-import { imageOf, imageWithHoles } from '../policy/engine/memory/drawing.ts';
+import { Lasting, Outline, type PolicyInput } from '../input.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
@@ -60,7 +59,7 @@ export function buildInput(parts: InputParts): PolicyInput {
 }
 
 /** The input's shape, which is the same each time. */
-const outline = imageWithHoles((hole) => ({
+const outline = new Outline((hole) => ({
   now: hole(0),
   tenant: { id: hole(1) },
   subject: hole(2),
@@ -74,30 +73,17 @@ const outline = imageWithHoles((hole) => ({
 const NOTHING: JsonObject = {};
 const text = (value: JsonObject): string => (value === NOTHING ? '{}' : JSON.stringify(value));
 
-/** What was made of facts, and how often it was asked for. */
-interface Known {
-  readonly json: string;
-  value: unknown;
-  asked: number;
-}
-
 /** Facts do not change, and those of a busy principal are asked for again and again. */
-const known = new WeakMap<Facts, Known>();
-
-/** An image takes some seven times as long to make as it saves, and two kilobytes: not for those who come once. */
-const OFTEN = 8;
+const known = new WeakMap<Facts, PolicyInput>();
 
 function principal(facts: Facts, stated: JsonObject | undefined): PolicyInput {
   if (stated !== undefined) return described(withStated(facts, stated));
   const before = known.get(facts);
-  if (before === undefined) {
-    const input = described(membersOf(facts));
-    known.set(facts, { ...input, asked: 1 });
-    return input;
-  }
-  before.asked += 1;
-  if (before.asked === OFTEN) before.value = imageOf(before.value);
-  return before;
+  if (before !== undefined) return before;
+  const { json, value } = described(membersOf(facts));
+  const input = { json, value: new Lasting(value) };
+  known.set(facts, input);
+  return input;
 }
 
 const described = (value: JsonObject): PolicyInput => ({ json: JSON.stringify(value), value });

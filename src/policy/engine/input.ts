@@ -1,17 +1,10 @@
+import type { PolicyInput } from '../../input.ts';
 import type { Abi } from './abi.ts';
 import { FuelExhausted } from './failure.ts';
 import { byteLength, type Heap } from './heap.ts';
+import { imageOf, imageOfOutline } from './memory/drawing.ts';
 import { IllFormedText, ValueWriter } from './memory/writer.ts';
 import type { WasmGlobal } from './webassembly.ts';
-
-/**
- * An input that need not be parsed: the value is written into the instance's memory as it is. It may be put together
- * of images, and is otherwise of JSON's kinds. `json` is `JSON.stringify` of it: it says the same, and what it costs.
- */
-export interface PolicyInput {
-  readonly json: string;
-  readonly value: unknown;
-}
 
 /**
  * Fuel units per character of an input that is not parsed: about what the module's parser spends on plain text, and
@@ -33,7 +26,10 @@ export class Inputs {
     this.#heap = heap;
     this.#fuel = fuel;
     this.#start = start;
-    this.#writer = new ValueWriter(heap, (address, size) => this.#reserve(address, size));
+    this.#writer = new ValueWriter(heap, (address, size) => this.#reserve(address, size), {
+      ofLasting: imageOf,
+      ofOutline: imageOfOutline,
+    });
   }
 
   /**

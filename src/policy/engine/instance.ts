@@ -1,16 +1,16 @@
 import { ServiceError } from '../../errors.ts';
+import type { PolicyInput } from '../../input.ts';
 import { type Abi, bindAbi, bindFuel } from './abi.ts';
 import type { Builtin } from './builtins/builtin.ts';
 import { Abort, toServiceError } from './failure.ts';
 import { byteLength, Heap } from './heap.ts';
 import { type EvaluationContext, Host } from './host.ts';
-import { align, Inputs, type PolicyInput } from './input.ts';
+import { align, Inputs } from './input.ts';
 import { readPlain, resultIn } from './memory/reader.ts';
 import { type StaticLayout, Statics } from './metering/statics.ts';
 import { type WasmGlobal, type WasmMemory, type WasmModule, wasm } from './webassembly.ts';
 
 export type { EvaluationContext } from './host.ts';
-export type { PolicyInput } from './input.ts';
 
 export interface Limits {
   /** Fuel units of one evaluation, at most 2^31 - 1. A unit stands for up to eight WebAssembly instructions. */

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import type { PolicyInput } from '../../../src/policy/engine/instance.ts';
+import type { PolicyInput } from '../../../src/input.ts';
 import { parseJson } from '../../../src/policy/engine/values/parse.ts';
 import {
   compareValues,

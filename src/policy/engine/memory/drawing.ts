@@ -1,6 +1,7 @@
+import type { Lasting, Outline } from '../../../input.ts';
 import { Heap } from '../heap.ts';
 import type { WasmMemory } from '../webassembly.ts';
-import { Hole, Image } from './image.ts';
+import { Image } from './image.ts';
 import { IllFormedText, ValueWriter } from './writer.ts';
 
 /**
@@ -8,19 +9,30 @@ import { IllFormedText, ValueWriter } from './writer.ts';
  * by three times the distance is a hole, and all others are the same.
  */
 
-/** A value that is put together of others: `make` is given what stands for each of them, from 0 on. */
-export function imageWithHoles(make: (hole: (number: number) => unknown) => unknown): Image {
-  return draw(make((number) => new Hole(number)));
-}
+/** An image takes some seven times as long to make as it saves, and two kilobytes: not for what comes once. */
+export const often = 8;
 
-/** The image of a value, or the value itself if some text in it is no UTF-8: it is then for the module to parse. */
-export function imageOf(value: unknown): unknown {
+/** The image of a value that came often enough; undefined if the value is to be written. */
+export function imageOf(lasting: Lasting): Image | undefined {
+  if (lasting.form instanceof Image) return lasting.form;
+  lasting.asked += 1;
+  if (lasting.asked !== often) return undefined;
   try {
-    return draw(value);
+    const image = draw(lasting.value);
+    lasting.form = image;
+    return image;
   } catch (error) {
-    if (error instanceof IllFormedText) return value;
+    // There is text in it that is for the module to parse, each time.
+    if (error instanceof IllFormedText) return undefined;
     throw error;
   }
+}
+
+export function imageOfOutline(outline: Outline): Image {
+  if (outline.form instanceof Image) return outline.form;
+  const image = draw(outline.value);
+  outline.form = image;
+  return image;
 }
 
 function draw(value: unknown): Image {

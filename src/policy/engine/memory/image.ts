@@ -37,28 +37,4 @@ export class Image {
     }
     return words;
   }
-
-  /** The value with its holes filled, one value each. */
-  filled(values: readonly unknown[]): Filled {
-    return new Filled(this, values);
-  }
-}
-
-export class Filled {
-  readonly image: Image;
-  readonly values: readonly unknown[];
-
-  constructor(image: Image, values: readonly unknown[]) {
-    this.image = image;
-    this.values = values;
-  }
-}
-
-/** A place in an image that is filled each time it is used. They are numbered from 0. */
-export class Hole {
-  readonly number: number;
-
-  constructor(number: number) {
-    this.number = number;
-  }
 }

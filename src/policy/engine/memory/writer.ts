@@ -1,5 +1,6 @@
+import { Filled, Hole, Lasting, type Outline } from '../../../input.ts';
 import type { Heap } from '../heap.ts';
-import { Filled, Hole, Image } from './image.ts';
+import type { Image } from './image.ts';
 import {
   arrayBytes,
   bucketsFor,
@@ -18,6 +19,12 @@ import { hashAt, Names } from './names.ts';
 /** Thrown for text with half a surrogate pair, which has no UTF-8: what the module's own parser makes of it is its own. */
 export class IllFormedText extends Error {}
 
+/** Where images come from: they are made by a writer too. */
+export interface Images {
+  readonly ofLasting: (lasting: Lasting) => Image | undefined;
+  readonly ofOutline: (outline: Outline) => Image;
+}
+
 /** Up to here a loop is faster than a call of the runtime. */
 const shortText = 48;
 
@@ -29,6 +36,7 @@ const shortText = 48;
 export class ValueWriter {
   readonly #heap: Heap;
   readonly #makeRoom: (address: number, size: number) => void;
+  readonly #images: Images | undefined;
   #words: Int32Array;
   #bytes: Buffer;
   #size: number;
@@ -37,10 +45,14 @@ export class ValueWriter {
   #hash = 0;
   readonly #names = new Names();
 
-  /** `makeRoom` lets the memory grow to hold `size` bytes from an address on, or throws. */
-  constructor(heap: Heap, makeRoom: (address: number, size: number) => void) {
+  /**
+   * `makeRoom` lets the memory grow to hold `size` bytes from an address on, or throws. Without images everything is
+   * written, and nothing is filled.
+   */
+  constructor(heap: Heap, makeRoom: (address: number, size: number) => void, images?: Images) {
     this.#heap = heap;
     this.#makeRoom = makeRoom;
+    this.#images = images;
     this.#words = heap.words;
     this.#bytes = heap.view;
     this.#size = heap.size;
@@ -73,7 +85,7 @@ export class ValueWriter {
     if (typeof value === 'number') return this.#number(value);
     if (typeof value === 'boolean') return this.#word(kind.internedBoolean | (value ? 0x100 : 0));
     if (typeof value !== 'object' || value === null) return this.#word(kind.null);
-    if (value instanceof Image) return this.#image(value);
+    if (value instanceof Lasting) return this.#lasting(value);
     if (value instanceof Filled) return this.#filled(value);
     if (value instanceof Hole) return this.#holes + value.number;
     return Array.isArray(value) ? this.#array(value) : this.#object(value);
@@ -239,7 +251,14 @@ export class ValueWriter {
     return address;
   }
 
-  #filled({ image, values }: Filled): number {
+  #lasting(lasting: Lasting): number {
+    const image = this.#images?.ofLasting(lasting);
+    return image ? this.#image(image) : this.#value(lasting.value);
+  }
+
+  #filled({ outline, values }: Filled): number {
+    const image = this.#images?.ofOutline(outline);
+    if (!image) throw new TypeError('an image is not filled by another');
     const address = this.#image(image);
     const { holes } = image;
     for (let index = 0; index < holes.length; index += 1) {

@@ -101,6 +101,13 @@ const { value: anyValue } = fc.letrec((tie) => ({
   ),
 }));
 
+/** What of its hash chooses the bucket in an object of up to 358 members. */
+function lowBits(name: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(name)) hash = Math.imul(hash, 0x01000193) ^ byte;
+  return hash & 511;
+}
+
 /** One that came often enough to be an image the next time. */
 function lasting(value: unknown): Lasting {
   const frequent = new Lasting(value);
@@ -161,6 +168,23 @@ describe('an input that is written into the memory', () => {
       for (const tree of [value, lasting(value)])
         expect(outcome('echo', asInput(value, tree))).toEqual(outcome('echo', JSON.stringify(value)));
     expect(imageOf(lasting({ id: broken }))).toBeUndefined();
+  });
+
+  test('leaves names that collide to the parser, which pays for them with fuel', () => {
+    const crowd = (count: number): Record<string, number> => {
+      const names: Record<string, number> = {};
+      for (let at = 0; Object.keys(names).length < count; at += 1)
+        if (lowBits(`n${at}`) === 0) names[`n${at}`] = at;
+      return names;
+    };
+    const input = asInput(crowd(300));
+    expect(outcome('keys', input)).toEqual(outcome('keys', input.json));
+    const cost = (value: unknown) => fresh().evaluate('test/counted', asInput(value), context).cost;
+    const plain = Object.fromEntries(
+      Object.keys(crowd(300)).map((name, at) => [`${name.slice(0, -1)}${at % 10}`, at]),
+    );
+    expect(cost(crowd(300))).toBeGreaterThan(4 * cost(plain));
+    expect(cost(lasting(crowd(300)).value)).toBe(cost(crowd(300)));
   });
 
   test('leaves out members that are undefined, as JSON does, and knows no number that is not finite', () => {
@@ -247,7 +271,7 @@ describe('an input that is written into the memory', () => {
   test('costs fuel by its length, and is not written when there is too little', () => {
     const instance = fresh();
     const cost = (value: unknown) => instance.evaluate('test/counted', asInput(value), context).cost;
-    expect(cost(['x'.repeat(1_000)]) - cost([''])).toBe(24_000);
+    expect(cost(['x'.repeat(1_000)]) - cost([''])).toBe(32_000);
     expect(() => instance.evaluate('test/counted', asInput(['x'.repeat(1_000)]), context, 10_000)).toThrow(
       expect.objectContaining({ code: 'deadline_exceeded' }),
     );

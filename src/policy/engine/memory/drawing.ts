@@ -2,7 +2,7 @@ import type { Lasting, Outline } from '../../../input.ts';
 import { Heap } from '../heap.ts';
 import type { WasmMemory } from '../webassembly.ts';
 import { Image } from './image.ts';
-import { IllFormedText, ValueWriter } from './writer.ts';
+import { Unwritable, ValueWriter } from './writer.ts';
 
 /**
  * Makes images. A value is written at two places: a word that differs by the distance is an address, one that differs
@@ -22,8 +22,8 @@ export function imageOf(lasting: Lasting): Image | undefined {
     lasting.form = image;
     return image;
   } catch (error) {
-    // There is text in it that is for the module to parse, each time.
-    if (error instanceof IllFormedText) return undefined;
+    // It is for the module to parse, each time.
+    if (error instanceof Unwritable) return undefined;
     throw error;
   }
 }

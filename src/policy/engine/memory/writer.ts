@@ -1,5 +1,6 @@
 import { Filled, Hole, Lasting, type Outline } from '../../../input.ts';
 import type { Heap } from '../heap.ts';
+import { insert } from './buckets.ts';
 import type { Image } from './image.ts';
 import {
   arrayBytes,
@@ -16,8 +17,11 @@ import {
 } from './layout.ts';
 import { hashAt, Names } from './names.ts';
 
-/** Thrown for text with half a surrogate pair, which has no UTF-8: what the module's own parser makes of it is its own. */
-export class IllFormedText extends Error {}
+/**
+ * Thrown for what the module is to parse: half a surrogate pair, which has no UTF-8 and of which its parser makes what
+ * it likes, and names that collide, since there it pays with fuel for the work they make.
+ */
+export class Unwritable extends Error {}
 
 /** Where images come from: they are made by a writer too. */
 export interface Images {
@@ -25,6 +29,8 @@ export interface Images {
   readonly ofOutline: (outline: Outline) => Image;
 }
 
+/** How many names one input may have remembered: that takes longer than to write them. */
+const mostLearnt = 16;
 /** Up to here a loop is faster than a call of the runtime. */
 const shortText = 48;
 
@@ -43,6 +49,7 @@ export class ValueWriter {
   #at = 0;
   #holes = 0;
   #hash = 0;
+  #toLearn = 0;
   readonly #names = new Names();
 
   /**
@@ -71,12 +78,13 @@ export class ValueWriter {
   /**
    * Writes a value from `start` on, a multiple of four, and returns its address.
    * @param holes what takes the place of an address for hole 0; they follow each other
-   * @throws IllFormedText, and what `makeRoom` throws
+   * @throws Unwritable, and what `makeRoom` throws
    */
   write(value: unknown, start: number, holes = 0): number {
     this.#refresh();
     this.#at = start;
     this.#holes = holes;
+    this.#toLearn = this.#images ? mostLearnt : 0;
     return this.#value(value);
   }
 
@@ -112,7 +120,7 @@ export class ValueWriter {
   }
 
   #encoded(text: string, start = this.#at): number {
-    if (!text.isWellFormed()) throw new IllFormedText('half a surrogate pair');
+    if (!text.isWellFormed()) throw new Unwritable('half a surrogate pair');
     this.#at = start;
     const length = Buffer.byteLength(text, 'utf8');
     const address = this.#allocate(stringBytes + inWords(length));
@@ -190,7 +198,8 @@ export class ValueWriter {
     for (let index = 0; index < names.length; index += 1) {
       if (values[index] === undefined) continue;
       const key = this.#name(names[index] as string);
-      this.#insert(buckets + (this.#hash & (count - 1)), key, member);
+      if (!insert(this.#words, this.#bytes, buckets + (this.#hash & (count - 1)), key, member))
+        throw new Unwritable('names collide');
       const value = this.#value(values[index]);
       this.#words[(member >>> 2) + 1] = value;
       member += memberBytes;
@@ -213,36 +222,11 @@ export class ValueWriter {
     }
     const address = this.#string(text);
     this.#hash = hashAt(this.#words, this.#bytes, address);
-    if (text.length <= shortText)
+    if (this.#toLearn > 0 && text.length <= shortText) {
+      this.#toLearn -= 1;
       this.#names.keep(text, { words: this.#words.slice(address >>> 2, this.#at >>> 2), hash: this.#hash });
+    }
     return address;
-  }
-
-  /** Puts a member into its bucket, where they stand in the order of their keys. */
-  #insert(bucket: number, key: number, member: number): void {
-    const words = this.#words;
-    let link = bucket;
-    let next = words[link] as number;
-    while (next !== 0 && this.#compare(key, words[next >>> 2] as number) > 0) {
-      link = (next >>> 2) + 2;
-      next = words[link] as number;
-    }
-    words[link] = member;
-    words[member >>> 2] = key;
-    words[(member >>> 2) + 2] = next;
-  }
-
-  /** Texts stand in the order of their bytes. */
-  #compare(a: number, b: number): number {
-    const [words, bytes] = [this.#words, this.#bytes];
-    const aLength = words[(a >>> 2) + 1] as number;
-    const bLength = words[(b >>> 2) + 1] as number;
-    const shorter = Math.min(aLength, bLength);
-    for (let at = stringBytes; at < stringBytes + shorter; at += 1) {
-      const difference = (bytes[a + at] as number) - (bytes[b + at] as number);
-      if (difference !== 0) return difference;
-    }
-    return aLength - bLength;
   }
 
   #image(image: Image): number {

@@ -130,8 +130,10 @@ function race(bench: Bench, by: Record<string, (nth: number) => unknown>): Map<s
   const calls = 300;
   const [warm, rounds] = bench.quick ? [5, 20] : [20, 150];
   const times = new Map<string, number[]>(Object.keys(by).map((name) => [name, []]));
+  const [forth, back] = [Object.entries(by), Object.entries(by).reverse()];
   for (let round = -warm; round < rounds; round += 1)
-    for (const [name, answer] of Object.entries(by)) {
+    // Whoever comes after one that does the same finds the caches warm.
+    for (const [name, answer] of round % 2 === 0 ? forth : back) {
       const began = performance.now();
       for (let call = 0; call < calls; call += 1) answer(call % 100);
       if (round >= 0) times.get(name)?.push(((performance.now() - began) * 1000) / calls);

@@ -3,7 +3,7 @@
  * survives the next collection and is copied, and then moved to the old generation to be collected slowly: a third of
  * the server's time under load, and its longest pauses. It takes this memory only while it needs it.
  */
-const SEMI_SPACE_MIB = 64;
+const SEMI_SPACE_MIB = 32;
 
 const FLAG = '--max-semi-space-size';
 

@@ -14,7 +14,7 @@ import { nameLibraryError, toConnectError } from './errors.ts';
 import { timeoutOf } from './grpc/deadline.ts';
 import { serveDuplex } from './grpc/duplex.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
-import { fail, serveUnary } from './grpc/unary.ts';
+import { fail, serveUnary, type UnaryHandler } from './grpc/unary.ts';
 import { errorResponse, type NodeRequest, type NodeResponse, writeResponse } from './http/exchange.ts';
 import type { Router } from './http/router.ts';
 import type { Handlers } from './listener.ts';
@@ -79,11 +79,14 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
       if (!method || !isPlainGrpc(headers)) return false;
       try {
         const handle = method.open(headers, peerOf(stream.session?.socket as TLSSocket));
-        if (method.kind === 'unary')
-          serveUnary(stream, timeoutOf(headers), (message) =>
-            tracing(method.name, headers, () => handle(message)),
+        const timeoutMs = timeoutOf(headers);
+        if (method.kind === 'duplex') serveDuplex(stream, timeoutMs, handle);
+        else
+          serveUnary(
+            stream,
+            timeoutMs,
+            tracing === noTracing ? handle : spanned(tracing, method, headers, handle),
           );
-        else serveDuplex(stream, timeoutOf(headers), handle);
       } catch (error) {
         stream.resume();
         fail(stream, error);
@@ -92,6 +95,12 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
     },
   };
 }
+
+/** Apart, since what a function's closures share lives as long as the stream: without tracing the headers do not. */
+const spanned =
+  (tracing: Tracing, { name }: HotMethod, headers: IncomingHttpHeaders, handle: UnaryHandler): UnaryHandler =>
+  (message) =>
+    tracing(name, headers, () => handle(message));
 
 /** What the hot handler takes: gRPC with protobuf, uncompressed. The rest is Connect's. */
 const isPlainGrpc = (headers: IncomingHttpHeaders): boolean => {

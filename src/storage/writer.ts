@@ -16,7 +16,7 @@ type Settle = (error: ServiceError | undefined, index: number, value: unknown) =
 const MAX_WAITING = 50_000;
 
 /** From how many entries on the next batch does not wait for the one before: the thread must not run dry. */
-const EARLY = 256;
+const EARLY = 64;
 const MAX_IN_FLIGHT = 2;
 
 /** Entries that share a parcel, and who waits for each. */

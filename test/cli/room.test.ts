@@ -48,7 +48,7 @@ async function start(
 test('a server starts over once, in place, with room for many requests and all that it was told', async () => {
   const { pid, spawned, execArgv, args, kept } = await start(['--no-warnings']);
   expect(pid).toBe(spawned);
-  expect(execArgv).toEqual(['--max-semi-space-size=64', '--no-warnings']);
+  expect(execArgv).toEqual(['--max-semi-space-size=32', '--no-warnings']);
   expect(args).toEqual(['serve', '--dev']);
   expect(kept).toBe('yes');
 });

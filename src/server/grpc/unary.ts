@@ -12,6 +12,7 @@ const RESPONSE_HEADERS = [':status', '200', 'content-type', 'application/grpc+pr
 /** Begins an answer that ends with trailers. */
 export const begin = (stream: ServerHttp2Stream): void =>
   stream.respond(RESPONSE_HEADERS, { waitForTrailers: true, sendDate: false } as ServerStreamResponseOptions);
+const NOTHING = new Uint8Array();
 export const OK_TRAILERS = { 'grpc-status': '0' };
 
 /** Serves one unary gRPC call straight on its HTTP/2 stream: what Connect does for every call, without its layers. */
@@ -33,7 +34,9 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
     }
   });
   stream.on('end', () => {
-    const body = more ? Buffer.concat(more) : (first ?? new Uint8Array());
+    const body = more ? Buffer.concat(more) : (first ?? NOTHING);
+    // The stream outlives its answer by a collection or two, and would keep them.
+    first = more = undefined;
     if (performance.now() - began >= timeoutMs)
       return fail(stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
     answer(stream, handle, body).catch((error: unknown) => fail(stream, error));

@@ -92,8 +92,10 @@ export class Offload implements AsyncDisposable {
       const slot = this.#free.pop() ?? this.#waiters.length;
       this.#waiters[slot] = { resolve, reject };
       this.#asks.add(slot, whatOf(kind, tenant.no), this.#numberOf(caller), message);
+      // The thread must not run dry while a long turn of this event loop goes on.
+      if (this.#asks.count >= EARLY) return this.#flush();
       if (this.#scheduled) return;
-      // What arrives in this turn of the event loop goes together.
+      // What else arrives in this turn goes together.
       this.#scheduled = true;
       setImmediate(() => this.#flush());
     });
@@ -193,8 +195,11 @@ export class Offload implements AsyncDisposable {
   }
 }
 
-/** As `mandate serve` gives the main thread (cli/room.ts): three semi-spaces of 64 MiB at most. */
-const YOUNG_MIB = 192;
+/** How many asks go without waiting for the end of the turn. */
+const EARLY = 32;
+
+/** As `mandate serve` gives the main thread (cli/room.ts): three semi-spaces of 32 MiB at most. */
+const YOUNG_MIB = 96;
 
 const withoutSecrets = (tenant: Tenant): Tenant => ({
   ...tenant,

@@ -1,5 +1,5 @@
-const INITIAL_ENTRIES = 256;
-const INITIAL_BYTES = 64 * 1024;
+const LEAST_ENTRIES = 16;
+const LEAST_BYTES = 2 * 1024;
 
 /** Numbers that go with each message. */
 const FIELDS = 4;
@@ -14,8 +14,8 @@ export interface PouchBytes {
 
 /** Gathers messages with three numbers each. */
 export class Pouch {
-  #fields = new Int32Array(INITIAL_ENTRIES * FIELDS);
-  #bytes = new Uint8Array(INITIAL_BYTES);
+  #fields = new Int32Array(LEAST_ENTRIES * FIELDS);
+  #bytes = new Uint8Array(LEAST_BYTES);
   #count = 0;
   #end = 0;
 
@@ -42,8 +42,9 @@ export class Pouch {
   /** Gives what was gathered away and begins anew. */
   take(): PouchBytes {
     const taken = { fields: this.#fields, bytes: this.#bytes, count: this.#count };
-    this.#fields = new Int32Array(INITIAL_ENTRIES * FIELDS);
-    this.#bytes = new Uint8Array(INITIAL_BYTES);
+    // As large as this one had to be: large buffers for a few messages would mostly be made to be cleared.
+    this.#fields = new Int32Array(Math.max(LEAST_ENTRIES, this.#count) * FIELDS);
+    this.#bytes = new Uint8Array(Math.max(LEAST_BYTES, this.#end));
     this.#count = 0;
     this.#end = 0;
     return taken;

@@ -21,6 +21,7 @@ export class Inputs {
   /** Where inputs begin, at a multiple of eight. */
   readonly #start: number;
   readonly #writer: ValueWriter;
+  #strayed = false;
 
   constructor(abi: Abi, heap: Heap, fuel: WasmGlobal, start: number) {
     this.#abi = abi;
@@ -43,9 +44,15 @@ export class Inputs {
       : this.#write(input, budget);
   }
 
+  /** Whether a value was given up half written, and so further up than the heap that began in its place. */
+  get strayed(): boolean {
+    return this.#strayed;
+  }
+
   /** Forgets what it learnt of inputs. */
   forget(): void {
     this.#writer.forget();
+    this.#strayed = false;
   }
 
   #parse(json: string | Uint8Array, budget: number): number {
@@ -66,8 +73,9 @@ export class Inputs {
       this.#abi.opa_heap_ptr_set(align(this.#writer.end));
       return address;
     } catch (error) {
-      if (error instanceof Unwritable) return this.#parse(json, left);
-      throw error;
+      if (!(error instanceof Unwritable)) throw error;
+      this.#strayed = true;
+      return this.#parse(json, left);
     }
   }
 

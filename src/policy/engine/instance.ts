@@ -55,6 +55,8 @@ export class PolicyInstance {
   readonly #data: number;
   readonly #free: number;
   readonly #statics: Statics | undefined;
+  /** The end of all that evaluations have written since the memory was as new. */
+  #written: number;
   readonly #inputs: Inputs;
   #poisoned = false;
 
@@ -76,6 +78,7 @@ export class PolicyInstance {
     this.#host.bind(this.#abi, this.#fuel, parts.builtins);
     this.#data = this.#load(dataJson);
     this.#free = align(this.#abi.opa_heap_ptr_get() >>> 0);
+    this.#written = this.#free;
     this.#statics = parts.statics && new Statics(this.#heap, parts.statics);
     this.#inputs = new Inputs(this.#abi, this.#heap, this.#fuel, this.#free + contextBytes);
   }
@@ -96,17 +99,25 @@ export class PolicyInstance {
   }
 
   /**
-   * Makes the instance as new, with nothing left of what it evaluated: every byte of its memory is written. `image` is
-   * that of an instance of the same module and data. Answers false if it cannot be: then it is to be discarded.
+   * Makes the instance as new, with nothing left of what it evaluated: every byte is written that an evaluation can
+   * have written. `image` is that of an instance of the same module and data. Answers false if it cannot be: then it is
+   * to be discarded.
    */
   restore(image: Uint8Array): boolean {
     if (this.#poisoned || !this.#statics || image.length !== this.#free) return false;
+    this.#note();
     const { view } = this.#heap;
     view.set(image);
-    view.fill(0, image.length);
+    view.fill(0, image.length, this.#inputs.strayed ? view.length : this.#written);
+    this.#written = image.length;
     this.#statics.restore();
     this.#inputs.forget();
     return true;
+  }
+
+  /** The module's allocator goes up only, and the host writes below where it begins. */
+  #note(): void {
+    this.#written = Math.max(this.#written, this.#abi.opa_heap_ptr_get() >>> 0);
   }
 
   /**
@@ -163,6 +174,7 @@ export class PolicyInstance {
 
   /** The address of the result set. */
   #run(entrypoint: number, input: PolicyInput | string | Uint8Array, budget: number): number {
+    this.#note();
     this.#statics?.restore();
     const value = this.#inputs.place(input, budget);
     const context = this.#free >>> 2;

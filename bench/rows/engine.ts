@@ -130,7 +130,7 @@ function race(bench: Bench, by: Record<string, (nth: number) => unknown>): Map<s
   const calls = 300;
   const [warm, rounds] = bench.quick ? [5, 20] : [20, 150];
   const times = new Map<string, number[]>(Object.keys(by).map((name) => [name, []]));
-  const [forth, back] = [Object.entries(by), Object.entries(by).reverse()];
+  const [forth, back] = [Object.entries(by), Object.entries(by).toReversed()];
   for (let round = -warm; round < rounds; round += 1)
     // Whoever comes after one that does the same finds the caches warm.
     for (const [name, answer] of round % 2 === 0 ? forth : back) {

@@ -8,7 +8,7 @@ import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
-import type { Admission } from './admission.ts';
+import type { Admission, Share } from './admission.ts';
 import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
 import type { TokenPrincipal, TokenResolver } from './principal.ts';
@@ -63,29 +63,75 @@ export class Decisions {
     this.#options = options;
   }
 
-  /** Throws `invalid_request`, `principal_class_unknown` (both recorded), `audit_unavailable`, `resource_exhausted`. */
-  async check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
-    const { admission, clock, writer } = this.#options;
+  /**
+   * Throws or rejects with `invalid_request`, `principal_class_unknown` (both recorded), `audit_unavailable`,
+   * `resource_exhausted`. Not async: what an async function was given it keeps until it ends, and thousands of requests
+   * may wait for a commit.
+   */
+  check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
+    const { admission, clock } = this.#options;
     const place = admission.enter(tenant, 1);
     try {
       const now = clock();
-      let request: CheckRequest;
-      try {
-        request = checkRequest(unchecked);
-      } catch (error) {
-        throw await this.#unsound(tenant, caller, unchecked, now, error);
-      }
+      const request = checkRequest(unchecked);
       const pending =
         'stated' in request.principal
           ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
-          : await this.#withToken(tenant, caller, request, request.principal.token, now);
-      // The record is bytes from here on; its text is not kept while the commit takes its time.
-      const recorded = writer.append(pending.row);
-      const { decided, decisionId } = pending;
+          : this.#withToken(tenant, caller, request, request.principal.token, now);
+      if (pending instanceof Promise) return this.#settled(tenant, place, pending);
+      const { decided, decisionId, row } = pending;
+      return this.#recorded(tenant, place, decided, decisionId, this.#options.writer.append(row));
+    } catch (error) {
+      return this.#unsound(tenant, caller, unchecked, place, error);
+    }
+  }
+
+  async #settled(tenant: Tenant, place: Share, pending: Promise<Pending>): Promise<Answer> {
+    let settled: Pending;
+    try {
+      settled = await pending;
+    } catch (error) {
+      this.#options.admission.leave(place, 1);
+      throw error;
+    }
+    const { decided, decisionId, row } = settled;
+    return this.#recorded(tenant, place, decided, decisionId, this.#options.writer.append(row));
+  }
+
+  async #recorded(
+    tenant: Tenant,
+    place: Share,
+    decided: Decided,
+    decisionId: DecisionId,
+    recorded: Promise<number>,
+  ): Promise<Answer> {
+    try {
       return this.#answer(tenant, decided, decisionId, await recorded);
+    } finally {
+      this.#options.admission.leave(place, 1);
+    }
+  }
+
+  /** What could not be decided is in the log too, with what was wrong with it, if it was the request. */
+  async #unsound(
+    tenant: Tenant,
+    caller: Caller,
+    unchecked: UncheckedRequest,
+    place: Share,
+    error: unknown,
+  ): Promise<never> {
+    const { admission, clock, random, writer } = this.#options;
+    try {
+      if (error instanceof ServiceError && unsoundCodes.has(error.code)) {
+        const now = clock();
+        const decisionId = uuidv7(now, random(10));
+        const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+        await writer.append(errorRow(head, error, unsoundQuestion(unchecked)));
+      }
     } finally {
       admission.leave(place, 1);
     }
+    throw error;
   }
 
   /**
@@ -218,22 +264,10 @@ export class Decisions {
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
     return { decided, decisionId, row: decisionRow(head, decided, { input: asked }) };
   }
-
-  /** A request that could not be decided is in the log too, with what was wrong with it. Answers what to throw. */
-  async #unsound(
-    tenant: Tenant,
-    caller: Caller,
-    unchecked: UncheckedRequest,
-    now: number,
-    error: unknown,
-  ): Promise<unknown> {
-    if (!(error instanceof ServiceError)) return error;
-    const decisionId = uuidv7(now, this.#options.random(10));
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-    await this.#options.writer.append(errorRow(head, error, unsoundQuestion(unchecked)));
-    return error;
-  }
 }
+
+/** What `checkRequest` throws. */
+const unsoundCodes: ReadonlySet<string> = new Set(['invalid_request', 'principal_class_unknown']);
 
 const asStated = (subject: PrincipalRef): TokenPrincipal => ({ subject, actors: [], grant: undefined });
 

@@ -32,18 +32,18 @@ const semantics: Readonly<Record<number, BatchSemantic>> = {
   [Semantic.PERMIT_ON_FIRST_PERMIT]: 'permit_on_first_permit',
 };
 
-/** Admits the caller and decides, whatever protocol it came by. */
-export async function check(
+/** Admits the caller and decides, whatever protocol it came by. Throws or rejects. */
+export function check(
   parts: DecisionParts,
   presented: Presented,
   tenantId: string,
   request: UncheckedRequest,
 ): Promise<Answer> {
   const tenant = parts.tenants.get(tenantId);
-  const known = parts.callers.authenticate(tenant, presented, 'check');
+  const caller = parts.callers.authenticate(tenant, presented, 'check');
   // Most callers are known without waiting, and a turn of the queue is not free.
-  const caller = known instanceof Promise ? await known : known;
-  return parts.decisions.check(tenant, caller, request);
+  if (!(caller instanceof Promise)) return parts.decisions.check(tenant, caller, request);
+  return caller.then((known) => parts.decisions.check(tenant, known, request));
 }
 
 /** A CheckBatchRequest as the core takes it. */

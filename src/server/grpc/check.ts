@@ -22,8 +22,7 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
     (kind: Kind, here: (presented: Presented, message: Uint8Array) => Promise<Uint8Array>) =>
     (headers: IncomingHttpHeaders, peer: Peer) => {
       const presented = presentedBy(headers.authorization, peer);
-      return async (message: Uint8Array) =>
-        (await onThread(parts, kind, presented, message)) ?? here(presented, message);
+      return (message: Uint8Array) => onThread(parts, kind, presented, message) ?? here(presented, message);
     };
   return {
     Check: {
@@ -53,12 +52,15 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
             await check(parts, presented, asked.tenant, asked.request),
           );
         })(headers, peer);
-        return (message) =>
-          answer(message).catch((error: unknown) => {
+        return async (message) => {
+          try {
+            return await answer(message);
+          } catch (error) {
             // A message that cannot be read at all ends the stream; what it asks for only its own answer.
             const { correlationId } = decodeStreamCheck(message);
             return encodeStreamError(correlationId, toServiceError(error, 'CheckStream'));
-          });
+          }
+        };
       },
     },
   };
@@ -72,26 +74,19 @@ const outlines = {
 
 /**
  * Admits the caller and lets the decision thread do the rest. Undefined for what is done here: there is no thread, it
- * is about a token, or anything in it is unusual, and then it is refused here too.
+ * is about a token, or anything in it is unusual, and then it is refused here too. Throws or rejects.
  */
-async function onThread(
+function onThread(
   { offload, tenants, callers }: HotParts,
   kind: Kind,
   presented: Presented,
   message: Uint8Array,
-): Promise<Uint8Array | undefined> {
+): Promise<Uint8Array> | undefined {
   if (!offload?.ready) return undefined;
   const outline = outlines[kind](message);
   const tenant = outline && tenants.find(outline.tenant);
-  if (!tenant || outline.token || outline.items > MAX_ITEMS) return undefined;
-  const known = callers.authenticate(tenant, presented, 'check');
-  const caller = known instanceof Promise ? await known : known;
-  if (!offload.serves(tenant)) return undefined;
-  const { admission } = offload;
-  const place = admission.enter(tenant, outline.items);
-  try {
-    return await offload.ask(kind, tenant, caller, message);
-  } finally {
-    admission.leave(place, outline.items);
-  }
+  if (!tenant || outline.token || outline.items > MAX_ITEMS || !offload.serves(tenant)) return undefined;
+  const caller = callers.authenticate(tenant, presented, 'check');
+  if (!(caller instanceof Promise)) return offload.ask(kind, tenant, caller, message, outline.items);
+  return caller.then((known) => offload.ask(kind, tenant, known, message, outline.items));
 }

@@ -39,12 +39,23 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
     first = more = undefined;
     if (performance.now() - began >= timeoutMs)
       return fail(stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
-    answer(stream, handle, body).catch((error: unknown) => fail(stream, error));
+    answer(stream, handle, body);
   });
 }
 
-async function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array): Promise<void> {
-  const frame = await handle(onlyMessage(body));
+/** Not async: the request's bytes are not kept while its record is committed. */
+function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array): void {
+  try {
+    handle(onlyMessage(body)).then(
+      (frame) => send(stream, frame),
+      (error: unknown) => fail(stream, error),
+    );
+  } catch (error) {
+    fail(stream, error);
+  }
+}
+
+function send(stream: ServerHttp2Stream, frame: Uint8Array): void {
   if (isGone(stream)) return;
   begin(stream);
   stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));

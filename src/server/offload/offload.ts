@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { Admission } from '../../decision/admission.ts';
+import type { Admission, Share } from '../../decision/admission.ts';
 import { decisionChannel } from '../../decision/decisions.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -27,6 +27,8 @@ export interface OffloadOptions extends Omit<ThreadOptions, 'writer'> {
 interface Waiter {
   readonly resolve: (frame: Uint8Array) => void;
   readonly reject: (error: ServiceError) => void;
+  readonly place: Share;
+  readonly items: number;
 }
 
 /**
@@ -53,10 +55,6 @@ export class Offload implements AsyncDisposable {
 
   constructor(options: OffloadOptions) {
     this.#options = options;
-  }
-
-  get admission(): Admission {
-    return this.#options.admission;
   }
 
   /** True once it can be asked; makes it start if it was never needed before. */
@@ -86,11 +84,14 @@ export class Offload implements AsyncDisposable {
     return true;
   }
 
-  /** Resolves with a frame once the record is durable. Rejects with what `Decisions` throws. */
-  ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array): Promise<Uint8Array> {
+  /**
+   * Resolves with a frame once the record is durable. Throws `resource_exhausted`, rejects with what `Decisions` throws.
+   */
+  ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array, items: number): Promise<Uint8Array> {
+    const place = this.#options.admission.enter(tenant, items);
     return new Promise((resolve, reject) => {
       const slot = this.#free.pop() ?? this.#waiters.length;
-      this.#waiters[slot] = { resolve, reject };
+      this.#waiters[slot] = { resolve, reject, place, items };
       this.#asks.add(slot, whatOf(kind, tenant.no), this.#numberOf(caller), message);
       // The thread must not run dry while a long turn of this event loop goes on.
       if (this.#asks.count >= EARLY) return this.#flush();
@@ -161,11 +162,13 @@ export class Offload implements AsyncDisposable {
     for (const { tenant, code, at } of failures) this.#options.policies.health.failed(tenant, code, at);
     unpack(answers, (slot, failed, place, frame) => {
       const waiter = this.#waiters[slot];
+      if (!waiter) return;
       this.#waiters[slot] = undefined;
       this.#free.push(slot);
       this.#answered += 1;
-      if (failed === 0) waiter?.resolve(frame);
-      else waiter?.reject(errorOf(errors[place]));
+      this.#options.admission.leave(waiter.place, waiter.items);
+      if (failed === 0) waiter.resolve(frame);
+      else waiter.reject(errorOf(errors[place]));
     });
     // What the core publishes is heard in its own thread only.
     if (decisionChannel.hasSubscribers)
@@ -183,7 +186,11 @@ export class Offload implements AsyncDisposable {
     if (this.#state === 'over') return;
     this.#state = 'over';
     const error = new ServiceError('internal', 'the decision was not finished', { cause });
-    for (const waiter of this.#waiters.splice(0)) waiter?.reject(error);
+    for (const waiter of this.#waiters.splice(0)) {
+      if (!waiter) continue;
+      this.#options.admission.leave(waiter.place, waiter.items);
+      waiter.reject(error);
+    }
   }
 
   /** Lets what was asked be recorded, then ends the thread. */

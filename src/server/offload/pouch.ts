@@ -54,16 +54,39 @@ export class Pouch {
 /** What must be handed over with a pouch. */
 export const buffersOf = ({ fields, bytes }: PouchBytes): ArrayBuffer[] => [fields.buffer, bytes.buffer];
 
+type Use = (first: number, second: number, third: number, message: Uint8Array) => void;
+
 /** Calls `use` with each message, a view of the pouch's bytes. */
-export function unpack(
-  { fields, bytes, count }: PouchBytes,
-  use: (first: number, second: number, third: number, message: Uint8Array) => void,
-): void {
-  let start = 0;
-  for (let at = 0; at < count * FIELDS; at += FIELDS) {
-    const end = fields[at + 3] ?? 0;
-    use(fields[at] ?? 0, fields[at + 1] ?? 0, fields[at + 2] ?? 0, bytes.subarray(start, end));
-    start = end;
+export function unpack(pouch: PouchBytes, use: Use): void {
+  new Unpacking(pouch).next(pouch.count, use);
+}
+
+/** A pouch that is emptied in steps. */
+export class Unpacking {
+  readonly #pouch: PouchBytes;
+  #at = 0;
+  #start = 0;
+
+  constructor(pouch: PouchBytes) {
+    this.#pouch = pouch;
+  }
+
+  get done(): boolean {
+    return this.#at >= this.#pouch.count;
+  }
+
+  /** Calls `use` with the next messages, at most `limit`; answers how many there were. */
+  next(limit: number, use: Use): number {
+    const { fields, bytes, count } = this.#pouch;
+    const from = this.#at;
+    const to = Math.min(count, from + limit);
+    for (; this.#at < to; this.#at += 1) {
+      const at = this.#at * FIELDS;
+      const end = fields[at + 3] ?? 0;
+      use(fields[at] ?? 0, fields[at + 1] ?? 0, fields[at + 2] ?? 0, bytes.subarray(this.#start, end));
+      this.#start = end;
+    }
+    return to - from;
   }
 }
 

@@ -15,8 +15,6 @@ const cache = fileURLToPath(new URL('../.cache/compile', import.meta.url));
 
 if (Number(process.versions.node.split('.')[0]) >= NEEDED) {
   module.enableCompileCache?.(cache);
-  // For the process that takes this one's place (src/cli/room.ts).
-  process.env.NODE_COMPILE_CACHE ??= cache;
   await import(entry);
 } else {
   let node;

@@ -5,7 +5,6 @@ import type { Config } from '../config.ts';
 import type { Mandate } from '../main.ts';
 import { type Diagnostic, formatDiagnostic } from '../policy/diagnostics.ts';
 import { print } from './output.ts';
-import { startOverWithRoom } from './room.ts';
 
 interface ServeOptions {
   config?: string;
@@ -32,7 +31,6 @@ export function serveCommand(): Command {
 }
 
 async function serve(options: ServeOptions): Promise<void> {
-  startOverWithRoom(process.env);
   // The server and its configuration are loaded here alone: the other commands start in half the time without.
   const { readConfig } = await import('../config.ts');
   const config = readConfig(

@@ -205,7 +205,10 @@ export class Offload implements AsyncDisposable {
 /** How many asks go without waiting for the end of the turn. */
 const EARLY = 32;
 
-/** As `mandate serve` gives the main thread (cli/room.ts): three semi-spaces of 32 MiB at most. */
+/**
+ * The thread's young generation at most, three semi-spaces of 32 MiB: what a burst of messages holds on to until its
+ * commit then dies in it, instead of being copied and collected with the old.
+ */
 const YOUNG_MIB = 96;
 
 const withoutSecrets = (tenant: Tenant): Tenant => ({

@@ -25,7 +25,7 @@ async function withRecords(use: (db: Connection, folder: string) => void): Promi
 
 describe('records are append-only', () => {
   test.each([
-    "UPDATE runs SET bodies = heads",
+    'UPDATE runs SET bodies = heads',
     'UPDATE runs SET id = id + 100',
     'DELETE FROM runs',
     "INSERT OR REPLACE INTO runs SELECT id, heads, x'00' FROM runs",

@@ -254,6 +254,14 @@ describe('what changes counts for the next decision of the thread', () => {
   });
 });
 
+test('without a decision thread main decides alone', async () => {
+  const tenant = { id: 'two', rego: 'package authz\n\nallow := true\n', manifest: { principals } };
+  await using alone = await serve([tenant], { decision_thread: false });
+  using client = new Grpc(alone.data, SECRET);
+  expect((await ask(client, 'two')).decision).toBe('DECISION_ALLOW');
+  expect(alone.mandate.services.offload).toBeUndefined();
+});
+
 test('a thread that dies takes no decision with it: who waits gets an error, and main decides on', async () => {
   const known = workers.length;
   await using fresh = await own();

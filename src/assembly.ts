@@ -108,7 +108,11 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
     readiness: () => ({
       ready: writer.healthy,
-      problems: [...(writer.healthy ? [] : ['store: the writer stopped']), ...fleet.problems()],
+      problems: [
+        ...(writer.healthy ? [] : ['store: the writer stopped']),
+        ...(offload?.problem ? [offload.problem] : []),
+        ...fleet.problems(),
+      ],
     }),
     metrics: metrics.text,
     stopping: parts.stopping,

@@ -272,6 +272,8 @@ test('a thread that dies takes no decision with it: who waits gets an error, and
   const answers = (await asked).flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   expect((await ask(fresh.pep, 'two')).decision).toBe('DECISION_ALLOW');
   expect(fresh.served.mandate.services.offload?.ready).toBe(false);
+  const { body } = await request<{ text: string }>(`${fresh.served.data}/readyz?verbose`);
+  expect(body.text).toContain('the decision thread ended; main decides alone');
   const store = path.join(path.dirname(path.dirname(fresh.served.mandate.tenants.get('two').folder)), 'data');
   const recorded = new Map(logIn(store, 'two').map(({ index, decisionId }) => [index, decisionId]));
   for (const { record_index, decision_id } of answers) expect(recorded.get(record_index)).toBe(decision_id);

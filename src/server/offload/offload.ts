@@ -8,6 +8,7 @@ import { recordOutcomes } from '../../storage/heads.ts';
 import { commitChannel, type Writer } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
+import { toServiceError } from '../errors.ts';
 import { buffersOf, Pouch, unpack } from './pouch.ts';
 import {
   type FromThread,
@@ -52,6 +53,7 @@ export class Offload implements AsyncDisposable {
   #scheduled = false;
   #waiting = 0;
   #answered = 0;
+  #closing = false;
 
   constructor(options: OffloadOptions) {
     this.#options = options;
@@ -61,6 +63,11 @@ export class Offload implements AsyncDisposable {
   get ready(): boolean {
     if (this.#state === 'idle') this.#start();
     return this.#state === 'ready';
+  }
+
+  /** What an operator should know; empty if there is nothing. */
+  get problem(): string {
+    return this.#state === 'over' && !this.#closing ? 'the decision thread ended; main decides alone' : '';
   }
 
   /** Entries that wait for the thread's next commit. */
@@ -85,9 +92,11 @@ export class Offload implements AsyncDisposable {
   }
 
   /**
-   * Resolves with a frame once the record is durable. Throws `resource_exhausted`, rejects with what `Decisions` throws.
+   * Resolves with a frame once the record is durable. Throws `resource_exhausted`, and `unavailable` where the thread
+   * ended since it was found ready; rejects with what `Decisions` throws.
    */
   ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array, items: number): Promise<Uint8Array> {
+    if (this.#state !== 'ready') throw new ServiceError('unavailable', 'the decision thread ended');
     const place = this.#options.admission.enter(tenant, items);
     return new Promise((resolve, reject) => {
       const slot = this.#free.pop() ?? this.#waiters.length;
@@ -186,6 +195,8 @@ export class Offload implements AsyncDisposable {
     if (this.#state === 'over') return;
     this.#state = 'over';
     const error = new ServiceError('internal', 'the decision was not finished', { cause });
+    // The operator hears of it even if nobody waits.
+    if (!this.#closing) toServiceError(error, 'decision thread');
     for (const waiter of this.#waiters.splice(0)) {
       if (!waiter) continue;
       this.#options.admission.leave(waiter.place, waiter.items);
@@ -195,6 +206,7 @@ export class Offload implements AsyncDisposable {
 
   /** Lets what was asked be recorded, then ends the thread. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
     if (this.#state === 'idle') return;
     this.#flush();
     this.#post('close');

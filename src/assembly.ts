@@ -18,7 +18,7 @@ import type { Connection } from './storage/database.ts';
 import { grantStore } from './storage/grants.ts';
 import { keyStore } from './storage/keys.ts';
 import { principalStore } from './storage/principals.ts';
-import { recordStore } from './storage/records.ts';
+import { recordStore } from './storage/log/records.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { Administration } from './tenancy/administration.ts';

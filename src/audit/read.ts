@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
-import type { RecordFilter, RecordStore, StoredRecord } from '../storage/records.ts';
+import type { RecordFilter, RecordStore, StoredRecord } from '../storage/log/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 
 /** A record as read back from its bytes. Members that a kind does not have are empty. */

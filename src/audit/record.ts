@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { PrincipalRef } from '../ids.ts';
-import { principalHash, type RecordKind, type RecordOutcome } from '../storage/heads.ts';
+import { principalHash, type RecordKind, type RecordOutcome } from '../storage/log/heads.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import { isoTime } from '../time.ts';
 
-export { type RecordKind, type RecordOutcome, recordKinds, recordOutcomes } from '../storage/heads.ts';
+export { type RecordKind, type RecordOutcome, recordKinds, recordOutcomes } from '../storage/log/heads.ts';
 
 /** An entry of a log is length-prefixed by a uint16 in the tiles to come (C2SP tlog-tiles), so no longer than that. */
 export const MAX_RECORD_BYTES = 65_535;

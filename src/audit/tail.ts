@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RecordStore, StoredRecord } from '../storage/records.ts';
+import type { RecordStore, StoredRecord } from '../storage/log/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 import { commitChannel } from '../storage/writer.ts';
 

@@ -15,7 +15,7 @@ import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { PrincipalStore } from '../storage/principals.ts';
-import type { RecordStore } from '../storage/records.ts';
+import type { RecordStore } from '../storage/log/records.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';

@@ -59,9 +59,9 @@ export const migrations: readonly string[] = [
 
   -- A run of a tenant's records, as one commit appended them: id = tenant_no * 2^36 + index of the first, so the row id
   -- itself keeps a log together and in order, and both factors stay in a double (2^17 tenants of 2^36 records). The
-  -- bodies in a row are the records, the heads (heads.ts) find them.
+  -- bodies in a row are the records, the heads (log/heads.ts) find them.
   CREATE TABLE runs (id INTEGER PRIMARY KEY, heads BLOB NOT NULL, bodies BLOB NOT NULL) STRICT;
-  -- id = that of the segment's first record; see segments.ts.
+  -- id = that of the segment's first record; see log/segments.ts.
   CREATE TABLE segments (id INTEGER PRIMARY KEY, principals BLOB NOT NULL) STRICT;
   CREATE TRIGGER runs_no_update BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   CREATE TRIGGER runs_no_delete BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;

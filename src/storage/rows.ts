@@ -1,7 +1,7 @@
 /** The shapes that cross between the writer's thread and everybody else: plain data, as the tables hold it. */
 
 import type { GrantId, PrincipalClass } from '../ids.ts';
-import type { RecordKind, RecordOutcome } from './heads.ts';
+import type { RecordKind, RecordOutcome } from './log/heads.ts';
 
 /** Names a tenant inside the store. Only the store gives these out. */
 export type TenantNo = number & { readonly tenantNo: unique symbol };

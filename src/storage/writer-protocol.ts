@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { ParcelBytes } from './parcel.ts';
+import type { ParcelBytes } from './log/parcel.ts';
 
 /** What the writer's two halves say to each other. A batch is one transaction: its items, one after the other. */
 export type Batch = readonly BatchItem[];

@@ -2,8 +2,8 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { describe } from '../errors.ts';
 import { type Commands, prepareCommands } from './commands.ts';
 import { openWriter, type StoreOptions } from './database.ts';
-import { Heads } from './heads.ts';
-import { LogAppender } from './log.ts';
+import { LogAppender } from './log/appender.ts';
+import { Heads } from './log/heads.ts';
 import type { Batch, BatchDone, BatchItem, ItemDone, ToWriter } from './writer-protocol.ts';
 
 /** The thread that owns the one connection that writes. A batch is one transaction: all of it is durable, or none. */

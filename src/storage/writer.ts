@@ -3,7 +3,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { ServiceError } from '../errors.ts';
 import type { CommandName, Commands } from './commands.ts';
 import type { StoreOptions } from './database.ts';
-import { type Parcel, Parcels } from './parcel.ts';
+import { type Parcel, Parcels } from './log/parcel.ts';
 import type { RecordRow } from './rows.ts';
 import type { Batch, BatchDone, BatchItem, CommandEntry, ItemDone } from './writer-protocol.ts';
 

@@ -5,7 +5,7 @@ import { recordKinds, recordOutcomes } from '../../src/audit/record.ts';
 import { tailRecords } from '../../src/audit/tail.ts';
 import type { PrincipalRef } from '../../src/ids.ts';
 import { type Connection, openReader } from '../../src/storage/database.ts';
-import { type RecordStore, recordStore } from '../../src/storage/records.ts';
+import { type RecordStore, recordStore } from '../../src/storage/log/records.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
 import { appendRows, draftOf, openStore, rowOf, T0, temporaryFolder, tenantNo } from '../storage/store.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { GrantId } from '../../src/ids.ts';
 import { openReader } from '../../src/storage/database.ts';
 import { grantStore } from '../../src/storage/grants.ts';
-import { recordStore } from '../../src/storage/records.ts';
+import { recordStore } from '../../src/storage/log/records.ts';
 import type { GrantRow, PrincipalRow, TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
 import { appendRows, openStore, rowOf, T0, temporaryFolder, tenantNo } from './store.ts';

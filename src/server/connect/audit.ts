@@ -6,7 +6,7 @@ import { tailRecords } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
 import type { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
 import { principalClass } from '../../ids.ts';
-import type { RecordStore } from '../../storage/records.ts';
+import type { RecordStore } from '../../storage/log/records.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit } from './context.ts';

@@ -11,7 +11,7 @@ import {
 import { principalClass } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
 import type { PrincipalStore } from '../../storage/principals.ts';
-import type { RecordStore } from '../../storage/records.ts';
+import type { RecordStore } from '../../storage/log/records.ts';
 import type { PrincipalRow } from '../../storage/rows.ts';
 import type { Administration } from '../../tenancy/administration.ts';
 import type { Callers } from '../../tenancy/callers.ts';

@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { type Answer, decisionChannel, type Decisions } from '../../decision/decisions.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
-import { recordOutcomes } from '../../storage/heads.ts';
+import { recordOutcomes } from '../../storage/log/heads.ts';
 import { commitChannel } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';

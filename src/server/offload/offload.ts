@@ -4,7 +4,7 @@ import { decisionChannel } from '../../decision/decisions.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
-import { recordOutcomes } from '../../storage/heads.ts';
+import { recordOutcomes } from '../../storage/log/heads.ts';
 import { commitChannel, type Writer } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';

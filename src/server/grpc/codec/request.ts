@@ -9,6 +9,7 @@ import {
 import type { AskedBatch } from '../../connect/decision.ts';
 import { batchOf, requestOf } from '../../connect/messages.ts';
 import { Unusual, WireReader } from './reader.ts';
+import { type Json, once, readStruct } from './struct.ts';
 
 /** A CheckRequest as the core takes it. */
 export interface Asked {
@@ -71,8 +72,6 @@ interface Draft {
   context?: Json;
   audience?: string;
 }
-
-type Json = Record<string, unknown>;
 
 // Tags are `number << 3 | wire type`; 2 is length-delimited.
 function readCheck(reader: WireReader): Asked {
@@ -179,12 +178,6 @@ function readStreamCheck(reader: WireReader): { correlationId: number; asked: As
   return { correlationId, asked };
 }
 
-/** Of a message field that stands twice, protobuf merges both: rare enough to leave to the generated code. */
-function once<T>(before: T | undefined, value: T): T {
-  if (before !== undefined) throw new Unusual();
-  return value;
-}
-
 /** Subject and Resource: type, id, properties. */
 function readNamed(reader: WireReader): { type: string; id: string; properties?: Json } {
   const named: { type: string; id: string; properties?: Json } = { type: '', id: '' };
@@ -221,89 +214,4 @@ function readAction(reader: WireReader): { name: string; properties?: Json } {
     }
   }
   return action;
-}
-
-// google.protobuf.Struct, Value and ListValue, as JSON values.
-let depth = 0;
-
-function readStruct(reader: WireReader): Json {
-  const object: Json = {};
-  while (reader.more) {
-    if (reader.tag() !== 0x0a) throw new Unusual();
-    reader.message((entry) => readEntry(entry, object));
-  }
-  return object;
-}
-
-function readEntry(reader: WireReader, object: Json): void {
-  let key = '';
-  let value: unknown;
-  while (reader.more) {
-    switch (reader.tag()) {
-      case 0x0a:
-        key = reader.string();
-        break;
-      case 0x12:
-        value = once(value, reader.message(readValue));
-        break;
-      default:
-        throw new Unusual();
-    }
-  }
-  if (value === undefined || key === '__proto__') throw new Unusual();
-  object[key] = value;
-}
-
-function readValue(reader: WireReader): unknown {
-  let value: unknown;
-  while (reader.more) {
-    if (value !== undefined) throw new Unusual();
-    switch (reader.tag()) {
-      case 0x08:
-        if (reader.varint() !== 0) throw new Unusual();
-        value = null;
-        break;
-      case 0x11:
-        value = reader.double();
-        break;
-      case 0x1a:
-        value = reader.string();
-        break;
-      case 0x20:
-        value = reader.varint() !== 0;
-        break;
-      case 0x2a:
-        value = nested(reader, readStruct);
-        break;
-      case 0x32:
-        value = nested(reader, readList);
-        break;
-      default:
-        throw new Unusual();
-    }
-  }
-  return value;
-}
-
-function readList(reader: WireReader): unknown[] {
-  const list: unknown[] = [];
-  while (reader.more) {
-    if (reader.tag() !== 0x0a) throw new Unusual();
-    const value = reader.message(readValue);
-    if (value === undefined) throw new Unusual();
-    list.push(value);
-  }
-  return list;
-}
-
-/** Bounds the recursion; `checkRequest` refuses what is deeper than it allows with its own words. */
-function nested<T>(reader: WireReader, read: (reader: WireReader) => T): T {
-  if (depth > MAX_DEPTH + 1)
-    throw new ServiceError('invalid_request', `properties nest deeper than ${MAX_DEPTH}`);
-  depth += 1;
-  try {
-    return reader.message(read);
-  } finally {
-    depth -= 1;
-  }
 }

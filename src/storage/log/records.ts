@@ -1,7 +1,7 @@
-import type { PrincipalRef } from '../ids.ts';
-import type { Connection } from './database.ts';
+import type { PrincipalRef } from '../../ids.ts';
+import type { Connection } from '../database.ts';
+import { recordId, recordIndex, type TenantNo } from '../rows.ts';
 import { HEAD_BYTES, Heads, principalHash } from './heads.ts';
-import { recordId, recordIndex, type TenantNo } from './rows.ts';
 import { placesOf, SEGMENT_RECORDS } from './segments.ts';
 
 export interface RecordFilter {

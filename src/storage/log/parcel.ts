@@ -1,5 +1,5 @@
+import type { RecordRow } from '../rows.ts';
 import { HEAD_BYTES, Heads } from './heads.ts';
-import type { RecordRow } from './rows.ts';
 
 const INITIAL_RECORDS = 256;
 const INITIAL_BYTES = 128 * 1024;

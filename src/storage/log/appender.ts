@@ -1,6 +1,6 @@
-import type { Connection } from './database.ts';
+import type { Connection } from '../database.ts';
+import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from '../rows.ts';
 import { HEAD_BYTES, Heads } from './heads.ts';
-import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from './rows.ts';
 import { SEGMENT_RECORDS, sealSegment } from './segments.ts';
 
 /** Records that stand side by side among those they came with, from one place to before another. */

@@ -237,6 +237,22 @@ describe('what changes counts for the next decision of the thread', () => {
     expect(await set('ACTIVE')).toBe('DECISION_ALLOW');
   });
 
+  test('a principal disabled after the tenant changed, with no decision in between', async () => {
+    await using fresh = await own();
+    expect((await ask(fresh.pep, 'two')).decision).toBe('DECISION_ALLOW');
+    const { folder } = fresh.served.mandate.tenants.get('two');
+    await writeFile(path.join(folder, 'policy.rego'), 'package authz\n\nallow if true\n');
+    await connect(fresh.served.admin, 'PolicyService/ReloadPolicy', { tenant: 'two' });
+    await connect(fresh.served.admin, 'TenantService/SetPrincipalStatus', {
+      tenant: 'two',
+      class: 'user',
+      id: 'u',
+      status: 'PRINCIPAL_STATUS_DISABLED',
+    });
+    const { value, answered } = await onThread(fresh.served, () => ask(fresh.pep, 'two'));
+    expect([answered, value.decision]).toEqual([1, 'DECISION_DENY']);
+  });
+
   test('a policy that was edited, and a credential that was taken out', async () => {
     await using fresh = await own();
     const folder = fresh.served.mandate.tenants.get('two').folder;

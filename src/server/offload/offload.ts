@@ -116,9 +116,12 @@ export class Offload implements AsyncDisposable {
     this.#known.delete(tenant);
   }
 
-  /** Called when the tenant's principals changed, before anybody hears of it. */
+  /**
+   * Called when the tenant's principals changed, before anybody hears of it. Also for a tenant that is forgotten just
+   * now: the thread keeps what it has looked up of principals through that.
+   */
   changed(tenant: Tenant): void {
-    if (this.#known.has(tenant.id)) this.#post({ changed: withoutSecrets(tenant) });
+    if (this.#tenantIds[tenant.no] !== undefined) this.#post({ changed: withoutSecrets(tenant) });
   }
 
   #start(): void {

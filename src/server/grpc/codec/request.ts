@@ -1,5 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import { MAX_DEPTH, type UncheckedRequest } from '../../../decision/request.ts';
+import type { UncheckedRequest } from '../../../decision/request.ts';
 import { ServiceError } from '../../../errors.ts';
 import {
   CheckBatchRequestSchema,

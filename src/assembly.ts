@@ -77,8 +77,17 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
-    config.decision_thread && isSystem
-      ? stack.use(new Offload({ writer, policies, admission, folder: config.data_dir, ...limitsOf(config) }))
+    config.decision_threads > 0 && isSystem
+      ? stack.use(
+          new Offload({
+            threads: config.decision_threads,
+            writer,
+            policies,
+            admission,
+            folder: config.data_dir,
+            ...limitsOf(config),
+          }),
+        )
       : undefined;
   const decisions = new Decisions({ ...common, admission, resolveToken: tokens.resolve });
   const metrics = stack.use(
@@ -88,6 +97,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
       tenants: () => tenants.size,
       degraded: () => fleet.degraded(),
       threadAnswers: () => offload?.answered ?? 0,
+      threads: () => offload?.ready ?? 0,
     }),
   );
   const services: Services = {

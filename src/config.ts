@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -53,8 +54,12 @@ const schema = z.strictObject({
   max_instances: z.int().min(1).default(1_000),
   /** How many decisions may be under way at once; beyond it callers are told to come back. */
   max_open_decisions: z.int().min(1).default(20_000),
-  /** Whether gRPC's checks are decided on a thread of their own, beside the one that speaks the protocols. */
-  decision_thread: z.boolean().default(true),
+  /** How many threads may decide gRPC's checks, beside the one that speaks the protocols. They start when needed. */
+  decision_threads: z
+    .int()
+    .min(0)
+    .max(16)
+    .default(() => Math.min(4, availableParallelism())),
   /** Bounds the database; a write beyond it fails, and so does its request. */
   max_store_bytes: z.int().min(1_048_576).optional(),
   /** For Envoy: the request header that names the tenant, where the edge sets or strips it. Lower case. */

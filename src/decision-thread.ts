@@ -4,6 +4,7 @@ import { systemClock, systemRandom } from './effects.ts';
 import { ServiceError } from './errors.ts';
 import { Policies } from './policy/policies.ts';
 import { Decider } from './server/offload/decider.ts';
+import { Progress } from './server/offload/progress.ts';
 import type { ThreadOptions, ToThread } from './server/offload/protocol.ts';
 import { openReader } from './storage/database.ts';
 import { principalStore } from './storage/principals.ts';
@@ -11,7 +12,7 @@ import { Writer } from './storage/writer.ts';
 import { factSource } from './tenancy/facts.ts';
 
 /**
- * The composition root of the decision thread: evaluates policies and makes records, while the main thread speaks the
+ * The composition root of a decision thread: evaluates policies and makes records, while the main thread speaks the
  * protocols. It decides what main has admitted, and hears from main all it knows of tenants; it has no credentials, no
  * keys and no network.
  */
@@ -35,7 +36,12 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     clock: systemClock,
     random: systemRandom,
   });
-  const decider = new Decider({ decisions, main, waiting: () => writer.waiting });
+  const decider = new Decider({
+    decisions,
+    main,
+    progress: new Progress(options.progress),
+    waiting: () => writer.waiting,
+  });
   const close = async (): Promise<void> => {
     await writer[Symbol.asyncDispose]();
     reader.close();

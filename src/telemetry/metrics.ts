@@ -11,6 +11,7 @@ export function createMetrics(options: {
   tenants: () => number;
   degraded: () => number;
   threadAnswers: () => number;
+  threads: () => number;
 }): {
   readonly text: () => Promise<string>;
 } & Disposable {
@@ -51,7 +52,8 @@ export function createMetrics(options: {
     mandate_records_waiting: ['Entries that wait for the next commit.', options.waiting],
     mandate_decisions_open: ['Decisions under way.', options.open],
     mandate_tenants: ['Tenants served.', options.tenants],
-    mandate_thread_answers: ['Calls that the decision thread has answered.', options.threadAnswers],
+    mandate_thread_answers: ['Calls that the decision threads have answered.', options.threadAnswers],
+    mandate_decision_threads: ['Decision threads that can be asked.', options.threads],
     mandate_tenants_degraded: ['Tenants whose policy keeps failing.', options.degraded],
   } as const;
   for (const [name, [help, value]] of Object.entries(gauges))

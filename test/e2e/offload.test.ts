@@ -3,14 +3,15 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { Overrides } from '../../src/config.ts';
 import { asks, type Served, serve } from '../containment/tenants.ts';
 import { logIn } from '../fault/log.ts';
 import { failure, Grpc, struct } from './grpc.ts';
 import { check, connect, request } from './requests.ts';
 import { bearer, sha256 } from './server.ts';
 
-/** The decision thread decides as main does, and knows what main knows. */
+/** The decision threads decide as main does, and know what main knows. */
 
 const SECRET = 'offload-test-enforcement-point-secret-01';
 const caller = { class: 'service', id: 'pep', credentials: [{ secret_sha256: sha256(SECRET) }] };
@@ -49,19 +50,18 @@ interface Answer {
 const workers: Worker[] = [];
 const watch = (worker: Worker): void => void workers.push(worker);
 
-async function started(): Promise<{ served: Served; pep: Grpc }> {
+async function started(overrides: Overrides = {}): Promise<{ served: Served; pep: Grpc }> {
   const served = await serve(
     [
       { id: 'one', rego: POLICY, manifest: { principals } },
       { id: 'two', rego: 'package authz\n\nallow := true\n', manifest: { principals } },
     ],
-    { fuel: 3_000_000 },
+    { fuel: 3_000_000, ...overrides },
   );
   const pep = new Grpc(served.data, SECRET);
   // The first request that could use it makes it start.
   await ask(pep, 'one');
-  for (let turn = 0; turn < 500 && !served.mandate.services.offload?.ready; turn += 1) await delay(10);
-  expect(served.mandate.services.offload?.ready).toBe(true);
+  await until(() => served.mandate.services.offload?.ready === 1);
   return { served, pep };
 }
 
@@ -272,7 +272,7 @@ describe('what changes counts for the next decision of the thread', () => {
 
 test('without a decision thread main decides alone', async () => {
   const tenant = { id: 'two', rego: 'package authz\n\nallow := true\n', manifest: { principals } };
-  await using alone = await serve([tenant], { decision_thread: false });
+  await using alone = await serve([tenant], { decision_threads: 0 });
   using client = new Grpc(alone.data, SECRET);
   expect((await ask(client, 'two')).decision).toBe('DECISION_ALLOW');
   expect(alone.mandate.services.offload).toBeUndefined();
@@ -287,16 +287,67 @@ test('a thread that dies takes no decision with it: who waits gets an error, and
   await thread?.terminate();
   const answers = (await asked).flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   expect((await ask(fresh.pep, 'two')).decision).toBe('DECISION_ALLOW');
-  expect(fresh.served.mandate.services.offload?.ready).toBe(false);
+  expect(fresh.served.mandate.services.offload?.ready).toBe(0);
   const { body } = await request<{ text: string }>(`${fresh.served.data}/readyz?verbose`);
-  expect(body.text).toContain('the decision thread ended; main decides alone');
+  expect(body.text).toContain('a decision thread ended; main decides alone until another starts');
   const store = path.join(path.dirname(path.dirname(fresh.served.mandate.tenants.get('two').folder)), 'data');
   const recorded = new Map(logIn(store, 'two').map(({ index, decisionId }) => [index, decisionId]));
   for (const { record_index, decision_id } of answers) expect(recorded.get(record_index)).toBe(decision_id);
+  // After a rest another one starts.
+  const now = performance.now.bind(performance);
+  using _ = vi.spyOn(performance, 'now').mockImplementation(() => now() + 11_000);
+  await ask(fresh.pep, 'two');
+  await until(() => fresh.served.mandate.services.offload?.ready === 1);
+  const again = await onThread(fresh.served, () => ask(fresh.pep, 'two'));
+  expect([again.answered, again.value.decision]).toEqual([1, 'DECISION_ALLOW']);
+  expect((await request<{ text: string }>(`${fresh.served.data}/readyz?verbose`)).body.text).toBe('ready\n');
 });
 
-async function own(): Promise<{ served: Served; pep: Grpc } & AsyncDisposable> {
-  const fresh = await started();
+test('what one thread is behind with goes to a second, which knows what the first knows', async () => {
+  await using fresh = await own({ decision_threads: 2 });
+  const { offload } = fresh.served.mandate.services;
+  await flood(fresh.pep);
+  await until(() => offload?.ready === 2);
+  const { value: before, answered } = await onThread(fresh.served, () => flood(fresh.pep));
+  expect(answered).toBe(FLOOD);
+  expect(before).toEqual({ DECISION_ALLOW: FLOOD });
+  await connect(fresh.served.admin, 'TenantService/SetPrincipalStatus', {
+    tenant: 'two',
+    class: 'user',
+    id: 'u',
+    status: 'PRINCIPAL_STATUS_DISABLED',
+  });
+  expect(await flood(fresh.pep)).toEqual({ DECISION_DENY: FLOOD });
+  const store = path.join(path.dirname(path.dirname(fresh.served.mandate.tenants.get('two').folder)), 'data');
+  const indexes = logIn(store, 'two').map(({ index }) => index);
+  expect(indexes).toEqual(indexes.map((_, at) => at));
+});
+
+/** More than a thread takes before the next one is asked, whatever it does meanwhile. */
+const FLOOD = 4_000;
+
+/** How often each decision was given. */
+async function flood(pep: Grpc): Promise<Record<string, number>> {
+  const stream = pep.duplex('DecisionService', 'CheckStream');
+  const said: Record<string, number> = {};
+  stream.on('data', ({ response, error }: { response?: Answer; error?: { code: string } }) => {
+    const word = response?.decision ?? error?.code ?? '';
+    said[word] = (said[word] ?? 0) + 1;
+  });
+  const message = { ...asks('two'), context: struct({ padding: 'x'.repeat(1_000) }) };
+  for (let id = 1; id <= FLOOD; id += 1) stream.write({ correlation_id: id, request: message });
+  stream.end();
+  await once(stream, 'end');
+  return said;
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 500 && !holds(); turn += 1) await delay(10);
+  expect(holds()).toBe(true);
+}
+
+async function own(overrides: Overrides = {}): Promise<{ served: Served; pep: Grpc } & AsyncDisposable> {
+  const fresh = await started(overrides);
   return {
     ...fresh,
     [Symbol.asyncDispose]: async () => {

@@ -12,7 +12,7 @@ import { decodeBatch, decodeCheck, decodeStreamCheck } from './codec/request.ts'
 import { encodeBatch, encodeCheck, encodeStreamAnswer, encodeStreamError } from './codec/response.ts';
 
 export interface HotParts extends DecisionParts {
-  /** The decision thread, where there is one. */
+  /** The decision threads, where there may be any. */
   readonly offload?: Offload | undefined;
 }
 
@@ -73,7 +73,7 @@ const outlines = {
 } as const satisfies Record<Kind, (message: Uint8Array) => Outline | undefined>;
 
 /**
- * Admits the caller and lets the decision thread do the rest. Undefined for what is done here: there is no thread, it
+ * Admits the caller and lets a decision thread do the rest. Undefined for what is done here: there is no thread, it
  * is about a token, or anything in it is unusual, and then it is refused here too. Throws or rejects.
  */
 function onThread(
@@ -82,7 +82,7 @@ function onThread(
   presented: Presented,
   message: Uint8Array,
 ): Promise<Uint8Array> | undefined {
-  if (!offload?.ready) return undefined;
+  if (!offload) return undefined;
   const outline = outlines[kind](message);
   const tenant = outline && tenants.find(outline.tenant);
   if (!tenant || outline.token || outline.items > MAX_ITEMS || !offload.serves(tenant)) return undefined;

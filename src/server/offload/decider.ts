@@ -11,6 +11,7 @@ import { batchOfItems } from '../connect/decision.ts';
 import { outlineOf } from '../grpc/codec/outline.ts';
 import { decodeBatch, decodeCheck, decodeStreamCheck } from '../grpc/codec/request.ts';
 import { encodeBatch, encodeCheck, encodeStreamAnswer } from '../grpc/codec/response.ts';
+import type { Progress } from './progress.ts';
 import { buffersOf, Pouch, type PouchBytes, Unpacking } from './pouch.ts';
 import {
   type FromThread,
@@ -24,6 +25,7 @@ import {
 interface DeciderOptions {
   readonly decisions: Decisions;
   readonly main: MessagePort;
+  readonly progress: Progress;
   readonly waiting: () => number;
 }
 
@@ -87,6 +89,7 @@ export class Decider {
   }
 
   readonly #begin = (slot: number, what: number, caller: number, message: Uint8Array): void => {
+    this.#options.progress.begun(message.length);
     try {
       this.#decide(kindOf(what), tenantNoOf(what), caller, message).then(
         (frame) => this.#answer(slot, frame),

@@ -1,244 +1,129 @@
-import { Worker } from 'node:worker_threads';
-import type { Admission, Share } from '../../decision/admission.ts';
-import { decisionChannel } from '../../decision/decisions.ts';
-import { type ErrorCode, ServiceError } from '../../errors.ts';
+import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
-import type { Policies } from '../../policy/policies.ts';
-import { recordOutcomes } from '../../storage/log/heads.ts';
-import { commitChannel, type Writer } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { toServiceError } from '../errors.ts';
-import { buffersOf, Pouch, unpack } from './pouch.ts';
-import {
-  type FromThread,
-  type Kind,
-  type ThreadError,
-  type ThreadOptions,
-  type ToThread,
-  whatOf,
-} from './protocol.ts';
+import type { Kind } from './protocol.ts';
+import { DecisionThread, type DecisionThreadOptions } from './thread.ts';
 
-export interface OffloadOptions extends Omit<ThreadOptions, 'writer'> {
-  readonly writer: Writer;
-  readonly policies: Policies;
-  readonly admission: Admission;
-}
-
-interface Waiter {
-  readonly resolve: (frame: Uint8Array) => void;
-  readonly reject: (error: ServiceError) => void;
-  readonly place: Share;
-  readonly items: number;
+export interface OffloadOptions extends Omit<DecisionThreadOptions, 'onEnd'> {
+  /** How many threads there may be. */
+  readonly threads: number;
 }
 
 /**
- * Main's half of the decision thread. While it is not there (it starts with the first request that could use it), or
- * no more, main decides alone; what is asked goes through the same code either way.
+ * The decision threads. While there is none (the first starts with the first request that could use it), or none any
+ * more, main decides alone; what is asked goes through the same code either way.
  *
- * The thread learns of a tenant with the first request for it, and again after anything of it changed. Messages keep
- * their order, so what main has told it before an ask holds for that ask.
+ * A thread is asked as long as it keeps up; only what would wait behind others goes to the next, which starts when it is
+ * needed first. A thread learns of a tenant with the first request for it, and again after anything of it changed.
+ * Messages to a thread keep their order, so what it was told before an ask holds for that ask.
  */
 export class Offload implements AsyncDisposable {
   readonly #options: OffloadOptions;
-  #worker: Worker | undefined;
-  #state: 'idle' | 'starting' | 'ready' | 'over' = 'idle';
-  #exited: Promise<unknown> = Promise.resolve();
-  readonly #known = new Map<TenantId, Tenant>();
-  readonly #tenantIds: TenantId[] = [];
-  readonly #callers = new Map<string, number>();
-  readonly #asks = new Pouch();
-  readonly #waiters: (Waiter | undefined)[] = [];
-  readonly #free: number[] = [];
-  #scheduled = false;
-  #waiting = 0;
-  #answered = 0;
+  readonly #threads: DecisionThread[] = [];
+  #restUntil = 0;
+  #gone = 0;
   #closing = false;
 
   constructor(options: OffloadOptions) {
     this.#options = options;
   }
 
-  /** True once it can be asked; makes it start if it was never needed before. */
-  get ready(): boolean {
-    if (this.#state === 'idle') this.#start();
-    return this.#state === 'ready';
+  /** How many threads can be asked. */
+  get ready(): number {
+    return this.#threads.filter(isReady).length;
   }
 
   /** What an operator should know; empty if there is nothing. */
   get problem(): string {
-    return this.#state === 'over' && !this.#closing ? 'the decision thread ended; main decides alone' : '';
+    if (this.#closing || performance.now() >= this.#restUntil) return '';
+    const who = this.#threads.some(isReady) ? 'the others decide' : 'main decides alone';
+    return `a decision thread ended; ${who} until another starts`;
   }
 
-  /** Entries that wait for the thread's next commit. */
+  /** Entries that wait for the threads' next commits. */
   get waiting(): number {
-    return this.#waiting;
+    return this.#threads.reduce((sum, { waiting }) => sum + waiting, 0);
   }
 
-  /** How many calls and messages of streams the thread has answered. */
+  /** How many calls and messages of streams the threads have answered. */
   get answered(): number {
-    return this.#answered;
+    return this.#threads.reduce((sum, { answered }) => sum + answered, this.#gone);
   }
 
-  /** Whether it can decide for the tenant; tells it of the tenant if need be. */
+  /** Whether a thread can decide for the tenant; makes the first one start. */
   serves(tenant: Tenant): boolean {
-    if (this.#known.get(tenant.id) === tenant) return true;
-    const bundle = this.#options.policies.bundleOf(tenant);
-    if (!bundle) return false;
-    this.#post({ tenant: withoutSecrets(tenant), bundle });
-    this.#known.set(tenant.id, tenant);
-    this.#tenantIds[tenant.no] = tenant.id;
-    return true;
+    if (this.#threads.length === 0) this.#start();
+    return this.#threads.some(isReady) && this.#options.policies.bundleOf(tenant) !== undefined;
   }
 
   /**
-   * Resolves with a frame once the record is durable. Throws `resource_exhausted`, and `unavailable` where the thread
-   * ended since it was found ready; rejects with what `Decisions` throws.
+   * Resolves with a frame once the record is durable. Throws `resource_exhausted`, and `unavailable` where the threads
+   * ended since one was found ready; rejects with what `Decisions` throws.
    */
   ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array, items: number): Promise<Uint8Array> {
-    if (this.#state !== 'ready') throw new ServiceError('unavailable', 'the decision thread ended');
-    const place = this.#options.admission.enter(tenant, items);
-    return new Promise((resolve, reject) => {
-      const slot = this.#free.pop() ?? this.#waiters.length;
-      this.#waiters[slot] = { resolve, reject, place, items };
-      this.#asks.add(slot, whatOf(kind, tenant.no), this.#numberOf(caller), message);
-      // The thread must not run dry while a long turn of this event loop goes on.
-      if (this.#asks.count >= EARLY) return this.#flush();
-      if (this.#scheduled) return;
-      // What else arrives in this turn goes together.
-      this.#scheduled = true;
-      setImmediate(() => this.#flush());
-    });
+    const thread = this.#pick();
+    if (!thread?.learn(tenant)) throw new ServiceError('unavailable', 'the decision thread ended');
+    return thread.ask(kind, tenant, caller, message, items);
   }
 
-  /** Called when anything of a tenant but its principals changed: the thread learns it anew. */
+  /** Called when anything of a tenant but its principals changed: the threads learn it anew. */
   forget(tenant: TenantId): void {
-    this.#known.delete(tenant);
+    for (const thread of this.#threads) thread.forget(tenant);
   }
 
-  /**
-   * Called when the tenant's principals changed, before anybody hears of it. Also for a tenant that is forgotten just
-   * now: the thread keeps what it has looked up of principals through that.
-   */
+  /** Called when the tenant's principals changed, before anybody hears of it. */
   changed(tenant: Tenant): void {
-    if (this.#tenantIds[tenant.no] !== undefined) this.#post({ changed: withoutSecrets(tenant) });
+    for (const thread of this.#threads) thread.changed(tenant);
   }
 
-  #start(): void {
-    this.#state = 'starting';
-    const { folder, fuel, memoryMib, maxInstances } = this.#options;
-    const writer = this.#options.writer.connect();
-    const file = import.meta.url.endsWith('.ts') ? '../../decision-thread.ts' : '../../decision-thread.js';
-    const worker = new Worker(new URL(file, import.meta.url), {
-      workerData: { writer, folder, fuel, memoryMib, maxInstances } satisfies ThreadOptions,
-      transferList: [writer],
-      name: 'mandate-decisions',
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
-    });
-    this.#worker = worker;
-    worker.once('message', () => {
-      if (this.#state === 'starting') this.#state = 'ready';
-      worker.on('message', (message: FromThread) => this.#onMessage(message));
-    });
-    worker.on('error', (cause) => this.#over(cause));
-    this.#exited = new Promise((resolve) => {
-      worker.on('exit', () => {
-        this.#over(new Error('the decision thread ended'));
-        resolve(undefined);
-      });
-    });
-  }
-
-  #numberOf({ id }: Caller): number {
-    const known = this.#callers.get(id);
-    if (known !== undefined) return known;
-    const no = this.#callers.size;
-    this.#callers.set(id, no);
-    this.#post({ caller: id, no });
-    return no;
-  }
-
-  #post(message: ToThread): void {
-    this.#worker?.postMessage(message);
-  }
-
-  #flush(): void {
-    this.#scheduled = false;
-    if (this.#asks.count === 0) return;
-    const asks = this.#asks.take();
-    this.#worker?.postMessage({ asks } satisfies ToThread, buffersOf(asks));
-  }
-
-  #onMessage({ answers, errors, decided, commits, failures, waiting }: FromThread): void {
-    this.#waiting = waiting;
-    for (const { tenant, code, at } of failures) this.#options.policies.health.failed(tenant, code, at);
-    unpack(answers, (slot, failed, place, frame) => {
-      const waiter = this.#waiters[slot];
-      if (!waiter) return;
-      this.#waiters[slot] = undefined;
-      this.#free.push(slot);
-      this.#answered += 1;
-      this.#options.admission.leave(waiter.place, waiter.items);
-      if (failed === 0) waiter.resolve(frame);
-      else waiter.reject(errorOf(errors[place]));
-    });
-    // What the core publishes is heard in its own thread only.
-    if (decisionChannel.hasSubscribers)
-      for (let at = 0; at < decided.length; at += 3)
-        decisionChannel.publish({
-          tenant: this.#tenantIds[decided[at] ?? 0],
-          outcome: recordOutcomes[decided[at + 1] ?? 0],
-          cost: decided[at + 2],
-        });
-    if (commitChannel.hasSubscribers) for (const entries of commits) commitChannel.publish({ entries });
-  }
-
-  /** Whoever waits gets an error, which a caller takes for a deny; from now on main decides alone. */
-  #over(cause: unknown): void {
-    if (this.#state === 'over') return;
-    this.#state = 'over';
-    const error = new ServiceError('internal', 'the decision was not finished', { cause });
-    // The operator hears of it even if nobody waits.
-    if (!this.#closing) toServiceError(error, 'decision thread');
-    for (const waiter of this.#waiters.splice(0)) {
-      if (!waiter) continue;
-      this.#options.admission.leave(waiter.place, waiter.items);
-      waiter.reject(error);
+  /** The first thread that keeps up, or else the one least behind. */
+  #pick(): DecisionThread | undefined {
+    let best: DecisionThread | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    for (const thread of this.#threads) {
+      if (!thread.ready) continue;
+      const { behind } = thread;
+      if (behind < MOST_BEHIND) return thread;
+      if (behind >= least) continue;
+      best = thread;
+      least = behind;
     }
+    if (best) this.#start();
+    return best;
   }
 
-  /** Lets what was asked be recorded, then ends the thread. */
+  /** Starts another thread if there may be one. */
+  #start(): void {
+    if (this.#threads.length === this.#options.threads || this.#closing) return;
+    if (performance.now() < this.#restUntil) return;
+    const onEnd = (thread: DecisionThread, cause: unknown): void => this.#ended(thread, cause);
+    this.#threads.push(new DecisionThread({ ...this.#options, onEnd }));
+  }
+
+  #ended(thread: DecisionThread, cause: unknown): void {
+    this.#threads.splice(this.#threads.indexOf(thread), 1);
+    this.#gone += thread.answered;
+    if (this.#closing) return;
+    this.#restUntil = performance.now() + REST_MS;
+    // The operator hears of it even if nobody waits.
+    toServiceError(
+      new ServiceError('internal', 'the decision was not finished', { cause }),
+      'decision thread',
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
-    if (this.#state === 'idle') return;
-    this.#flush();
-    this.#post('close');
-    await this.#exited;
+    await Promise.all(this.#threads.map((thread) => thread.close()));
   }
 }
 
-/** How many asks go without waiting for the end of the turn. */
-const EARLY = 32;
+const isReady = ({ ready }: DecisionThread): boolean => ready;
 
-/**
- * The thread's young generation at most, three semi-spaces of 32 MiB: what a burst of messages holds on to until its
- * commit then dies in it, instead of being copied and collected with the old.
- */
-const YOUNG_MIB = 96;
+/** Bytes of messages: some two hundred checks, about three milliseconds' work. */
+const MOST_BEHIND = 16 * 1024;
 
-const withoutSecrets = (tenant: Tenant): Tenant => ({
-  ...tenant,
-  credentials: new Map(),
-  declared: new Map(),
-  audiences: new Map(),
-  manifest: { ...tenant.manifest, principals: [], issuers: [], resources: [] },
-});
-
-function errorOf(error: ThreadError | undefined): ServiceError {
-  if (!error) return new ServiceError('internal', 'the decision was not finished');
-  const { code, message, detail, retryAfterMs } = error;
-  return new ServiceError(code as ErrorCode, message, {
-    ...(detail === undefined ? {} : { detail }),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
-}
+/** How long no thread is started after one ended: what killed it may kill the next. */
+const REST_MS = 10_000;

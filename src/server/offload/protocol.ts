@@ -10,6 +10,8 @@ import type { PouchBytes } from './pouch.ts';
 export interface ThreadOptions {
   /** Its way to the writer. */
   readonly writer: MessagePort;
+  /** Where it counts what it has begun with. */
+  readonly progress: SharedArrayBuffer;
   /** The folder of the store, to look facts up in. */
   readonly folder: string;
   readonly fuel: number;

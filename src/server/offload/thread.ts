@@ -1,0 +1,230 @@
+import { Worker } from 'node:worker_threads';
+import type { Admission, Share } from '../../decision/admission.ts';
+import { decisionChannel } from '../../decision/decisions.ts';
+import { type ErrorCode, ServiceError } from '../../errors.ts';
+import type { TenantId } from '../../ids.ts';
+import type { Policies } from '../../policy/policies.ts';
+import { recordOutcomes } from '../../storage/log/heads.ts';
+import { commitChannel, type Writer } from '../../storage/writer.ts';
+import type { Caller } from '../../tenancy/callers.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
+import { buffersOf, Pouch, unpack } from './pouch.ts';
+import { Progress } from './progress.ts';
+import {
+  type FromThread,
+  type Kind,
+  type ThreadError,
+  type ThreadOptions,
+  type ToThread,
+  whatOf,
+} from './protocol.ts';
+
+export interface DecisionThreadOptions extends Omit<ThreadOptions, 'writer' | 'progress'> {
+  readonly writer: Writer;
+  readonly policies: Policies;
+  readonly admission: Admission;
+  /** Hears of its end, once, with the reason. */
+  readonly onEnd: (thread: DecisionThread, cause: unknown) => void;
+}
+
+interface Waiter {
+  readonly resolve: (frame: Uint8Array) => void;
+  readonly reject: (error: ServiceError) => void;
+  readonly place: Share;
+  readonly items: number;
+}
+
+/** Main's end of one decision thread: what it has been told, and who waits for its answers. */
+export class DecisionThread {
+  readonly #options: DecisionThreadOptions;
+  readonly #worker: Worker;
+  readonly #exited: Promise<unknown>;
+  readonly #progress = new Progress();
+  readonly #known = new Map<TenantId, Tenant>();
+  readonly #tenantIds: TenantId[] = [];
+  readonly #callers = new Map<string, number>();
+  readonly #asks = new Pouch();
+  readonly #waiters: (Waiter | undefined)[] = [];
+  readonly #free: number[] = [];
+  #ready = false;
+  #over = false;
+  #scheduled = false;
+  #waiting = 0;
+  #answered = 0;
+
+  constructor(options: DecisionThreadOptions) {
+    this.#options = options;
+    const { folder, fuel, memoryMib, maxInstances } = options;
+    const writer = options.writer.connect();
+    const progress = this.#progress.shared;
+    const file = import.meta.url.endsWith('.ts') ? '../../decision-thread.ts' : '../../decision-thread.js';
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData: { writer, progress, folder, fuel, memoryMib, maxInstances } satisfies ThreadOptions,
+      transferList: [writer],
+      name: 'mandate-decisions',
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+    });
+    this.#worker = worker;
+    worker.once('message', () => {
+      this.#ready = true;
+      worker.on('message', (message: FromThread) => this.#onMessage(message));
+    });
+    worker.on('error', (cause) => this.#end(cause));
+    this.#exited = new Promise((resolve) => {
+      worker.on('exit', () => {
+        this.#end(new Error('the decision thread ended'));
+        resolve(undefined);
+      });
+    });
+  }
+
+  /** True from when it can be asked until its end. */
+  get ready(): boolean {
+    return this.#ready && !this.#over;
+  }
+
+  /** Bytes of messages that it was asked and has not begun with. */
+  get behind(): number {
+    return this.#progress.behind;
+  }
+
+  /** Entries that wait for its next commit. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** How many calls and messages of streams it has answered. */
+  get answered(): number {
+    return this.#answered;
+  }
+
+  /** Tells it of the tenant, unless it knows. Answers whether it can decide for it. */
+  learn(tenant: Tenant): boolean {
+    if (this.#known.get(tenant.id) === tenant) return true;
+    const bundle = this.#options.policies.bundleOf(tenant);
+    if (!bundle) return false;
+    this.#post({ tenant: withoutSecrets(tenant), bundle });
+    this.#known.set(tenant.id, tenant);
+    this.#tenantIds[tenant.no] = tenant.id;
+    return true;
+  }
+
+  /** It is to learn the tenant anew before it decides for it again. */
+  forget(tenant: TenantId): void {
+    this.#known.delete(tenant);
+  }
+
+  /** Also for a tenant it is to learn anew: it keeps what it has looked up of principals through that. */
+  changed(tenant: Tenant): void {
+    if (this.#tenantIds[tenant.no] !== undefined) this.#post({ changed: withoutSecrets(tenant) });
+  }
+
+  /**
+   * Resolves with a frame once the record is durable. Throws `resource_exhausted`; rejects with what `Decisions` throws.
+   */
+  ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array, items: number): Promise<Uint8Array> {
+    const place = this.#options.admission.enter(tenant, items);
+    return new Promise((resolve, reject) => {
+      const slot = this.#free.pop() ?? this.#waiters.length;
+      this.#waiters[slot] = { resolve, reject, place, items };
+      this.#asks.add(slot, whatOf(kind, tenant.no), this.#numberOf(caller), message);
+      this.#progress.asked(message.length);
+      // The thread must not run dry while a long turn of this event loop goes on.
+      if (this.#asks.count >= EARLY) return this.#flush();
+      if (this.#scheduled) return;
+      // What else arrives in this turn goes together.
+      this.#scheduled = true;
+      setImmediate(() => this.#flush());
+    });
+  }
+
+  /** Lets what was asked be recorded, then ends it. */
+  async close(): Promise<void> {
+    this.#flush();
+    this.#post('close');
+    await this.#exited;
+  }
+
+  #numberOf({ id }: Caller): number {
+    const known = this.#callers.get(id);
+    if (known !== undefined) return known;
+    const no = this.#callers.size;
+    this.#callers.set(id, no);
+    this.#post({ caller: id, no });
+    return no;
+  }
+
+  #post(message: ToThread): void {
+    this.#worker.postMessage(message);
+  }
+
+  #flush(): void {
+    this.#scheduled = false;
+    if (this.#asks.count === 0) return;
+    const asks = this.#asks.take();
+    this.#worker.postMessage({ asks } satisfies ToThread, buffersOf(asks));
+  }
+
+  #onMessage({ answers, errors, decided, commits, failures, waiting }: FromThread): void {
+    this.#waiting = waiting;
+    for (const { tenant, code, at } of failures) this.#options.policies.health.failed(tenant, code, at);
+    unpack(answers, (slot, failed, place, frame) => {
+      const waiter = this.#waiters[slot];
+      if (!waiter) return;
+      this.#waiters[slot] = undefined;
+      this.#free.push(slot);
+      this.#answered += 1;
+      this.#options.admission.leave(waiter.place, waiter.items);
+      if (failed === 0) waiter.resolve(frame);
+      else waiter.reject(errorOf(errors[place]));
+    });
+    // What the core publishes is heard in its own thread only.
+    if (decisionChannel.hasSubscribers)
+      for (let at = 0; at < decided.length; at += 3)
+        decisionChannel.publish({
+          tenant: this.#tenantIds[decided[at] ?? 0],
+          outcome: recordOutcomes[decided[at + 1] ?? 0],
+          cost: decided[at + 2],
+        });
+    if (commitChannel.hasSubscribers) for (const entries of commits) commitChannel.publish({ entries });
+  }
+
+  /** Whoever waits gets an error, which a caller takes for a deny. */
+  #end(cause: unknown): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#options.onEnd(this, cause);
+    const error = new ServiceError('internal', 'the decision was not finished', { cause });
+    for (const waiter of this.#waiters.splice(0)) {
+      if (!waiter) continue;
+      this.#options.admission.leave(waiter.place, waiter.items);
+      waiter.reject(error);
+    }
+  }
+}
+
+/** How many asks go without waiting for the end of the turn. */
+const EARLY = 32;
+
+/**
+ * The thread's young generation at most, three semi-spaces of 32 MiB: what a burst of messages holds on to until its
+ * commit then dies in it, instead of being copied and collected with the old.
+ */
+const YOUNG_MIB = 96;
+
+const withoutSecrets = (tenant: Tenant): Tenant => ({
+  ...tenant,
+  credentials: new Map(),
+  declared: new Map(),
+  audiences: new Map(),
+  manifest: { ...tenant.manifest, principals: [], issuers: [], resources: [] },
+});
+
+function errorOf(error: ThreadError | undefined): ServiceError {
+  if (!error) return new ServiceError('internal', 'the decision was not finished');
+  const { code, message, detail, retryAfterMs } = error;
+  return new ServiceError(code as ErrorCode, message, {
+    ...(detail === undefined ? {} : { detail }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}

@@ -32,6 +32,8 @@ export interface Parts {
   readonly config: Config;
   readonly writer: Writer;
   readonly reader: Connection;
+  /** Of its own for principals. */
+  readonly directory: Connection;
   readonly clock: Clock;
   readonly random: Random;
   /** The address of the data plane, known once it listens. */
@@ -41,8 +43,8 @@ export interface Parts {
 
 /** Makes the services from what they need, in the order in which they need each other. */
 export function assemble(parts: Parts, stack: AsyncDisposableStack): { services: Services; fleet: Fleet } {
-  const { config, writer, reader, clock, random, base } = parts;
-  const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(reader)];
+  const { config, writer, reader, directory, clock, random, base } = parts;
+  const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(directory)];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
 
   const tenants = new Tenants((tenant) => offload?.forget(tenant));

@@ -34,9 +34,11 @@ export async function start(
   await using stack = new AsyncDisposableStack();
   const stopping = new AbortController();
   const writer = stack.use(await Writer.open({ folder: config.data_dir, maxBytes: config.max_store_bytes }));
-  const reader = stack.adopt(openReader(config.data_dir), (db) => void db.close());
+  const open = () => stack.adopt(openReader(config.data_dir), (db) => void db.close());
+  const [reader, directory] = [open(), open()];
   let base = config.base_url ?? '';
-  const parts = { config, writer, reader, clock, random, base: () => base, stopping: stopping.signal };
+  const common = { config, writer, reader, directory, clock, random };
+  const parts = { ...common, base: () => base, stopping: stopping.signal };
   const { services, fleet } = assemble(parts, stack);
   await fleet.load(config.tenants);
 

@@ -12,7 +12,7 @@ import { Compiler } from '../../src/policy/compiler.ts';
 import { PolicyModule } from '../../src/policy/engine/module.ts';
 import { readSources } from '../../src/policy/sources.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
-import type { Facts } from '../../src/tenancy/facts.ts';
+import { Facts } from '../../src/tenancy/facts.ts';
 import { readTenant, type TenantSource } from '../../src/tenancy/tenants.ts';
 import { median, rounded } from '../harness/rounds.ts';
 import { factsOf, writeTenant } from '../peers/mandate/tenant.ts';
@@ -118,11 +118,8 @@ const requestOf = ({ principal, action, document: { id, ...properties } }: Quest
 /** As the store would give them: JSON texts. */
 function factsFor({ principal }: Question): Facts {
   const { id, roles, properties } = factsOf(principal);
-  return {
-    ref: { class: 'user', id },
-    status: 'active',
-    members: `"properties":${JSON.stringify(properties)},"groups":[],"roles":${JSON.stringify(roles)}`,
-  };
+  const members = `"properties":${JSON.stringify(properties)},"groups":[],"roles":${JSON.stringify(roles)}`;
+  return new Facts({ class: 'user', id }, 'active', members);
 }
 
 /** Microseconds a call in each round; the contenders take turns of a few milliseconds. */

@@ -74,15 +74,15 @@ const NOTHING: JsonObject = {};
 const text = (value: JsonObject): string => (value === NOTHING ? '{}' : JSON.stringify(value));
 
 /** Facts do not change, and those of a busy principal are asked for again and again. */
-const known = new WeakMap<Facts, PolicyInput>();
-
 function principal(facts: Facts, stated: JsonObject | undefined): PolicyInput {
   if (stated !== undefined) return described(withStated(facts, stated));
-  const before = known.get(facts);
-  if (before !== undefined) return before;
+  if (facts.form !== undefined) return facts.form as PolicyInput;
   const { json, value } = described(membersOf(facts));
+  facts.asked += 1;
+  // Most of many come once, and the parsed form is larger than the text.
+  if (facts.asked === 1) return { json, value };
   const input = { json, value: new Lasting(value) };
-  known.set(facts, input);
+  facts.form = input;
   return input;
 }
 

@@ -44,7 +44,6 @@ export function openReader(folder: string): Connection {
   const db = new Database(databaseFile(folder), { readonly: true, fileMustExist: true });
   db.pragma('query_only = ON');
   db.pragma('cache_size = -16384');
-  db.pragma('mmap_size = 268435456');
   return db;
 }
 

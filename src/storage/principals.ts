@@ -27,6 +27,7 @@ export interface PrincipalStore {
   list(tenantNo: TenantNo, cls: string, after: string, limit: number): string[];
 }
 
+/** The connection is to serve nothing else: look-ups hold a view of the store for as long as a turn takes. */
 export function principalStore(db: Connection): PrincipalStore {
   const find = db.prepare<[number, string, string], StoredPrincipal>(
     'SELECT groups, roles, scopes, properties, disabled_at AS disabledAt FROM principals WHERE tenant_no = ? AND class = ? AND id = ?',
@@ -42,10 +43,46 @@ export function principalStore(db: Connection): PrincipalStore {
       'SELECT id FROM principals WHERE tenant_no = ? AND class = ? AND id > ? ORDER BY id LIMIT ?',
     )
     .pluck();
+  const snapshot = new TurnSnapshot(db);
   return {
-    facts: (no, ref) => facts.get(no, ref.class, ref.id),
+    facts: (no, ref) => {
+      snapshot.open();
+      return facts.get(no, ref.class, ref.id);
+    },
     find: (no, ref) => find.get(no, ref.class, ref.id),
     count: (no) => count.get(no) ?? 0,
     list: (no, cls, after, limit) => list.all(no, cls, after, limit),
+  };
+}
+
+/**
+ * One view of the store for all look-ups of a turn of the event loop: each view taken after a commit begins with an
+ * empty page cache. It ends with the turn, and what was committed is told of in a later one, so that nobody who heard of
+ * a change looks at a view from before it.
+ */
+class TurnSnapshot {
+  readonly #db: Connection;
+  readonly #begin;
+  readonly #commit;
+  #isOpen = false;
+
+  constructor(db: Connection) {
+    this.#db = db;
+    this.#begin = db.prepare('BEGIN');
+    this.#commit = db.prepare('COMMIT');
+  }
+
+  open(): void {
+    if (this.#isOpen) return;
+    this.#begin.run();
+    this.#isOpen = true;
+    // Runs when the microtasks of this turn have, before anything that comes from outside.
+    process.nextTick(this.#close);
+  }
+
+  readonly #close = (): void => {
+    this.#isOpen = false;
+    // It may have been closed in this same turn.
+    if (this.#db.open) this.#commit.run();
   };
 }

@@ -1,14 +1,23 @@
-import { LRUCache } from 'lru-cache';
 import type { PrincipalRef } from '../ids.ts';
 import type { PrincipalStore } from '../storage/principals.ts';
+import type { TenantNo } from '../storage/rows.ts';
 import { heldScopes, type Tenant } from './tenants.ts';
 
 /** What the directory says about a principal at one moment. */
-export interface Facts {
+export class Facts {
   readonly ref: PrincipalRef;
   readonly status: 'active' | 'disabled' | 'unknown';
   /** JSON members as stored, `"properties":{…},"groups":[…],"roles":[…]`; the policy input has them word for word. */
   readonly members: string;
+  /** How often they came, and what decision/ made of them; to others both mean nothing. */
+  asked = 0;
+  form: unknown;
+
+  constructor(ref: PrincipalRef, status: Facts['status'], members: string) {
+    this.ref = ref;
+    this.status = status;
+    this.members = members;
+  }
 }
 
 /** The policy information point: facts by indexed look-up, joined into each request. */
@@ -20,22 +29,16 @@ export interface FactSource {
   changed(tenant: Tenant): void;
 }
 
-/** How many principals are kept at hand, over all tenants: a quarter of a kilobyte each. */
-const KEPT = 100_000;
-
 /** Looks facts up in the store and keeps them until the tenant's principals change, of which `onChange` hears. */
 export function factSource(store: PrincipalStore, onChange: (tenant: Tenant) => void = () => {}): FactSource {
-  const kept = new LRUCache<string, Facts>({ max: KEPT });
-  /** Part of each key: when a tenant's principals change, all of its entries are out of reach at once. */
-  const generations = new Map<string, number>();
+  const kept = new Kept();
   return {
     of(tenant, ref) {
-      const key = `${tenant.no}.${generations.get(tenant.id) ?? 0}|${ref.class}:${ref.id}`;
-      const known = kept.get(key);
+      const known = kept.get(tenant.no, ref);
       if (known) return known;
       const facts = lookUp(store, tenant, ref);
       // Who is not there is not remembered: names that callers make up would push out those that matter.
-      if (facts.status !== 'unknown') kept.set(key, facts);
+      if (facts.status !== 'unknown') kept.keep(tenant.no, facts);
       return facts;
     },
     heldScopes(tenant, ref) {
@@ -45,16 +48,59 @@ export function factSource(store: PrincipalStore, onChange: (tenant: Tenant) => 
         : new Set();
     },
     changed(tenant) {
-      generations.set(tenant.id, (generations.get(tenant.id) ?? 0) + 1);
+      kept.forget(tenant.no);
       onChange(tenant);
     },
   };
+}
+
+/** How many principals are kept at hand, over all tenants: a quarter of a kilobyte each. */
+const KEPT = 200_000;
+
+/** Facts by class and id, for each tenant. */
+type Generation = Map<TenantNo, Map<string, Map<string, Facts>>>;
+
+/**
+ * The facts that were asked for last, in two generations: what is asked for moves to the younger one, and when that has
+ * half of what may be kept, the older one is dropped. An order of use for every entry would cost more to keep than most
+ * look-ups save once there are many.
+ */
+class Kept {
+  #young: Generation = new Map();
+  #old: Generation = new Map();
+  #count = 0;
+
+  get(no: TenantNo, { class: cls, id }: PrincipalRef): Facts | undefined {
+    const facts = this.#young.get(no)?.get(cls)?.get(id);
+    if (facts) return facts;
+    const older = this.#old.get(no)?.get(cls)?.get(id);
+    if (older) this.keep(no, older);
+    return older;
+  }
+
+  keep(no: TenantNo, facts: Facts): void {
+    if (this.#count >= KEPT / 2) {
+      this.#old = this.#young;
+      this.#young = new Map();
+      this.#count = 0;
+    }
+    const { class: cls, id } = facts.ref;
+    const classes = this.#young.get(no) ?? new Map<string, Map<string, Facts>>();
+    const ids = classes.get(cls) ?? new Map<string, Facts>();
+    this.#young.set(no, classes.set(cls, ids.set(id, facts)));
+    this.#count += 1;
+  }
+
+  forget(no: TenantNo): void {
+    this.#young.delete(no);
+    this.#old.delete(no);
+  }
 }
 
 const UNKNOWN = '"properties":{},"groups":[],"roles":[]';
 
 function lookUp(store: PrincipalStore, tenant: Tenant, ref: PrincipalRef): Facts {
   const row = store.facts(tenant.no, ref);
-  if (!row) return { ref, status: 'unknown', members: UNKNOWN };
-  return { ref, status: row.disabledAt === null ? 'active' : 'disabled', members: row.members };
+  if (!row) return new Facts(ref, 'unknown', UNKNOWN);
+  return new Facts(ref, row.disabledAt === null ? 'active' : 'disabled', row.members);
 }

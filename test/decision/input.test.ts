@@ -5,19 +5,19 @@ import type { JsonObject } from '../../src/decision/request.ts';
 import type { TenantId } from '../../src/ids.ts';
 import { PolicyModule } from '../../src/policy/engine/module.ts';
 import type { GrantRow } from '../../src/storage/rows.ts';
-import type { Facts } from '../../src/tenancy/facts.ts';
+import { Facts } from '../../src/tenancy/facts.ts';
 import { buildWasm, context, limits } from '../policy/engine/opa.ts';
 
-const alice: Facts = {
-  ref: { class: 'user', id: 'alice' },
-  status: 'active',
-  members: '"properties":{"clearance":2,"team":"é"},"groups":["staff"],"roles":[]',
-};
-const bot: Facts = {
-  ref: { class: 'agent', id: 'bot' },
-  status: 'disabled',
-  members: '"properties":{},"groups":[],"roles":["helper"]',
-};
+const alice = new Facts(
+  { class: 'user', id: 'alice' },
+  'active',
+  '"properties":{"clearance":2,"team":"é"},"groups":["staff"],"roles":[]',
+);
+const bot = new Facts(
+  { class: 'agent', id: 'bot' },
+  'disabled',
+  '"properties":{},"groups":[],"roles":["helper"]',
+);
 const grant = {
   id: 'grant-1',
   scopes: ['read'],

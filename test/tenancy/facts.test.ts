@@ -1,0 +1,105 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { PrincipalRef } from '../../src/ids.ts';
+import { type Connection, openReader, openWriter } from '../../src/storage/database.ts';
+import { type PrincipalStore, principalStore } from '../../src/storage/principals.ts';
+import type { PrincipalRow, TenantNo } from '../../src/storage/rows.ts';
+import type { Writer } from '../../src/storage/writer.ts';
+import { type FactSource, factSource } from '../../src/tenancy/facts.ts';
+import type { Tenant } from '../../src/tenancy/tenants.ts';
+import { openStore, T0, temporaryFolder, tenantNo } from '../storage/store.ts';
+
+/** Facts out of a real store: what is kept of them, and what a look-up sees of commits. */
+
+let place: { folder: string } & AsyncDisposable;
+let writer: Writer;
+let db: Connection;
+let asked: number;
+let facts: FactSource;
+let acme: Tenant;
+let other: Tenant;
+
+beforeEach(async () => {
+  place = await temporaryFolder();
+  writer = await openStore(place.folder);
+  acme = { no: await tenantNo(writer, 'acme'), id: 'acme' } as Tenant;
+  other = { no: await tenantNo(writer, 'other'), id: 'other' } as Tenant;
+  db = openReader(place.folder);
+  const store = principalStore(db);
+  asked = 0;
+  const counting: PrincipalStore = {
+    ...store,
+    facts: (no, ref) => {
+      asked += 1;
+      return store.facts(no, ref);
+    },
+  };
+  facts = factSource(counting);
+});
+afterEach(async () => {
+  db.close();
+  await writer[Symbol.asyncDispose]();
+  await place[Symbol.asyncDispose]();
+});
+
+const user = (id: string): PrincipalRef => ({ class: 'user', id });
+const put = (no: TenantNo, ids: readonly string[]) =>
+  writer.run('putPrincipals', {
+    tenantNo: no,
+    at: T0,
+    principals: ids.map(
+      (id): PrincipalRow => ({ class: 'user', id, groups: [], roles: [], scopes: [], properties: { id } }),
+    ),
+  });
+const disable = (id: string) =>
+  writer.run('setStatus', { tenantNo: acme.no, class: 'user', id, disabled: true, at: T0 });
+
+test('they are looked up once, until principals of their tenant change', async () => {
+  await put(acme.no, ['u']);
+  await put(other.no, ['u']);
+  for (const tenant of [acme, other, acme, other]) facts.of(tenant, user('u'));
+  expect(asked).toBe(2);
+  await disable('u');
+  facts.changed(acme);
+  expect([facts.of(acme, user('u')).status, facts.of(other, user('u')).status]).toEqual([
+    'disabled',
+    'active',
+  ]);
+  expect(asked).toBe(3);
+});
+
+test('a principal who is not there is looked up each time', async () => {
+  expect(facts.of(acme, user('new')).status).toBe('unknown');
+  await put(acme.no, ['new']);
+  expect(facts.of(acme, user('new')).status).toBe('active');
+});
+
+test('one whom many others pushed out is looked up anew, one who is asked for now and then is not', async () => {
+  const count = 250_000;
+  const ids = Array.from({ length: count }, (_, at) => `u${at}`);
+  await put(acme.no, ids);
+  for (const [at, id] of ids.entries()) {
+    facts.of(acme, user(id));
+    if (at % 1_000 === 0) facts.of(acme, user('u0'));
+  }
+  expect(asked).toBe(count);
+  facts.of(acme, user('u0'));
+  expect(asked).toBe(count);
+  facts.of(acme, user('u1'));
+  expect(asked).toBe(count + 1);
+});
+
+test('look-ups of one turn see the same, and those of the next what was committed meanwhile', async () => {
+  await put(acme.no, ['a', 'b', 'c']);
+  const elsewhere = openWriter({ folder: place.folder });
+  const disableAll = elsewhere.prepare('UPDATE principals SET disabled_at = 1');
+  expect(facts.of(acme, user('a')).status).toBe('active');
+  disableAll.run();
+  await Promise.resolve();
+  expect(facts.of(acme, user('b')).status).toBe('active');
+  await turn();
+  expect(facts.of(acme, user('c')).status).toBe('disabled');
+  facts.changed(acme);
+  expect(facts.of(acme, user('a')).status).toBe('disabled');
+  elsewhere.close();
+});

@@ -15,9 +15,12 @@ type Settle = (error: ServiceError | undefined, index: number, value: unknown) =
 /** How many entries may wait for a commit; beyond it callers are told to come back. */
 const MAX_WAITING = 50_000;
 
-/** From how many entries on the next batch does not wait for the one before: the thread must not run dry. */
+/**
+ * From how many entries on a batch waits neither for the end of the turn nor for the one before: the thread must not run
+ * dry. Twice as many for each batch in flight, so that under load commits grow rather than their number.
+ */
 const EARLY = 64;
-const MAX_IN_FLIGHT = 2;
+const MAX_IN_FLIGHT = 4;
 
 /** Entries that share a parcel, and who waits for each. */
 interface Gathering {
@@ -180,7 +183,7 @@ export class Writer implements AsyncDisposable {
   #count(entries: number): void {
     this.#entries += entries;
     const busy = this.#inFlight.length;
-    if (busy > 0 && busy < MAX_IN_FLIGHT && this.#entries >= EARLY) this.#flush();
+    if (busy < MAX_IN_FLIGHT && this.#entries >= EARLY << busy) this.#flush();
     if (this.#inFlight.length > 0 || this.#scheduled) return;
     // What arrives in this turn of the event loop shares the commit.
     this.#scheduled = true;

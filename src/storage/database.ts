@@ -13,6 +13,8 @@ export interface StoreOptions {
   readonly maxBytes?: number | undefined;
 }
 
+const BUSY_TIMEOUT = 'busy_timeout = 2000';
+
 /** Records are most of a kilobyte: larger pages hold more of them and are written less often. */
 const PAGE_BYTES = 8192;
 
@@ -29,7 +31,7 @@ export function openWriter(options: StoreOptions): Connection {
   // Without it INSERT OR REPLACE deletes rows past the append-only trigger.
   db.pragma('recursive_triggers = ON');
   db.pragma('foreign_keys = ON');
-  db.pragma('busy_timeout = 2000');
+  db.pragma(BUSY_TIMEOUT);
   db.pragma('wal_autocheckpoint = 2000');
   db.pragma('cache_size = -16384');
   // A store keeps the page size it was made with.
@@ -45,6 +47,36 @@ export function openReader(folder: string): Connection {
   db.pragma('query_only = ON');
   db.pragma('cache_size = -16384');
   return db;
+}
+
+/** How many commits go by between two looks at the write-ahead log, and how many pages it may have. */
+const COMMITS = 256;
+const MOST_PAGES = 16_000;
+
+/**
+ * SQLite begins its write-ahead log anew only in a moment in which nobody reads from it. Readers that follow each other
+ * without a pause would let it grow for as long as they do; past the bound, commits wait until each of them has looked
+ * away once, some milliseconds.
+ */
+export class WriteAheadLog {
+  readonly #db: Connection;
+  #commits = 0;
+
+  constructor(db: Connection) {
+    this.#db = db;
+  }
+
+  /** Called after each commit, when its callers were told. */
+  committed(): void {
+    this.#commits += 1;
+    if (this.#commits % COMMITS !== 0) return;
+    const [seen] = this.#db.pragma('wal_checkpoint(PASSIVE)') as { log: number }[];
+    if (!seen || seen.log <= MOST_PAGES) return;
+    // Somebody who looks at the store with a tool of their own is not waited for any longer.
+    this.#db.pragma('busy_timeout = 100');
+    this.#db.pragma('wal_checkpoint(RESTART)');
+    this.#db.pragma(BUSY_TIMEOUT);
+  }
 }
 
 const databaseFile = (folder: string): string => path.join(folder, 'mandate.db');

@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { describe } from '../errors.ts';
 import { type Commands, prepareCommands } from './commands.ts';
-import { openWriter, type StoreOptions } from './database.ts';
+import { openWriter, type StoreOptions, WriteAheadLog } from './database.ts';
 import { LogAppender } from './log/appender.ts';
 import { Heads } from './log/heads.ts';
 import type { Batch, BatchDone, BatchItem, ItemDone, ToWriter } from './writer-protocol.ts';
@@ -71,9 +71,11 @@ function serve(port: MessagePort, options: StoreOptions): void {
     }));
   };
 
+  const writeAhead = new WriteAheadLog(db);
   const answer = (to: MessagePort, batch: Batch): void => {
     const buffers = batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]);
     to.postMessage(apply(batch), buffers);
+    writeAhead.committed();
   };
 
   const others: MessagePort[] = [];

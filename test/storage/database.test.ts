@@ -1,5 +1,6 @@
 import { statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { type Connection, openReader, openWriter } from '../../src/storage/database.ts';
@@ -95,4 +96,32 @@ describe('the store', () => {
       message: expect.stringContaining('cannot open the store') as string,
     });
   });
+
+  test('keeps its write-ahead log bounded while readers follow each other without a pause', async () => {
+    await using place = await temporaryFolder();
+    await using writer = await openStore(place.folder);
+    const no = await tenantNo(writer, 'acme');
+    const readers = [openReader(place.folder), openReader(place.folder)] as const;
+    const row = rowOf(no, { input: JSON.stringify({ text: 'x'.repeat(60_000) }) });
+    const writing = new AbortController();
+    const read = async (): Promise<void> => {
+      for (let turn = 0; !writing.signal.aborted; turn += 1) {
+        // One has begun before the other ends.
+        const [now, before] = [readers[turn % 2], readers[(turn + 1) % 2]];
+        now?.exec('BEGIN');
+        now?.prepare('SELECT count(*) FROM tenants').get();
+        if (before?.inTransaction) before.exec('COMMIT');
+        await setTimeout(20);
+      }
+    };
+    const reading = read();
+    const wal = path.join(place.folder, 'mandate.db-wal');
+    for (let commit = 0; commit < 2_500; commit += 1)
+      await Promise.all(Array.from({ length: 4 }, () => writer.append(row)));
+    writing.abort();
+    await reading;
+    for (const reader of readers) reader.close();
+    // What was written is three times that.
+    expect(statSync(wal).size).toBeLessThan(200 * 1024 * 1024);
+  }, 60_000);
 });

@@ -9,6 +9,10 @@ export const WIRE = { varint: 0, fixed64: 1, bytes: 2 } as const;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+const NAMES = 512;
+const LONGEST_NAME = 32;
+const names: (string | undefined)[] = Array.from({ length: NAMES });
+
 export class WireReader {
   readonly #bytes: Buffer;
   #at: number;
@@ -60,13 +64,16 @@ export class WireReader {
 
   string(): string {
     const to = this.#length();
+    return this.#text(this.#at, to);
+  }
+
+  #text(start: number, to: number): string {
     let ascii = true;
-    for (let at = this.#at; at < to; at += 1)
+    for (let at = start; at < to; at += 1)
       if ((this.#bytes[at] ?? 0) >= 0x80) {
         ascii = false;
         break;
       }
-    const start = this.#at;
     this.#at = to;
     if (ascii) return this.#bytes.toString('latin1', start, to);
     try {
@@ -74,6 +81,28 @@ export class WireReader {
     } catch {
       throw new Unusual();
     }
+  }
+
+  /** A string that is likely to come again, such as the name of a member: told by its bytes, it is not made anew. */
+  name(): string {
+    const to = this.#length();
+    const bytes = this.#bytes;
+    const start = this.#at;
+    const length = to - start;
+    if (length === 0 || length > LONGEST_NAME) return this.#text(start, to);
+    const place = (length * 31 + (bytes[start] ?? 0) * 7 + (bytes[to - 1] ?? 0)) & (NAMES - 1);
+    const known = names[place];
+    if (known !== undefined && known.length === length) {
+      let at = 0;
+      while (at < length && known.charCodeAt(at) === bytes[start + at]) at += 1;
+      if (at === length) {
+        this.#at = to;
+        return known;
+      }
+    }
+    const text = this.#text(start, to);
+    names[place] = text;
+    return text;
   }
 
   /** Reads an embedded message with `read`, which finds `more` true until the message's end. */

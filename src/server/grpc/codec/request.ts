@@ -92,7 +92,7 @@ function readCommon(reader: WireReader, tag: number, asked: Common): void {
   const { request } = asked;
   switch (tag) {
     case 0x0a:
-      asked.tenant = reader.string();
+      asked.tenant = reader.name();
       break;
     case 0x12:
       onlyPrincipal(asked);
@@ -184,7 +184,7 @@ function readNamed(reader: WireReader): { type: string; id: string; properties?:
   while (reader.more) {
     switch (reader.tag()) {
       case 0x0a:
-        named.type = reader.string();
+        named.type = reader.name();
         break;
       case 0x12:
         named.id = reader.string();
@@ -204,7 +204,7 @@ function readAction(reader: WireReader): { name: string; properties?: Json } {
   while (reader.more) {
     switch (reader.tag()) {
       case 0x0a:
-        action.name = reader.string();
+        action.name = reader.name();
         break;
       case 0x12:
         action.properties = once(action.properties, reader.message(readStruct));

@@ -28,7 +28,7 @@ function readEntry(reader: WireReader, object: Json): void {
   while (reader.more) {
     switch (reader.tag()) {
       case 0x0a:
-        key = reader.string();
+        key = reader.name();
         break;
       case 0x12:
         value = once(value, reader.message(readValue));

@@ -38,6 +38,7 @@ export class Administration {
         { tenantNo: stored.no, hash: source.hash, principals, at },
         record,
       );
+      this.#facts.changed(tenant);
     }
     return tenant;
   }

@@ -83,6 +83,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
       ? stack.use(
           new Offload({
             threads: config.decision_threads,
+            clock,
             writer,
             policies,
             admission,

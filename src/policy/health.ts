@@ -8,7 +8,8 @@ const DEGRADED_AFTER = 3;
 /**
  * What a tenant's failing evaluations may take of the core: a bucket of fuel that refills at this many whole budgets
  * a second. With a budget of five milliseconds that is four hundredths of a core, and twice that where the core is
- * slow; the burst is what a deploy gone wrong may cost before it shows.
+ * slow; the burst is what a deploy gone wrong may cost before it shows. Where several threads evaluate, each keeps count
+ * of its own, and main, who lets requests pass to them, of all.
  */
 const BUDGETS_A_SECOND = 8;
 const BURST = 3;

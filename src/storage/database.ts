@@ -61,21 +61,39 @@ const MOST_PAGES = 16_000;
 export class WriteAheadLog {
   readonly #db: Connection;
   #commits = 0;
+  #most = MOST_PAGES;
 
   constructor(db: Connection) {
     this.#db = db;
   }
 
-  /** Called after each commit, when its callers were told. */
+  /** Called after each batch, when its callers were told. */
   committed(): void {
     this.#commits += 1;
     if (this.#commits % COMMITS !== 0) return;
-    const [seen] = this.#db.pragma('wal_checkpoint(PASSIVE)') as { log: number }[];
-    if (!seen || seen.log <= MOST_PAGES) return;
-    // Somebody who looks at the store with a tool of their own is not waited for any longer.
+    try {
+      this.#bound();
+    } catch {
+      // Such as a full disk: a commit will say so to those it fails.
+    }
+  }
+
+  #bound(): void {
+    const pages = this.#checkpoint('PASSIVE').log;
+    if (pages <= MOST_PAGES) this.#most = MOST_PAGES;
+    if (pages <= this.#most) return;
+    // Somebody who looks at the store with a tool of their own is not waited for any longer, nor again and again.
     this.#db.pragma('busy_timeout = 100');
-    this.#db.pragma('wal_checkpoint(RESTART)');
-    this.#db.pragma(BUSY_TIMEOUT);
+    try {
+      if (this.#checkpoint('RESTART').busy !== 0) this.#most = pages + MOST_PAGES;
+    } finally {
+      this.#db.pragma(BUSY_TIMEOUT);
+    }
+  }
+
+  #checkpoint(mode: 'PASSIVE' | 'RESTART'): { busy: number; log: number } {
+    const [seen] = this.#db.pragma(`wal_checkpoint(${mode})`) as { busy: number; log: number }[];
+    return seen ?? { busy: 0, log: 0 };
   }
 }
 

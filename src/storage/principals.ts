@@ -76,13 +76,13 @@ class TurnSnapshot {
     if (this.#isOpen) return;
     this.#begin.run();
     this.#isOpen = true;
-    // Runs when the microtasks of this turn have, before anything that comes from outside.
+    // Runs before anything that comes from outside, and mostly after this turn's microtasks.
     process.nextTick(this.#close);
   }
 
   readonly #close = (): void => {
     this.#isOpen = false;
-    // It may have been closed in this same turn.
-    if (this.#db.open) this.#commit.run();
+    // An error of the disk ends a transaction by itself, and so does a connection that was closed meanwhile.
+    if (this.#db.inTransaction) this.#commit.run();
   };
 }

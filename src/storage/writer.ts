@@ -17,7 +17,8 @@ const MAX_WAITING = 50_000;
 
 /**
  * From how many entries on a batch waits neither for the end of the turn nor for the one before: the thread must not run
- * dry. Twice as many for each batch in flight, so that under load commits grow rather than their number.
+ * dry. Twice as many for each batch in flight, so that under load commits grow rather than their number. The rest of a
+ * turn follows at its end.
  */
 const EARLY = 64;
 const MAX_IN_FLIGHT = 4;

@@ -253,6 +253,24 @@ describe('what changes counts for the next decision of the thread', () => {
     expect([answered, value.decision]).toEqual([1, 'DECISION_DENY']);
   });
 
+  test.each([
+    ['disabled', [{ ...principals[0], status: 'disabled' }, caller]],
+    ['taken out', [caller]],
+  ])('a principal %s in the manifest', async (_, left) => {
+    await using fresh = await own();
+    const decisions = async (): Promise<unknown[]> => {
+      const { value, answered } = await onThread(fresh.served, () => ask(fresh.pep, 'two'));
+      expect(answered).toBe(1);
+      const { body } = await check(fresh.served.data, asks('two'), bearer(SECRET));
+      return [value.decision, body.decision];
+    };
+    expect(await decisions()).toEqual(['DECISION_ALLOW', 'DECISION_ALLOW']);
+    const { folder } = fresh.served.mandate.tenants.get('two');
+    await writeFile(path.join(folder, 'tenant.yaml'), JSON.stringify({ id: 'two', principals: left }));
+    await connect(fresh.served.admin, 'PolicyService/ReloadPolicy', { tenant: 'two' });
+    expect(await decisions()).toEqual(['DECISION_DENY', 'DECISION_DENY']);
+  });
+
   test('a policy that was edited, and a credential that was taken out', async () => {
     await using fresh = await own();
     const folder = fresh.served.mandate.tenants.get('two').folder;
@@ -345,6 +363,42 @@ async function until(holds: () => boolean): Promise<void> {
   for (let turn = 0; turn < 500 && !holds(); turn += 1) await delay(10);
   expect(holds()).toBe(true);
 }
+
+test('threads start one after the other, each when those before it are behind', async () => {
+  const readyAtStart: (number | undefined)[] = [];
+  await using fresh = await own({ decision_threads: 3 });
+  const note = (): void => void readyAtStart.push(fresh.served.mandate.services.offload?.ready);
+  process.on('worker', note);
+  await Promise.all([flood(fresh.pep), flood(fresh.pep)]);
+  await until(() => (fresh.served.mandate.services.offload?.ready ?? 0) > readyAtStart.length);
+  process.off('worker', note);
+  expect(readyAtStart.length).toBeGreaterThan(0);
+  expect(readyAtStart).toEqual(readyAtStart.map((_, at) => at + 1));
+});
+
+test('a failing policy has its share once, however many threads there are', async () => {
+  await using fresh = await own({ decision_threads: 3 });
+  for (let turn = 0; turn < 5 && fresh.served.mandate.services.offload?.ready !== 3; turn += 1)
+    await Promise.all([flood(fresh.pep), flood(fresh.pep)]);
+  const stream = fresh.pep.duplex('DecisionService', 'CheckStream');
+  let failed = 0;
+  const began = Date.now();
+  stream.on('data', ({ response }: { response?: Answer }) => {
+    if (response?.reasons[0]?.code === 'deadline_exceeded') failed += 1;
+  });
+  for (let round = 0; round < 20; round += 1) {
+    const context = struct({ padding: 'x'.repeat(20_000) });
+    for (let id = 1; id <= 10; id += 1)
+      stream.write({ correlation_id: id, request: { ...asks('one', 'loop'), context } });
+    await delay(20);
+  }
+  stream.end();
+  await once(stream, 'end');
+  // A burst of three, eight a second after it, and what each thread had begun before main heard.
+  const share = 3 + (8 * (Date.now() - began)) / 1_000 + 3;
+  expect(failed).toBeGreaterThan(0);
+  expect(failed).toBeLessThanOrEqual(share);
+});
 
 async function own(overrides: Overrides = {}): Promise<{ served: Served; pep: Grpc } & AsyncDisposable> {
   const fresh = await started(overrides);

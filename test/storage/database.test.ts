@@ -3,7 +3,7 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { type Connection, openReader, openWriter } from '../../src/storage/database.ts';
+import { type Connection, openReader, openWriter, WriteAheadLog } from '../../src/storage/database.ts';
 import { migrations } from '../../src/storage/migrations.ts';
 import { openStore, rowOf, temporaryFolder, tenantNo } from './store.ts';
 
@@ -124,4 +124,15 @@ describe('the store', () => {
     // What was written is three times that.
     expect(statSync(wal).size).toBeLessThan(200 * 1024 * 1024);
   }, 60_000);
+
+  test('outlives a checkpoint that fails', async () => {
+    await withRecords((db) => {
+      const log = new WriteAheadLog(db);
+      // A checkpoint within a transaction is an error.
+      db.exec('BEGIN IMMEDIATE');
+      expect(() => db.pragma('wal_checkpoint(PASSIVE)')).toThrow(/locked/);
+      for (let commit = 0; commit < 1_000; commit += 1) log.committed();
+      db.exec('COMMIT');
+    });
+  });
 });

@@ -103,3 +103,28 @@ test('look-ups of one turn see the same, and those of the next what was committe
   expect(facts.of(acme, user('a')).status).toBe('disabled');
   elsewhere.close();
 });
+
+test('a view that the disk ended, or that is of a closed connection, troubles nobody later', async () => {
+  await put(acme.no, ['a', 'b']);
+  facts.of(acme, user('a'));
+  // As SQLite does by itself when a page cannot be read.
+  db.exec('ROLLBACK');
+  await turn();
+  expect(facts.of(acme, user('b')).status).toBe('active');
+  db.close();
+  await turn();
+});
+
+test('a tenant whose principals change all the time pushes nobody out', async () => {
+  const ids = Array.from({ length: 1_000 }, (_, at) => `u${at}`);
+  await put(acme.no, ids);
+  await put(other.no, ['u']);
+  facts.of(other, user('u'));
+  for (let round = 0; round < 210; round += 1) {
+    for (const id of ids) facts.of(acme, user(id));
+    facts.changed(acme);
+  }
+  const before = asked;
+  facts.of(other, user('u'));
+  expect(asked).toBe(before);
+});

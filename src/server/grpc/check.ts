@@ -88,5 +88,6 @@ function onThread(
   if (!tenant || outline.token || outline.items > MAX_ITEMS || !offload.serves(tenant)) return undefined;
   const caller = callers.authenticate(tenant, presented, 'check');
   if (!(caller instanceof Promise)) return offload.ask(kind, tenant, caller, message, outline.items);
-  return caller.then((known) => offload.ask(kind, tenant, known, message, outline.items));
+  // It may have changed meanwhile, and what the thread is told of it holds for those who ask after.
+  return caller.then((known) => offload.ask(kind, tenants.get(tenant.id), known, message, outline.items));
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Caller } from '../../tenancy/callers.ts';
@@ -9,6 +10,7 @@ import { DecisionThread, type DecisionThreadOptions } from './thread.ts';
 export interface OffloadOptions extends Omit<DecisionThreadOptions, 'onEnd'> {
   /** How many threads there may be. */
   readonly threads: number;
+  readonly clock: Clock;
 }
 
 /**
@@ -63,6 +65,8 @@ export class Offload implements AsyncDisposable {
    * ended since one was found ready; rejects with what `Decisions` throws.
    */
   ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array, items: number): Promise<Uint8Array> {
+    // Main hears of failures on every thread: a failing policy has its share once, and not on each of them.
+    this.#options.policies.health.admit(tenant.id, this.#options.clock());
     const thread = this.#pick();
     if (!thread?.learn(tenant)) throw new ServiceError('unavailable', 'the decision thread ended');
     return thread.ask(kind, tenant, caller, message, items);
@@ -94,9 +98,10 @@ export class Offload implements AsyncDisposable {
     return best;
   }
 
-  /** Starts another thread if there may be one. */
+  /** Starts another thread if there may be one: one after the other, since the next may be enough. */
   #start(): void {
     if (this.#threads.length === this.#options.threads || this.#closing) return;
+    if (!this.#threads.every(isReady)) return;
     if (performance.now() < this.#restUntil) return;
     const onEnd = (thread: DecisionThread, cause: unknown): void => this.#ended(thread, cause);
     this.#threads.push(new DecisionThread({ ...this.#options, onEnd }));

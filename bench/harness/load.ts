@@ -16,12 +16,24 @@ export interface Target {
   readonly responseBytes: number;
 }
 
-/** Microseconds, of every request. */
-export interface Latencies {
-  readonly p50: number;
-  readonly p99: number;
-  readonly p999: number;
-  readonly count: number;
+/** How long requests took, in microseconds, sorted. */
+export class Latencies {
+  readonly #micros: Float64Array;
+
+  constructor(micros: Float64Array) {
+    this.#micros = micros.toSorted();
+  }
+
+  /** Those of several rounds: a rare pause counts as often as it comes, and not by how many rounds happen to meet one. */
+  static together(rounds: readonly Latencies[]): Latencies {
+    return new Latencies(Float64Array.from(rounds.flatMap((round) => [...round.#micros])));
+  }
+
+  /** The time within which this part of the requests was answered, 0 to 1, in milliseconds. */
+  at(part: number): number {
+    const micros = this.#micros;
+    return (micros[Math.min(micros.length - 1, Math.floor(micros.length * part))] ?? 0) / 1000;
+  }
 }
 
 const run = promisify(execFile);
@@ -57,7 +69,7 @@ export async function latencies(
   const each = Math.max(1, Math.round(requestsPerSecond / target.clients));
   const total = each * target.clients * (seconds + WARM_UP_SECONDS);
   await h2load(target, ['-n', String(total), '--rps', String(each), '--log-file', log]);
-  return percentiles(readFileSync(log, 'latin1'));
+  return latenciesIn(readFileSync(log, 'latin1'));
 }
 
 async function h2load(target: Target, length: readonly string[]): Promise<string> {
@@ -76,15 +88,12 @@ async function h2load(target: Target, length: readonly string[]): Promise<string
 }
 
 /** Lines of start (µs since the epoch), status and duration (µs). */
-function percentiles(log: string): Latencies {
+function latenciesIn(log: string): Latencies {
   const requests = log
     .trimEnd()
     .split('\n')
     .map((line) => line.split('\t').map(Number));
   const began = requests.reduce((least, [start = 0]) => Math.min(least, start), Number.POSITIVE_INFINITY);
   const counted = requests.filter(([start = 0]) => start - began >= WARM_UP_SECONDS * 1e6);
-  const times = Float64Array.from(counted, ([, , duration = 0]) => duration).sort();
-  const at = (part: number): number =>
-    times[Math.min(times.length - 1, Math.floor(times.length * part))] ?? 0;
-  return { p50: at(0.5), p99: at(0.99), p999: at(0.999), count: times.length };
+  return new Latencies(Float64Array.from(counted, ([, , duration = 0]) => duration));
 }

@@ -48,7 +48,7 @@ async function compare(bench: Bench, calm: Target, loop: Target) {
   const alone = () => latencies(calm, CALM_RATE, seconds, log('calm'));
   const beside = async (): Promise<Latencies> => {
     const [seen, stopped] = await Promise.all([alone(), latencies(looping, LOOP_RATE, seconds, log('loop'))]);
-    bench.say(`beside a loop: p99 ${seen.p99} µs; the loop's requests take ${stopped.p50} µs`);
+    bench.say(`beside a loop: p99 ${seen.at(0.99)} ms; the loop's requests take ${stopped.at(0.5)} ms`);
     return seen;
   };
   const rounds = await interleaved(bench.rounds, { alone, beside }, bench.tries);
@@ -61,6 +61,6 @@ async function compare(bench: Bench, calm: Target, loop: Target) {
 }
 
 const p99Of = (rounds: Rounds<Latencies> | undefined): Rounds<number> => ({
-  figures: rounds?.figures.map((seen) => seen.p99 / 1000) ?? [],
+  figures: rounds?.figures.map((seen) => seen.at(0.99)) ?? [],
   foreign: rounds?.foreign ?? [],
 });

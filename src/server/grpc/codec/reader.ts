@@ -9,6 +9,7 @@ export const WIRE = { varint: 0, fixed64: 1, bytes: 2 } as const;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** Names read lately, each at the place that its bytes tell. Ids and values are never among them. */
 const NAMES = 512;
 const LONGEST_NAME = 32;
 const names: (string | undefined)[] = Array.from({ length: NAMES });

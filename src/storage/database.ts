@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { ServiceError } from '../errors.ts';
@@ -49,9 +49,9 @@ export function openReader(folder: string): Connection {
   return db;
 }
 
-/** How many commits go by between two looks at the write-ahead log, and how many pages it may have. */
+/** How many commits go by between two looks at the write-ahead log, and how large it may be. */
 const COMMITS = 256;
-const MOST_PAGES = 16_000;
+const MOST_BYTES = 128 * 1024 * 1024;
 
 /**
  * SQLite begins its write-ahead log anew only in a moment in which nobody reads from it. Readers that follow each other
@@ -61,7 +61,7 @@ const MOST_PAGES = 16_000;
 export class WriteAheadLog {
   readonly #db: Connection;
   #commits = 0;
-  #most = MOST_PAGES;
+  #most = MOST_BYTES;
 
   constructor(db: Connection) {
     this.#db = db;
@@ -72,28 +72,23 @@ export class WriteAheadLog {
     this.#commits += 1;
     if (this.#commits % COMMITS !== 0) return;
     try {
-      this.#bound();
+      const { size } = statSync(`${this.#db.name}-wal`);
+      if (size > this.#most) this.#most = this.#truncate() ? MOST_BYTES : size + MOST_BYTES;
     } catch {
       // Such as a full disk: a commit will say so to those it fails.
     }
   }
 
-  #bound(): void {
-    const pages = this.#checkpoint('PASSIVE').log;
-    if (pages <= MOST_PAGES) this.#most = MOST_PAGES;
-    if (pages <= this.#most) return;
-    // Somebody who looks at the store with a tool of their own is not waited for any longer, nor again and again.
+  /** Answers false if a reader stays. */
+  #truncate(): boolean {
+    // Somebody who looks at the store with a tool of their own is not waited for any longer.
     this.#db.pragma('busy_timeout = 100');
     try {
-      if (this.#checkpoint('RESTART').busy !== 0) this.#most = pages + MOST_PAGES;
+      const [seen] = this.#db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[];
+      return seen?.busy === 0;
     } finally {
       this.#db.pragma(BUSY_TIMEOUT);
     }
-  }
-
-  #checkpoint(mode: 'PASSIVE' | 'RESTART'): { busy: number; log: number } {
-    const [seen] = this.#db.pragma(`wal_checkpoint(${mode})`) as { busy: number; log: number }[];
-    return seen ?? { busy: 0, log: 0 };
   }
 }
 

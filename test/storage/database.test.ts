@@ -1,8 +1,8 @@
-import { statSync, writeFileSync } from 'node:fs';
+import { statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import Database from 'better-sqlite3';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Connection, openReader, openWriter, WriteAheadLog } from '../../src/storage/database.ts';
 import { migrations } from '../../src/storage/migrations.ts';
 import { openStore, rowOf, temporaryFolder, tenantNo } from './store.ts';
@@ -125,14 +125,35 @@ describe('the store', () => {
     expect(statSync(wal).size).toBeLessThan(200 * 1024 * 1024);
   }, 60_000);
 
-  test('outlives a checkpoint that fails', async () => {
-    await withRecords((db) => {
+  test('outlives a checkpoint that fails, and does not ask for one again and again', async () => {
+    await withRecords((db, folder) => {
+      // Sparse: it is not written.
+      truncateSync(path.join(folder, 'mandate.db-wal'), 200 * 1024 * 1024);
       const log = new WriteAheadLog(db);
       // A checkpoint within a transaction is an error.
       db.exec('BEGIN IMMEDIATE');
-      expect(() => db.pragma('wal_checkpoint(PASSIVE)')).toThrow(/locked/);
+      expect(() => db.pragma('wal_checkpoint(TRUNCATE)')).toThrow(/locked/);
       for (let commit = 0; commit < 1_000; commit += 1) log.committed();
       db.exec('COMMIT');
+      expect(db.pragma('busy_timeout', { simple: true })).toBe(2_000);
+      // A reader that stays is waited for once.
+      const reader = openReader(folder);
+      db.exec('CREATE TABLE noise (a)');
+      reader.exec('BEGIN');
+      reader.prepare('SELECT * FROM noise').all();
+      db.exec('INSERT INTO noise VALUES (1)');
+      const before = statSync(path.join(folder, 'mandate.db-wal')).size;
+      const waits = countingPragmas(db);
+      for (let commit = 0; commit < 2_560; commit += 1) log.committed();
+      expect(waits()).toBe(1);
+      expect(statSync(path.join(folder, 'mandate.db-wal')).size).toBe(before);
+      reader.close();
     });
   });
 });
+
+/** How many checkpoints were asked for since. */
+function countingPragmas(db: Connection): () => number {
+  const asked = vi.spyOn(db, 'pragma');
+  return () => asked.mock.calls.filter(([text]) => text.startsWith('wal_checkpoint')).length;
+}

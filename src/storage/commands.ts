@@ -1,4 +1,4 @@
-import type { GrantId, PrincipalClass, TenantId } from '../ids.ts';
+import type { GrantId, PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
 import { checkTenantNo, type GrantRow, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
 
@@ -48,8 +48,8 @@ export function prepareCommands(db: Connection): Commands {
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
   const setHash = db.prepare('UPDATE tenants SET manifest_hash = ? WHERE no = ?');
-  const dropStale = db.prepare(
-    "DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND class || ':' || id NOT IN (SELECT value FROM json_each(?))",
+  const dropStale = db.prepare<[number, string], PrincipalRef>(
+    "DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND class || ':' || id NOT IN (SELECT value FROM json_each(?)) RETURNING class, id",
   );
   const upsert = db.prepare(`
     INSERT INTO principals (tenant_no, class, id, groups, roles, scopes, properties, disabled_at, source)
@@ -90,6 +90,10 @@ export function prepareCommands(db: Connection): Commands {
       scopes, audience, issued_at, expires_at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
 
+  /** However a principal is disabled or taken out, what was granted to it or through it ends, and stays ended. */
+  const endGrants = (no: TenantNo, { class: klass, id }: PrincipalRef, at: number): number =>
+    revokeOf.run({ no, class: klass, id, at }).changes;
+
   const put = (no: TenantNo, rows: readonly PrincipalRow[], source: string, at: number): number => {
     for (const row of rows) {
       const status = row.disabled === undefined ? 'keep' : row.disabled ? 'off' : 'on';
@@ -105,6 +109,7 @@ export function prepareCommands(db: Connection): Commands {
         source,
         status,
       );
+      if (row.disabled) endGrants(no, row, at);
     }
     return rows.length;
   };
@@ -116,14 +121,15 @@ export function prepareCommands(db: Connection): Commands {
       return { no: checkTenantNo(Number(insertTenant.run(id).lastInsertRowid)), manifestHash: '' };
     },
     putManifest: ({ tenantNo, hash, principals, at }) => {
-      dropStale.run(tenantNo, JSON.stringify(principals.map((row) => `${row.class}:${row.id}`)));
+      const names = JSON.stringify(principals.map((row) => `${row.class}:${row.id}`));
+      for (const gone of dropStale.all(tenantNo, names)) endGrants(tenantNo, gone, at);
       setHash.run(hash, tenantNo);
       return put(tenantNo, principals, 'manifest', at);
     },
     putPrincipals: ({ tenantNo, principals, at }) => put(tenantNo, principals, 'api', at),
     setStatus: ({ tenantNo, class: klass, id, disabled, at }) => {
       if (setDisabled.run(disabled ? at : null, tenantNo, klass, id).changes === 0) return undefined;
-      return disabled ? revokeOf.run({ no: tenantNo, class: klass, id, at }).changes : 0;
+      return disabled ? endGrants(tenantNo, { class: klass, id }, at) : 0;
     },
     putKey: ({ tenantNo, key }) =>
       insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,

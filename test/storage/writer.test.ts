@@ -238,6 +238,46 @@ describe('grants', () => {
     }));
 });
 
+describe('grants of a principal end for good', () => {
+  const cases: [string, (writer: Writer, no: TenantNo, there: boolean) => Promise<unknown>][] = [
+    [
+      'when the API disables it',
+      (writer, no, there) =>
+        writer.run('putPrincipals', { tenantNo: no, principals: [principal({ disabled: !there })], at: T0 }),
+    ],
+    [
+      'when the manifest disables it',
+      (writer, no, there) => {
+        const principals = [principal({ disabled: !there }), agent];
+        return writer.run('putManifest', { tenantNo: no, hash: String(there), principals, at: T0 });
+      },
+    ],
+    [
+      'when it is taken out of the manifest',
+      (writer, no, there) => {
+        const principals = there ? [principal(), agent] : [agent];
+        return writer.run('putManifest', { tenantNo: no, hash: String(there), principals, at: T0 });
+      },
+    ],
+  ];
+  test.each(cases)('%s', (_, put) =>
+    withGrants(async (writer, no, folder) => {
+      await put(writer, no, true);
+      const root = grant();
+      const child = grant({ parentId: root.id, depth: 2 });
+      const bystander = grant({ subject: { class: 'agent', id: 'a' } });
+      for (const each of [root, child, bystander])
+        await writer.run('insertGrant', { tenantNo: no, grant: each });
+      await put(writer, no, false);
+      await put(writer, no, true);
+      const reader = openReader(folder);
+      const store = grantStore(reader);
+      expect([root, child, bystander].map(({ id }) => store.find(no, id)?.revokedAt)).toEqual([T0, T0, null]);
+      reader.close();
+    }),
+  );
+});
+
 describe('the directory', () => {
   test('keeps a principal disabled when its manifest is read again', () =>
     withGrants(async (writer, no) => {

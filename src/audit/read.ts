@@ -70,12 +70,7 @@ export function readRecord({ index, body }: StoredRecord): AuditRecord {
   };
 }
 
-export interface AuditQuery {
-  readonly since?: number | undefined;
-  readonly until?: number | undefined;
-  readonly principal?: PrincipalRef | undefined;
-  readonly outcome?: string | undefined;
-  readonly kind?: string | undefined;
+export interface AuditQuery extends RecordFilter {
   readonly decisionId?: string | undefined;
   readonly pageSize: number;
   readonly pageToken: string;

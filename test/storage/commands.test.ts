@@ -1,0 +1,175 @@
+import { describe, expect, test } from 'vitest';
+import type { GrantId } from '../../src/ids.ts';
+import { openReader } from '../../src/storage/database.ts';
+import { grantStore } from '../../src/storage/grants.ts';
+import { recordStore } from '../../src/storage/log/records.ts';
+import type { GrantRow, PrincipalRow, TenantNo } from '../../src/storage/rows.ts';
+import type { Writer } from '../../src/storage/writer.ts';
+import { openStore, rowOf, T0, temporaryFolder, tenantNo } from './store.ts';
+
+const principal = (changes: Partial<PrincipalRow> = {}): PrincipalRow => ({
+  class: 'user',
+  id: 'alice',
+  groups: [],
+  roles: [],
+  scopes: [],
+  properties: {},
+  ...changes,
+});
+
+const agent = principal({ class: 'agent', id: 'a' });
+
+let grants = 0;
+const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
+  id: `grant-${(grants += 1)}` as GrantId,
+  parentId: null,
+  depth: 1,
+  subject: { class: 'user', id: 'alice' },
+  actors: [{ class: 'agent', id: 'a' }],
+  scopes: ['read'],
+  audience: 'docs',
+  issuedAt: T0,
+  expiresAt: T0 + 300_000,
+  revokedAt: null,
+  ...changes,
+});
+
+async function withGrants(
+  use: (writer: Writer, no: TenantNo, folder: string) => Promise<void>,
+): Promise<void> {
+  await using place = await temporaryFolder();
+  await using writer = await openStore(place.folder);
+  const no = await tenantNo(writer, 'acme');
+  await writer.run('putPrincipals', { tenantNo: no, principals: [principal(), agent], at: T0 });
+  await use(writer, no, place.folder);
+}
+
+describe('grants', () => {
+  test('are inserted with their record or not at all', () =>
+    withGrants(async (writer, no, folder) => {
+      const parent = grant();
+      const ok = await writer.run('insertGrant', { tenantNo: no, grant: parent }, rowOf(no));
+      expect(ok).toEqual({ value: true, index: 0 });
+      const revoke = { tenantNo: no, id: parent.id, at: T0 + 1 };
+      expect((await writer.run('revokeGrant', revoke, rowOf(no))).value).toBe(1);
+      const child = grant({ parentId: parent.id, depth: 2 });
+      expect(await writer.run('insertGrant', { tenantNo: no, grant: child }, rowOf(no))).toEqual({
+        value: undefined,
+        index: -1,
+      });
+      // Nothing left to revoke: no record either.
+      expect(await writer.run('revokeGrant', revoke, rowOf(no))).toEqual({ value: undefined, index: -1 });
+      const reader = openReader(folder);
+      expect(recordStore(reader).size(no)).toBe(2);
+      expect(grantStore(reader).find(no, child.id)).toBeUndefined();
+      reader.close();
+    }));
+
+  test('are not inserted below a parent that ends sooner, nor for a principal that is disabled or unknown', () =>
+    withGrants(async (writer, no) => {
+      const parent = grant({ expiresAt: T0 + 60_000 });
+      await writer.run('insertGrant', { tenantNo: no, grant: parent });
+      const insert = async (changes: Partial<GrantRow>) =>
+        (await writer.run('insertGrant', { tenantNo: no, grant: grant(changes) })).value;
+      expect(await insert({ parentId: parent.id, expiresAt: T0 + 60_001 })).toBeUndefined();
+      expect(await insert({ parentId: parent.id, expiresAt: T0 + 60_000 })).toBe(true);
+      expect(await insert({ subject: { class: 'user', id: 'nobody' } })).toBeUndefined();
+      expect(
+        await insert({
+          actors: [
+            { class: 'agent', id: 'a' },
+            { class: 'agent', id: 'gone' },
+          ],
+        }),
+      ).toBeUndefined();
+      const status = { tenantNo: no, class: 'agent', id: 'a', at: T0 } as const;
+      await writer.run('setStatus', { ...status, disabled: true });
+      expect(await insert({})).toBeUndefined();
+    }));
+
+  test('below a revoked one are revoked with it, those of another tenant are not', () =>
+    withGrants(async (writer, no, folder) => {
+      const other = await tenantNo(writer, 'globex');
+      await writer.run('putPrincipals', { tenantNo: other, principals: [principal(), agent], at: T0 });
+      const root = grant();
+      const child = grant({ parentId: root.id });
+      const leaf = grant({ parentId: child.id });
+      for (const each of [root, child, leaf]) {
+        await writer.run('insertGrant', { tenantNo: no, grant: each });
+        await writer.run('insertGrant', { tenantNo: other, grant: each });
+      }
+      const { value } = await writer.run('revokeGrant', { tenantNo: no, id: root.id, at: T0 });
+      expect(value).toBe(3);
+      const reader = openReader(folder);
+      const store = grantStore(reader);
+      for (const { id } of [root, child, leaf]) {
+        expect(store.find(no, id)?.revokedAt).toBe(T0);
+        expect(store.find(other, id)?.revokedAt).toBeNull();
+      }
+      reader.close();
+    }));
+});
+
+describe('grants of a principal end for good', () => {
+  const cases: [string, (writer: Writer, no: TenantNo, there: boolean) => Promise<unknown>][] = [
+    [
+      'when the API disables it',
+      (writer, no, there) =>
+        writer.run('putPrincipals', { tenantNo: no, principals: [principal({ disabled: !there })], at: T0 }),
+    ],
+    [
+      'when the manifest disables it',
+      (writer, no, there) => {
+        const principals = [principal({ disabled: !there }), agent];
+        return writer.run('putManifest', { tenantNo: no, hash: String(there), principals, at: T0 });
+      },
+    ],
+    [
+      'when it is taken out of the manifest',
+      (writer, no, there) => {
+        const principals = there ? [principal(), agent] : [agent];
+        return writer.run('putManifest', { tenantNo: no, hash: String(there), principals, at: T0 });
+      },
+    ],
+  ];
+  test.each(cases)('%s', (_, put) =>
+    withGrants(async (writer, no, folder) => {
+      await put(writer, no, true);
+      const root = grant();
+      const child = grant({ parentId: root.id, depth: 2 });
+      const bystander = grant({ subject: { class: 'agent', id: 'a' } });
+      for (const each of [root, child, bystander])
+        await writer.run('insertGrant', { tenantNo: no, grant: each });
+      await put(writer, no, false);
+      await put(writer, no, true);
+      const reader = openReader(folder);
+      const store = grantStore(reader);
+      expect([root, child, bystander].map(({ id }) => store.find(no, id)?.revokedAt)).toEqual([T0, T0, null]);
+      reader.close();
+    }),
+  );
+});
+
+describe('the directory', () => {
+  test('keeps a principal disabled when its manifest is read again', () =>
+    withGrants(async (writer, no) => {
+      const manifest = { tenantNo: no, hash: 'h', principals: [principal(), agent], at: T0 };
+      await writer.run('putManifest', manifest);
+      const status = { tenantNo: no, class: 'user', id: 'alice', disabled: true, at: T0 } as const;
+      await writer.run('setStatus', status);
+      await writer.run('putManifest', { ...manifest, hash: 'i' });
+      expect((await writer.run('insertGrant', { tenantNo: no, grant: grant() })).value).toBeUndefined();
+    }));
+
+  test('drops who was taken out of the manifest, and keeps who came by the API', () =>
+    withGrants(async (writer, no, folder) => {
+      const put = (principals: PrincipalRow[]) =>
+        writer.run('putManifest', { tenantNo: no, hash: String(principals.length), principals, at: T0 });
+      await put([principal({ id: 'm1' }), principal({ id: 'm2' })]);
+      await put([principal({ id: 'm2' })]);
+      const reader = openReader(folder);
+      const ids = reader.prepare('SELECT id FROM principals ORDER BY id').pluck().all();
+      expect(ids).toEqual(['a', 'alice', 'm2']);
+      reader.close();
+    }));
+});

@@ -1,4 +1,4 @@
-import type { PrincipalRef } from '../ids.ts';
+import { type PrincipalClass, type PrincipalRef, principalClasses } from '../ids.ts';
 import type { PrincipalStore } from '../storage/principals.ts';
 import type { TenantNo } from '../storage/rows.ts';
 import { heldScopes, type Tenant } from './tenants.ts';
@@ -60,8 +60,10 @@ export function factSource(store: PrincipalStore, onChange: (tenant: Tenant) => 
  */
 const KEPT = 200_000;
 
-/** Facts by class and id, for each tenant. */
-type Generation = Map<TenantNo, Map<string, Map<string, Facts>>>;
+/** Facts by id, for each class and number of a tenant: every map on the way is one more that is in no cache. */
+type Generation = Readonly<Record<PrincipalClass, (Map<string, Facts> | undefined)[]>>;
+
+const nobody = (): Generation => ({ user: [], agent: [], mcp_server: [], service: [], job: [] });
 
 /**
  * The facts that were asked for last, in two generations: what is asked for moves to the younger one, and when that has
@@ -69,14 +71,14 @@ type Generation = Map<TenantNo, Map<string, Map<string, Facts>>>;
  * look-ups save once there are many.
  */
 class Kept {
-  #young: Generation = new Map();
-  #old: Generation = new Map();
+  #young = nobody();
+  #old = nobody();
   #count = 0;
 
   get(no: TenantNo, { class: cls, id }: PrincipalRef): Facts | undefined {
-    const facts = this.#young.get(no)?.get(cls)?.get(id);
+    const facts = this.#young[cls][no]?.get(id);
     if (facts) return facts;
-    const older = this.#old.get(no)?.get(cls)?.get(id);
+    const older = this.#old[cls][no]?.get(id);
     if (older) this.keep(no, older);
     return older;
   }
@@ -84,20 +86,21 @@ class Kept {
   keep(no: TenantNo, facts: Facts): void {
     if (this.#count >= KEPT / 2) {
       this.#old = this.#young;
-      this.#young = new Map();
+      this.#young = nobody();
       this.#count = 0;
     }
     const { class: cls, id } = facts.ref;
-    const classes = this.#young.get(no) ?? new Map<string, Map<string, Facts>>();
-    const ids = classes.get(cls) ?? new Map<string, Facts>();
-    this.#young.set(no, classes.set(cls, ids.set(id, facts)));
+    const ids = (this.#young[cls][no] ??= new Map<string, Facts>());
+    ids.set(id, facts);
     this.#count += 1;
   }
 
   forget(no: TenantNo): void {
-    for (const ids of this.#young.get(no)?.values() ?? []) this.#count -= ids.size;
-    this.#young.delete(no);
-    this.#old.delete(no);
+    for (const cls of principalClasses) {
+      this.#count -= this.#young[cls][no]?.size ?? 0;
+      this.#young[cls][no] = undefined;
+      this.#old[cls][no] = undefined;
+    }
   }
 }
 

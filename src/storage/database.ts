@@ -49,6 +49,24 @@ export function openReader(folder: string): Connection {
   return db;
 }
 
+/**
+ * Makes the store this process's own until the connection is closed or the process ends, however it does. SQLite would
+ * keep a store whole under two servers, but neither would hear of what the other changes: whom one disables, the other
+ * would go on to allow. Throws if it is another's.
+ */
+export function claim(folder: string): Connection {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const db = new Database(path.join(folder, 'mandate.lock'), { timeout: 0 });
+  try {
+    db.exec('BEGIN EXCLUSIVE');
+    return db;
+  } catch (cause) {
+    db.close();
+    if ((cause as { code?: string }).code !== 'SQLITE_BUSY') throw cause;
+    throw new Error('another Mandate serves from it; stop that one, or name another data_dir', { cause });
+  }
+}
+
 /** How many commits go by between two looks at the write-ahead log, and how large it may be. */
 const COMMITS = 256;
 const MOST_BYTES = 128 * 1024 * 1024;

@@ -1,13 +1,14 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { describe } from '../errors.ts';
 import { type Commands, prepareCommands } from './commands.ts';
-import { openWriter, type StoreOptions, WriteAheadLog } from './database.ts';
+import { claim, openWriter, type StoreOptions, WriteAheadLog } from './database.ts';
 import { LogAppender } from './log/appender.ts';
 import { Heads } from './log/heads.ts';
 import type { Batch, BatchDone, BatchItem, ItemDone, ToWriter } from './writer-protocol.ts';
 
 /** The thread that owns the one connection that writes. A batch is one transaction: all of it is durable, or none. */
 function serve(port: MessagePort, options: StoreOptions): void {
+  const claimed = claim(options.folder);
   const db = openWriter(options);
   const commands = prepareCommands(db);
   const log = new LogAppender(db);
@@ -82,6 +83,7 @@ function serve(port: MessagePort, options: StoreOptions): void {
   port.on('message', (message: ToWriter) => {
     if (message === 'close') {
       db.close();
+      claimed.close();
       for (const each of [...others, port]) each.close();
     } else if ('connect' in message) {
       const { connect } = message;

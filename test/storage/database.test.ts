@@ -24,6 +24,19 @@ async function withRecords(use: (db: Connection, folder: string) => void): Promi
   }
 }
 
+test('a store has one server: a second is refused while the first runs, and welcome after it', async () => {
+  await using place = await temporaryFolder();
+  {
+    await using _first = await openStore(place.folder);
+    await expect(openStore(place.folder)).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringContaining('another Mandate serves from it') as unknown,
+    });
+  }
+  await using second = await openStore(place.folder);
+  expect(second.healthy).toBe(true);
+});
+
 describe('records are append-only', () => {
   test.each([
     'UPDATE runs SET bodies = heads',

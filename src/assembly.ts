@@ -64,8 +64,13 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
   const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration, clock }));
 
   const issuers = new Issuers(clock, config.dev, () => (config.dev ? [devTrust(base())] : []));
-  const master = openMasterKey(config.master_key_file ?? path.join(config.data_dir, 'master.key'), random);
-  const keys = new Keys({ store: keyStore(reader), writer, master, clock, random });
+  const sealed = keyStore(reader);
+  const master = openMasterKey(
+    config.master_key_file ?? path.join(config.data_dir, 'master.key'),
+    sealed,
+    random,
+  );
+  const keys = new Keys({ store: sealed, writer, master, clock, random });
   const tokens = new Tokens({ keys, grants, issuers, issuerOf: (tenant) => issuerOf(tenant.id) });
   const callers = new Callers({
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),

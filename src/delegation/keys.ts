@@ -1,6 +1,4 @@
-import { createCipheriv, createDecipheriv } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
+import { existsSync } from 'node:fs';
 import {
   type CryptoKey,
   calculateJwkThumbprint,
@@ -16,6 +14,7 @@ import type { KeyStore } from '../storage/keys.ts';
 import type { KeyRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { type MasterKey, makeMasterKey, readMasterKey } from './master-key.ts';
 
 /** One algorithm for all keys, pinned per key (RFC 8725 section 3.1): what every OAuth and Envoy client verifies. */
 export const SIGNING_ALGORITHM = 'ES256';
@@ -37,7 +36,7 @@ type KeySet = readonly [SigningKey, ...SigningKey[]];
 export class Keys {
   readonly #store: KeyStore;
   readonly #writer: Writer;
-  readonly #master: Uint8Array;
+  readonly #master: MasterKey;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #sets = new Map<TenantId, Promise<KeySet>>();
@@ -45,7 +44,7 @@ export class Keys {
   constructor(options: {
     store: KeyStore;
     writer: Writer;
-    master: Uint8Array;
+    master: MasterKey;
     clock: Clock;
     random: Random;
   }) {
@@ -93,7 +92,8 @@ export class Keys {
     const jwk = await exportJWK(pair.publicKey);
     const kid = await calculateJwkThumbprint(jwk);
     const publicJwk = { ...jwk, kid, alg: SIGNING_ALGORITHM, use: 'sig' };
-    const sealed = this.#seal(tenant, kid, JSON.stringify(await exportJWK(pair.privateKey)));
+    const text = JSON.stringify(await exportJWK(pair.privateKey));
+    const sealed = this.#master.seal(text, bindingOf(tenant.id, kid), this.#random(12));
     const key = {
       kid,
       alg: SIGNING_ALGORITHM,
@@ -116,23 +116,9 @@ export class Keys {
     };
   }
 
-  /** nonce (12 bytes) ‖ tag (16) ‖ ciphertext. */
-  #seal(tenant: Tenant, kid: string, text: string): Uint8Array {
-    const nonce = this.#random(12);
-    const cipher = createCipheriv('aes-256-gcm', this.#master, nonce).setAAD(binding(tenant, kid));
-    const body = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
-    return Buffer.concat([nonce, cipher.getAuthTag(), body]);
-  }
-
   #unseal(tenant: Tenant, { kid, sealed }: KeyRow): string {
-    const bytes = Buffer.from(sealed);
     try {
-      const decipher = createDecipheriv('aes-256-gcm', this.#master, bytes.subarray(0, 12), {
-        authTagLength: 16,
-      })
-        .setAAD(binding(tenant, kid))
-        .setAuthTag(bytes.subarray(12, 28));
-      return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString('utf8');
+      return this.#master.unseal(sealed, bindingOf(tenant.id, kid));
     } catch (cause) {
       throw new ServiceError('unavailable', 'the signing key of the tenant cannot be opened', {
         cause,
@@ -142,16 +128,23 @@ export class Keys {
   }
 }
 
-const binding = (tenant: Tenant, kid: string): Buffer => Buffer.from(`mandate-key ${tenant.id} ${kid}`);
+const bindingOf = (tenant: TenantId, kid: string): string => `mandate-key ${tenant} ${kid}`;
 
-/** Reads the master key (32 bytes), or makes it with mode 0600. Throws `config_invalid` for a file of another length. */
-export function openMasterKey(file: string, random: Random): Uint8Array {
+/**
+ * Reads the master key, or makes it for a store that has sealed nothing yet. Throws `config_invalid` for a file that is
+ * no master key, and where it is missing or another than the one the store's keys were sealed with: to go on with a new
+ * one would look well until the first token.
+ */
+export function openMasterKey(file: string, store: KeyStore, random: Random): MasterKey {
+  const sealed = store.any();
   if (!existsSync(file)) {
-    mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-    writeFileSync(file, random(32), { mode: 0o600, flag: 'wx' });
-    chmodSync(file, 0o600);
+    if (sealed) throw new ServiceError('config_invalid', `there is no master key ${file}, ${WANTED}`);
+    makeMasterKey(file, random);
   }
-  const key = readFileSync(file);
-  if (key.length !== 32) throw new ServiceError('config_invalid', `${file} is not a master key of 32 bytes`);
-  return key;
+  const master = readMasterKey(file);
+  if (!sealed || master.opens(sealed.sealed, bindingOf(sealed.tenant, sealed.kid))) return master;
+  throw new ServiceError('config_invalid', `${file} is not the master key of this store, ${WANTED}`);
 }
+
+const WANTED =
+  "and the store's signing keys open with no other; name the one it had by master_key_file, or put it back";

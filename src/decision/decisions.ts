@@ -153,6 +153,21 @@ export class Decisions {
     }
   }
 
+  /** Records and answers a deny for a reason of the protocol's own, found before the policy could be asked. */
+  async refuse(
+    tenant: Tenant,
+    caller: Caller,
+    unchecked: UncheckedRequest,
+    error: ServiceError,
+  ): Promise<Answer> {
+    const { admission, clock, writer } = this.#options;
+    const place = admission.enter(tenant, 1);
+    const now = clock();
+    const refused = this.#refused(tenant, caller, unsoundQuestion(unchecked), now, error);
+    const { decided, decisionId, row } = refused;
+    return this.#recorded(tenant, place, decided, decisionId, writer.append(row));
+  }
+
   async #batch(
     tenant: Tenant,
     caller: Caller,

@@ -45,6 +45,7 @@ const SECRET_HEADERS: ReadonlySet<string> = new Set([
 
 /** google.rpc.Code */
 const OK = 0;
+const INVALID_ARGUMENT = 3;
 const PERMISSION_DENIED = 7;
 const UNAUTHENTICATED = 16;
 
@@ -61,16 +62,13 @@ export function extAuthzService(parts: Parts): ServiceImpl<typeof Authorization>
         throw new ServiceError('invalid_request', 'attributes.request.http is missing');
       const tenantId = tenantOf(parts.extAuthz, attributes, http);
       const { tenant, caller } = await admit(parts, context, tenantId, 'check');
-      const request = requestOf(tenant, attributes, http);
-      if (!request)
-        return denied(
-          401,
-          UNAUTHENTICATED,
-          [{ code: 'unauthenticated', message: 'no token, no known workload' }],
-          [],
-          undefined,
-        );
-      return responseOf(await parts.decisions.check(tenant, caller, request));
+      const principal = principalOf(tenant, attributes, http);
+      const request = { ...requestOf(attributes, http), ...principal };
+      if (!principal) return responseOf(await parts.decisions.refuse(tenant, caller, request, NOBODY));
+      // A batch of one: what cannot be put to the policy, such as a path that is too long, is a deny like any other.
+      const [answer] = await parts.decisions.checkBatch(tenant, caller, [request], 'execute_all');
+      if (!answer) throw new ServiceError('internal', 'there is no answer');
+      return responseOf(answer);
     },
   };
 }
@@ -88,27 +86,34 @@ function tenantOf(
   return /^spiffe:\/\/[^/]+\/t\/([^/]+)\//.exec(attributes.source?.principal ?? '')?.[1] ?? '';
 }
 
-function requestOf(
+const NOBODY = new ServiceError('unauthenticated', 'no token, no known workload');
+
+/** The bearer of the request's token, or the workload that Envoy verified. */
+function principalOf(
   tenant: Tenant,
   attributes: AttributeContext,
   http: HttpRequest,
-): UncheckedRequest | undefined {
+): Pick<UncheckedRequest, 'token' | 'subject'> | undefined {
   const authorization = http.headers['authorization'];
   const token = authorization && /^bearer (\S+)$/i.exec(authorization)?.[1];
-  const workload = tenant.credentials.get(attributes.source?.principal ?? '');
+  if (token) return { token };
   // A request that came with a credential is judged by it: a token nobody can read does not become the workload's word.
-  if (authorization && !token) return undefined;
-  if (!token && !workload) return undefined;
-  const [path = '/', query = ''] = http.path.split('?', 2);
+  if (authorization) return undefined;
+  const workload = tenant.credentials.get(attributes.source?.principal ?? '');
+  return workload && { subject: { type: workload.class, id: workload.id } };
+}
+
+/** The path is never cut: a policy that allows by its beginning or its end would be told another one. */
+function requestOf(attributes: AttributeContext, http: HttpRequest): UncheckedRequest {
+  const mark = http.path.indexOf('?');
+  const [path, query] = mark < 0 ? [http.path, ''] : [http.path.slice(0, mark), http.path.slice(mark + 1)];
   const { action, audience } = attributes.contextExtensions;
   return {
-    token: token || undefined,
-    subject: workload && !token ? { type: workload.class, id: workload.id } : undefined,
     audience,
     action: { name: action || `http.${http.method.toLowerCase()}`, properties: {} },
     resource: {
       type: 'http',
-      id: path.slice(0, 1_024) || '/',
+      id: path || '/',
       properties: { host: http.host, method: http.method, path, query, scheme: http.scheme },
     },
     context: {
@@ -125,14 +130,8 @@ type Why = readonly { readonly code: string; readonly message: string }[];
 function responseOf(answer: Answer): CheckResponse {
   const http = answer.obligations.filter(({ type }) => type === 'http');
   if (answer.outcome !== 'allow') {
-    const code = UNAUTHORIZED.has(answer.reasons[0]?.code as ErrorCode) ? 401 : 403;
-    return denied(
-      code,
-      code === 401 ? UNAUTHENTICATED : PERMISSION_DENIED,
-      answer.reasons,
-      http,
-      answer.decisionId,
-    );
+    const [status, code] = denials[answer.reasons[0]?.code as ErrorCode] ?? [403, PERMISSION_DENIED];
+    return denied(status, code, answer.reasons, http, answer.decisionId);
   }
   return create(CheckResponseSchema, {
     status: { code: OK },
@@ -150,15 +149,21 @@ function responseOf(answer: Answer): CheckResponse {
   });
 }
 
-/** Reasons that a better token would mend. */
-const UNAUTHORIZED: ReadonlySet<ErrorCode> = new Set(['token_invalid', 'token_expired', 'token_revoked']);
+/** HTTP's and gRPC's status where the reason says that a better token, or a sounder request, would help. */
+const denials: Readonly<Partial<Record<ErrorCode, readonly [number, number]>>> = {
+  unauthenticated: [401, UNAUTHENTICATED],
+  token_invalid: [401, UNAUTHENTICATED],
+  token_expired: [401, UNAUTHENTICATED],
+  token_revoked: [401, UNAUTHENTICATED],
+  invalid_request: [400, INVALID_ARGUMENT],
+};
 
 function denied(
   status: number,
   code: number,
   reasons: Why,
   http: readonly JsonObject[],
-  decisionId: string | undefined,
+  decisionId: string,
 ): CheckResponse {
   const body = http.find((each) => typeof each['body'] === 'string')?.['body'] as string | undefined;
   const own = http.find((each) => typeof each['status'] === 'number')?.['status'] as number | undefined;
@@ -172,7 +177,7 @@ function denied(
         body: body ?? JSON.stringify({ error: reasons[0]?.code ?? 'not_allowed', decision_id: decisionId }),
       },
     },
-    ...(decisionId === undefined ? {} : { dynamicMetadata: metadata(decisionId, http) }),
+    dynamicMetadata: metadata(decisionId, http),
   });
 }
 

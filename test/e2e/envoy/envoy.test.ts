@@ -125,6 +125,37 @@ describe("Envoy's external authorization, asked through go-control-plane", () =>
     expect(basic.denied_response?.status.code).toBe('Unauthorized');
   });
 
+  test('what is refused for want of a principal is in the record, with the id that Envoy is told', async () => {
+    const stranger = await ask({ ...get('/docs/roadmap'), principal: '' });
+    using operator = new Grpc(server.admin, secrets.operator);
+    const { records } = await operator.call<{ records: { body: Buffer }[] }>('AuditService', 'Query', {
+      tenant: 'acme',
+      decision_id: stranger.dynamic_metadata?.['decision_id'],
+      page_size: 1,
+    });
+    expect(JSON.parse(records[0]?.body.toString() ?? '')).toMatchObject({
+      outcome: 'deny',
+      reasons: [{ code: 'unauthenticated' }],
+      input: { resource: { type: 'http', id: '/docs/roadmap' } },
+    });
+  });
+
+  test('a path is never cut: one that is too long is denied, a query keeps its question marks', async () => {
+    const long = await ask(get(`/docs/${'x'.repeat(1_100)}/admin`));
+    expect(long.denied_response?.status.code).toBe('BadRequest');
+    expect(JSON.parse(long.denied_response?.body ?? '')).toMatchObject({ error: 'invalid_request' });
+    const asked = await ask(get('/docs/roadmap?a=1?b=2'));
+    using operator = new Grpc(server.admin, secrets.operator);
+    const { records } = await operator.call<{ records: { body: Buffer }[] }>('AuditService', 'Query', {
+      tenant: 'acme',
+      decision_id: asked.dynamic_metadata?.['decision_id'],
+      page_size: 1,
+    });
+    expect(JSON.parse(records[0]?.body.toString() ?? '')).toMatchObject({
+      input: { resource: { properties: { path: '/docs/roadmap', query: 'a=1?b=2' } } },
+    });
+  });
+
   test('an unknown tenant and a wrong caller are errors, which Envoy takes for a deny', async () => {
     expect((await ask({ ...get('/docs/roadmap'), extensions: { tenant: 'nobody' } })).error).toContain(
       'tenant_unknown',

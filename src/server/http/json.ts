@@ -14,7 +14,10 @@ export async function readJson(request: HttpRequest, maxBytes?: number): Promise
   return value as Record<string, unknown>;
 }
 
-/** Bytes to a value: valid UTF-8, not too deep, JSON. Throws `invalid_request`. */
+/**
+ * Bytes to a value: valid UTF-8, not too deep, JSON, and nothing in it that a value would hold otherwise than it was
+ * written. Throws `invalid_request`.
+ */
 export function parseJson(bytes: Uint8Array): unknown {
   let text: string;
   try {
@@ -25,11 +28,39 @@ export function parseJson(bytes: Uint8Array): unknown {
   if (deeperThan(text, MAX_JSON_DEPTH))
     throw new ServiceError('invalid_request', `the body nests deeper than ${MAX_JSON_DEPTH}`);
   try {
-    return JSON.parse(text);
+    return DOUBTFUL.test(text) ? JSON.parse(text, sound) : JSON.parse(text);
   } catch (cause) {
+    if (cause instanceof ServiceError) throw cause;
     throw new ServiceError('invalid_request', 'the body is not JSON', { cause });
   }
 }
+
+/** Where there may be a number with more digits or a larger exponent than a double has, or half a surrogate pair. */
+const DOUBTFUL = /[\d.]{16}|[eE][+-]?\d{3}|\\u[dD][89a-fA-F]/;
+
+/** Two ids that differ in their last digit would be equal to a policy, and half a character is none in Unicode. */
+function sound(name: string, value: unknown, { source }: { source?: string } = {}): unknown {
+  const isText = name.isWellFormed() && (typeof value !== 'string' || value.isWellFormed());
+  if (!isText) throw new ServiceError('invalid_request', 'the body holds half of a surrogate pair');
+  if (typeof value === 'number' && source !== undefined && !isHeld(source, value))
+    throw new ServiceError('invalid_request', 'the body holds a number that a double does not');
+  return value;
+}
+
+/** Whether the double has every digit that was written. 15 always survive. */
+function isHeld(source: string, value: number): boolean {
+  const digits = significant(source);
+  if (!Number.isFinite(value) || (value === 0 && digits !== '')) return false;
+  return (
+    digits.length <= 15 || (digits.length <= 100 && significant(value.toPrecision(digits.length)) === digits)
+  );
+}
+
+const significant = (number: string): string =>
+  number
+    .replace(/[eE].*$/, '')
+    .replace(/[-.]/g, '')
+    .replace(/^0+|0+$/g, '');
 
 /** Counts brackets outside strings, before anything is built from them. */
 export function deeperThan(text: string, max: number): boolean {

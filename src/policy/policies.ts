@@ -249,7 +249,7 @@ class Active implements ActivePolicy {
       return used.instance.evaluate(entryPoint, input, context, this.limits.fuel);
     } catch (error) {
       if (!(error instanceof ServiceError) || !containable.has(error.code)) throw error;
-      if (error.code !== 'policy_undefined') health.failed(this.#tenant, error.code, context.nowMs);
+      if (blamed.has(error.code)) health.failed(this.#tenant, error.code, context.nowMs);
       return {
         result: undefined,
         cost: error.code === 'deadline_exceeded' ? this.limits.fuel : 0,
@@ -261,10 +261,12 @@ class Active implements ActivePolicy {
   }
 }
 
-/** Failures of a policy; they deny the request and go no further. */
-const containable: ReadonlySet<ErrorCode> = new Set([
+/** Failures that are the policy's own, and count against it. */
+const blamed: ReadonlySet<ErrorCode> = new Set([
   'deadline_exceeded',
   'policy_memory_exceeded',
   'policy_failed',
-  'policy_undefined',
 ]);
+
+/** Failures of an evaluation; they deny the request and go no further. */
+const containable: ReadonlySet<ErrorCode> = new Set([...blamed, 'policy_undefined', 'payload_too_large']);

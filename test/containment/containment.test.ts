@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { check, connect, request } from '../e2e/requests.ts';
+import { check, connect, postJson, request } from '../e2e/requests.ts';
 import { asks, type Served, serve } from './tenants.ts';
 
 /** Asked `loop`, it would run for minutes; asked `grow`, it would build gigabytes. */
@@ -79,6 +79,20 @@ describe('one tenant cannot hurt another', () => {
       if (round === 2) await check(served.data, asks('patient', 'loop'));
     }
     expect(costs.size).toBe(1);
+  });
+
+  test("what a caller sends does not count against the tenant's policy", async () => {
+    const large = { text: 'x'.repeat(100_000) };
+    for (let round = 0; round < 20; round += 1) {
+      const { body } = await check(served.data, asks('calm', 'read', large));
+      expect(codes(body)).toEqual(['payload_too_large']);
+      const half = await postJson(`${served.data}/t/calm/access/v1/evaluation`, {
+        ...asks('calm'),
+        resource: { type: 'document', id: '\ud800' },
+      });
+      expect(half.status).toBe(400);
+    }
+    expect((await check(served.data, asks('calm'))).body.decision).toBe('DECISION_ALLOW');
   });
 
   test('a tenant that keeps running out of fuel is slowed down with a hint, and shown as degraded', async () => {

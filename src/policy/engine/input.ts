@@ -1,6 +1,6 @@
+import { ServiceError } from '../../errors.ts';
 import type { PolicyInput } from '../../input.ts';
 import type { Abi } from './abi.ts';
-import { FuelExhausted } from './failure.ts';
 import { byteLength, type Heap } from './heap.ts';
 import { imageOf, imageOfOutline } from './memory/drawing.ts';
 import { Unwritable, ValueWriter } from './memory/writer.ts';
@@ -44,6 +44,19 @@ export class Inputs {
       : this.#write(input, budget);
   }
 
+  /**
+   * An input may cost half of the budget at most, so that what a caller sends cannot make the policy look like one that
+   * runs out of fuel. Throws `payload_too_large` before anything is written.
+   */
+  admit(input: PolicyInput | string | Uint8Array, budget: number): void {
+    const { length } = typeof input === 'string' || input instanceof Uint8Array ? input : input.json;
+    if (length * fuelPerCharacter * 2 > budget)
+      throw new ServiceError(
+        'payload_too_large',
+        "The input is larger than half of the evaluation's budget pays for.",
+      );
+  }
+
   /** Whether a value was given up half written, and so further up than the heap that began in its place. */
   get strayed(): boolean {
     return this.#strayed;
@@ -66,7 +79,6 @@ export class Inputs {
 
   #write({ json, value }: PolicyInput, budget: number): number {
     const left = budget - json.length * fuelPerCharacter;
-    if (left < 0) throw new FuelExhausted('the input is larger than the fuel allows');
     this.#fuel.value = left;
     try {
       const address = this.#writer.write(value, this.#start);

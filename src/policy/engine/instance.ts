@@ -125,8 +125,9 @@ export class PolicyInstance {
    * @param entrypoint a path such as `mandate/decision`
    * @param input a value, or JSON, empty for an undefined input
    * @param fuel the budget in units, if not the limits'
-   * @throws ServiceError `policy_undefined` for an entry point that does not exist, `deadline_exceeded` when the
-   * fuel is gone, `policy_memory_exceeded`, `policy_failed`. All but the first poison the instance.
+   * @throws ServiceError `policy_undefined` for an entry point that does not exist, `payload_too_large` for an input
+   * that is; `deadline_exceeded` when the fuel is gone, `policy_memory_exceeded`, `policy_failed`, which all poison the
+   * instance.
    */
   evaluate(
     entrypoint: string,
@@ -134,8 +135,8 @@ export class PolicyInstance {
     context: EvaluationContext,
     fuel: number = this.#limits.fuel,
   ): Evaluation {
-    const id = this.#begin(entrypoint, context);
     const budget = Math.min(fuel, maximumFuel);
+    const id = this.#begin(entrypoint, input, context, budget);
     try {
       const set = this.#run(id, input, budget) >>> 0;
       const result = this.#read(resultIn(this.#heap, set));
@@ -152,22 +153,29 @@ export class PolicyInstance {
     context: EvaluationContext,
     fuel: number = this.#limits.fuel,
   ): string {
-    const id = this.#begin(entrypoint, context);
+    const budget = Math.min(fuel, maximumFuel);
+    const id = this.#begin(entrypoint, input, context, budget);
     try {
-      return this.#dump(this.#run(id, input, Math.min(fuel, maximumFuel)));
+      return this.#dump(this.#run(id, input, budget));
     } catch (cause) {
       throw this.#failed(cause);
     }
   }
 
   /** The entry point's id. */
-  #begin(entrypoint: string, context: EvaluationContext): number {
+  #begin(
+    entrypoint: string,
+    input: PolicyInput | string | Uint8Array,
+    context: EvaluationContext,
+    budget: number,
+  ): number {
     const id = this.#entrypoints.get(entrypoint);
     if (id === undefined) throw new ServiceError('policy_undefined', 'The policy has no such entry point.');
     if (this.#poisoned)
       throw new ServiceError('policy_failed', 'The policy could not be evaluated.', {
         detail: 'the instance failed before and must be discarded',
       });
+    this.#inputs.admit(input, budget);
     this.#host.begin(context);
     return id;
   }

@@ -268,13 +268,15 @@ describe('an input that is written into the memory', () => {
     }
   });
 
-  test('costs fuel by its length, and is not written when there is too little', () => {
+  test('costs fuel by its length, half of the budget at most, and is not written otherwise', () => {
     const instance = fresh();
     const cost = (value: unknown) => instance.evaluate('test/counted', asInput(value), context).cost;
     expect(cost(['x'.repeat(1_000)]) - cost([''])).toBe(32_000);
-    expect(() => instance.evaluate('test/counted', asInput(['x'.repeat(1_000)]), context, 10_000)).toThrow(
-      expect.objectContaining({ code: 'deadline_exceeded' }),
-    );
+    for (const input of [asInput(['x'.repeat(1_000)]), JSON.stringify(['x'.repeat(1_000)])])
+      expect(() => instance.evaluate('test/counted', input, context, 60_000)).toThrow(
+        expect.objectContaining({ code: 'payload_too_large' }),
+      );
+    expect(instance.poisoned).toBe(false);
   });
 
   test('fails with a code when it nests deeper than the stack', () => {

@@ -120,7 +120,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     decisions,
     offload,
     search: new Search({ decisions, principals, random }),
-    data: new DataQueries(common),
+    data: new DataQueries({ ...common, admission }),
     delegations: new Delegations({ ...common, tokens, issuers, grants }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { OPAClient, type Result } from '@open-policy-agent/opa';
 import { HTTPClient } from '@open-policy-agent/opa/lib/http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -20,6 +21,10 @@ limits := {"reads": count(input.reads), "user": input.user}
 partial if input.user == "nobody"
 
 divided := 1 / input.by
+
+given if input == null
+
+same if input.a == input.b
 `;
 
 let server: Served;
@@ -33,9 +38,21 @@ beforeAll(async () => {
       id: 'shop',
       manifest: {
         principals: [{ class: 'service', id: 'app', credentials: [{ secret_sha256: sha256(SECRET) }] }],
-        entrypoints: ['authz/allow', 'authz/limits', 'authz/partial', 'authz/divided'],
+        entrypoints: [
+          'authz/allow',
+          'authz/limits',
+          'authz/partial',
+          'authz/divided',
+          'authz/given',
+          'authz/same',
+        ],
       },
       rego: REGO,
+    },
+    {
+      id: 'limited',
+      rego: 'package authz\n\nallow := true\n',
+      manifest: { entrypoints: ['authz/allow'], limits: { decisions_per_second: 5 } },
     },
     { id: 'other', rego: 'package authz\n\nallow := true\n', manifest: { entrypoints: ['authz/allow'] } },
   ]);
@@ -148,6 +165,65 @@ describe('the data API', () => {
         status: 200,
         body: { result: false },
       });
+  });
+
+  test('takes an input as OPA does: in the query, gzipped, whatever the content type, or none', async () => {
+    const ask = (query: string, init: RequestInit = {}) =>
+      request<{ result?: unknown }>(url(query), {
+        ...init,
+        headers: { authorization: api, ...(init.headers as Record<string, string>) },
+      });
+    const alice = JSON.stringify({ user: 'alice' });
+    const body = JSON.stringify({ input: { user: 'alice' } });
+    for (const [answer, expected] of [
+      [ask(`authz/allow?input=${encodeURIComponent(alice)}`), true],
+      [ask('authz/allow', { method: 'POST', body, headers: { 'content-type': 'text/plain' } }), true],
+      [
+        ask('authz/allow', {
+          method: 'POST',
+          body: gzipSync(body),
+          headers: { 'content-encoding': 'gzip', 'content-type': 'application/json' },
+        }),
+        true,
+      ],
+      [ask('authz/allow', { method: 'POST' }), false],
+      // No input and the input null are two things.
+      [ask('authz/given', { method: 'POST', body: '{}' }), undefined],
+      [ask('authz/given', { method: 'POST', body: '{"input":null}' }), true],
+    ] as const)
+      expect((await answer).body.result).toBe(expected);
+    expect((await ask('authz/allow?metrics', { method: 'POST', body })).body).toHaveProperty('metrics');
+  });
+
+  test('an input that does not unpack, or to more than a body may hold, is refused', async () => {
+    for (const [body, status] of [
+      [Buffer.from('no gzip'), 400],
+      [gzipSync(Buffer.alloc(50_000_000)), 413],
+    ] as const)
+      expect(
+        (
+          await request(url('authz/allow'), {
+            method: 'POST',
+            body,
+            headers: { authorization: api, 'content-encoding': 'gzip' },
+          })
+        ).status,
+      ).toBe(status);
+  });
+
+  test('two ids that differ beyond a double are not taken for equal', async () => {
+    const body = '{"input":{"a":9007199254740993,"b":9007199254740992}}';
+    expect((await postJson(url('authz/same'), body, api)).status).toBe(400);
+  });
+
+  test("is held to the tenant's rate, with a hint when to come back, and counted", async () => {
+    const limited = `${server.data}/t/limited/v1/data/authz/allow`;
+    const answers = await Promise.all(Array.from({ length: 20 }, () => postJson(limited, {})));
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(refused.length).toBeGreaterThan(10);
+    expect(Number(refused[0]?.headers.get('retry-after'))).toBeGreaterThan(0);
+    const { body } = await request<{ text: string }>(`${server.admin}/metrics`);
+    expect(body.text).toMatch(/mandate_decisions_total\{tenant="limited",outcome="allow"\} [1-9]/);
   });
 
   test("refuses in OPA's form what is no request", async () => {

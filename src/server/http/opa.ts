@@ -1,10 +1,11 @@
+import { gunzipSync } from 'node:zlib';
 import type { DataQueries } from '../../decision/data.ts';
+import { ServiceError } from '../../errors.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
-import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
-import type { HttpHandler } from './exchange.ts';
-import { readJson } from './json.ts';
+import { errorResponse, type HttpHandler, type HttpRequest, MAX_BODY_BYTES } from './exchange.ts';
+import { parseJson } from './json.ts';
 import type { Route } from './router.ts';
 
 /** OPA's data API, for clients that speak it already: they change their address, nothing else. */
@@ -18,16 +19,16 @@ export function opaRoutes(parts: { tenants: Tenants; callers: Callers; data: Dat
         presentedBy(request.header('authorization'), request.peer),
         'check',
       );
-      const body = request.method === 'POST' ? await readJson(request) : {};
+      const { searchParams } = request.url;
+      const input = request.method === 'POST' ? await posted(request) : inQuery(searchParams.get('input'));
       const { result, decisionId, cost } = await parts.data.evaluate(
         tenant,
         caller,
         path.replace(/\/$/, ''),
-        body['input'],
+        input,
       );
       const elapsed = Math.round((performance.now() - began) * 1e6);
-      const metrics =
-        request.url.searchParams.get('metrics') === 'true' || request.url.searchParams.has('instrument');
+      const metrics = isAsked(searchParams.get('metrics')) || isAsked(searchParams.get('instrument'));
       return {
         status: 200,
         body: {
@@ -37,8 +38,9 @@ export function opaRoutes(parts: { tenants: Tenants; callers: Callers; data: Dat
         },
       };
     } catch (error) {
-      const known = toServiceError(error, `${request.method} ${request.url.pathname}`);
-      return { status: errorForms[known.code].http, body: { code: known.code, message: known.message } };
+      const { body, ...refused } = errorResponse(error, `${request.method} ${request.url.pathname}`);
+      const { error: code, error_description: message } = body as Record<string, string>;
+      return { ...refused, body: { code, message } };
     }
   };
   const path = '/t/{tenant}/v1/data/{path...}';
@@ -47,3 +49,29 @@ export function opaRoutes(parts: { tenants: Tenants; callers: Callers; data: Dat
     { method: 'GET', path, handle },
   ];
 }
+
+/** As OPA takes it: whatever its content type, gzipped or not; with an empty body or no member `input` there is none. */
+async function posted(request: HttpRequest): Promise<unknown> {
+  const sent = await request.body();
+  const body = request.header('content-encoding') === 'gzip' ? unzipped(sent) : sent;
+  if (body.length === 0) return undefined;
+  const value = parseJson(body);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new ServiceError('invalid_request', 'the body is a JSON object');
+  return (value as { input?: unknown }).input;
+}
+
+function unzipped(bytes: Uint8Array): Uint8Array {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: MAX_BODY_BYTES });
+  } catch (cause) {
+    const isLarge = (cause as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE';
+    if (isLarge) throw new ServiceError('payload_too_large', `a body is at most ${MAX_BODY_BYTES} bytes`);
+    throw new ServiceError('invalid_request', 'the body is not gzip', { cause });
+  }
+}
+
+const inQuery = (text: string | null): unknown => (text === null ? undefined : parseJson(Buffer.from(text)));
+
+/** A parameter without a value is a yes too. */
+const isAsked = (value: string | null): boolean => value !== null && value !== 'false';

@@ -64,7 +64,9 @@ export class Admission {
   /** A bucket that holds one second's worth; a batch may overdraw it, and then the next ones wait. */
   #pay(share: Share, rate: number, count: number): void {
     const now = this.#clock();
-    share.left = Math.min(rate, share.left + ((now - share.refilledAt) / 1000) * rate);
+    // A clock that is set back must not take away what was earned.
+    const earned = (Math.max(0, now - share.refilledAt) / 1000) * rate;
+    share.left = Math.min(rate, share.left + earned);
     share.refilledAt = now;
     if (share.left < 1)
       throw full(Math.ceil(((1 - share.left) / rate) * 1000), "the tenant's rate limit is reached");

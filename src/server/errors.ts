@@ -71,7 +71,11 @@ export function toConnectError(error: unknown, where: string): ConnectError {
   if (error instanceof ConnectError) return error;
   const known = toServiceError(error, where);
   const metadata = new Headers({ [ERROR_CODE_HEADER]: known.code });
-  if (known.retryAfterMs !== undefined) metadata.set('retry-after-ms', String(known.retryAfterMs));
+  if (known.retryAfterMs !== undefined) {
+    // The hint as Connect's clients read it, over HTTP, and as gRPC's do.
+    metadata.set('retry-after', String(Math.ceil(known.retryAfterMs / 1000)));
+    metadata.set('grpc-retry-pushback-ms', String(known.retryAfterMs));
+  }
   return new ConnectError(`${known.code}: ${known.message}`, errorForms[known.code].grpc, metadata);
 }
 

@@ -11,7 +11,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { ServiceError } from '../errors.ts';
 import { peerKey } from './connect/context.ts';
 import { nameLibraryError, toConnectError } from './errors.ts';
-import { timeoutOf } from './grpc/deadline.ts';
+import { forgetFarDeadline, timeoutOf } from './grpc/deadline.ts';
 import { serveDuplex } from './grpc/duplex.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
 import { fail, serveUnary, type UnaryHandler } from './grpc/unary.ts';
@@ -72,6 +72,7 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
             error_description: 'in --dev the host is localhost or a loopback address',
           },
         });
+      forgetFarDeadline(request.headers);
       connect(request, response);
     },
     stream: (stream, headers) => {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { compressionAlgorithms, credentials, status } from '@grpc/grpc-js';
@@ -151,5 +152,35 @@ describe('grpc-timeout', () => {
         decision: 'DECISION_ALLOW',
       });
     }
+  });
+
+  test('of a month does not end a stream at once', async () => {
+    for (const options of [{}, GZIP]) {
+      using pep = new Grpc(server.data, secrets.api, credentials.createInsecure(), options);
+      const stream = pep.duplex('DecisionService', 'CheckStream', { deadline: Date.now() + 30 * 86_400_000 });
+      for (const correlation of [1, 2]) {
+        // The second is asked only when the first is answered.
+        stream.write({ correlation_id: correlation, request: reads });
+        const [answer] = (await once(stream, 'data')) as [{ correlation_id: number; response: BatchAnswer }];
+        expect(answer).toMatchObject({
+          correlation_id: correlation,
+          response: { decision: 'DECISION_ALLOW' },
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      stream.end();
+      stream.resume();
+      await once(stream, 'end');
+      expect(
+        await pep.call('DecisionService', 'Check', reads, { deadline: Date.now() + 30 * 86_400_000 }),
+      ).toMatchObject({ decision: 'DECISION_ALLOW' });
+    }
+  });
+});
+
+test('the message of an error is percent-encoded only where it has to be', async () => {
+  using pep = new Grpc(server.data, 'wrong-credential');
+  await expect(pep.call('DecisionService', 'Check', reads)).rejects.toMatchObject({
+    details: 'unauthenticated: the credential is not valid in this tenant',
   });
 });

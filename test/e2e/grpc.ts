@@ -76,13 +76,14 @@ export class Grpc implements Disposable {
   }
 
   /** A stream both ways. Bytes are sent as they are, in place of a message. */
-  duplex(service: string, name: string): ClientDuplexStream<object, object> {
+  duplex(service: string, name: string, options: CallOptions = {}): ClientDuplexStream<object, object> {
     const { path: rpc, requestSerialize, responseDeserialize } = methodOf(service, name);
     return this.#client.makeBidiStreamRequest(
       rpc,
       (value: object) => (Buffer.isBuffer(value) ? value : requestSerialize(value)),
       responseDeserialize,
       this.#metadata(),
+      options,
     );
   }
 

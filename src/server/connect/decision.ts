@@ -121,29 +121,46 @@ export function decisionService(parts: DecisionParts): ServiceImpl<typeof Decisi
   };
 }
 
-/** How many messages of a stream are worked on at once; reading waits beyond it. */
+/** How many messages of a stream are worked on, or have answers that wait to be read; reading waits beyond it. */
 const MAX_OPEN = 256;
 
+/** Answers as they come, also while the caller sends nothing more. */
 async function* answers(
   parts: DecisionParts,
   messages: AsyncIterable<CheckStreamRequest>,
   context: HandlerContext,
 ): AsyncGenerator<CheckStreamResponse> {
   const presented = presentedIn(context);
-  const open = new Set<Promise<void>>();
   const done: CheckStreamResponse[] = [];
-  for await (const message of messages) {
-    const work = answerOne(parts, presented, message).then((answer) => {
-      done.push(answer);
-      open.delete(work);
+  let open = 0;
+  let change = Promise.withResolvers<void>();
+  const changed = (): void => {
+    change.resolve();
+    change = Promise.withResolvers();
+  };
+  const read = async (): Promise<void> => {
+    for await (const message of messages) {
+      open += 1;
+      void answerOne(parts, presented, message).then((answer) => {
+        open -= 1;
+        done.push(answer);
+        changed();
+      });
+      while (open + done.length >= MAX_OPEN) await change.promise;
+    }
+  };
+  let isRead = false;
+  let failure: { readonly error: unknown } | undefined;
+  void read()
+    .catch((error: unknown) => (failure = { error }))
+    .then(() => {
+      isRead = true;
+      changed();
     });
-    open.add(work);
-    if (open.size >= MAX_OPEN) await Promise.race(open);
+  while (!isRead || open > 0 || done.length > 0) {
+    if (done.length === 0) await change.promise;
     yield* done.splice(0);
+    changed();
   }
-  while (open.size > 0) {
-    await Promise.race(open);
-    yield* done.splice(0);
-  }
-  yield* done;
+  if (failure) throw failure.error;
 }

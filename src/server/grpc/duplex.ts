@@ -1,5 +1,6 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
+import { LONGEST_TIMER_MS } from './deadline.ts';
 import { FrameReader } from './frames.ts';
 import { begin, fail, isGone, OK_TRAILERS, statusOf } from './unary.ts';
 
@@ -62,7 +63,7 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
     }
   };
 
-  if (timeoutMs !== Number.POSITIVE_INFINITY) {
+  if (timeoutMs <= LONGEST_TIMER_MS) {
     const late = new ServiceError('deadline_exceeded', 'the caller waits no longer');
     const timer = setTimeout(abort, timeoutMs, late);
     stream.once('close', () => clearTimeout(timer));

@@ -79,9 +79,12 @@ export function statusOf(error: unknown): Record<string, string> {
   const known: ServiceError = toServiceError(error, 'grpc');
   return {
     'grpc-status': String(errorForms[known.code].grpc),
-    // gRPC over HTTP/2: percent-encoded, since a message may be any text.
-    'grpc-message': encodeURIComponent(`${known.code}: ${known.message}`).replaceAll('%20', ' '),
+    'grpc-message': percentEncoded(`${known.code}: ${known.message}`),
     [ERROR_CODE_HEADER]: known.code,
     ...(known.retryAfterMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(known.retryAfterMs) }),
   };
 }
+
+/** gRPC over HTTP/2, Responses: all but the printable characters of ASCII, and the percent sign itself. */
+const percentEncoded = (text: string): string =>
+  text.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent);

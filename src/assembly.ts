@@ -125,9 +125,9 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
     readiness: () => ({
-      ready: writer.healthy,
+      ready: writer.problem === '',
       problems: [
-        ...(writer.healthy ? [] : ['store: the writer stopped']),
+        ...(writer.problem ? [`store: ${writer.problem}`] : []),
         ...(offload?.problem ? [offload.problem] : []),
         ...fleet.problems(),
       ],

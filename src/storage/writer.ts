@@ -23,6 +23,12 @@ const MAX_WAITING = 50_000;
 const EARLY = 64;
 const MAX_IN_FLIGHT = 4;
 
+/**
+ * How long a failed commit is held against the store. Who asks whether it is ready sends nothing until it is, so it must
+ * be so again without another commit.
+ */
+const DOUBTED_MS = 5_000;
+
 /** Entries that share a parcel, and who waits for each. */
 interface Gathering {
   readonly parcel: Parcel;
@@ -53,6 +59,7 @@ export class Writer implements AsyncDisposable {
   #entries = 0;
   #scheduled = false;
   #failure: ServiceError | undefined;
+  #failedAt = Number.NEGATIVE_INFINITY;
   #drained: (() => void) | undefined;
   readonly #exited: Promise<void>;
 
@@ -102,9 +109,15 @@ export class Writer implements AsyncDisposable {
     return new Writer(worker);
   }
 
-  /** False once the thread is gone: nothing can be recorded any more, and nothing may be answered. */
-  get healthy(): boolean {
-    return this.#failure === undefined;
+  /** Why nothing can be recorded, and so nothing answered; empty while it can. */
+  get problem(): string {
+    if (this.#failure) return 'the writer stopped';
+    return performance.now() - this.#failedAt < DOUBTED_MS ? 'the last commit failed' : '';
+  }
+
+  /** Called when a commit failed, also one that was another thread's. */
+  doubt(): void {
+    this.#failedAt = performance.now();
   }
 
   get waiting(): number {
@@ -237,11 +250,16 @@ export class Writer implements AsyncDisposable {
     // The thread goes on with the next batch while this one's callers are told.
     if (this.#inFlight.length === 0) this.#flush();
     let entries = 0;
+    let failed = 0;
     for (const [at, each] of sent.entries()) {
       const item = done[at];
       if (item) each.settle(item);
+      const lost = item?.errors.size ?? 0;
+      failed += each.item.whole && lost > 0 ? each.entries : lost;
       entries += each.entries;
     }
+    // An entry that fails beside others that do not is no fault of the store.
+    if (failed > 0 && failed === entries) this.doubt();
     if (commitChannel.hasSubscribers) commitChannel.publish({ entries });
     if (this.#idle) this.#drained?.();
   }

@@ -16,7 +16,6 @@ interface Broken extends AsyncDisposable {
   readonly token: string;
   /** Decisions that were answered, by their place in the log. */
   readonly answered: ReadonlyMap<number, string>;
-  readonly ready: boolean;
 }
 
 /** The faults, each with what breaks the writes of a server that has worked so far. */
@@ -45,7 +44,7 @@ const faults: Record<string, () => Promise<Broken>> = {
       if (status !== 200) break;
       expect(body.active).toBeUndefined();
     }
-    return broken(stage, token, answered, true);
+    return broken(stage, token, answered);
   },
   'the writer thread died': async () => {
     const workers: Worker[] = [];
@@ -61,16 +60,15 @@ const faults: Record<string, () => Promise<Broken>> = {
       if (status === 200) answered.set(Number(body.recordIndex ?? 0), body.decisionId);
       else expect(body).toMatchObject({ code: 'unavailable' });
     expect(first).toBeDefined();
-    return broken(stage, token, answered, false);
+    return broken(stage, token, answered);
   },
 };
 
-const broken = (stage: Stage, token: string, answered: Map<number, string>, ready: boolean): Broken => ({
+const broken = (stage: Stage, token: string, answered: Map<number, string>): Broken => ({
   stage,
   data: stage.server.data,
   token,
   answered,
-  ready,
   [Symbol.asyncDispose]: () => stage[Symbol.asyncDispose](),
 });
 
@@ -100,9 +98,13 @@ describe.each(Object.keys(faults))('%s', (name) => {
     expect(await it.stage.revoke(it.token)).toMatchObject({ status: 503 });
   });
 
-  test('/readyz tells whether a restart would help', async () => {
+  test('/readyz says so while nothing can be recorded', async () => {
     await using it = await open();
-    expect((await request(`${it.data}/readyz`)).status).toBe(it.ready ? 200 : 503);
+    await check(it.data, aliceReads);
+    expect(await request(`${it.data}/readyz?verbose`)).toMatchObject({
+      status: 503,
+      body: { text: expect.stringMatching(/^not ready\nstore: /) },
+    });
     expect((await request(`${it.data}/livez`)).status).toBe(200);
   });
 

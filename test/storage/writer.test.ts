@@ -60,7 +60,9 @@ describe('indexes', () => {
       { status: 'rejected', reason: { code: 'audit_unavailable' } },
       { status: 'fulfilled', value: 1 },
     ]);
-    expect(writer.healthy).toBe(true);
+    expect(writer.problem).toBe('');
+    await expect(writer.append(bad)).rejects.toMatchObject({ code: 'audit_unavailable' });
+    expect(writer.problem).toBe('the last commit failed');
   });
 
   test('of a parcel are those of one commit, all or none, whatever comes with it', async () => {

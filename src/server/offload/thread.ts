@@ -167,6 +167,7 @@ export class DecisionThread {
 
   #onMessage({ answers, errors, decided, commits, failures, waiting }: FromThread): void {
     this.#waiting = waiting;
+    if (errors.some(({ code }) => code === 'audit_unavailable')) this.#options.writer.doubt();
     for (const { tenant, code, at } of failures) this.#options.policies.health.failed(tenant, code, at);
     unpack(answers, (slot, failed, place, frame) => {
       const waiter = this.#waiters[slot];

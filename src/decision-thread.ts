@@ -41,6 +41,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     main,
     progress: new Progress(options.progress),
     waiting: () => writer.waiting,
+    clock: systemClock,
   });
   const close = async (): Promise<void> => {
     await writer[Symbol.asyncDispose]();
@@ -51,6 +52,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     if (message === 'close') void close();
     else if ('asks' in message) decider.ask(message.asks);
     else if ('caller' in message) decider.name(message.no, message.caller);
+    else if ('until' in message) decider.limit(message.slot, message.until);
     else if ('changed' in message) facts.changed(message.changed);
     else {
       const { tenant, bundle } = message;

@@ -1,5 +1,4 @@
 import { channel } from 'node:diagnostics_channel';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type PrincipalRef, uuidv7 } from '../ids.ts';
@@ -9,12 +8,13 @@ import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission, Share } from './admission.ts';
+import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
 import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
 import type { TokenPrincipal, TokenResolver } from './principal.ts';
 import { type CheckRequest, checkRequest, type UncheckedRequest } from './request.ts';
 import { decisionRow, errorRow, soundQuestion, unsoundQuestion } from './rows.ts';
-import { type Outcome, refusal } from './verdict.ts';
+import { refusal } from './verdict.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */
 export const decisionChannel = channel('mandate:decision');
@@ -24,19 +24,6 @@ export interface Answer extends Decided {
   readonly decisionId: DecisionId;
   readonly recordIndex: number;
 }
-
-/** AuthZEN 1.0, evaluations_semantic. */
-export type BatchSemantic = 'execute_all' | 'deny_on_first_deny' | 'permit_on_first_permit';
-
-/** After which outcome a batch goes no further. */
-const stopsAt = {
-  execute_all: () => false,
-  deny_on_first_deny: (outcome) => outcome !== 'allow',
-  permit_on_first_permit: (outcome) => outcome === 'allow',
-} as const satisfies Record<BatchSemantic, (outcome: Outcome) => boolean>;
-
-/** How many items of a batch are decided before others get their turn. */
-const BATCH_SLICE = 100;
 
 /** A decision and the record that must be durable before anybody hears of it. */
 interface Pending {
@@ -136,18 +123,20 @@ export class Decisions {
 
   /**
    * Decides a batch, one evaluation and one record an item, and answers once all records are durable, by one commit.
-   * An item that is not a request is a deny with the reason. Answers fewer where the semantic stops early.
+   * An item that is not a request is a deny with the reason. Answers fewer where the semantic stops early. Once `isOver`
+   * says that nobody waits any more it goes no further, records nothing and rejects with `deadline_exceeded`.
    */
   async checkBatch(
     tenant: Tenant,
     caller: Caller,
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
+    isOver = (): boolean => false,
   ): Promise<Answer[]> {
     const { admission } = this.#options;
     const place = admission.enter(tenant, items.length);
     try {
-      return await this.#batch(tenant, caller, items, semantic);
+      return await this.#batch(tenant, caller, items, semantic, isOver);
     } finally {
       admission.leave(place, items.length);
     }
@@ -173,18 +162,20 @@ export class Decisions {
     caller: Caller,
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
+    isOver: () => boolean,
   ): Promise<Answer[]> {
     const { clock, writer } = this.#options;
     const now = clock();
     const parcel = writer.parcel();
     const decisions: Omit<Pending, 'row'>[] = [];
+    const pace = new Pace(isOver);
     for (const item of items) {
-      // A long batch lets others in between: it may not hold the thread for more than a few milliseconds.
-      if (decisions.length % BATCH_SLICE === BATCH_SLICE - 1) await nextTurn();
+      if (pace.isDue) await pace.pause();
       const each = this.#item(tenant, caller, item, now);
       const { decided, decisionId, row } = each instanceof Promise ? await each : each;
       parcel.add(row);
       decisions.push({ decided, decisionId });
+      pace.decided(decided.cost);
       if (stopsAt[semantic](decided.outcome)) break;
     }
     const indexes = await writer.appendAll(parcel);

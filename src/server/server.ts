@@ -26,7 +26,7 @@ export interface HotMethod {
   readonly kind: 'unary' | 'duplex';
   /** How traces name it. */
   readonly name: string;
-  readonly open: (headers: IncomingHttpHeaders, peer: Peer) => (message: Uint8Array) => Promise<Uint8Array>;
+  readonly open: (headers: IncomingHttpHeaders, peer: Peer) => UnaryHandler;
 }
 
 export interface Plane {
@@ -81,7 +81,8 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
       try {
         const handle = method.open(headers, peerOf(stream.session?.socket as TLSSocket));
         const timeoutMs = timeoutOf(headers);
-        if (method.kind === 'duplex') serveDuplex(stream, timeoutMs, handle);
+        if (method.kind === 'duplex')
+          serveDuplex(stream, timeoutMs, (message) => handle(message, Number.POSITIVE_INFINITY));
         else
           serveUnary(
             stream,
@@ -100,8 +101,8 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
 /** Apart, since what a function's closures share lives as long as the stream: without tracing the headers do not. */
 const spanned =
   (tracing: Tracing, { name }: HotMethod, headers: IncomingHttpHeaders, handle: UnaryHandler): UnaryHandler =>
-  (message) =>
-    tracing(name, headers, () => handle(message));
+  (message, until) =>
+    tracing(name, headers, () => handle(message, until));
 
 /** What the hot handler takes: gRPC with protobuf, uncompressed. The rest is Connect's. */
 const isPlainGrpc = (headers: IncomingHttpHeaders): boolean => {

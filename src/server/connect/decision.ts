@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
-import type { Answer, BatchSemantic, Decisions } from '../../decision/decisions.ts';
+import type { BatchSemantic } from '../../decision/batch.ts';
+import type { Answer, Decisions } from '../../decision/decisions.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
 import { ServiceError } from '../../errors.ts';
 import {
@@ -59,11 +60,12 @@ export async function batch(
   parts: DecisionParts,
   presented: Presented,
   asked: AskedBatch,
+  isOver: () => boolean,
 ): Promise<readonly Answer[]> {
   const tenant = parts.tenants.get(asked.tenant);
   const caller = await parts.callers.authenticate(tenant, presented, 'check');
   const { items, semantic } = batchOfItems(asked);
-  return parts.decisions.checkBatch(tenant, caller, items, semantic);
+  return parts.decisions.checkBatch(tenant, caller, items, semantic, isOver);
 }
 
 /** The items with the batch's defaults. Throws `invalid_request`. */
@@ -111,7 +113,8 @@ export function decisionService(parts: DecisionParts): ServiceImpl<typeof Decisi
     check: async (message, context) =>
       checkResponse(await check(parts, presentedIn(context), message.tenant, requestOf(message))),
     checkBatch: async (message, context) => {
-      const answers = await batch(parts, presentedIn(context), batchOf(message));
+      const isOver = (): boolean => context.signal.aborted;
+      const answers = await batch(parts, presentedIn(context), batchOf(message), isOver);
       return create(CheckBatchResponseSchema, {
         results: answers.map(batchResult),
         policyRevision: answers[0]?.revision ?? '',

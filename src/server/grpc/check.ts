@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http2';
+import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Presented } from '../../tenancy/callers.ts';
 import { batch, check, type DecisionParts, MAX_ITEMS } from '../connect/decision.ts';
@@ -9,6 +10,7 @@ import { type Peer, presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
 import { type Outline, outlineOf, outlineOfStream } from './codec/outline.ts';
 import { decodeBatch, decodeCheck, decodeStreamCheck } from './codec/request.ts';
+import type { UnaryHandler } from './unary.ts';
 import { encodeBatch, encodeCheck, encodeStreamAnswer, encodeStreamError } from './codec/response.ts';
 
 export interface HotParts extends DecisionParts {
@@ -19,10 +21,11 @@ export interface HotParts extends DecisionParts {
 /** The methods of DecisionService on the hot path: from bytes to bytes. */
 export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
   const opened =
-    (kind: Kind, here: (presented: Presented, message: Uint8Array) => Promise<Uint8Array>) =>
-    (headers: IncomingHttpHeaders, peer: Peer) => {
+    (kind: Kind, here: (presented: Presented, message: Uint8Array, until: number) => Promise<Uint8Array>) =>
+    (headers: IncomingHttpHeaders, peer: Peer): UnaryHandler => {
       const presented = presentedBy(headers.authorization, peer);
-      return (message: Uint8Array) => onThread(parts, kind, presented, message) ?? here(presented, message);
+      return (message, until) =>
+        onThread(parts, kind, presented, message, until) ?? here(presented, message, until);
     };
   return {
     Check: {
@@ -36,8 +39,8 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
     CheckBatch: {
       kind: 'unary',
       name: 'mandate.v1.DecisionService/CheckBatch',
-      open: opened('batch', async (presented, message) =>
-        encodeBatch(await batch(parts, presented, decodeBatch(message))),
+      open: opened('batch', async (presented, message, until) =>
+        encodeBatch(await batch(parts, presented, decodeBatch(message), () => systemClock() >= until)),
       ),
     },
     CheckStream: {
@@ -52,9 +55,9 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
             await check(parts, presented, asked.tenant, asked.request),
           );
         })(headers, peer);
-        return async (message) => {
+        return async (message, until) => {
           try {
-            return await answer(message);
+            return await answer(message, until);
           } catch (error) {
             // A message that cannot be read at all ends the stream; what it asks for only its own answer.
             const { correlationId } = decodeStreamCheck(message);
@@ -81,13 +84,15 @@ function onThread(
   kind: Kind,
   presented: Presented,
   message: Uint8Array,
+  until: number,
 ): Promise<Uint8Array> | undefined {
   if (!offload) return undefined;
   const outline = outlines[kind](message);
   const tenant = outline && tenants.find(outline.tenant);
   if (!tenant || outline.token || outline.items > MAX_ITEMS || !offload.serves(tenant)) return undefined;
   const caller = callers.authenticate(tenant, presented, 'check');
-  if (!(caller instanceof Promise)) return offload.ask(kind, tenant, caller, message, outline.items);
+  const { items } = outline;
+  if (!(caller instanceof Promise)) return offload.ask(kind, tenant, caller, message, items, until);
   // It may have changed meanwhile, and what the thread is told of it holds for those who ask after.
-  return caller.then((known) => offload.ask(kind, tenants.get(tenant.id), known, message, outline.items));
+  return caller.then((known) => offload.ask(kind, tenants.get(tenant.id), known, message, items, until));
 }

@@ -3,8 +3,11 @@ import { ServiceError } from '../../errors.ts';
 import { ERROR_CODE_HEADER, errorForms, toServiceError } from '../errors.ts';
 import { MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
 
-/** Answers a message, protobuf bytes, with a whole frame. */
-export type UnaryHandler = (message: Uint8Array) => Promise<Uint8Array>;
+/**
+ * Answers a message, protobuf bytes, with a whole frame. `until` is when the caller's patience ends, in milliseconds
+ * since the epoch; infinite if it has not said.
+ */
+export type UnaryHandler = (message: Uint8Array, until: number) => Promise<Uint8Array>;
 
 /** As pairs in a row, which Node writes out without looking into them; there is nothing a `date` would be good for. */
 const RESPONSE_HEADERS = [':status', '200', 'content-type', 'application/grpc+proto'];
@@ -39,14 +42,14 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
     first = more = undefined;
     if (performance.now() - began >= timeoutMs)
       return fail(stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
-    answer(stream, handle, body);
+    answer(stream, handle, body, performance.timeOrigin + began + timeoutMs);
   });
 }
 
 /** Not async: the request's bytes are not kept while its record is committed. */
-function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array): void {
+function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array, until: number): void {
   try {
-    handle(onlyMessage(body)).then(
+    handle(onlyMessage(body), until).then(
       (frame) => send(stream, frame),
       (error: unknown) => fail(stream, error),
     );

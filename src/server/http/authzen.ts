@@ -1,4 +1,5 @@
-import type { Answer, BatchSemantic, Decisions } from '../../decision/decisions.ts';
+import type { BatchSemantic } from '../../decision/batch.ts';
+import type { Answer, Decisions } from '../../decision/decisions.ts';
 import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers } from '../../tenancy/callers.ts';

@@ -1,6 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { MessagePort } from 'node:worker_threads';
 import { type Answer, decisionChannel, type Decisions } from '../../decision/decisions.ts';
+import type { Clock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import { recordOutcomes } from '../../storage/log/heads.ts';
@@ -27,10 +28,14 @@ interface DeciderOptions {
   readonly main: MessagePort;
   readonly progress: Progress;
   readonly waiting: () => number;
+  readonly clock: Clock;
 }
 
-/** How many messages are begun before others get their turn: a millisecond's worth or less. */
+/** How many messages are begun before others get their turn: a millisecond's worth. */
 const SLICE = 64;
+/** Or how long, where they are dear; looked at after every few. */
+const SLICE_MS = 2;
+const FEW = 4;
 
 /** The thread's half: requests in, frames out, each as bytes. */
 export class Decider {
@@ -38,6 +43,8 @@ export class Decider {
   readonly #tenants = new Map<number, Tenant>();
   readonly #tenantNos = new Map<TenantId, number>();
   readonly #callers: Caller[] = [];
+  /** Of batches, by their slot. */
+  readonly #untils = new Map<number, number>();
   readonly #asked: Unpacking[] = [];
   readonly #answers = new Pouch();
   #errors: ThreadError[] = [];
@@ -68,6 +75,10 @@ export class Decider {
     this.#callers[no] = { id, principal: undefined, may: new Set(), audiences: undefined };
   }
 
+  limit(slot: number, until: number): void {
+    this.#untils.set(slot, until);
+  }
+
   failed(failure: PolicyFailure): void {
     this.#failures.push(failure);
     this.#schedule();
@@ -81,9 +92,11 @@ export class Decider {
   /** A slice at a time: in between, what was committed goes back to who waits for it, and more is asked. */
   #work(): void {
     let left = SLICE;
+    const end = performance.now() + SLICE_MS;
     for (let next = this.#asked[0]; next && left > 0; next = this.#asked[0]) {
-      left -= next.next(left, this.#begin);
+      left -= next.next(FEW, this.#begin);
       if (next.done) this.#asked.shift();
+      if (performance.now() >= end) break;
     }
     if (this.#asked.length > 0) setImmediate(() => this.#work());
   }
@@ -91,7 +104,7 @@ export class Decider {
   readonly #begin = (slot: number, what: number, caller: number, message: Uint8Array): void => {
     this.#options.progress.begun(message.length);
     try {
-      this.#decide(kindOf(what), tenantNoOf(what), caller, message).then(
+      this.#decide(kindOf(what), tenantNoOf(what), caller, message, slot).then(
         (frame) => this.#answer(slot, frame),
         (error: unknown) => this.#refuse(slot, error),
       );
@@ -101,7 +114,13 @@ export class Decider {
   };
 
   /** Not async, so that nothing of the message is kept while its record is committed. */
-  #decide(kind: Kind, tenantNo: number, callerNo: number, message: Uint8Array): Promise<Uint8Array> {
+  #decide(
+    kind: Kind,
+    tenantNo: number,
+    callerNo: number,
+    message: Uint8Array,
+    slot: number,
+  ): Promise<Uint8Array> {
     const { decisions } = this.#options;
     const tenant = this.#tenants.get(tenantNo);
     const caller = this.#callers[callerNo];
@@ -118,7 +137,10 @@ export class Decider {
         sameAs(named === tenant.id && defaults.token === undefined);
         sameAs(asked.items.length === outlineOf(message)?.items);
         const { items, semantic } = batchOfItems(asked);
-        return decisions.checkBatch(tenant, caller, items, semantic).then(encodeBatch);
+        const until = this.#untils.get(slot) ?? Number.POSITIVE_INFINITY;
+        this.#untils.delete(slot);
+        const isOver = (): boolean => this.#options.clock() >= until;
+        return decisions.checkBatch(tenant, caller, items, semantic, isOver).then(encodeBatch);
       }
       case 'stream': {
         const { correlationId, asked } = decodeStreamCheck(message);

@@ -64,12 +64,19 @@ export class Offload implements AsyncDisposable {
    * Resolves with a frame once the record is durable. Throws `resource_exhausted`, and `unavailable` where the threads
    * ended since one was found ready; rejects with what `Decisions` throws.
    */
-  ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array, items: number): Promise<Uint8Array> {
+  ask(
+    kind: Kind,
+    tenant: Tenant,
+    caller: Caller,
+    message: Uint8Array,
+    items: number,
+    until: number,
+  ): Promise<Uint8Array> {
     // Main hears of failures on every thread: a failing policy has its share once, and not on each of them.
     this.#options.policies.health.admit(tenant.id, this.#options.clock());
     const thread = this.#pick();
     if (!thread?.learn(tenant)) throw new ServiceError('unavailable', 'the decision thread ended');
-    return thread.ask(kind, tenant, caller, message, items);
+    return thread.ask(kind, tenant, caller, message, items, until);
   }
 
   /** Called when anything of a tenant but its principals changed: the threads learn it anew. */

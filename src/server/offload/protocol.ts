@@ -37,6 +37,8 @@ export type ToThread =
   | { readonly tenant: Tenant; readonly bundle: Bundle }
   /** How records name a caller. */
   | { readonly caller: string; readonly no: number }
+  /** The batch that is asked next with this slot is waited for until then, in milliseconds since the epoch. */
+  | { readonly slot: number; readonly until: number }
   /** The tenant's principals changed. */
   | { readonly changed: Tenant }
   | 'close';

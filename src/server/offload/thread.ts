@@ -122,11 +122,20 @@ export class DecisionThread {
   /**
    * Resolves with a frame once the record is durable. Throws `resource_exhausted`; rejects with what `Decisions` throws.
    */
-  ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array, items: number): Promise<Uint8Array> {
+  ask(
+    kind: Kind,
+    tenant: Tenant,
+    caller: Caller,
+    message: Uint8Array,
+    items: number,
+    until: number,
+  ): Promise<Uint8Array> {
     const place = this.#options.admission.enter(tenant, items);
     return new Promise((resolve, reject) => {
       const slot = this.#free.pop() ?? this.#waiters.length;
       this.#waiters[slot] = { resolve, reject, place, items };
+      // The others are decided at once when their turn comes.
+      if (kind === 'batch' && until !== Number.POSITIVE_INFINITY) this.#post({ slot, until });
       this.#asks.add(slot, whatOf(kind, tenant.no), this.#numberOf(caller), message);
       this.#progress.asked(message.length);
       // The thread must not run dry while a long turn of this event loop goes on.

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { asks } from '../../containment/tenants.ts';
 import { failure, Grpc, struct } from '../grpc.ts';
@@ -55,6 +56,36 @@ describe('what the decision thread answers', () => {
     expect(value.results.map(({ record_index }) => record_index)).toEqual(
       items.map((_, at) => (first?.record_index ?? 0) + at),
     );
+  });
+
+  test('a batch that nobody waits for any more goes no further, on the thread and on main', async () => {
+    const items = Array.from({ length: 4_000 }, (_, at) => ({ resource: { type: 'thing', id: String(at) } }));
+    const dear = { tenant: 'one', subject: { type: 'user', id: 'u' }, action: { name: 'dear' }, items };
+    const { no } = fresh.served.mandate.tenants.get('one' as never);
+    const size = (): number => fresh.served.mandate.services.records.size(no);
+    const before = size();
+    const deadline = Date.now() + 150;
+    const { answered } = await onThread(fresh.served, async () => {
+      expect(
+        await failure(fresh.pep.call('DecisionService', 'CheckBatch', dear, { deadline })),
+      ).toMatchObject({
+        status: status.DEADLINE_EXCEEDED,
+      });
+      // Whoever comes after it is answered once the thread has given it up.
+      await ask(fresh.pep, 'one');
+    });
+    expect(answered).toBe(2);
+    const { status: late } = await request(`${fresh.served.data}/mandate.v1.DecisionService/CheckBatch`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        authorization: bearer(SECRET),
+        'connect-timeout-ms': '150',
+      },
+      body: JSON.stringify(dear),
+    });
+    expect(late).toBe(504);
+    expect(size()).toBe(before + 1);
   });
 
   test('a stream of both tenants, each message in its own', async () => {

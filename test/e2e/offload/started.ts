@@ -27,6 +27,12 @@ allow if {
 	count([1 | some x in xs; some y in xs; x + y == -1]) == 0
 }
 
+# A good part of a millisecond, and within the budget.
+allow if {
+	input.action.name == "dear"
+	count([x | some x in numbers.range(1, 600); x > 0]) > 0
+}
+
 deny contains {"code": "archived", "message": "it rests"} if input.resource.properties.archived
 
 obligations contains {"type": "watermark", "on": "allow"} if input.context.marked

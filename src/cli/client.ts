@@ -1,42 +1,52 @@
 import type { DescService } from '@bufbuild/protobuf';
-import { type Client, ConnectError, createClient, type Interceptor } from '@connectrpc/connect';
+import { type Client, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import { ServiceError } from '../errors.ts';
+import { explained } from './explain.ts';
 import type { GlobalOptions } from './output.ts';
 
-/** A client of one of the planes, with the caller's credential. */
+/** A client of one of the planes, with the caller's credential. What it throws is explained. */
 export function clientOf<T extends DescService>(
   service: T,
   plane: 'data' | 'admin',
   options: GlobalOptions,
-  credential?: string,
 ): Client<T> {
-  const secret = credential ?? options.credential ?? process.env['MANDATE_CREDENTIAL'];
+  const address = options[plane];
+  const secret = options.credential ?? process.env['MANDATE_CREDENTIAL'];
   const authorize: Interceptor = (next) => (request) => {
     if (secret) request.header.set('authorization', `Bearer ${secret}`);
     return next(request);
   };
-  const explain: Interceptor = (next) => async (request) => {
-    try {
-      return await next(request);
-    } catch (error) {
-      throw explained(error, options[plane]);
-    }
-  };
   const transport = createConnectTransport({
-    baseUrl: options[plane],
+    baseUrl: address,
     httpVersion: '2',
-    interceptors: [explain, authorize],
+    interceptors: [authorize],
   });
-  return createClient(service, transport);
+  return createClient(service, explaining(transport, address));
 }
 
-/** What the server said, or that there is none. */
-export function explained(error: unknown, address: string): Error {
-  if (!(error instanceof ConnectError)) return error instanceof Error ? error : new Error(String(error));
-  if (/ECONNREFUSED|ENOENT|ECONNRESET/.test(error.rawMessage))
-    return new ServiceError('unavailable', `nothing answers at ${address}; is "mandate serve" running?`, {
-      cause: error,
-    });
-  return new Error(error.rawMessage, { cause: error });
+/** Around the transport, as what an interceptor throws is wrapped again by the library and loses its code. */
+const explaining = (transport: Transport, address: string): Transport => ({
+  async unary(...call) {
+    try {
+      return await transport.unary(...call);
+    } catch (error) {
+      throw explained(error, address);
+    }
+  },
+  async stream(...call) {
+    try {
+      const response = await transport.stream(...call);
+      return { ...response, message: explainedEach(response.message, address) };
+    } catch (error) {
+      throw explained(error, address);
+    }
+  },
+});
+
+async function* explainedEach<T>(messages: AsyncIterable<T>, address: string): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw explained(error, address);
+  }
 }

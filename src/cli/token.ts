@@ -2,7 +2,8 @@ import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { ServiceError } from '../errors.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
-import { clientOf, explained } from './client.ts';
+import { clientOf } from './client.ts';
+import { explained } from './explain.ts';
 import { globalsOf, print, printFields, printJson } from './output.ts';
 
 export function tokenCommands(): Command {

@@ -1,52 +1,60 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
-import { createConnectTransport } from '@connectrpc/connect-node';
-import { explained } from './explain.ts';
+import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { addressOf, type Plane } from './address.ts';
+import { explained, explainedMidway } from './explain.ts';
 import type { GlobalOptions } from './output.ts';
 
 /** A client of one of the planes, with the caller's credential. What it throws is explained. */
-export function clientOf<T extends DescService>(
-  service: T,
-  plane: 'data' | 'admin',
-  options: GlobalOptions,
-): Client<T> {
-  const address = options[plane];
+export function clientOf<T extends DescService>(service: T, plane: Plane, options: GlobalOptions): Client<T> {
+  const address = addressOf(plane, options);
   const secret = options.credential ?? process.env['MANDATE_CREDENTIAL'];
   const authorize: Interceptor = (next) => (request) => {
     if (secret) request.header.set('authorization', `Bearer ${secret}`);
     return next(request);
   };
+  const sessionManager = new Http2SessionManager(address);
   const transport = createConnectTransport({
     baseUrl: address,
     httpVersion: '2',
     interceptors: [authorize],
+    sessionManager,
   });
-  return createClient(service, explaining(transport, address));
+  return createClient(
+    service,
+    explaining(transport, (error, explain) => {
+      // A stream that nobody reads, or a connection that never comes about, would keep the process.
+      sessionManager.abort();
+      return explain(error, address);
+    }),
+  );
 }
 
+type Failed = (error: unknown, explain: typeof explained) => Error;
+
 /** Around the transport, as what an interceptor throws is wrapped again by the library and loses its code. */
-const explaining = (transport: Transport, address: string): Transport => ({
+const explaining = (transport: Transport, failed: Failed): Transport => ({
   async unary(...call) {
     try {
       return await transport.unary(...call);
     } catch (error) {
-      throw explained(error, address);
+      throw failed(error, explained);
     }
   },
   async stream(...call) {
     try {
       const response = await transport.stream(...call);
-      return { ...response, message: explainedEach(response.message, address) };
+      return { ...response, message: explainedEach(response.message, failed) };
     } catch (error) {
-      throw explained(error, address);
+      throw failed(error, explained);
     }
   },
 });
 
-async function* explainedEach<T>(messages: AsyncIterable<T>, address: string): AsyncGenerator<T> {
+async function* explainedEach<T>(messages: AsyncIterable<T>, failed: Failed): AsyncGenerator<T> {
   try {
     yield* messages;
   } catch (error) {
-    throw explained(error, address);
+    throw failed(error, explainedMidway);
   }
 }

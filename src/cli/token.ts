@@ -1,9 +1,8 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
-import { ServiceError } from '../errors.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf } from './client.ts';
-import { explained } from './explain.ts';
+import { devTokenCommand } from './dev-token.ts';
 import { globalsOf, print, printFields, printJson } from './output.ts';
 
 export function tokenCommands(): Command {
@@ -12,7 +11,7 @@ export function tokenCommands(): Command {
     .addCommand(exchange())
     .addCommand(introspect())
     .addCommand(revoke())
-    .addCommand(dev());
+    .addCommand(devTokenCommand());
 }
 
 const exchange = (): Command =>
@@ -104,29 +103,4 @@ const revoke = (): Command =>
       });
       if (globals.json) printJson({ revoked });
       else print(revoked === 0 ? 'nothing to revoke' : `revoked ${revoked} grant${revoked === 1 ? '' : 's'}`);
-    });
-
-const dev = (): Command =>
-  new Command('dev')
-    .description("get a user's token from the stand-in identity provider of a server in --dev mode")
-    .requiredOption('-t, --tenant <id>', 'the tenant')
-    .requiredOption('--user <id>', 'the user who signs in')
-    .requiredOption('--client <id>', 'the agent the user signs in to')
-    .addHelpText('after', '\nExample:\n  $ mandate token dev -t acme --user alice --client research-agent\n')
-    .action(async (options: { tenant: string; user: string; client: string }, command: Command) => {
-      const globals = globalsOf(command);
-      const query = new URLSearchParams({ user: options.user, client: options.client });
-      const url = new URL(`/t/${encodeURIComponent(options.tenant)}/dev/token?${query}`, globals.data);
-      const response = await fetch(url, { method: 'POST' }).catch((cause: unknown) => {
-        throw new ServiceError(
-          'unavailable',
-          `nothing answers at ${globals.data}; is "mandate serve --dev" running?`,
-          { cause: explained(cause, globals.data) },
-        );
-      });
-      const body = (await response.json()) as { access_token?: string; error_description?: string };
-      if (!body.access_token)
-        throw new ServiceError('unavailable', body.error_description ?? 'the server is not in --dev mode');
-      if (globals.json) printJson(body);
-      else print(body.access_token);
     });

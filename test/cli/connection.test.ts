@@ -111,3 +111,27 @@ describe('a wrong address is named with what to write instead:', () => {
       expect(stderr).toContain('no host has the name');
   });
 });
+
+describe('mandate token dev', () => {
+  const DEV = ['token', 'dev', '-t', 'acme', '--user', 'alice', '--client', 'research-agent'];
+
+  test('says that a server is not in --dev mode, and is explained like any other call', async () => {
+    const trusting = { NODE_EXTRA_CA_CERTS: authority.ca.cert };
+    const address = `https://${new URL(secure.data).host}`;
+    const [production, nobody, untrusted, unknown] = await Promise.all([
+      mandate(['--data', address, ...DEV], trusting),
+      mandate(['--data', 'http://127.0.0.1:2', ...DEV]),
+      mandate(['--data', address, ...DEV]),
+      dev('token', 'dev', '-t', 'nosuch', ...DEV.slice(4)),
+    ]);
+    expect(production).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('not in --dev mode') as string,
+    });
+    expect(nobody).toEqual(
+      refusal('unavailable: nothing answers at http://127.0.0.1:2; is "mandate serve" running?'),
+    );
+    expect(untrusted.stderr).toContain('NODE_EXTRA_CA_CERTS');
+    expect(unknown).toEqual(refusal('tenant_unknown: no such tenant'));
+  });
+});

@@ -22,7 +22,7 @@ export function clientOf<T extends DescService>(service: T, plane: Plane, option
   });
   return createClient(
     service,
-    explaining(transport, (error, explain) => {
+    explaining(transport, options.timeout * 1_000, (error, explain) => {
       // A stream that nobody reads, or a connection that never comes about, would keep the process.
       sessionManager.abort();
       return explain(error, address);
@@ -32,11 +32,14 @@ export function clientOf<T extends DescService>(service: T, plane: Plane, option
 
 type Failed = (error: unknown, explain: typeof explained) => Error;
 
-/** Around the transport, as what an interceptor throws is wrapped again by the library and loses its code. */
-const explaining = (transport: Transport, failed: Failed): Transport => ({
-  async unary(...call) {
+/**
+ * Around the transport, as what an interceptor throws is wrapped again by the library and loses its code. The
+ * transport's own deadline would end streams as well.
+ */
+const explaining = (transport: Transport, deadlineMs: number, failed: Failed): Transport => ({
+  async unary(method, signal, timeoutMs = deadlineMs, ...call) {
     try {
-      return await transport.unary(...call);
+      return await transport.unary(method, signal, timeoutMs, ...call);
     } catch (error) {
       throw failed(error, explained);
     }

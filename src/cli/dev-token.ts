@@ -22,7 +22,8 @@ export const devTokenCommand = (): Command =>
       const address = addressOf('data', globals);
       const query = new URLSearchParams({ user: options.user, client: options.client });
       const url = new URL(`/t/${encodeURIComponent(options.tenant)}/dev/token?${query}`, address);
-      const response = await fetch(url, { method: 'POST' }).catch((error: unknown) => {
+      const signal = AbortSignal.timeout(globals.timeout * 1_000);
+      const response = await fetch(url, { method: 'POST', signal }).catch((error: unknown) => {
         throw explained(error, address);
       });
       const answer = await answerOf(response);

@@ -41,6 +41,7 @@ const untrusted: Words = (address) =>
 const otherName: Words = (address) => `the certificate at ${address} is for another name`;
 const expired: Words = (address) => `the certificate of ${address} has expired`;
 const noHttp2: Words = (address) => `what answers at ${address} speaks no HTTP/2, so it is not Mandate`;
+const late: Words = (address) => `${address} gave no answer in time; --timeout <seconds> is how long to wait`;
 const hungUp: Words = (address) =>
   `${address} ended the connection without an answer${
     address.startsWith('http:')
@@ -72,6 +73,8 @@ const connectionFaults: Readonly<Record<string, Words>> = {
 };
 
 function saidByNode(error: unknown, address: string): ServiceError | undefined {
+  if (error instanceof DOMException && error.name === 'TimeoutError')
+    return new ServiceError('deadline_exceeded', late(address), { cause: error });
   for (let each = error; each instanceof Error; each = each.cause) {
     const words = 'code' in each && typeof each.code === 'string' ? connectionFaults[each.code] : undefined;
     if (words) return new ServiceError('unavailable', words(address), { cause: error });
@@ -89,6 +92,8 @@ function saidByConnect(error: unknown, address: string): Error | undefined {
         `this service is not served at ${address}; are --data and --admin swapped?`,
         { cause: error },
       );
+    case Code.DeadlineExceeded:
+      return new ServiceError('deadline_exceeded', late(address), { cause: error });
     case Code.Canceled: // Cleartext to a TLS server: the stream ends before anything is said.
       return new ServiceError('unavailable', hungUp(address), { cause: error });
     default:

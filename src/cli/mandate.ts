@@ -11,6 +11,7 @@ import { policyCommands } from './policy.ts';
 import { serveCommand } from './serve.ts';
 import { tenantCommands } from './tenant.ts';
 import { tokenCommands } from './token.ts';
+import { wholeNumber } from './values.ts';
 
 const packageFile = path.join(
   import.meta.dirname,
@@ -26,6 +27,12 @@ const program = new Command('mandate')
   .option('--data <url>', 'the data plane', process.env['MANDATE_DATA_URL'] ?? 'http://127.0.0.1:7400')
   .option('--admin <url>', 'the admin plane', process.env['MANDATE_ADMIN_URL'] ?? 'http://127.0.0.1:7401')
   .option('--credential <secret>', 'the caller credential; better: MANDATE_CREDENTIAL')
+  .option(
+    '--timeout <seconds>',
+    'how long to wait for an answer; audit tail waits as long as it takes',
+    wholeNumber(1, 3_600),
+    10,
+  )
   .showHelpAfterError('(add --help for more)')
   .exitOverride();
 

@@ -8,6 +8,8 @@ export interface GlobalOptions {
   readonly data: string;
   readonly admin: string;
   readonly credential?: string;
+  /** How many seconds a call may take. */
+  readonly timeout: number;
 }
 
 export const globalsOf = (command: Command): GlobalOptions => command.optsWithGlobals<GlobalOptions>();

@@ -9,7 +9,17 @@ export function keyed(text: string, option: string, form: string): [string, stri
   return [text.slice(0, colon), text.slice(colon + 1)];
 }
 
-/** For commander, which says what is wrong itself. */
+/** For commander, which names the option and says what is wrong itself. */
+export const wholeNumber =
+  (least: number, most = Number.MAX_SAFE_INTEGER) =>
+  (text: string): number => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    const range = most === Number.MAX_SAFE_INTEGER ? `${least} on` : `${least} to ${most}`;
+    throw new InvalidArgumentError(`It is a whole number from ${range}.`);
+  };
+
+/** For commander too. */
 export function jsonObject(text: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -31,6 +31,7 @@ afterAll(async () => {
 
 const CHECK = ['check', '-t', 'acme', '-s', 'user:alice', '-a', 'document.read', '-r', 'document:roadmap'];
 const TAIL = ['audit', 'tail', '-t', 'acme', '--from', '0'];
+const DEV = ['token', 'dev', '-t', 'acme', '--user', 'alice', '--client', 'research-agent'];
 const refusal = (stderr: string): Ran => ({ code: 2, stdout: '', stderr: `mandate: ${stderr}\n` });
 
 describe('an error is one line: code and message,', () => {
@@ -112,9 +113,47 @@ describe('a wrong address is named with what to write instead:', () => {
   });
 });
 
-describe('mandate token dev', () => {
-  const DEV = ['token', 'dev', '-t', 'acme', '--user', 'alice', '--client', 'research-agent'];
+describe('a server that never answers', () => {
+  let hole: net.Server;
+  let address: string;
+  beforeAll(async () => {
+    hole = net.createServer(() => {}).listen(0, '127.0.0.1');
+    await once(hole, 'listening');
+    address = `http://127.0.0.1:${(hole.address() as AddressInfo).port}`;
+  });
+  afterAll(() => void hole.close());
 
+  test('is given up after --timeout seconds', async () => {
+    const limited = ['--timeout', '1', '--data', address, '--admin', address];
+    const late = refusal(
+      `deadline_exceeded: ${address} gave no answer in time; --timeout <seconds> is how long to wait`,
+    );
+    const commands = [CHECK, ['tenant', 'list'], DEV];
+    const began = performance.now();
+    expect(await Promise.all(commands.map((command) => mandate([...limited, ...command])))).toEqual(
+      commands.map(() => late),
+    );
+    expect(performance.now() - began).toBeLessThan(9_000);
+  });
+
+  test('is given up after 10 seconds without it', async () => {
+    const { code, stderr } = await mandate(['--data', address, ...CHECK]);
+    expect({ code, stderr }).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('deadline_exceeded') as string,
+    });
+  });
+
+  test('is a matter of seconds that are a number', async () => {
+    for (const seconds of ['0', '-1', '1.5', 'soon'])
+      expect(await mandate(['--timeout', seconds, '--data', address, ...CHECK])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('a whole number from 1 to 3600') as string,
+      });
+  });
+});
+
+describe('mandate token dev', () => {
   test('says that a server is not in --dev mode, and is explained like any other call', async () => {
     const trusting = { NODE_EXTRA_CA_CERTS: authority.ca.cert };
     const address = `https://${new URL(secure.data).host}`;

@@ -1,6 +1,7 @@
 import { timestampDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { systemClock } from '../effects.ts';
+import { ServiceError } from '../errors.ts';
 import { type Record as AuditRecord, AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { clientOf } from './client.ts';
 import { globalsOf, print, printTable } from './output.ts';
@@ -77,6 +78,11 @@ const tail = (): Command =>
       });
       for await (const { record } of records)
         if (record) print(globals.json ? line(record) : row(record).join('  '));
+      // The log has no end, so it was the server that did.
+      throw new ServiceError(
+        'unavailable',
+        `the server at ${globals.admin} stopped; there may be more records`,
+      );
     });
 
 const HEAD = ['INDEX', 'TIME', 'KIND', 'OUTCOME', 'WHO', 'ACTION', 'RESOURCE', 'WHY'];

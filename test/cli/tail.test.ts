@@ -1,0 +1,56 @@
+import { once } from 'node:events';
+import net, { type AddressInfo } from 'node:net';
+import { expect, test } from 'vitest';
+import { startServer } from '../e2e/server.ts';
+import { at, mandate } from './run.ts';
+
+/** `mandate audit tail` has no end of its own: it says which other end it came to. */
+
+const CHECK = ['check', '-t', 'acme', '-s', 'user:alice', '-a', 'document.read', '-r', 'document:roadmap'];
+const TAIL = ['audit', 'tail', '-t', 'acme', '--from', '0'];
+
+test('outlasts --timeout, and says so when the server stops', async () => {
+  await using server = await startServer();
+  const tailing = mandate(['--timeout', '1', '--admin', server.admin, ...TAIL]);
+  await at(server)(...CHECK);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  await at(server)(...CHECK);
+  await server.stop();
+  const { code, stdout, stderr } = await tailing;
+  expect({ code, stderr }).toEqual({
+    code: 2,
+    stderr: `mandate: unavailable: the server at ${server.admin} stopped; there may be more records\n`,
+  });
+  expect(stdout.match(/ decision /g)).toHaveLength(2);
+});
+
+test('says that the connection broke off', async () => {
+  await using server = await startServer();
+  await at(server)(...CHECK);
+  await using cable = await cableTo(server.admin);
+  const { code, stderr } = await mandate(['--admin', cable.address, ...TAIL]);
+  expect({ code, stderr }).toEqual({
+    code: 2,
+    stderr: `mandate: unavailable: the connection to ${cable.address} broke off\n`,
+  });
+});
+
+/** A way to the server that is cut half a second after its first answer. */
+async function cableTo(server: string): Promise<AsyncDisposable & { readonly address: string }> {
+  const { port, hostname } = new URL(server);
+  const ends = new Set<net.Socket>();
+  const cable = net.createServer((near) => {
+    const far = net.connect(Number(port), hostname);
+    near.pipe(far).pipe(near);
+    for (const end of [near, far]) ends.add(end.on('error', () => {}));
+    far.once('data', () => setTimeout(() => near.destroy(), 500));
+  });
+  await once(cable.listen(0, '127.0.0.1'), 'listening');
+  return {
+    address: `http://127.0.0.1:${(cable.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => {
+      for (const end of ends) end.destroy();
+      await new Promise((resolve) => cable.close(resolve));
+    },
+  };
+}

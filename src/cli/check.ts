@@ -59,6 +59,8 @@ export function checkCommand(): Command {
         audience: options.audience ?? '',
       });
       const word = words[answer.decision] ?? 'deny';
+      // Before anything is printed: the answer stands even where nobody reads it.
+      process.exitCode = word === 'allow' ? ExitCode.allow : ExitCode.deny;
       if (globals.json) printJson({ decision: word, ...plain(answer) });
       else {
         print(word);
@@ -73,7 +75,6 @@ export function checkCommand(): Command {
             ['challenge', answer.challenge ? JSON.stringify(answer.challenge) : ''],
           ]);
       }
-      process.exitCode = word === 'allow' ? ExitCode.allow : ExitCode.deny;
     });
 }
 

@@ -6,7 +6,7 @@ import { describe, ServiceError } from '../errors.ts';
 import { auditCommands } from './audit.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
-import { ExitCode } from './output.ts';
+import { ExitCode, endWithReader } from './output.ts';
 import { policyCommands } from './policy.ts';
 import { serveCommand } from './serve.ts';
 import { tenantCommands } from './tenant.ts';
@@ -49,6 +49,7 @@ for (const command of [
 for (const command of program.commands)
   for (const each of [command, ...command.commands]) each.exitOverride();
 
+endWithReader();
 try {
   await program.parseAsync();
 } catch (error) {

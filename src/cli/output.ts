@@ -18,6 +18,18 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/**
+ * A reader that has enough, as `head` has, ends the command without a word. What was answered by then stands; a command
+ * that did not come so far exits like one that failed, as it would by SIGPIPE, which Node ignores.
+ */
+export function endWithReader(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      process.exit(process.exitCode ?? ExitCode.error);
+    });
+}
+
 export function printJson(value: unknown): void {
   print(JSON.stringify(value, (_name, each: unknown) => (typeof each === 'bigint' ? Number(each) : each), 2));
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Stage } from '../delegation/stage.ts';
 import { secrets } from '../e2e/server.ts';
-import { at, mandate, type Ran } from './run.ts';
+import { at, environmentOf, mandate, type Ran, unread } from './run.ts';
 
 /** Commands that ask a server. What a script can rely on: exit codes, --json, one line of error. */
 
@@ -78,6 +78,21 @@ describe('mandate check', () => {
     expect(explained.stdout).toMatch(
       /^allow\ndecision +\S+\nrevision +sha256:\S+\nrecord +\d+\ncost +\d+ fuel\n$/,
     );
+  });
+});
+
+describe('a command whose reader has enough', () => {
+  const piped = (...args: string[]): Promise<Ran> => unread(args, environmentOf(stage.server));
+
+  test('ends quietly, and exits by what it answered', async () => {
+    const [allow, deny, query] = await Promise.all([
+      piped('check', '-t', 'acme', '-s', 'user:alice', ...READ, ...INTERNAL),
+      piped('check', '-t', 'acme', '-s', 'user:nobody', ...READ),
+      piped('audit', 'query', '-t', 'acme'),
+    ]);
+    expect(allow).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(deny).toEqual({ code: 1, stdout: '', stderr: '' });
+    expect(query).toEqual({ code: 2, stdout: '', stderr: '' });
   });
 });
 

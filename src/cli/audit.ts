@@ -5,7 +5,7 @@ import { ServiceError } from '../errors.ts';
 import { type Record as AuditRecord, AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { clientOf } from './client.ts';
 import { globalsOf, print, printTable } from './output.ts';
-import { keyed, moment } from './values.ts';
+import { keyed, moment, wholeNumber } from './values.ts';
 
 export function auditCommands(): Command {
   return new Command('audit').description("read a tenant's log").addCommand(query()).addCommand(tail());
@@ -21,7 +21,7 @@ const query = (): Command =>
     .option('--outcome <outcome>', 'allow, deny, challenge, done or error')
     .option('--kind <kind>', 'decision, exchange, introspection, revocation or administration')
     .option('--decision <id>', 'the one record of a decision')
-    .option('-n, --limit <count>', 'at most this many', '20')
+    .option('-n, --limit <count>', 'at most this many', wholeNumber(1), 20)
     .addHelpText(
       'after',
       '\nExample:\n  $ mandate audit query -t acme --principal agent:research-agent --since 1h\n',
@@ -31,7 +31,6 @@ const query = (): Command =>
       const client = clientOf(AuditService, 'admin', globals);
       const now = systemClock();
       const principal = options.principal ? keyed(options.principal, '--principal', 'class:id') : undefined;
-      const limit = Number(options.limit);
       const found: AuditRecord[] = [];
       let pageToken = '';
       do {
@@ -43,12 +42,12 @@ const query = (): Command =>
           outcome: options.outcome ?? '',
           kind: options.kind ?? '',
           decisionId: options.decision ?? '',
-          pageSize: Math.min(limit - found.length, 1_000),
+          pageSize: Math.min(options.limit - found.length, 1_000),
           pageToken,
         });
         found.push(...page.records);
         pageToken = page.nextPageToken;
-      } while (pageToken !== '' && found.length < limit);
+      } while (pageToken !== '' && found.length < options.limit);
       if (globals.json) for (const record of found) print(line(record));
       else printTable(HEAD, found.map(row));
     });
@@ -61,16 +60,16 @@ interface QueryOptions {
   outcome?: string;
   kind?: string;
   decision?: string;
-  limit: string;
+  limit: number;
 }
 
 const tail = (): Command =>
   new Command('tail')
     .description('print records as they are committed, until you stop it')
     .requiredOption('-t, --tenant <id>', 'the tenant')
-    .option('--from <index>', 'begin with this record instead of the next one')
+    .option('--from <index>', 'begin with this record instead of the next one', wholeNumber(0))
     .addHelpText('after', '\nExample:\n  $ mandate audit tail -t acme --from 0\n')
-    .action(async (options: { tenant: string; from?: string }, command: Command) => {
+    .action(async (options: { tenant: string; from?: number }, command: Command) => {
       const globals = globalsOf(command);
       const records = clientOf(AuditService, 'admin', globals).tail({
         tenant: options.tenant,

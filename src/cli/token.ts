@@ -4,6 +4,10 @@ import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
 import { globalsOf, print, printFields, printJson } from './output.ts';
+import { wholeNumber } from './values.ts';
+
+/** The most the message holds. What is longer than allowed is cut short by the server. */
+const MAX_UINT32 = 0xffff_ffff;
 
 export function tokenCommands(): Command {
   return new Command('token')
@@ -22,7 +26,7 @@ const exchange = (): Command =>
     .option('--subject-token-type <urn>', 'access_token, id_token or jwt', 'access_token')
     .requiredOption('--audience <name>', 'the one target the token is for')
     .requiredOption('--scope <scopes>', 'separated by spaces')
-    .option('--lifetime <seconds>', 'shorter than five minutes', '0')
+    .option('--lifetime <seconds>', 'shorter than five minutes', wholeNumber(1, MAX_UINT32))
     .addHelpText(
       'after',
       '\nThe credential is the agent\'s own: --credential or MANDATE_CREDENTIAL.\n\nExample:\n  $ mandate --credential "$AGENT_SECRET" token exchange -t acme --subject-token "$USER_TOKEN" --audience docs-mcp --scope docs.read\n',
@@ -35,7 +39,7 @@ const exchange = (): Command =>
           subjectTokenType: string;
           audience: string;
           scope: string;
-          lifetime: string;
+          lifetime?: number;
         },
         command: Command,
       ) => {
@@ -48,7 +52,7 @@ const exchange = (): Command =>
             : `urn:ietf:params:oauth:token-type:${options.subjectTokenType}`,
           audience: options.audience,
           scopes: options.scope.split(' ').filter((each) => each !== ''),
-          lifetimeSeconds: Number(options.lifetime),
+          lifetimeSeconds: options.lifetime ?? 0,
         });
         if (!globals.json) return print(answer.accessToken);
         printJson({

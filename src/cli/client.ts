@@ -8,9 +8,8 @@ import type { GlobalOptions } from './output.ts';
 /** A client of one of the planes, with the caller's credential. What it throws is explained. */
 export function clientOf<T extends DescService>(service: T, plane: Plane, options: GlobalOptions): Client<T> {
   const address = addressOf(plane, options);
-  const secret = options.credential ?? process.env['MANDATE_CREDENTIAL'];
   const authorize: Interceptor = (next) => (request) => {
-    if (secret) request.header.set('authorization', `Bearer ${secret}`);
+    if (options.credential) request.header.set('authorization', `Bearer ${options.credential}`);
     return next(request);
   };
   const sessionManager = new Http2SessionManager(address);

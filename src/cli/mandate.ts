@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { describe, ServiceError } from '../errors.ts';
 import { auditCommands } from './audit.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
+import { explainEverywhere } from './help.ts';
 import { ExitCode, endWithReader } from './output.ts';
 import { policyCommands } from './policy.ts';
 import { serveCommand } from './serve.ts';
@@ -24,17 +25,28 @@ const program = new Command('mandate')
   .description('Policy decision point and agent delegation authority.')
   .version(version)
   .option('--json', 'print JSON instead of tables')
-  .option('--data <url>', 'the data plane', process.env['MANDATE_DATA_URL'] ?? 'http://127.0.0.1:7400')
-  .option('--admin <url>', 'the admin plane', process.env['MANDATE_ADMIN_URL'] ?? 'http://127.0.0.1:7401')
-  .option('--credential <secret>', 'the caller credential; better: MANDATE_CREDENTIAL')
+  .addOption(
+    new Option('--data <url>', 'the data plane to ask')
+      .env('MANDATE_DATA_URL')
+      .default('http://127.0.0.1:7400'),
+  )
+  .addOption(
+    new Option('--admin <url>', 'the admin plane to ask')
+      .env('MANDATE_ADMIN_URL')
+      .default('http://127.0.0.1:7401'),
+  )
+  .addOption(
+    new Option(
+      '--credential <secret>',
+      'the caller credential; other users of the machine see an option, not the environment',
+    ).env('MANDATE_CREDENTIAL'),
+  )
   .option(
     '--timeout <seconds>',
     'how long to wait for an answer; audit tail waits as long as it takes',
     wholeNumber(1, 3_600),
     10,
-  )
-  .showHelpAfterError('(add --help for more)')
-  .exitOverride();
+  );
 
 for (const command of [
   serveCommand(),
@@ -46,8 +58,7 @@ for (const command of [
   credentialCommands(),
 ])
   program.addCommand(command);
-for (const command of program.commands)
-  for (const each of [command, ...command.commands]) each.exitOverride();
+explainEverywhere(program);
 
 endWithReader();
 try {

@@ -26,3 +26,47 @@ describe('a number that is none is refused by the name of its option:', () => {
     refused(['audit', 'tail', '-t', 'acme', '--from', value], '--from', 'a whole number from 0 on'),
   );
 });
+
+describe('help', () => {
+  const GLOBAL = ['--json', '--data <url>', '--admin <url>', '--credential <secret>', '--timeout <seconds>'];
+  const NAMES = ['MANDATE_DATA_URL', 'MANDATE_ADMIN_URL', 'MANDATE_CREDENTIAL'];
+
+  test.concurrent.each(['', 'check', 'audit', 'audit query', 'token exchange'])(
+    'shows the options of every command, and their variables: mandate %s --help',
+    async (command) => {
+      const words = command.split(' ').filter((word) => word !== '');
+      const { code, stdout } = await mandate([...words, '--help'], { MANDATE_CREDENTIAL: 'never shown' });
+      for (const shown of [...GLOBAL, ...NAMES]) expect(stdout).toContain(shown);
+      expect(stdout).not.toContain('never shown');
+      expect(code).toBe(0);
+    },
+  );
+
+  test('is pointed to after an error of any command', async () => {
+    const more = '(add --help for more)';
+    await Promise.all([
+      refused(['nosuch'], "unknown command 'nosuch'", more),
+      refused(['tenant', 'list', '--nosuch'], "unknown option '--nosuch'", more),
+      refused(['audit', 'nosuch'], "unknown command 'nosuch'", more),
+      refused(['audit', 'query'], "required option '-t, --tenant <id>'", more),
+    ]);
+  });
+
+  test('of a command is shown by `help` too, that of an unknown one is refused', async () => {
+    const helps = await Promise.all(
+      [
+        ['help', 'token', 'exchange'],
+        ['token', 'help', 'exchange'],
+        ['token', 'exchange', '--help'],
+      ].map((args) => mandate(args)),
+    );
+    expect(helps[0]).toMatchObject({ code: 0, stdout: expect.stringContaining('--subject-token') as string });
+    expect(new Set(helps.map(({ stdout }) => stdout)).size).toBe(1);
+    expect((await mandate(['help'])).stdout).toBe((await mandate(['--help'])).stdout);
+    await Promise.all([
+      refused(['help', 'nosuch'], "unknown command 'nosuch'"),
+      refused(['help', 'token', 'nosuch'], "unknown command 'nosuch'"),
+      refused(['token', 'help', 'nosuch'], "unknown command 'nosuch'"),
+    ]);
+  });
+});

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { ServiceError } from '../errors.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { Decision } from '../gen/mandate/v1/model_pb.ts';
@@ -30,7 +30,11 @@ export function checkCommand(): Command {
     .description('ask for a decision; exits 0 for allow, 1 for deny or challenge, 2 for an error')
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .option('-s, --subject <class:id>', 'who asks, for example user:alice')
-    .option('--token <token>', 'a token the principal presented, instead of --subject')
+    .addOption(
+      new Option('--token <token>', 'a token the principal presented, instead of --subject').conflicts(
+        'subject',
+      ),
+    )
     .requiredOption('-a, --action <name>', 'for example document.read')
     .requiredOption('-r, --resource <type:id>', 'for example document:roadmap')
     .option('-p, --property <json>', 'the properties of the resource', jsonObject)
@@ -46,6 +50,8 @@ export function checkCommand(): Command {
       const resource = keyed(options.resource, '--resource', 'type:id');
       if (!options.subject && !options.token)
         throw new ServiceError('invalid_request', 'name --subject or --token');
+      if (options.audience && !options.token)
+        throw new ServiceError('invalid_request', '--audience is that of a --token');
       const subject = options.subject ? keyed(options.subject, '--subject', 'class:id') : undefined;
       const client = clientOf(DecisionService, 'data', globals);
       const answer = await client.check({

@@ -27,6 +27,16 @@ describe('a number that is none is refused by the name of its option:', () => {
   );
 });
 
+describe('mandate check refuses what it would not look at:', () => {
+  const check = ['check', '-t', 'acme', '-a', 'document.read', '-r', 'document:roadmap'];
+
+  test('a subject beside a token', () =>
+    refused([...check, '-s', 'user:alice', '--token', 't'], '--token', 'cannot be used with', '--subject'));
+
+  test('an audience without a token', () =>
+    refused([...check, '-s', 'user:alice', '--audience', 'docs-mcp'], 'invalid_request: --audience'));
+});
+
 describe('help', () => {
   const GLOBAL = ['--json', '--data <url>', '--admin <url>', '--credential <secret>', '--timeout <seconds>'];
   const NAMES = ['MANDATE_DATA_URL', 'MANDATE_ADMIN_URL', 'MANDATE_CREDENTIAL'];

@@ -87,18 +87,23 @@ const tail = (): Command =>
 const HEAD = ['INDEX', 'TIME', 'KIND', 'OUTCOME', 'WHO', 'ACTION', 'RESOURCE', 'WHY'];
 
 function row(record: AuditRecord): string[] {
-  const subject = record.subject ? `${record.subject.class}:${record.subject.id}` : record.caller;
-  const [actor] = record.actors;
   return [
     String(record.index),
     record.time ? timestampDate(record.time).toISOString() : '',
     record.kind,
     record.outcome,
-    actor ? `${actor.class}:${actor.id} for ${subject}` : subject,
+    who(record),
     record.action || '-',
     record.resourceType ? `${record.resourceType}:${record.resourceId}` : '-',
     [...new Set([...record.reasons.map((reason) => reason.code), ...record.rules])].join(' '),
   ];
+}
+
+/** Of a refused exchange only the actor is known; of what nobody was named in, only the caller. */
+function who({ subject, actors, caller }: AuditRecord): string {
+  const [actor] = actors;
+  const names = [actor, subject].flatMap((each) => (each ? [`${each.class}:${each.id}`] : []));
+  return names.join(' for ') || caller;
 }
 
 /** The record as it is stored, with its place in the log. */

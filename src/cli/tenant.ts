@@ -60,5 +60,8 @@ const status = (name: string, value: PrincipalStatus, description: string): Comm
         status: value,
       });
       if (globals.json) printJson({ principal, status: name === 'disable' ? 'disabled' : 'active', revoked });
-      else print(`${principal} ${name}d${revoked > 0 ? `, ${revoked} grants revoked` : ''}`);
+      else {
+        const ended = revoked === 0 ? '' : `, ${revoked} grant${revoked === 1 ? '' : 's'} revoked`;
+        print(`${principal} ${name}d${ended}`);
+      }
     });

@@ -171,6 +171,28 @@ describe('mandate audit and tenant', () => {
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('15m') as string });
   });
 
+  test('query names the agent alone where an exchange was refused before its subject was known', async () => {
+    const args = ['-t', 'acme', '--subject-token', 'none', '--audience', 'docs-mcp', '--scope', 'docs.read'];
+    const { stderr } = await at(stage.server, secrets.agent)('token', 'exchange', ...args);
+    expect(stderr).toMatch(/^mandate: token_invalid: /);
+    const { stdout } = await dev('audit', 'query', '-t', 'acme', '--kind', 'exchange', '-n', '1');
+    expect(stdout).toMatch(/ exchange +deny +agent:research-agent  +\S/);
+    expect(stdout).not.toContain(' for ');
+  });
+
+  test('disable counts the grants it revoked: one, then two', async () => {
+    const disable = async (): Promise<string> => {
+      const { stdout } = await dev('tenant', 'disable', '-t', 'acme', 'user:alice');
+      await dev('tenant', 'enable', '-t', 'acme', 'user:alice');
+      return stdout;
+    };
+    await disable();
+    await stage.granted();
+    expect(await disable()).toBe('user:alice disabled, 1 grant revoked\n');
+    await Promise.all([stage.granted(), stage.granted()]);
+    expect(await disable()).toBe('user:alice disabled, 2 grants revoked\n');
+  });
+
   test('list shows the tenants; disable and enable act on a principal', async () => {
     expect(json(await dev('--json', 'tenant', 'list'))).toMatchObject([{ id: 'acme' }, { id: 'globex' }]);
     expect((await dev('tenant', 'disable', '-t', 'acme', 'user:bob')).stdout).toContain('user:bob disabled');

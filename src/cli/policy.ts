@@ -1,9 +1,10 @@
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
+import { ServiceError } from '../errors.ts';
 import type { Compiler } from '../policy/compiler.ts';
 import { formatDiagnostic, PolicyInvalid } from '../policy/diagnostics.ts';
-import { readSources } from '../policy/sources.ts';
-import type { Manifest } from '../tenancy/manifest.ts';
+import { type PolicySources, readSources } from '../policy/sources.ts';
 import { ExitCode, globalsOf, print, printJson } from './output.ts';
 
 export function policyCommands(): Command {
@@ -21,9 +22,15 @@ async function compilerOf(): Promise<Compiler> {
   return new Compiler({ opa: config.opa, policies: path.join(config.home, 'policies'), cache: undefined });
 }
 
-async function manifestIn(folder: string): Promise<Manifest> {
+/** Throws `config_invalid` with the folder's name, where a system call would give no more than its error. */
+async function sourcesIn(folder: string): Promise<PolicySources> {
+  const found = statSync(folder, { throwIfNoEntry: false });
+  if (!found) throw new ServiceError('config_invalid', `no such folder: ${folder}`);
+  if (!found.isDirectory()) throw new ServiceError('config_invalid', `${folder} is not a folder`);
+  if (!existsSync(path.join(folder, 'tenant.yaml')))
+    throw new ServiceError('config_invalid', `${folder} holds no tenant.yaml`);
   const { readTenant } = await import('../tenancy/tenants.ts');
-  return readTenant(folder).manifest;
+  return readSources(folder, readTenant(folder).manifest);
 }
 
 const check = (): Command =>
@@ -35,9 +42,9 @@ const check = (): Command =>
     .addHelpText('after', '\nExample:\n  $ mandate policy check policies/acme\n')
     .action(async (folder: string, _options: unknown, command: Command) => {
       const { json } = globalsOf(command);
-      const manifest = await manifestIn(folder);
+      const sources = await sourcesIn(folder);
       try {
-        const bundle = await (await compilerOf()).compile(await readSources(folder, manifest));
+        const bundle = await (await compilerOf()).compile(sources);
         if (json) printJson({ ok: true, revision: bundle.revision, files: bundle.files });
         else print(`ok  ${bundle.revision}\n    ${bundle.files.join('\n    ')}`);
       } catch (error) {
@@ -57,7 +64,7 @@ const test = (): Command =>
     .addHelpText('after', '\nExample:\n  $ mandate policy test policies/acme\n')
     .action(async (folder: string, options: { verbose?: boolean; run?: string }, command: Command) => {
       const { json } = globalsOf(command);
-      const sources = await readSources(folder, await manifestIn(folder));
+      const sources = await sourcesIn(folder);
       const args = [
         ...(json ? ['--format', 'json'] : []),
         ...(options.verbose ? ['--verbose'] : []),

@@ -85,8 +85,18 @@ describe('mandate policy check', () => {
     });
   });
 
-  test('exits 2 for a folder that is no tenant, or a compiler that is not there', async () => {
-    expect((await mandate(['policy', 'check', path.join(folder, 'nowhere')])).code).toBe(2);
+  test('exits 2 for a folder that is no tenant, and names it, or for a compiler that is not there', async () => {
+    const nowhere = path.join(folder, 'nowhere');
+    const file = path.join(good, 'tenant.yaml');
+    for (const [place, message] of [
+      [nowhere, `no such folder: ${nowhere}`],
+      [file, `${file} is not a folder`],
+      [folder, `${folder} holds no tenant.yaml`],
+    ] as const) {
+      const refused = { code: 2, stdout: '', stderr: `mandate: config_invalid: ${message}\n` };
+      const ran = await Promise.all(['check', 'test'].map((name) => mandate(['policy', name, place])));
+      expect(ran).toEqual([refused, refused]);
+    }
     const missing = await mandate(['policy', 'check', good], { MANDATE_OPA: path.join(folder, 'no-opa') });
     expect(missing).toMatchObject({ code: 2, stderr: expect.stringContaining('make opa') as string });
   });

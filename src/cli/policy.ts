@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Command } from 'commander';
 import { ServiceError } from '../errors.ts';
 import type { Compiler } from '../policy/compiler.ts';
-import { formatDiagnostic, PolicyInvalid } from '../policy/diagnostics.ts';
+import { type Diagnostic, formatDiagnostic, PolicyInvalid } from '../policy/diagnostics.ts';
 import { type PolicySources, readSources } from '../policy/sources.ts';
 import { ExitCode, globalsOf, print, printJson } from './output.ts';
 
@@ -46,14 +46,22 @@ const check = (): Command =>
       try {
         const bundle = await (await compilerOf()).compile(sources);
         if (json) printJson({ ok: true, revision: bundle.revision, files: bundle.files });
-        else print(`ok  ${bundle.revision}\n    ${bundle.files.join('\n    ')}`);
+        else print([`ok  ${bundle.revision}`, ...bundle.files].join('\n    '));
+        if (sources.modules.size === 0)
+          process.stderr.write(`mandate: ${folder} holds no Rego; every request is denied\n`);
       } catch (error) {
         if (!(error instanceof PolicyInvalid)) throw error;
         if (json) printJson({ ok: false, diagnostics: error.diagnostics });
-        else for (const each of error.diagnostics) print(path.join(folder, formatDiagnostic(each)));
+        else for (const each of error.diagnostics) print(formatDiagnostic(placed(each, folder, sources)));
         process.exitCode = ExitCode.deny;
       }
     });
+
+/** As the author finds it. What is not among the tenant's files is the platform's, which is in none of its folders. */
+const placed = (diagnostic: Diagnostic, folder: string, { modules, tests }: PolicySources): Diagnostic =>
+  modules.has(diagnostic.file) || tests.has(diagnostic.file)
+    ? { ...diagnostic, file: path.join(folder, diagnostic.file) }
+    : diagnostic;
 
 const test = (): Command =>
   new Command('test')

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -20,6 +20,17 @@ beforeAll(async () => {
   await writeFile(path.join(broken, 'policy_test.rego'), 'package authz_test\n\ntest_no if false\n');
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** A folder of its own with acme's manifest and these files. */
+async function tenantOf(files: Readonly<Record<string, string>>): Promise<string> {
+  const place = await mkdtemp(path.join(folder, 'tenant-'));
+  await copyFile(path.join(good, 'tenant.yaml'), path.join(place, 'tenant.yaml'));
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(path.dirname(path.join(place, name)), { recursive: true });
+    await writeFile(path.join(place, name), text);
+  }
+  return place;
+}
 
 describe('mandate --help', () => {
   const commands = [
@@ -83,6 +94,27 @@ describe('mandate policy check', () => {
       ok: false,
       diagnostics: [{ file: 'policy.rego', line: 3 }],
     });
+  });
+
+  test('names a file of the platform as it is, also where the tenant has a folder of that name', async () => {
+    const theirs = await tenantOf({ 'policy.rego': 'package authz\n\nallow(x) if x\n' });
+    const own = await tenantOf({ 'platform/own.rego': 'package own\n\nx := nosuch(1)\n' });
+    const [platform, tenant] = await Promise.all([
+      mandate(['policy', 'check', theirs]),
+      mandate(['policy', 'check', own]),
+    ]);
+    expect(platform.stdout).toMatch(/^platform\/decision\.rego:\d+: .*data\.authz\.allow/);
+    expect(platform.stdout).not.toContain(theirs);
+    expect(tenant.stdout).toContain(`${path.join(own, 'platform/own.rego')}:3: `);
+    expect([platform.code, tenant.code]).toEqual([1, 1]);
+  });
+
+  test('says of a folder without Rego that it denies everything', async () => {
+    const place = await tenantOf({ 'policy_test.rego': 'package authz_test\n' });
+    const { code, stdout, stderr } = await mandate(['policy', 'check', place]);
+    expect(stderr).toBe(`mandate: ${place} holds no Rego; every request is denied\n`);
+    expect(stdout).toMatch(/^ok {2}sha256:\w+\n$/);
+    expect(code).toBe(0);
   });
 
   test('exits 2 for a folder that is no tenant, and names it, or for a compiler that is not there', async () => {

@@ -79,8 +79,22 @@ const test = (): Command =>
         ...(options.run ? ['--run', options.run] : []),
       ];
       const { code, stdout, stderr } = await (await compilerOf()).test(sources, args);
-      process.stdout.write(stdout);
-      process.stderr.write(stderr);
+      const wrong = /^error parsing regexp: (.+)/.exec(stderr)?.[1];
+      if (wrong !== undefined) throw new ServiceError('invalid_request', `--run: ${wrong}`);
+      process.stdout.write(authored(stdout, json ? '' : folder, sources));
+      process.stderr.write(authored(stderr, folder, sources));
       if (sources.tests.size === 0) process.stderr.write(`mandate: ${folder} holds no *_test.rego\n`);
-      process.exitCode = code === 0 ? ExitCode.allow : ExitCode.deny;
+      // OPA is content with no test at all: a name that is mistyped would pass for ever.
+      const missed = options.run !== undefined && code === 0 && NO_TESTS.has(stdout.trim());
+      if (missed) process.stderr.write(`mandate: no test in ${folder} matches --run ${options.run}\n`);
+      process.exitCode = code === 0 && !missed ? ExitCode.allow : ExitCode.deny;
     });
+
+/** OPA's report where it ran none, as text and as JSON. */
+const NO_TESTS: ReadonlySet<string> = new Set(['', '[]']);
+
+/** OPA ran on copies in `tenant/`; the author knows the files by the folder that was named. */
+const authored = (report: string, folder: string, { modules, tests }: PolicySources): string =>
+  report.replace(/(?<![^\s"])tenant\/([^":\n]+\.rego)/g, (whole, name: string) =>
+    modules.has(name) || tests.has(name) ? path.join(folder, name) : whole,
+  );

@@ -153,6 +153,44 @@ describe('mandate policy test', () => {
   });
 });
 
+describe('mandate policy test --run', () => {
+  test('exits 1 where no test has such a name, so that a mistyped one does not pass', async () => {
+    const [plain, asJson] = await Promise.all([
+      mandate(['policy', 'test', good, '--run', 'nosuch']),
+      mandate(['--json', 'policy', 'test', good, '--run', 'nosuch']),
+    ]);
+    const stderr = `mandate: no test in ${good} matches --run nosuch\n`;
+    expect(plain).toEqual({ code: 1, stdout: '', stderr });
+    expect(asJson).toEqual({ code: 1, stdout: '[]\n', stderr });
+  });
+
+  test('exits 2 for what is no regular expression', async () => {
+    const { code, stdout, stderr } = await mandate(['policy', 'test', good, '--run', '(']);
+    expect(stderr).toMatch(/^mandate: invalid_request: --run: missing closing \).*\n$/);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+});
+
+describe('mandate policy test names a file as its author does:', () => {
+  test('a test that failed, by the folder; in JSON relative to it, as policy check does', async () => {
+    const place = await tenantOf({ 'deep/own_test.rego': 'package own_test\n\ntest_no if false\n' });
+    const [plain, asJson] = await Promise.all([
+      mandate(['policy', 'test', place]),
+      mandate(['--json', 'policy', 'test', place]),
+    ]);
+    expect(plain.stdout).toMatch(new RegExp(`^${RegExp.escape(place)}/deep/own_test\\.rego:3:\n`));
+    expect(JSON.parse(asJson.stdout)).toMatchObject([{ location: { file: 'deep/own_test.rego', row: 3 } }]);
+    expect([plain.code, asJson.code]).toEqual([1, 1]);
+  });
+
+  test('one that OPA could not read', async () => {
+    const place = await tenantOf({ 'own_test.rego': 'package own_test\n\nx := 1 +\n' });
+    const { code, stderr } = await mandate(['policy', 'test', place]);
+    expect(stderr).toContain(` ${path.join(place, 'own_test.rego')}:`);
+    expect(code).toBe(1);
+  });
+});
+
 describe('mandate credential new', () => {
   test('makes a secret and its digest, another one each time', async () => {
     const made = await Promise.all([1, 2].map(() => mandate(['--json', 'credential', 'new'])));

@@ -135,7 +135,7 @@ async function* answers(
 ): AsyncGenerator<CheckStreamResponse> {
   const presented = presentedIn(context);
   const done: CheckStreamResponse[] = [];
-  let open = 0;
+  const state = { open: 0, isRead: false };
   let change = Promise.withResolvers<void>();
   const changed = (): void => {
     change.resolve();
@@ -143,24 +143,23 @@ async function* answers(
   };
   const read = async (): Promise<void> => {
     for await (const message of messages) {
-      open += 1;
+      state.open += 1;
       void answerOne(parts, presented, message).then((answer) => {
-        open -= 1;
+        state.open -= 1;
         done.push(answer);
         changed();
       });
-      while (open + done.length >= MAX_OPEN) await change.promise;
+      while (state.open + done.length >= MAX_OPEN) await change.promise;
     }
   };
-  let isRead = false;
   let failure: { readonly error: unknown } | undefined;
   void read()
     .catch((error: unknown) => (failure = { error }))
     .then(() => {
-      isRead = true;
+      state.isRead = true;
       changed();
     });
-  while (!isRead || open > 0 || done.length > 0) {
+  while (!state.isRead || state.open > 0 || done.length > 0) {
     if (done.length === 0) await change.promise;
     yield* done.splice(0);
     changed();

@@ -61,7 +61,7 @@ describe('what the decision thread answers', () => {
   test('a batch that nobody waits for any more goes no further, on the thread and on main', async () => {
     const items = Array.from({ length: 4_000 }, (_, at) => ({ resource: { type: 'thing', id: String(at) } }));
     const dear = { tenant: 'one', subject: { type: 'user', id: 'u' }, action: { name: 'dear' }, items };
-    const { no } = fresh.served.mandate.tenants.get('one' as never);
+    const { no } = fresh.served.mandate.tenants.get('one');
     const size = (): number => fresh.served.mandate.services.records.size(no);
     const before = size();
     const deadline = Date.now() + 150;

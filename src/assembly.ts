@@ -76,6 +76,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
     dev: config.dev,
     facts,
+    tenants,
     verifyJwt: (tenant, token) => issuers.verifyCaller(tenant, token),
   });
 

@@ -29,6 +29,8 @@ const SNIFF_TIMEOUT_MS = 10_000;
 const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_CONNECTIONS = 10_000;
 const MAX_STREAMS = 1_000;
+/** How long an HTTP/2 connection stays without anything being asked, before its first request and after. */
+const PATIENCE = { unusedMs: 10_000, idleMs: 300_000 };
 
 /** HTTP/1.1 and HTTP/2 on one address: told apart by the preface in cleartext, by ALPN under TLS. */
 export class Listener implements AsyncDisposable {
@@ -42,7 +44,7 @@ export class Listener implements AsyncDisposable {
   /** Every open connection, whatever it speaks. */
   readonly #sockets = new Set<net.Socket>();
 
-  constructor(handlers: Handlers) {
+  constructor(handlers: Handlers, patience = PATIENCE) {
     this.#h1 = http.createServer(
       {
         maxHeaderSize: MAX_HEADER_BYTES,
@@ -69,6 +71,9 @@ export class Listener implements AsyncDisposable {
     this.#h2.on('session', (session) => {
       this.#sessions.add(session);
       session.setLocalWindowSize(4 * 1024 * 1024);
+      // A graceful end: calls under way finish, and clients connect again without a word. A ping is activity too.
+      session.setTimeout(patience.unusedMs, () => session.close());
+      session.once('stream', () => session.setTimeout(patience.idleMs));
       session.on('close', () => this.#sessions.delete(session));
       session.on('error', () => session.destroy());
     });

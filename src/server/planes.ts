@@ -1,5 +1,5 @@
 import type { DescService } from '@bufbuild/protobuf';
-import type { ConnectRouter } from '@connectrpc/connect';
+import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
@@ -20,6 +20,7 @@ import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';
 import { auditService } from './connect/audit.ts';
+import { presentedIn } from './connect/context.ts';
 import { decisionService } from './connect/decision.ts';
 import { delegationService } from './connect/delegation.ts';
 import { type ExtAuthzOptions, extAuthzService } from './connect/extauthz.ts';
@@ -66,6 +67,7 @@ export interface Services {
 export function dataPlane(services: Services, extra: readonly Route[] = []): Plane {
   return {
     guardHost: services.dev,
+    greet: greeting(services),
     router: new Router([
       ...healthRoutes(services.readiness),
       ...authzenRoutes(services),
@@ -103,6 +105,7 @@ export function adminPlane(services: Services): Plane {
   };
   return {
     guardHost: services.dev,
+    greet: greeting(services),
     router: new Router([...healthRoutes(services.readiness), metrics]),
     services: (router) => {
       router
@@ -114,6 +117,13 @@ export function adminPlane(services: Services): Plane {
     hot: new Map(),
   };
 }
+
+/** Health and reflection are for everybody. */
+const greeting =
+  ({ callers }: Services) =>
+  (context: HandlerContext): void => {
+    if (!context.service.typeName.startsWith('grpc.')) callers.greet(presentedIn(context));
+  };
 
 /** What every gRPC server is asked: whether it serves, and what. */
 function common(

@@ -5,6 +5,7 @@ import {
   ConnectError,
   type ConnectRouter,
   createContextValues,
+  type HandlerContext,
   type Interceptor,
 } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
@@ -36,6 +37,8 @@ export interface Plane {
   readonly services: (router: ConnectRouter) => void;
   /** gRPC methods by path, served straight on the stream. */
   readonly hot: ReadonlyMap<string, HotMethod>;
+  /** Called before a call of a service is read. Throws `unauthenticated` where nobody could know the caller. */
+  readonly greet: (context: HandlerContext) => void;
   /** Whether a browser page of another origin must be kept out: a caller may come without a credential. */
   readonly guardHost: boolean;
 }
@@ -46,8 +49,14 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
     routes: plane.services,
     readMaxBytes: MAX_MESSAGE_BYTES,
     interceptors: [errors, traced(tracing)],
-    requestGate: ({ signal, method }) => {
+    requestGate: (context) => {
+      const { signal, method } = context;
       inTime(signal);
+      try {
+        plane.greet(context);
+      } catch (error) {
+        throw toConnectError(error, method.toString());
+      }
       // The library ends a call with its error before it sends it: what it found wrong itself passes no interceptor.
       signal.addEventListener('abort', () => nameLibraryError(signal.reason, method.toString()), {
         once: true,

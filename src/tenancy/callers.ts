@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto';
+import { decodeJwt } from 'jose';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalClass, type PrincipalRef, principalKey } from '../ids.ts';
 import type { FactSource } from './facts.ts';
 import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
-import type { Tenant } from './tenants.ts';
+import type { Tenant, Tenants } from './tenants.ts';
 
 /** The one who asks: a policy enforcement point, an agent or an operator, authenticated. */
 export interface Caller {
@@ -51,18 +52,41 @@ export class Callers {
   readonly #dev: boolean;
   readonly #facts: FactSource;
   readonly #verifyJwt: JwtVerifier;
+  readonly #tenants: Tenants;
   readonly #known = new WeakMap<ManifestPrincipal, Caller>();
+  readonly #greeted = new WeakSet<Presented>();
 
   constructor(options: {
     operators: readonly Operator[];
     dev: boolean;
     facts: FactSource;
+    tenants: Tenants;
     verifyJwt: JwtVerifier;
   }) {
     this.#operators = new Map(options.operators.map((operator) => [operator.secretSha256, operator]));
     this.#dev = options.dev;
     this.#facts = options.facts;
+    this.#tenants = options.tenants;
     this.#verifyJwt = options.verifyJwt;
+  }
+
+  /**
+   * Called before a request is read: where no tenant could know what was presented, not a byte of it is worth keeping.
+   * Whoever passes is authenticated by `authenticate` all the same. Throws `unauthenticated`.
+   */
+  greet(presented: Presented): void {
+    if (this.#greeted.has(presented)) return;
+    if (!this.#isKnown(presented)) throw presented.kind === 'none' ? nobody() : unknownCaller();
+    this.#greeted.add(presented);
+  }
+
+  #isKnown(presented: Presented): boolean {
+    if (presented.kind === 'none') return this.#dev && presented.loopback;
+    if (presented.kind === 'certificate') return this.#tenants.knowCredential(presented.spiffeId);
+    // Who it is from is read before it is verified, and decides nothing but whether to go on.
+    if (isJwt(presented.secret)) return this.#dev || this.#tenants.trustIssuer(issuerOf(presented.secret));
+    const digest = digestOf(presented);
+    return this.#tenants.knowCredential(`sha256:${digest}`) || this.#operators.has(digest);
   }
 
   /** Throws (or, for a JWT, rejects with) `unauthenticated`, `permission_denied` or `unavailable`. */
@@ -93,10 +117,7 @@ export class Callers {
   #identify(tenant: Tenant, presented: Presented): Caller {
     if (presented.kind === 'none') {
       if (this.#dev && presented.loopback) return devCaller;
-      throw new ServiceError(
-        'unauthenticated',
-        'a caller authenticates with authorization: Bearer <credential>',
-      );
+      throw nobody();
     }
     if (presented.kind === 'certificate') return this.#callerOf(tenant.credentials.get(presented.spiffeId));
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
@@ -169,5 +190,16 @@ function digestOf(presented: Presented & { kind: 'secret' }): string {
 /** A secret of ours has no dots; a compact JWS has two. */
 const isJwt = (secret: string): boolean => secret.split('.', 4).length === 3;
 
+/** The unverified `iss` of a JWT; empty if it cannot be read. */
+function issuerOf(unverified: string): string {
+  try {
+    return decodeJwt(unverified).iss ?? '';
+  } catch {
+    return '';
+  }
+}
+
+const nobody = (): ServiceError =>
+  new ServiceError('unauthenticated', 'a caller authenticates with authorization: Bearer <credential>');
 const unknownCaller = (): ServiceError =>
   new ServiceError('unauthenticated', 'the credential is not valid in this tenant');

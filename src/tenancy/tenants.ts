@@ -34,6 +34,9 @@ export interface TenantSource {
 /** The tenants this process serves. */
 export class Tenants implements Iterable<Tenant> {
   readonly #byId = new Map<string, Tenant>();
+  /** How many tenants know a credential, or trust an issuer. */
+  readonly #credentials = new Map<string, number>();
+  readonly #issuers = new Map<string, number>();
   readonly #onChange: (tenant: TenantId) => void;
 
   /** `onChange` hears of every tenant that was put, right after it. */
@@ -53,8 +56,26 @@ export class Tenants implements Iterable<Tenant> {
   }
 
   put(tenant: Tenant): void {
+    this.#count(this.#byId.get(tenant.id), -1);
+    this.#count(tenant, 1);
     this.#byId.set(tenant.id, tenant);
     this.#onChange(tenant.id);
+  }
+
+  /** Whether any tenant knows the credential, named as in `Tenant.credentials`. */
+  knowCredential(key: string): boolean {
+    return this.#credentials.has(key);
+  }
+
+  /** Whether any tenant trusts the issuer. */
+  trustIssuer(issuer: string): boolean {
+    return this.#issuers.has(issuer);
+  }
+
+  #count(tenant: Tenant | undefined, by: 1 | -1): void {
+    if (!tenant) return;
+    for (const key of tenant.credentials.keys()) add(this.#credentials, key, by);
+    for (const { issuer } of tenant.manifest.issuers) add(this.#issuers, issuer, by);
   }
 
   get size(): number {
@@ -64,6 +85,12 @@ export class Tenants implements Iterable<Tenant> {
   [Symbol.iterator](): Iterator<Tenant> {
     return this.#byId.values();
   }
+}
+
+function add(counts: Map<string, number>, key: string, by: number): void {
+  const count = (counts.get(key) ?? 0) + by;
+  if (count === 0) counts.delete(key);
+  else counts.set(key, count);
 }
 
 /** The tenant folders under `place`: itself if it holds a tenant.yaml, else each child that does. */

@@ -163,12 +163,19 @@ describe('DecisionService/CheckStream', () => {
   });
 
   test('a caller with a wrong credential gets an error, never a decision', async () => {
-    using stranger = new Grpc(server.data, 'wrong');
-    const stream = stranger.duplex('DecisionService', 'CheckStream');
-    stream.write({ correlation_id: 1, request: { ...reads, ...by('alice') } });
-    stream.end();
-    const answers: StreamAnswer[] = [];
-    for await (const answer of stream as AsyncIterable<StreamAnswer>) answers.push(answer);
-    expect(answers).toMatchObject([{ correlation_id: 1, error: { code: 'unauthenticated' } }]);
+    const asked = async (secret: string): Promise<StreamAnswer[]> => {
+      using stranger = new Grpc(server.data, secret);
+      const stream = stranger.duplex('DecisionService', 'CheckStream');
+      stream.write({ correlation_id: 1, request: { ...reads, ...by('alice') } });
+      stream.end();
+      const answers: StreamAnswer[] = [];
+      for await (const answer of stream as AsyncIterable<StreamAnswer>) answers.push(answer);
+      return answers;
+    };
+    // Another tenant's is known, and wrong in each message; what nobody knows ends the stream.
+    expect(await asked(secrets.globexMcp)).toMatchObject([
+      { correlation_id: 1, error: { code: 'unauthenticated' } },
+    ]);
+    await expect(asked('wrong')).rejects.toMatchObject({ code: status.UNAUTHENTICATED });
   });
 });

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
@@ -41,6 +42,27 @@ describe('Listener', () => {
     let answer = '';
     for await (const chunk of socket) answer += String(chunk);
     expect(answer).toContain('200 OK');
+  });
+
+  test('ends HTTP/2 connections that nobody uses, and lets a call under way finish', async () => {
+    let answer: (() => void) | undefined;
+    const listener = new Listener(
+      { request: (_request, response) => (answer = () => response.end('late')) },
+      { unusedMs: 100, idleMs: 200 },
+    );
+    await using _ = listener;
+    const port = await listener.listen({ host: '127.0.0.1', port: 0 });
+    const unused = http2.connect(`http://127.0.0.1:${port}`);
+    const used = http2.connect(`http://127.0.0.1:${port}`);
+    const stream = used.request({ ':path': '/' });
+    const goneAway = once(used, 'goaway');
+    await once(unused, 'close');
+    await goneAway;
+    answer?.();
+    let text = '';
+    for await (const chunk of stream) text += String(chunk);
+    expect(text).toBe('late');
+    if (!used.closed) await once(used, 'close');
   });
 
   test('answers bytes that are no HTTP with 400 and goes on', async () => {

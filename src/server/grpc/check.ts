@@ -24,6 +24,7 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
     (kind: Kind, here: (presented: Presented, message: Uint8Array, until: number) => Promise<Uint8Array>) =>
     (headers: IncomingHttpHeaders, peer: Peer): UnaryHandler => {
       const presented = presentedBy(headers.authorization, peer);
+      parts.callers.greet(presented);
       return (message, until) =>
         onThread(parts, kind, presented, message, until) ?? here(presented, message, until);
     };

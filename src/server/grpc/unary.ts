@@ -15,6 +15,8 @@ const RESPONSE_HEADERS = [':status', '200', 'content-type', 'application/grpc+pr
 /** Begins an answer that ends with trailers. */
 export const begin = (stream: ServerHttp2Stream): void =>
   stream.respond(RESPONSE_HEADERS, { waitForTrailers: true, sendDate: false } as ServerStreamResponseOptions);
+/** How long a request may take to come to its end, if its deadline is not sooner. */
+const UPLOAD_MS = 30_000;
 const NOTHING = new Uint8Array();
 export const OK_TRAILERS = { 'grpc-status': '0' };
 
@@ -24,19 +26,33 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
   let first: Uint8Array | undefined;
   let more: Uint8Array[] | undefined;
   let size = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const giveUp = (error: ServiceError): void => {
+    stream.removeAllListeners('data').removeAllListeners('end').resume();
+    first = more = undefined;
+    fail(stream, error);
+  };
+  const tooSlow = (): void => {
+    giveUp(new ServiceError('deadline_exceeded', 'the request did not come to its end in time'));
+    // Nobody reads on for as long as somebody likes to send.
+    stream.close();
+  };
   stream.on('data', (chunk: Uint8Array) => {
     size += chunk.length;
-    if (size > MAX_MESSAGE_BYTES) {
-      stream.removeAllListeners('data').removeAllListeners('end').resume();
-      return fail(stream, tooLarge());
-    }
+    if (size > MAX_MESSAGE_BYTES) return giveUp(tooLarge());
     if (first === undefined) first = chunk;
     else {
-      more ??= [first];
+      if (!more) {
+        more = [first];
+        // Nearly all fit a frame; whoever takes many is not waited for without end.
+        timer = setTimeout(tooSlow, Math.min(timeoutMs, UPLOAD_MS));
+        stream.once('close', () => clearTimeout(timer));
+      }
       more.push(chunk);
     }
   });
   stream.on('end', () => {
+    clearTimeout(timer);
     const body = more ? Buffer.concat(more) : (first ?? NOTHING);
     // The stream outlives its answer by a collection or two, and would keep them.
     first = more = undefined;

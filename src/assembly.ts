@@ -125,14 +125,14 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     delegations: new Delegations({ ...common, tokens, issuers, grants }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
-    readiness: () => ({
-      ready: writer.problem === '',
-      problems: [
+    readiness: {
+      ready: () => writer.problem === '',
+      problems: () => [
         ...(writer.problem ? [`store: ${writer.problem}`] : []),
         ...(offload?.problem ? [offload.problem] : []),
-        ...fleet.problems(),
       ],
-    }),
+      ofTenants: () => fleet.problems(),
+    },
     metrics: metrics.text,
     stopping: parts.stopping,
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },

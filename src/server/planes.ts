@@ -5,6 +5,7 @@ import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
 import type { Delegations } from '../delegation/delegations.ts';
 import type { Keys } from '../delegation/keys.ts';
+import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
@@ -29,6 +30,7 @@ import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
 import { tenantService } from './connect/tenant.ts';
 import { hotMethods } from './grpc/check.ts';
+import type { HttpRequest } from './http/exchange.ts';
 import { authzenRoutes } from './http/authzen.ts';
 import { healthRoutes, type Readiness } from './http/health.ts';
 import { oauthRoutes } from './http/oauth.ts';
@@ -36,6 +38,7 @@ import { opaRoutes } from './http/opa.ts';
 import { type Route, Router } from './http/router.ts';
 import { searchRoutes } from './http/search.ts';
 import type { Offload } from './offload/offload.ts';
+import { presentedBy } from './peer.ts';
 import type { Plane } from './server.ts';
 
 /** What the two planes serve, from. */
@@ -69,7 +72,7 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
     guardHost: services.dev,
     greet: greeting(services),
     router: new Router([
-      ...healthRoutes(services.readiness),
+      ...healthRoutes(services.readiness, () => false),
       ...authzenRoutes(services),
       ...searchRoutes(services),
       ...opaRoutes(services),
@@ -94,19 +97,29 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
 
 /** The admin plane: what operators and authors ask. */
 export function adminPlane(services: Services): Plane {
+  // They name the tenants and tell how busy each is.
+  const mayKnow = ({ peer, header }: HttpRequest): boolean =>
+    peer.loopback || services.callers.isOperator(presentedBy(header('authorization'), peer));
   const metrics: Route = {
     method: 'GET',
     path: '/metrics',
-    handle: async () => ({
-      status: 200,
-      headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
-      body: await services.metrics(),
-    }),
+    handle: async (request) => {
+      if (!mayKnow(request))
+        throw new ServiceError(
+          'unauthenticated',
+          'from elsewhere metrics are for operators: Bearer <credential>',
+        );
+      return {
+        status: 200,
+        headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' },
+        body: await services.metrics(),
+      };
+    },
   };
   return {
     guardHost: services.dev,
     greet: greeting(services),
-    router: new Router([...healthRoutes(services.readiness), metrics]),
+    router: new Router([...healthRoutes(services.readiness, mayKnow), metrics]),
     services: (router) => {
       router
         .service(PolicyService, policyService(services))

@@ -80,6 +80,10 @@ export class Callers {
     this.#greeted.add(presented);
   }
 
+  isOperator(presented: Presented): boolean {
+    return presented.kind === 'secret' && this.#operators.has(digestOf(presented));
+  }
+
   #isKnown(presented: Presented): boolean {
     if (presented.kind === 'none') return this.#dev && presented.loopback;
     if (presented.kind === 'certificate') return this.#tenants.knowCredential(presented.spiffeId);

@@ -105,8 +105,11 @@ describe('one tenant cannot hurt another', () => {
     expect(Number(refused[0]?.headers.get('retry-after'))).toBeGreaterThan(0);
 
     expect((await check(served.data, asks('calm'))).body.decision).toBe('DECISION_ALLOW');
-    const ready = await request<{ text: string }>(`${served.data}/readyz?verbose`);
+    const ready = await request<{ text: string }>(`${served.admin}/readyz?verbose`);
     expect(ready.status).toBe(200);
+    const strangers = await request<{ text: string }>(`${served.data}/readyz?verbose`);
+    expect(strangers.body.text).toMatch(/^ready\ntenants with problems: \d/);
+    expect(strangers.body.text).not.toContain('hostile');
     expect(ready.body.text).toMatch(/tenant hostile: its policy failed repeatedly \(deadline_exceeded\)/);
     const metrics = await request<{ text: string }>(`${served.admin}/metrics`);
     expect(metrics.body.text).toMatch(/mandate_tenants_degraded [1-9]/);

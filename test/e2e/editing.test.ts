@@ -239,7 +239,7 @@ describe('a policy that does not compile at the start', () => {
     expect(body).toMatchObject({ decision: 'DECISION_DENY', reasons: [{ code: 'policy_undefined' }] });
     const other = { ...aliceReads, tenant: 'globex' };
     expect((await check(broken.data, other)).body.decision).toBe('DECISION_ALLOW');
-    const ready = await request<{ text: string }>(`${broken.data}/readyz?verbose`);
+    const ready = await request<{ text: string }>(`${broken.admin}/readyz?verbose`);
     expect(ready.body.text).toContain('acme');
     await writeFile(path.join(broken.tenantFolder('acme'), FILE), original);
     await eventually(

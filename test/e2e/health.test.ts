@@ -1,6 +1,9 @@
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { adminPlane } from '../../src/server/planes.ts';
 import { failure, Grpc } from './grpc.ts';
 import { request } from './requests.ts';
 import { type Running, secrets, startServer } from './server.ts';
@@ -208,4 +211,21 @@ describe('/livez and /readyz', () => {
     using client = new Grpc(server.data, `${secrets.api}-wrong`);
     expect(await client.call<Status>(HEALTH, 'Check', {})).toEqual({ status: 'SERVING' });
   });
+});
+
+test('from beyond the machine, /metrics and the names of tenants are for operators', async () => {
+  const { router } = adminPlane(server.mandate.services);
+  const remote = { loopback: false, spiffeId: undefined };
+  const front = http.createServer((raw, response) => void router.serve(raw, response, remote));
+  await new Promise<void>((resolve) => {
+    front.listen(0, '127.0.0.1', resolve);
+  });
+  const url = `http://127.0.0.1:${(front.address() as AddressInfo).port}/metrics`;
+  const ask = async (headers: Record<string, string>) => (await request(url, { headers })).status;
+  expect(await ask({})).toBe(401);
+  expect(await ask({ authorization: `Bearer ${secrets.api}` })).toBe(401);
+  expect(await ask({ authorization: `Bearer ${secrets.operator}` })).toBe(200);
+  expect((await request(`${server.admin}/metrics`)).status).toBe(200);
+  front.close();
+  front.closeAllConnections();
 });

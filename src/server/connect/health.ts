@@ -20,7 +20,7 @@ export function healthService(
   const statusOf = (service: string): HealthCheckResponse => {
     const known = service === '' || services.has(service);
     const status = known
-      ? readiness().ready && !stopping.aborted
+      ? readiness.ready() && !stopping.aborted
         ? Status.SERVING
         : Status.NOT_SERVING
       : Status.SERVICE_UNKNOWN;

@@ -161,6 +161,13 @@ describe('AuthZEN 1.0, evaluations', () => {
       ).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
   });
 
+  test('takes null for a member that may be left out', async () => {
+    expect(await ask({ ...evaluation, context: null })).toMatchObject({
+      status: 200,
+      body: { decision: true },
+    });
+  });
+
   test('decides as Check does', async () => {
     const subjects = ['alice', 'bob', 'carol', 'mallory', 'nobody'].map((id) => ({ type: 'user', id }));
     const batch = await decided({
@@ -215,5 +222,13 @@ describe('AuthZEN 1.0, metadata and transport', () => {
     for (const { headers } of answers) expect(headers.get('x-request-id')).toBe('bfe9eb29-ab87');
     const { headers } = await ask(evaluation);
     expect(headers.get('x-request-id')).toBeNull();
+    const long = 'r'.repeat(1_000);
+    for (const [path, status] of [
+      ['/t/acme/access/v1/evaluation', 405],
+      ['/.well-known/authzen-configuration/t/acme', 200],
+    ] as const) {
+      const answer = await request(`${server.data}${path}`, { headers: { 'x-request-id': long } });
+      expect([answer.status, answer.headers.get('x-request-id')]).toEqual([status, long]);
+    }
   });
 });

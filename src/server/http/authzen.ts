@@ -82,16 +82,13 @@ export interface Asked {
   readonly body: Record<string, unknown>;
 }
 
-/** Admits the caller, reads the body, echoes X-Request-ID with the answer and with the error alike. */
+/** Admits the caller and reads the body. */
 export function authzenHandler(
   { tenants, callers }: Pick<AuthzenParts, 'tenants' | 'callers'>,
   answer: (asked: Asked) => Promise<unknown>,
   maxBytes?: number,
 ): HttpHandler {
   return async (request, { tenant: id = '' }) => {
-    const requestId = request.header('x-request-id');
-    const headers: Record<string, string> =
-      requestId === undefined || requestId.length > 256 ? {} : { 'x-request-id': requestId };
     try {
       const tenant = tenants.get(id);
       const caller = await callers.authenticate(
@@ -101,15 +98,11 @@ export function authzenHandler(
       );
       const body = await readJson(request, maxBytes);
       const token = request.header(SUBJECT_TOKEN_HEADER);
-      return { status: 200, headers, body: await answer({ tenant, caller, token, body }) };
+      return { status: 200, body: await answer({ tenant, caller, token, body }) };
     } catch (error) {
       const refused = errorResponse(error, `POST ${request.url.pathname}`);
       // AuthZEN 1.0 knows one status for a request that is not one: 400.
-      return {
-        ...refused,
-        status: refused.status === 415 ? 400 : refused.status,
-        headers: { ...refused.headers, ...headers },
-      };
+      return { ...refused, status: refused.status === 415 ? 400 : refused.status };
     }
   };
 }
@@ -177,7 +170,8 @@ export function requestOf(body: Record<string, unknown>): UncheckedRequest {
 
 export function part(body: JsonObject, member: string): Record<string, unknown> | undefined {
   const value = body[member];
-  if (value === undefined) return undefined;
+  // A member that may be left out may be null as well.
+  if (value === undefined || value === null) return undefined;
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new ServiceError('invalid_request', `${member} is not an object`);
   return value as Record<string, unknown>;

@@ -21,7 +21,10 @@ interface Compiled extends Route {
   readonly pattern: RegExp;
 }
 
-/** The plain HTTP routes. A path that is known under another method is a 405, any other a 404. */
+/**
+ * The plain HTTP routes. A path that is known under another method is a 405, any other a 404. What a caller names in
+ * X-Request-ID goes back to it with every answer (AuthZEN 1.0).
+ */
 export class Router {
   readonly #routes: readonly Compiled[];
 
@@ -31,6 +34,8 @@ export class Router {
 
   async serve(raw: NodeRequest, response: NodeResponse, peer: Peer): Promise<void> {
     const answer = await this.#answer(raw, peer);
+    const requestId = raw.headers['x-request-id'];
+    if (typeof requestId === 'string') response.setHeader('x-request-id', requestId);
     // What is left of a body that was not wanted is not waited for: the connection ends with the answer.
     if (!raw.complete && !('stream' in raw)) response.shouldKeepAlive = false;
     writeResponse(response, answer);

@@ -65,10 +65,7 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
     contextValues: (request) => createContextValues().set(peerKey, peerOf(request.socket as TLSSocket)),
     fallback: (request, response) => {
       const peer = peerOf(request.socket as TLSSocket);
-      const name = `${request.method} ${request.url?.split('?')[0]}`;
-      tracing(name, request.headers, () => plane.router.serve(request, response, peer)).catch(
-        (error: unknown) => refuse(response, error),
-      );
+      plane.router.serve(request, response, peer, tracing).catch((error: unknown) => refuse(response, error));
     },
   });
   return {
@@ -88,16 +85,12 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
       const method = plane.hot.get(headers[':path'] ?? '');
       if (!method || !isPlainGrpc(headers)) return false;
       try {
-        const handle = method.open(headers, peerOf(stream.session?.socket as TLSSocket));
+        const opened = method.open(headers, peerOf(stream.session?.socket as TLSSocket));
+        const handle = tracing === noTracing ? opened : spanned(tracing, method, headers, opened);
         const timeoutMs = timeoutOf(headers);
         if (method.kind === 'duplex')
           serveDuplex(stream, timeoutMs, (message) => handle(message, Number.POSITIVE_INFINITY));
-        else
-          serveUnary(
-            stream,
-            timeoutMs,
-            tracing === noTracing ? handle : spanned(tracing, method, headers, handle),
-          );
+        else serveUnary(stream, timeoutMs, handle);
       } catch (error) {
         stream.resume();
         fail(stream, error);
@@ -107,7 +100,7 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
   };
 }
 
-/** Apart, since what a function's closures share lives as long as the stream: without tracing the headers do not. */
+/** A span a message. Apart, since what a function's closures share lives as long as the stream: without tracing the headers do not. */
 const spanned =
   (tracing: Tracing, { name }: HotMethod, headers: IncomingHttpHeaders, handle: UnaryHandler): UnaryHandler =>
   (message, until) =>

@@ -1,5 +1,6 @@
 import { ServiceError } from '../../errors.ts';
 import type { Peer } from '../peer.ts';
+import { noTracing, type Tracing } from '../tracing.ts';
 import {
   errorResponse,
   type HttpHandler,
@@ -32,8 +33,13 @@ export class Router {
     this.#routes = routes.map((route) => ({ ...route, pattern: compile(route.path) }));
   }
 
-  async serve(raw: NodeRequest, response: NodeResponse, peer: Peer): Promise<void> {
-    const answer = await this.#answer(raw, peer);
+  async serve(
+    raw: NodeRequest,
+    response: NodeResponse,
+    peer: Peer,
+    tracing: Tracing = noTracing,
+  ): Promise<void> {
+    const answer = await this.#answer(raw, peer, tracing);
     const requestId = raw.headers['x-request-id'];
     if (typeof requestId === 'string') response.setHeader('x-request-id', requestId);
     // What is left of a body that was not wanted is not waited for: the connection ends with the answer.
@@ -41,11 +47,18 @@ export class Router {
     writeResponse(response, answer);
   }
 
-  async #answer(raw: NodeRequest, peer: Peer): Promise<HttpResponse> {
+  async #answer(raw: NodeRequest, peer: Peer, tracing: Tracing): Promise<HttpResponse> {
     try {
       const request = readRequest(raw, peer);
       const found = this.#find(request.method === 'HEAD' ? 'GET' : request.method, request.url.pathname);
-      return await found.route.handle(request, found.parameters);
+      const { method, path, handle } = found.route;
+      // By the route and not by the address, which callers make up.
+      return await tracing(
+        `${method} ${path}`,
+        raw.headers,
+        () => handle(request, found.parameters),
+        failureIn,
+      );
     } catch (error) {
       return errorResponse(error, `${raw.method} ${raw.url?.split('?')[0]}`);
     }
@@ -63,6 +76,12 @@ export class Router {
       throw new ServiceError('method_not_allowed', `this path takes ${[...methods].join(', ')}`);
     throw new ServiceError('not_found', 'nothing is served here');
   }
+}
+
+function failureIn({ status, body }: HttpResponse): string | undefined {
+  if (status < 400) return undefined;
+  const { error, code } = (body ?? {}) as { error?: string; code?: string };
+  return error ?? code ?? String(status);
 }
 
 function compile(path: string): RegExp {

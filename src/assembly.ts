@@ -101,6 +101,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
   const decisions = new Decisions({ ...common, admission, resolveToken: tokens.resolve });
   const metrics = stack.use(
     createMetrics({
+      tenantLabels: config.tenant_labels,
       waiting: () => writer.waiting + (offload?.waiting ?? 0),
       open: () => admission.open,
       tenants: () => tenants.size,
@@ -124,6 +125,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     data: new DataQueries({ ...common, admission }),
     delegations: new Delegations({ ...common, tokens, issuers, grants }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
+    throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
     readiness: {
       ready: () => writer.problem === '',

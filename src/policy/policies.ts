@@ -252,7 +252,7 @@ class Active implements ActivePolicy {
       if (blamed.has(error.code)) health.failed(this.#tenant, error.code, context.nowMs);
       return {
         result: undefined,
-        cost: error.code === 'deadline_exceeded' ? this.limits.fuel : 0,
+        cost: used && blamed.has(error.code) ? used.instance.spent : 0,
         failure: error,
       };
     } finally {

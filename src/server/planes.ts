@@ -57,6 +57,8 @@ export interface Services {
   readonly records: RecordStore;
   readonly issuerOf: (tenant: string) => string;
   readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
+  /** Throws `resource_exhausted` for a tenant whose policy is slowed down. */
+  readonly throttle: (tenant: Tenant) => void;
   /** Why the tenant is degraded; empty if it is not. */
   readonly degraded: (tenant: Tenant) => string;
   readonly readiness: Readiness;

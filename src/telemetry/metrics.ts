@@ -1,11 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-/** Beyond this many tenants the rest are counted together: a label set is never as large as a customer list. */
-const MAX_TENANT_LABELS = 100;
-
 /** Subscribes to what the core publishes; answers the Prometheus text. */
 export function createMetrics(options: {
+  /** Beyond this many tenants the rest are counted together: a label set is never as large as a customer list. */
+  tenantLabels: number;
   waiting: () => number;
   open: () => number;
   tenants: () => number;
@@ -70,7 +69,7 @@ export function createMetrics(options: {
   const labelOf = (tenant: string): string => {
     const known = labels.get(tenant);
     if (known) return known;
-    if (labels.size >= MAX_TENANT_LABELS) return 'other';
+    if (labels.size >= options.tenantLabels) return 'other';
     labels.set(tenant, tenant);
     return tenant;
   };

@@ -69,6 +69,7 @@ describe('one tenant cannot hurt another', () => {
   test('a value of gigabytes is denied with policy_memory_exceeded, and the instance is replaced', async () => {
     const { body } = await check(served.data, asks('greedy', 'grow'));
     expect(codes(body)).toEqual(['policy_memory_exceeded']);
+    expect(body.cost).toBeGreaterThan(100_000);
     expect((await check(served.data, asks('greedy', 'read'))).body.decision).toBe('DECISION_ALLOW');
   });
 
@@ -103,6 +104,10 @@ describe('one tenant cannot hurt another', () => {
     expect(refused.length).toBeGreaterThan(20);
     expect(refused[0]?.body).toMatchObject({ code: 'resource_exhausted' });
     expect(Number(refused[0]?.headers.get('retry-after'))).toBeGreaterThan(0);
+
+    // Over plain HTTP without a look at the body.
+    const unread = await postJson(`${served.data}/t/hostile/access/v1/evaluation`, 'no JSON');
+    expect(unread.status).toBe(429);
 
     expect((await check(served.data, asks('calm'))).body.decision).toBe('DECISION_ALLOW');
     const ready = await request<{ text: string }>(`${served.admin}/readyz?verbose`);

@@ -59,6 +59,7 @@ export class PolicyInstance {
   #written: number;
   readonly #inputs: Inputs;
   #poisoned = false;
+  #budget = 0;
 
   /**
    * @throws ServiceError `policy_memory_exceeded`, `policy_invalid` for data that is no JSON, or
@@ -86,6 +87,11 @@ export class PolicyInstance {
   /** True after any failure during an evaluation: evaluate() then throws, and the owner discards the instance. */
   get poisoned(): boolean {
     return this.#poisoned;
+  }
+
+  /** Fuel units that the last evaluation spent, also one that failed. */
+  get spent(): number {
+    return this.#budget - Math.max(0, this.#fuel.value);
   }
 
   /** The size of the memory. It never shrinks, so an owner recycles an instance that has grown. */
@@ -176,6 +182,8 @@ export class PolicyInstance {
         detail: 'the instance failed before and must be discarded',
       });
     this.#inputs.admit(input, budget);
+    this.#budget = budget;
+    this.#fuel.value = budget;
     this.#host.begin(context);
     return id;
   }

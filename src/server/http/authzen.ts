@@ -16,6 +16,7 @@ export interface AuthzenParts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly decisions: Decisions;
+  readonly throttle: (tenant: Tenant) => void;
   readonly issuerOf: (tenant: string) => string;
 }
 
@@ -84,7 +85,7 @@ export interface Asked {
 
 /** Admits the caller and reads the body. */
 export function authzenHandler(
-  { tenants, callers }: Pick<AuthzenParts, 'tenants' | 'callers'>,
+  { tenants, callers, throttle }: Pick<AuthzenParts, 'tenants' | 'callers' | 'throttle'>,
   answer: (asked: Asked) => Promise<unknown>,
   maxBytes?: number,
 ): HttpHandler {
@@ -96,6 +97,8 @@ export function authzenHandler(
         presentedBy(request.header('authorization'), request.peer),
         'check',
       );
+      // Before the body: what would be refused is not read.
+      throttle(tenant);
       const body = await readJson(request, maxBytes);
       const token = request.header(SUBJECT_TOKEN_HEADER);
       return { status: 200, body: await answer({ tenant, caller, token, body }) };

@@ -2,14 +2,19 @@ import { gunzipSync } from 'node:zlib';
 import type { DataQueries } from '../../decision/data.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Callers } from '../../tenancy/callers.ts';
-import type { Tenants } from '../../tenancy/tenants.ts';
+import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { presentedBy } from '../peer.ts';
 import { errorResponse, type HttpHandler, type HttpRequest, MAX_BODY_BYTES } from './exchange.ts';
 import { parseJson } from './json.ts';
 import type { Route } from './router.ts';
 
 /** OPA's data API, for clients that speak it already: they change their address, nothing else. */
-export function opaRoutes(parts: { tenants: Tenants; callers: Callers; data: DataQueries }): Route[] {
+export function opaRoutes(parts: {
+  tenants: Tenants;
+  callers: Callers;
+  data: DataQueries;
+  throttle: (tenant: Tenant) => void;
+}): Route[] {
   const handle: HttpHandler = async (request, { tenant: id = '', path = '' }) => {
     try {
       const began = performance.now();
@@ -19,6 +24,7 @@ export function opaRoutes(parts: { tenants: Tenants; callers: Callers; data: Dat
         presentedBy(request.header('authorization'), request.peer),
         'check',
       );
+      parts.throttle(tenant);
       const { searchParams } = request.url;
       const input = request.method === 'POST' ? await posted(request) : inQuery(searchParams.get('input'));
       const { result, decisionId, cost } = await parts.data.evaluate(

@@ -31,7 +31,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     policyOf: (tenant) => policies.of(tenant),
     facts,
     resolveToken: () => Promise.reject(new ServiceError('internal', 'tokens are looked at by main')),
-    admission: { enter: () => ADMITTED, leave: () => undefined },
+    admission: { enter: () => ADMITTED, leave: () => undefined, spent: () => undefined },
     writer,
     clock: systemClock,
     random: systemRandom,
@@ -64,6 +64,6 @@ function serve(main: MessagePort, options: ThreadOptions): void {
 }
 
 /** Main has counted it already. */
-const ADMITTED = { open: 0, left: 0, refilledAt: 0 };
+const ADMITTED = { open: 0, left: 0, refilledAt: 0, usual: 0 };
 
 if (parentPort) serve(parentPort, workerData as ThreadOptions);

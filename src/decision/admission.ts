@@ -2,6 +2,7 @@ import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { FuelWindow } from './fuel-window.ts';
 
 export interface Share {
   /** Decisions that wait for their answer. */
@@ -9,6 +10,8 @@ export interface Share {
   /** Decisions the rate limit still lets through now. */
   left: number;
   refilledAt: number;
+  /** The fuel that a decision of the tenant usually costs. */
+  usual: number;
 }
 
 /**
@@ -20,6 +23,7 @@ export class Admission {
   readonly #clock: Clock;
   readonly #bound: number;
   readonly #shares = new Map<TenantId, Share>();
+  readonly #here = new FuelWindow(1);
   #open = 0;
   #busy = 0;
 
@@ -32,9 +36,14 @@ export class Admission {
     return this.#open;
   }
 
-  /** Takes places for `count` decisions; the answer gives them back. Throws `resource_exhausted`. */
-  enter(tenant: Tenant, count: number): Share {
+  /**
+   * Takes places for `count` decisions; the answer gives them back. `window` is that of the threads which decide, if it
+   * is not this one. Throws `resource_exhausted`.
+   */
+  enter(tenant: Tenant, count: number, window = this.#here): Share {
     const share = this.#shareOf(tenant);
+    const held = window.ask(tenant.id, this.#clock());
+    if (held > 0) throw full(held, 'the tenant has taken more than its share of the processor');
     const rate = tenant.manifest.limits.decisions_per_second;
     if (rate !== undefined) this.#pay(share, rate, count);
     // A batch larger than what is free waits for nobody: it may enter only an idle server, or a smaller one.
@@ -53,10 +62,21 @@ export class Admission {
     if (share.open === 0) this.#busy -= 1;
   }
 
+  /** What decisions cost that were made in this thread. */
+  spent(tenant: TenantId, fuel: number): void {
+    this.#here.spend(tenant, fuel, this.#clock());
+  }
+
+  /** What a decision cost that was made in another thread, which tells of it late. */
+  learn(tenant: TenantId, fuel: number): void {
+    const share = this.#shares.get(tenant);
+    if (share) share.usual += (fuel - share.usual) / 16;
+  }
+
   #shareOf(tenant: Tenant): Share {
     const known = this.#shares.get(tenant.id);
     if (known) return known;
-    const share = { open: 0, left: Number.POSITIVE_INFINITY, refilledAt: this.#clock() };
+    const share = { open: 0, left: Number.POSITIVE_INFINITY, refilledAt: this.#clock(), usual: 0 };
     this.#shares.set(tenant.id, share);
     return share;
   }

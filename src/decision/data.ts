@@ -19,7 +19,7 @@ export interface DataAnswer {
 
 export interface DataQueriesOptions {
   readonly policyOf: (tenant: Tenant) => Policy;
-  readonly admission: Pick<Admission, 'enter' | 'leave'>;
+  readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
@@ -50,7 +50,7 @@ export class DataQueries {
   }
 
   async #evaluate(tenant: Tenant, caller: Caller, entryPoint: string, input: unknown): Promise<DataAnswer> {
-    const { policyOf, writer, clock, random } = this.#options;
+    const { admission, policyOf, writer, clock, random } = this.#options;
     const now = clock();
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const policy = policyOf(tenant);
@@ -63,6 +63,7 @@ export class DataQueries {
       }}`,
     };
     const { result, cost, failure } = policy.evaluate(entryPoint, text, { nowMs: now, seed: decisionId });
+    admission.spent(tenant.id, cost);
     const reasons = failure ? [{ code: failure.code, message: failure.message }] : [];
     const decided = { ...verdictOf(result, entryPoint), reasons, revision: policy.revision, cost };
     await writer.append(decisionRow(head, decided, question));

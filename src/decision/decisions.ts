@@ -36,7 +36,7 @@ export interface DecisionsOptions {
   readonly policyOf: (tenant: Tenant) => Policy;
   readonly facts: FactSource;
   readonly resolveToken: TokenResolver;
-  readonly admission: Pick<Admission, 'enter' | 'leave'>;
+  readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
@@ -232,7 +232,7 @@ export class Decisions {
     now: number,
     principal: TokenPrincipal,
   ): Pending {
-    const { facts, policyOf, random } = this.#options;
+    const { admission, facts, policyOf, random } = this.#options;
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const { subject, actors, grant } = principal;
     const input = buildInput({
@@ -254,6 +254,7 @@ export class Decisions {
           cost: 0,
         }
       : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
+    admission.spent(tenant.id, decided.cost);
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
     return {
       decided,

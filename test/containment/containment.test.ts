@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { check, connect, postJson, request } from '../e2e/requests.ts';
+import { eventually } from '../e2e/server.ts';
 import { asks, type Served, serve } from './tenants.ts';
 
 /** Asked `loop`, it would run for minutes; asked `grow`, it would build gigabytes. */
@@ -13,6 +14,12 @@ allow if {
 	input.action.name == "loop"
 	xs := numbers.range(1, 200000)
 	count([1 | some x in xs; some y in xs; x + y == -1]) == 0
+}
+
+# Two thirds of the budget.
+allow if {
+	input.action.name == "dear"
+	count([x | some x in numbers.range(1, 3300); x > 0]) > 0
 }
 
 allow if {
@@ -34,6 +41,7 @@ beforeAll(async () => {
       { id: 'greedy', rego: HOSTILE, manifest: { limits: { fuel: 2_000_000_000, memory_mib: 8 } } },
       { id: 'patient', rego: HOSTILE, manifest: { limits: { fuel: 1_000_000 } } },
       { id: 'limited', rego: HARMLESS, manifest: { limits: { decisions_per_second: 5 } } },
+      { id: 'dear', rego: HOSTILE },
       { id: 'calm', rego: HARMLESS },
     ],
     { fuel: 5_000_000 },
@@ -70,7 +78,10 @@ describe('one tenant cannot hurt another', () => {
     const { body } = await check(served.data, asks('greedy', 'grow'));
     expect(codes(body)).toEqual(['policy_memory_exceeded']);
     expect(body.cost).toBeGreaterThan(100_000);
-    expect((await check(served.data, asks('greedy', 'read'))).body.decision).toBe('DECISION_ALLOW');
+    // It has taken more than its share for the moment, and is answered again in the next one.
+    const next = () => check(served.data, asks('greedy', 'read'));
+    const { body: after } = await eventually(next, ({ status }) => status === 200);
+    expect(after.decision).toBe('DECISION_ALLOW');
   });
 
   test('the same input costs the same, whatever came before', async () => {
@@ -125,6 +136,21 @@ describe('one tenant cannot hurt another', () => {
     );
     expect(tenants.body.tenants.find(({ id }) => id === 'hostile')?.degraded).toContain('deadline_exceeded');
     expect(tenants.body.tenants.find(({ id }) => id === 'calm')?.degraded).toBeUndefined();
+  });
+
+  test('a tenant with dear policies is held to its share as soon as another one asks', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, async (_, at) => {
+        if (at % 10 === 0) return { who: 'calm', ...(await check(served.data, asks('calm'))) };
+        return { who: 'dear', ...(await check(served.data, asks('dear', 'dear'))) };
+      }),
+    );
+    const [calm, dear] = ['calm', 'dear'].map((name) => answers.filter(({ who }) => who === name));
+    expect(calm?.every(({ body }) => body.decision === 'DECISION_ALLOW')).toBe(true);
+    const refused = dear?.filter(({ status }) => status === 429) ?? [];
+    expect(refused.length).toBeGreaterThan(0);
+    expect(refused[0]?.body).toMatchObject({ code: 'resource_exhausted' });
+    expect(dear?.some(({ body }) => body.decision === 'DECISION_ALLOW')).toBe(true);
   });
 
   test('a tenant beyond its rate is refused with a hint, the others are not', async () => {

@@ -1,4 +1,4 @@
-import type { Clock } from '../../effects.ts';
+import { FuelWindow } from '../../decision/fuel-window.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Caller } from '../../tenancy/callers.ts';
@@ -7,10 +7,9 @@ import { toServiceError } from '../errors.ts';
 import type { Kind } from './protocol.ts';
 import { DecisionThread, type DecisionThreadOptions } from './thread.ts';
 
-export interface OffloadOptions extends Omit<DecisionThreadOptions, 'onEnd'> {
+export interface OffloadOptions extends Omit<DecisionThreadOptions, 'onEnd' | 'window'> {
   /** How many threads there may be. */
   readonly threads: number;
-  readonly clock: Clock;
 }
 
 /**
@@ -24,12 +23,14 @@ export interface OffloadOptions extends Omit<DecisionThreadOptions, 'onEnd'> {
 export class Offload implements AsyncDisposable {
   readonly #options: OffloadOptions;
   readonly #threads: DecisionThread[] = [];
+  readonly #window: FuelWindow;
   #restUntil = 0;
   #gone = 0;
   #closing = false;
 
   constructor(options: OffloadOptions) {
     this.#options = options;
+    this.#window = new FuelWindow(options.threads);
   }
 
   /** How many threads can be asked. */
@@ -111,7 +112,7 @@ export class Offload implements AsyncDisposable {
     if (!this.#threads.every(isReady)) return;
     if (performance.now() < this.#restUntil) return;
     const onEnd = (thread: DecisionThread, cause: unknown): void => this.#ended(thread, cause);
-    this.#threads.push(new DecisionThread({ ...this.#options, onEnd }));
+    this.#threads.push(new DecisionThread({ ...this.#options, window: this.#window, onEnd }));
   }
 
   #ended(thread: DecisionThread, cause: unknown): void {

@@ -1,5 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Admission, Share } from '../../decision/admission.ts';
+import type { FuelWindow } from '../../decision/fuel-window.ts';
+import type { Clock } from '../../effects.ts';
 import { decisionChannel } from '../../decision/decisions.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -23,6 +25,9 @@ export interface DecisionThreadOptions extends Omit<ThreadOptions, 'writer' | 'p
   readonly writer: Writer;
   readonly policies: Policies;
   readonly admission: Admission;
+  /** What all threads spend together. */
+  readonly window: FuelWindow;
+  readonly clock: Clock;
   /** Hears of its end, once, with the reason. */
   readonly onEnd: (thread: DecisionThread, cause: unknown) => void;
 }
@@ -130,7 +135,10 @@ export class DecisionThread {
     items: number,
     until: number,
   ): Promise<Uint8Array> {
-    const place = this.#options.admission.enter(tenant, items);
+    const { admission, clock, window } = this.#options;
+    const place = admission.enter(tenant, items, window);
+    // What it really costs is known only when its record is durable, and many may be asked until then.
+    window.spend(tenant.id, place.usual * items, clock());
     return new Promise((resolve, reject) => {
       const slot = this.#free.pop() ?? this.#waiters.length;
       this.#waiters[slot] = { resolve, reject, place, items };
@@ -189,13 +197,12 @@ export class DecisionThread {
       else waiter.reject(errorOf(errors[place]));
     });
     // What the core publishes is heard in its own thread only.
-    if (decisionChannel.hasSubscribers)
-      for (let at = 0; at < decided.length; at += 3)
-        decisionChannel.publish({
-          tenant: this.#tenantIds[decided[at] ?? 0],
-          outcome: recordOutcomes[decided[at + 1] ?? 0],
-          cost: decided[at + 2],
-        });
+    for (let at = 0; at < decided.length; at += 3) {
+      const tenant = this.#tenantIds[decided[at] ?? 0];
+      const [outcome, cost = 0] = [recordOutcomes[decided[at + 1] ?? 0], decided[at + 2]];
+      if (tenant !== undefined) this.#options.admission.learn(tenant, cost);
+      if (decisionChannel.hasSubscribers) decisionChannel.publish({ tenant, outcome, cost });
+    }
     if (commitChannel.hasSubscribers) for (const entries of commits) commitChannel.publish({ entries });
   }
 

@@ -173,7 +173,7 @@ describe('what the decision thread refuses is refused as main would', () => {
       expect(cost).toBe(3_000_000);
     }
     expect(denied.length).toBeLessThan(12);
-    const { body } = await request<{ text: string }>(`${fresh.served.data}/readyz?verbose`);
+    const { body } = await request<{ text: string }>(`${fresh.served.admin}/readyz?verbose`);
     expect(body.text).toMatch(/tenant one: its policy failed repeatedly \(deadline_exceeded\)/);
     expect((await ask(fresh.pep, 'two')).decision).toBe('DECISION_ALLOW');
   });

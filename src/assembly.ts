@@ -123,7 +123,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     offload,
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
-    delegations: new Delegations({ ...common, tokens, issuers, grants }),
+    delegations: new Delegations({ ...common, admission, tokens, issuers, grants }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),

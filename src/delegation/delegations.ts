@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import { buildRecord } from '../audit/record.ts';
+import type { Admission } from '../decision/admission.ts';
 import { decide, type Policy } from '../decision/decide.ts';
 import { buildInput } from '../decision/input.ts';
 import type { Clock, Random } from '../effects.ts';
@@ -33,6 +34,7 @@ export interface DelegationsOptions {
   readonly grants: GrantStore;
   readonly facts: FactSource;
   readonly policyOf: (tenant: Tenant) => Policy;
+  readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
@@ -48,9 +50,23 @@ export class Delegations {
 
   /**
    * Verifies the subject's token, narrows, asks the tenant's policy, signs, and answers once grant and record are
-   * durable. Every refusal is recorded before it is thrown.
+   * durable. Every refusal is recorded before it is thrown, but for `resource_exhausted`.
    */
-  async exchange(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
+  exchange(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
+    return this.#admitted(tenant, () => this.#attempt(tenant, caller, asked));
+  }
+
+  async #admitted<T>(tenant: Tenant, work: () => Promise<T>): Promise<T> {
+    const { admission } = this.#options;
+    const place = admission.enter(tenant, 1);
+    try {
+      return await work();
+    } finally {
+      admission.leave(place, 1);
+    }
+  }
+
+  async #attempt(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
     const now = this.#options.clock();
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const attempt = new Attempt(tenant, caller, asked, now, decisionId);
@@ -66,7 +82,7 @@ export class Delegations {
 
   async #exchange(attempt: Attempt): Promise<Exchanged> {
     const { tenant, caller, asked, now, decisionId } = attempt;
-    const { tokens, facts, policyOf, writer, random } = this.#options;
+    const { admission, tokens, facts, policyOf, writer, random } = this.#options;
     const actor = caller.principal;
     if (!actor)
       throw new ServiceError(
@@ -116,6 +132,7 @@ export class Delegations {
       nowMs: now,
       seed: decisionId,
     });
+    admission.spent(tenant.id, attempt.decided.cost);
     if (attempt.decided.outcome !== 'allow') throw denied(attempt.decided);
     const token = await tokens.mint(tenant, grant);
     const record = attempt.record('allow', attempt.decided, grant);
@@ -130,7 +147,11 @@ export class Delegations {
    * The living grant behind a token, or undefined: for a token that is not good and for one that is none of the
    * caller's business alike (RFC 7662 section 2.2). Recorded either way.
    */
-  async introspect(tenant: Tenant, caller: Caller, token: string): Promise<GrantRow | undefined> {
+  introspect(tenant: Tenant, caller: Caller, token: string): Promise<GrantRow | undefined> {
+    return this.#admitted(tenant, () => this.#introspect(tenant, caller, token));
+  }
+
+  async #introspect(tenant: Tenant, caller: Caller, token: string): Promise<GrantRow | undefined> {
     const now = this.#options.clock();
     const grant = await this.#livingGrant(tenant, caller, token, now);
     await this.#options.writer.append(

@@ -160,6 +160,14 @@ describe('one tenant cannot hurt another', () => {
     expect(refused[0]?.body).toMatchObject({ code: 'resource_exhausted' });
     expect((await check(served.data, asks('calm'))).status).toBe(200);
   });
+
+  test('questions about tokens are held to the rate too', async () => {
+    const ask = () => connect(served.data, 'DelegationService/Introspect', { tenant: 'limited', token: 'x' });
+    const answers = await Promise.all(Array.from({ length: 30 }, ask));
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(refused.length).toBeGreaterThanOrEqual(15);
+    expect(refused[0]?.body).toMatchObject({ code: 'resource_exhausted' });
+  });
 });
 
 describe('overload is refused, not queued', () => {

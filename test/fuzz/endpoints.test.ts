@@ -2,15 +2,10 @@ import { readdirSync } from 'node:fs';
 import http2 from 'node:http2';
 import net from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { create, toBinary } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  CheckBatchRequestSchema,
-  CheckRequestSchema,
-  CheckStreamRequestSchema,
-} from '../../src/gen/mandate/v1/decision_pb.ts';
 import { asks, type Served, serve } from '../containment/tenants.ts';
 import { check } from '../e2e/requests.ts';
+import { admin, data, type Good } from './goods.ts';
 
 /** Seeded, so that a failure comes again: mulberry32. */
 function seeded(seed: number): () => number {
@@ -41,73 +36,6 @@ afterAll(async () => {
   await served[Symbol.asyncDispose]();
 });
 
-const request = create(CheckRequestSchema, {
-  tenant: 'calm',
-  principal: { case: 'subject', value: { type: 'user', id: 'u' } },
-  action: { name: 'read' },
-  resource: { type: 'thing', id: 't', properties: { tags: ['a', 'b'], size: 1.5 } },
-});
-const grpc = '/mandate.v1.DecisionService';
-const frames = (...messages: Uint8Array[]): Buffer =>
-  Buffer.concat(
-    messages.map((message) => {
-      const head = Buffer.alloc(5);
-      head.writeUInt32BE(message.length, 1);
-      return Buffer.concat([head, message]);
-    }),
-  );
-const stream = toBinary(
-  CheckStreamRequestSchema,
-  create(CheckStreamRequestSchema, { correlationId: 1n, request }),
-);
-const json = JSON.stringify(asks('calm'));
-const { tenant: _tenant, ...authzen } = asks('calm');
-
-/** Good requests, one an endpoint; each is broken in some way before it is sent. */
-const goods: readonly (readonly [string, string, Buffer])[] = [
-  [`${grpc}/Check`, 'application/grpc', frames(toBinary(CheckRequestSchema, request))],
-  [`${grpc}/Check`, 'application/grpc-web+proto', frames(toBinary(CheckRequestSchema, request))],
-  [`${grpc}/Check`, 'application/json', Buffer.from(json)],
-  [`${grpc}/Check`, 'application/proto', Buffer.from(toBinary(CheckRequestSchema, request))],
-  [
-    `${grpc}/CheckBatch`,
-    'application/grpc',
-    frames(
-      toBinary(CheckBatchRequestSchema, create(CheckBatchRequestSchema, { tenant: 'calm', items: [{}, {}] })),
-    ),
-  ],
-  [`${grpc}/CheckStream`, 'application/grpc', frames(stream, stream, stream)],
-  [
-    '/mandate.v1.DelegationService/Exchange',
-    'application/json',
-    Buffer.from('{"tenant":"calm","subjectToken":"a.b.c","scopes":["x"]}'),
-  ],
-  [
-    '/envoy.service.auth.v3.Authorization/Check',
-    'application/json',
-    Buffer.from('{"attributes":{"request":{"http":{"method":"GET","path":"/"}}}}'),
-  ],
-  [
-    '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
-    'application/grpc',
-    frames(Buffer.from([0x3a, 0x00])),
-  ],
-  ['/t/calm/access/v1/evaluation', 'application/json', Buffer.from(JSON.stringify(authzen))],
-  [
-    '/t/calm/access/v1/evaluations',
-    'application/json',
-    Buffer.from(JSON.stringify({ ...authzen, evaluations: [{}, {}] })),
-  ],
-  ['/t/calm/access/v1/search/action', 'application/json', Buffer.from(JSON.stringify(authzen))],
-  [
-    '/t/calm/oauth2/token',
-    'application/x-www-form-urlencoded',
-    Buffer.from('grant_type=x&subject_token=a.b.c&scope=%zz'),
-  ],
-  ['/t/calm/oauth2/introspect', 'application/x-www-form-urlencoded', Buffer.from('token=a.b.c')],
-  ['/t/calm/v1/data/authz/allow', 'application/json', Buffer.from('{"input":{"a":1}}')],
-];
-
 const mutations: readonly ((body: Buffer) => Buffer)[] = [
   (body) => body,
   (body) => body.subarray(0, upTo(body.length)),
@@ -126,6 +54,9 @@ const mutations: readonly ((body: Buffer) => Buffer)[] = [
   (body) => Buffer.from(body.toString('latin1').replace('read', '\xff\xfe\xc0\x80'), 'latin1'),
   (body) =>
     Buffer.from(body.toString('latin1').replace('"read"', '1e999').replace('"u"', '-1e-999'), 'latin1'),
+  // Half a character, and two ids that a double takes for one.
+  (body) => Buffer.from(body.toString('latin1').replaceAll('"read"', '"\\ud800"'), 'latin1'),
+  (body) => Buffer.from(body.toString('latin1').replaceAll('1.5', '9007199254740993'), 'latin1'),
   (body) => Buffer.from(body.toString('latin1').replace('{', '{"__proto__":{"admin":true},'), 'latin1'),
   (body) => Buffer.from(`${'['.repeat(upTo(5_000))}${body.toString('latin1')}`, 'latin1'),
   () => Buffer.alloc(upTo(2_000), upTo(256)),
@@ -170,23 +101,24 @@ function usage(): { heap: number; descriptors: number } {
 
 async function burst(count: number): Promise<void> {
   let left = count;
-  const lane = async (): Promise<void> => {
+  const lane = async (_: unknown, at: number): Promise<void> => {
+    // A quarter goes to the admin plane.
+    const [url, goods] = at % 4 === 0 ? [served.admin, admin] : [served.data, data];
     while (left > 0) {
-      const session = http2.connect(served.data);
+      const session = http2.connect(url);
       session.on('error', () => session.destroy());
       for (let sent = 0; sent < 100 && left > 0 && !session.destroyed; sent += 1) {
         left -= 1;
-        await once(session);
+        await once(session, pick(goods));
       }
       session.destroy();
     }
   };
-  await Promise.all(Array.from({ length: 8 }, lane));
+  await Promise.all(Array.from({ length: 8 }).map(lane));
 }
 
 /** One request; resolves when it ended somehow. A hang fails by the bound. */
-function once(session: http2.ClientHttp2Session): Promise<void> {
-  const [path, type, good] = pick(goods);
+function once(session: http2.ClientHttp2Session, [path, type, good, endless]: Good): Promise<void> {
   const body = pick(mutations)(good);
   return new Promise((resolve, reject) => {
     const bound = setTimeout(
@@ -212,6 +144,7 @@ function once(session: http2.ClientHttp2Session): Promise<void> {
     }
     stream.on('error', () => undefined);
     stream.on('close', done);
+    if (endless) stream.on('response', () => stream.close(8));
     stream.resume();
     if (random() < 0.05) {
       stream.write(body.subarray(0, upTo(body.length + 1)), () => stream.close(pick([0, 8, 2])));

@@ -100,8 +100,9 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
 /** The admin plane: what operators and authors ask. */
 export function adminPlane(services: Services): Plane {
   // They name the tenants and tell how busy each is.
-  const mayKnow = ({ peer, header }: HttpRequest): boolean =>
-    peer.loopback || services.callers.isOperator(presentedBy(header('authorization'), peer));
+  const mayKnow = (request: HttpRequest): boolean =>
+    request.peer.loopback ||
+    services.callers.isOperator(presentedBy(request.header('authorization'), request.peer));
   const metrics: Route = {
     method: 'GET',
     path: '/metrics',

@@ -77,3 +77,21 @@ test_confidential_owes_a_watermark if {
 	some obligation in authz.obligations with input as ask(alice, [], "document.read", document("confidential", "apollo", "dave"))
 	obligation.type == "watermark"
 }
+
+page(path) := {"type": "http", "id": path, "properties": {"host": "docs.acme.example", "method": "GET", "path": path}}
+
+test_role_reads_the_handbook_as_pages if {
+	authz.allow with input as ask(bob, [], "document.read", page("/handbook/holidays"))
+}
+
+test_agent_reads_the_handbook_as_pages if {
+	request := ask(bob, [agent], "document.read", page("/handbook/holidays"))
+	authz.allow with input as request
+	count(authz.deny) == 0 with input as request
+}
+
+test_other_pages_are_closed if {
+	not authz.allow with input as ask(bob, [], "document.read", page("/salaries"))
+	not authz.allow with input as ask(bob, [], "document.read", page("/handbook"))
+	not authz.allow with input as ask(bob, [], "http.get", page("/handbook/holidays"))
+}

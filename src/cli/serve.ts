@@ -3,7 +3,7 @@ import path from 'node:path';
 import { Command } from 'commander';
 import type { Config } from '../config.ts';
 import type { Mandate } from '../main.ts';
-import { type Diagnostic, formatDiagnostic } from '../policy/diagnostics.ts';
+import { type Diagnostic, formatDiagnostic, isOfManifest, rejectionOf } from '../policy/diagnostics.ts';
 import { print } from './output.ts';
 
 interface ServeOptions {
@@ -116,10 +116,14 @@ function announcePolicies(): void {
       diagnostics: Diagnostic[];
       kept: string;
     };
-    const stays = kept ? `${short(kept)} stays` : 'it has no policy yet and denies everything';
-    process.stderr.write(`mandate: ${tenant}: the policy on disk does not compile; ${stays}\n`);
+    process.stderr.write(`mandate: ${tenant}: ${rejectionOf(diagnostics)}; ${stays(diagnostics, kept)}\n`);
     for (const diagnostic of diagnostics) process.stderr.write(`  ${formatDiagnostic(diagnostic)}\n`);
   });
+}
+
+function stays(diagnostics: readonly Diagnostic[], kept: string): string {
+  if (isOfManifest(diagnostics)) return 'the one before stays';
+  return kept ? `${short(kept)} stays` : 'it has no policy yet and denies everything';
 }
 
 const short = (revision: string): string => revision.slice(0, 19);

@@ -1,4 +1,5 @@
 import { ServiceError } from '../errors.ts';
+import { MANIFEST } from '../tenancy/manifest-invalid.ts';
 
 /** One mistake, where it is: `file` is relative to the tenant's folder, `line` counts from 1, 0 where unknown. */
 export interface Diagnostic {
@@ -20,8 +21,16 @@ export class PolicyInvalid extends ServiceError {
 export const policyInvalid = (diagnostics: readonly Diagnostic[]): PolicyInvalid =>
   new PolicyInvalid(diagnostics.slice(0, 20));
 
-export const formatDiagnostic = (diagnostic: Diagnostic): string =>
-  `${diagnostic.file}:${diagnostic.line}: ${diagnostic.message}`;
+export const formatDiagnostic = ({ file, line, message }: Diagnostic): string =>
+  `${file}:${line === 0 ? '' : `${line}:`} ${message}`;
+
+/** Whether it is the manifest that was not taken: it is read before any Rego is looked at. */
+export const isOfManifest = (diagnostics: readonly Diagnostic[]): boolean =>
+  diagnostics.some(({ file }) => file === MANIFEST);
+
+/** What is wrong with a tenant's folder, in a line. */
+export const rejectionOf = (diagnostics: readonly Diagnostic[]): string =>
+  isOfManifest(diagnostics) ? `${MANIFEST} was not taken` : 'the policy on disk does not compile';
 
 /** Reads what OPA says, as JSON (`opa check -f json`) or as lines (`opa build`). */
 export function diagnosticsOf(output: string): Diagnostic[] {

@@ -2,9 +2,10 @@ import { channel } from 'node:diagnostics_channel';
 import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { Administration } from '../tenancy/administration.ts';
+import { MANIFEST, ManifestInvalid } from '../tenancy/manifest-invalid.ts';
 import { readTenant, type Tenant, type Tenants, tenantFolders } from '../tenancy/tenants.ts';
 import type { Compiler } from './compiler.ts';
-import { type Diagnostic, PolicyInvalid } from './diagnostics.ts';
+import { type Diagnostic, PolicyInvalid, rejectionOf } from './diagnostics.ts';
 import type { Policies } from './policies.ts';
 import { readSources } from './sources.ts';
 import { watchFolder } from './watch.ts';
@@ -78,13 +79,10 @@ export class Fleet implements Disposable {
     try {
       const source = readTenant(tenant.folder);
       if (source.id !== tenant.id)
-        throw new ServiceError(
-          'config_invalid',
-          `tenant.yaml:0: the id of a tenant does not change while it is served`,
-        );
+        throw new ManifestInvalid(MANIFEST, 'id: it does not change while the tenant is served');
       current = await administration.adopt(source);
     } catch (error) {
-      await this.#rejected(tenant, caller, error);
+      await this.#rejected(tenant, caller, error, MANIFEST);
       throw error;
     }
     // A manifest that parses counts at once, whatever the Rego beside it: a credential taken out of it is gone.
@@ -100,14 +98,14 @@ export class Fleet implements Disposable {
       if (changed) await administration.recordPolicy(tenant, caller, policies.of(tenant).revision);
       return changed;
     } catch (error) {
-      await this.#rejected(tenant, caller, error);
+      await this.#rejected(tenant, caller, error, 'policy');
       throw error;
     }
   }
 
-  async #rejected(tenant: Tenant, caller: string, error: unknown): Promise<void> {
+  async #rejected(tenant: Tenant, caller: string, error: unknown, what: string): Promise<void> {
     const { policies, administration } = this.#parts;
-    const diagnostics = diagnosticsIn(error);
+    const diagnostics = diagnosticsIn(error, what);
     policies.reject(tenant, diagnostics);
     const kept = policies.of(tenant).revision;
     if (rejectionChannel.hasSubscribers) rejectionChannel.publish({ tenant: tenant.id, diagnostics, kept });
@@ -125,8 +123,9 @@ export class Fleet implements Disposable {
     const now = clock();
     return [...tenants].flatMap((tenant) => {
       const degraded = policies.health.degraded(tenant.id, now);
-      const rejected = policies.of(tenant).rejected.length > 0 ? 'the policy on disk does not compile' : '';
-      return [degraded, rejected].filter((each) => each !== '').map((each) => `tenant ${tenant.id}: ${each}`);
+      const { rejected } = policies.of(tenant);
+      const refused = rejected.length > 0 ? rejectionOf(rejected) : '';
+      return [degraded, refused].filter((each) => each !== '').map((each) => `tenant ${tenant.id}: ${each}`);
     });
   }
 
@@ -142,7 +141,9 @@ export class Fleet implements Disposable {
   }
 }
 
-const diagnosticsIn = (error: unknown): readonly Diagnostic[] =>
-  error instanceof PolicyInvalid
-    ? error.diagnostics
-    : [{ file: 'policy', line: 0, message: describe(error) }];
+/** `file` is named where the error itself names no place. */
+function diagnosticsIn(error: unknown, file: string): readonly Diagnostic[] {
+  if (error instanceof PolicyInvalid) return error.diagnostics;
+  if (error instanceof ManifestInvalid) return [{ file, line: error.line, message: error.problem }];
+  return [{ file, line: 0, message: describe(error) }];
+}

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { ServiceError } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
+import { ManifestInvalid } from './manifest-invalid.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
 export const operations = [
@@ -119,18 +119,18 @@ export type ManifestPrincipal = Manifest['principals'][number];
 export type TrustedIssuer = Manifest['issuers'][number];
 export type Ceiling = z.infer<typeof ceiling>;
 
-/** Throws `config_invalid` with the place of the first mistakes. */
+/** Throws `ManifestInvalid` with the place of the first mistakes. */
 export function parseManifest(value: unknown, file: string): Manifest {
   const parsed = manifest.safeParse(value);
   if (!parsed.success) {
     const issues = parsed.error.issues.slice(0, 3);
     const list = issues.map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`).join('; ');
-    throw new ServiceError('config_invalid', `${file}: ${list}`);
+    throw new ManifestInvalid(file, list);
   }
   const seen = new Set<string>();
   for (const entry of parsed.data.principals) {
     const key = `${entry.class}:${entry.id}`;
-    if (seen.has(key)) throw new ServiceError('config_invalid', `${file}: principal ${key} stands twice`);
+    if (seen.has(key)) throw new ManifestInvalid(file, `principal ${key} stands twice`);
     seen.add(key);
   }
   return parsed.data;

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { parse } from 'yaml';
+import { parse, YAMLParseError } from 'yaml';
 import { describe, ServiceError } from '../errors.ts';
 import { type PrincipalRef, principalKey, type TenantId, tenantId } from '../ids.ts';
 import type { TenantNo } from '../storage/rows.ts';
 import { type Ceiling, type Manifest, type ManifestPrincipal, parseManifest } from './manifest.ts';
+import { MANIFEST, ManifestInvalid } from './manifest-invalid.ts';
 
 /** One tenant as it is now. Replaced whole when its manifest changes, never edited. */
 export interface Tenant {
@@ -95,44 +96,47 @@ function add(counts: Map<string, number>, key: string, by: number): void {
 
 /** The tenant folders under `place`: itself if it holds a tenant.yaml, else each child that does. */
 export function tenantFolders(place: string): string[] {
-  if (existsSync(path.join(place, 'tenant.yaml'))) return [place];
+  if (existsSync(path.join(place, MANIFEST))) return [place];
   if (!existsSync(place)) throw new ServiceError('config_invalid', `no such folder: ${place}`);
   const folders = readdirSync(place, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && existsSync(path.join(place, entry.name, 'tenant.yaml')))
+    .filter((entry) => entry.isDirectory() && existsSync(path.join(place, entry.name, MANIFEST)))
     .map((entry) => path.join(place, entry.name))
     .sort();
   if (folders.length === 0)
-    throw new ServiceError('config_invalid', `${place} holds no tenant.yaml, nor does any folder in it`);
+    throw new ServiceError('config_invalid', `${place} holds no ${MANIFEST}, nor does any folder in it`);
   return folders;
 }
 
-/** Reads `tenant.yaml`. Throws `config_invalid`, with the place of the mistake. */
+/** Reads `tenant.yaml`. Throws `ManifestInvalid`, with the place of the mistake. */
 export function readTenant(folder: string): TenantSource {
-  const file = path.join(folder, 'tenant.yaml');
+  const file = path.join(folder, MANIFEST);
   const text = readFileSync(file, 'utf8');
   let value: unknown;
   try {
     // A manifest has no use for aliases, and a bomb is made of them.
     value = parse(text, { maxAliasCount: 0 });
-  } catch (error) {
-    throw new ServiceError('config_invalid', `${file}: ${describe(error)}`);
+  } catch (cause) {
+    const line = cause instanceof YAMLParseError ? cause.linePos?.[0].line : undefined;
+    // Below the first line the library draws the place.
+    const problem = (describe(cause).split('\n')[0] ?? '').replace(/:$/, '');
+    throw new ManifestInvalid(file, problem, { cause, ...(line === undefined ? {} : { line }) });
   }
   const manifest = parseManifest(value, file);
   try {
     const id = tenantId(manifest.id);
     return { id, folder, manifest, hash: createHash('sha256').update(text).digest('hex') };
   } catch {
-    throw new ServiceError('config_invalid', `${file}: id: 1 to 63 of a-z, 0-9 and -, such as acme`);
+    throw new ManifestInvalid(file, 'id: 1 to 63 of a-z, 0-9 and -, such as acme');
   }
 }
 
-/** Builds the look-ups of a tenant. Throws `config_invalid` where two principals share a credential or audience. */
+/** Builds the look-ups of a tenant. Throws `ManifestInvalid` where two principals share a credential or audience. */
 export function buildTenant(source: TenantSource, no: TenantNo): Tenant {
   const { manifest, folder } = source;
   const credentials = new Map<string, ManifestPrincipal>();
   const audiences = new Map<string, PrincipalRef>();
   const claim = <T>(map: Map<string, T>, key: string, value: T, what: string): void => {
-    if (map.has(key)) throw new ServiceError('config_invalid', `${folder}: two principals share ${what}`);
+    if (map.has(key)) throw new ManifestInvalid(path.join(folder, MANIFEST), `two principals share ${what}`);
     map.set(key, value);
   };
   for (const principal of manifest.principals) {

@@ -184,8 +184,32 @@ describe('saving a broken file', () => {
         () => Promise.resolve(rejected.seen),
         (seen) => seen.length > 0,
       );
-      expect(JSON.stringify(rejected.seen)).toContain('tenant.yaml');
+      expect(rejected.seen.at(-1)).toEqual({
+        tenant: 'acme',
+        kept: first.revision,
+        diagnostics: [
+          { file: 'tenant.yaml', line: 0, message: 'document: Unrecognized key: "unknown_member"' },
+        ],
+      });
       expect((await check(server.data, aliceReads, bearer(secrets.api))).status).toBe(200);
+      const ready = await request<{ text: string }>(`${server.admin}/readyz?verbose`);
+      expect(ready.body.text).toBe('ready\ntenant acme: tenant.yaml was not taken\n');
+    } finally {
+      await writeFile(file, good);
+    }
+  });
+
+  test('a tenant.yaml that is no YAML is refused with the line', async () => {
+    using rejected = rejections();
+    const file = path.join(folder, 'tenant.yaml');
+    const good = await readFile(file, 'utf8');
+    try {
+      await writeFile(file, `id: acme\nroles: [\nactions: {}\n`);
+      await eventually(
+        () => Promise.resolve(rejected.seen),
+        (seen) => seen.length > 0,
+      );
+      expect(rejected.seen.at(-1)?.diagnostics).toMatchObject([{ file: 'tenant.yaml', line: 3 }]);
     } finally {
       await writeFile(file, good);
     }

@@ -110,6 +110,10 @@ function announcePolicies(): void {
     const { tenant, revision } = message as { tenant: string; revision: string };
     print(`mandate: ${tenant} now decides by ${short(revision)}`);
   });
+  subscribe('mandate:policy.mended', (message) => {
+    const { tenant, revision } = message as { tenant: string; revision: string };
+    print(`mandate: ${tenant}: the files on disk are taken again; it decides by ${short(revision)}`);
+  });
   subscribe('mandate:policy.rejected', (message) => {
     const { tenant, diagnostics, kept } = message as {
       tenant: string;

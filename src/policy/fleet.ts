@@ -13,6 +13,9 @@ import { watchFolder } from './watch.ts';
 /** Published when files on disk were not taken: {tenant, diagnostics, kept: the revision that stays}. */
 export const rejectionChannel = channel('mandate:policy.rejected');
 
+/** Published when files that were not taken are mended, and the revision stays: {tenant, revision}. */
+export const mendingChannel = channel('mandate:policy.mended');
+
 /** How many tenants are loaded at once: they share the commits of what they store. The compiler has its own bound. */
 const PARALLEL = 64;
 
@@ -94,7 +97,13 @@ export class Fleet implements Disposable {
     const { policies, compiler, administration } = this.#parts;
     try {
       const sources = await readSources(tenant.folder, tenant.manifest);
-      const changed = policies.activate(tenant, await compiler.compile(sources));
+      const bundle = await compiler.compile(sources);
+      const before = policies.of(tenant);
+      const isMended = before.rejected.length > 0;
+      const changed = policies.activate(tenant, bundle);
+      // A policy that was made anew is announced as activated.
+      if (isMended && policies.of(tenant) === before && mendingChannel.hasSubscribers)
+        mendingChannel.publish({ tenant: tenant.id, revision: before.revision });
       if (changed) await administration.recordPolicy(tenant, caller, policies.of(tenant).revision);
       return changed;
     } catch (error) {

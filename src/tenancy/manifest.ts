@@ -25,13 +25,24 @@ const scope = z
 const names = z.array(name).max(1_000).default([]);
 const scopes = z.array(scope).max(256).default([]);
 
-const credential = z.union([
-  z.strictObject({
-    // SHA-256 of a secret of at least 128 random bits, hex. Such a secret needs no slow hash.
-    secret_sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'),
-  }),
-  z.strictObject({ spiffe_id: z.string().regex(/^spiffe:\/\/[^\s?#]+$/, 'a SPIFFE id') }),
-]);
+const credential = z.union(
+  [
+    z.strictObject({
+      // SHA-256 of a secret of at least 128 random bits, hex. Such a secret needs no slow hash.
+      secret_sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'),
+    }),
+    z.strictObject({ spiffe_id: z.string().regex(/^spiffe:\/\/[^\s?#]+$/, 'a SPIFFE id') }),
+  ],
+  { error: ({ input }) => credentialProblem(input) },
+);
+
+/** A union alone says no more than that none of its forms fits. Keys are named, values may be secrets. */
+function credentialProblem(input: unknown): string {
+  const forms = 'a credential is {secret_sha256: <64 hex digits>} or {spiffe_id: spiffe://…}';
+  const keys = typeof input === 'object' && input !== null && !Array.isArray(input) ? Object.keys(input) : [];
+  const unknown = keys.filter((key) => key !== 'secret_sha256' && key !== 'spiffe_id');
+  return unknown.length > 0 ? `Unrecognized key: "${unknown.join('", "')}"; ${forms}` : forms;
+}
 
 const ceiling = z.strictObject({
   scopes,

@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest';
+import { parseManifest } from '../../src/tenancy/manifest.ts';
+
+const DIGEST = 'ab'.repeat(32);
+const FORMS = 'a credential is {secret_sha256: <64 hex digits>} or {spiffe_id: spiffe://…}';
+
+const withCredential = (credential: unknown) => (): unknown =>
+  parseManifest(
+    { id: 'acme', principals: [{ class: 'service', id: 'api', credentials: [credential] }] },
+    'tenant.yaml',
+  );
+
+describe('a credential in tenant.yaml', () => {
+  test.each([{ secret_sha256: DIGEST }, { spiffe_id: 'spiffe://acme.example/api' }])('may be %o', (one) => {
+    expect(withCredential(one)).not.toThrow();
+  });
+
+  test.each([
+    ['a key that is mistyped', { secretsha256: DIGEST }, `Unrecognized key: "secretsha256"; ${FORMS}`],
+    ['a key too many', { secret_sha256: DIGEST, note: 'x' }, 'Unrecognized key: "note"'],
+    ['both forms in one', { secret_sha256: DIGEST, spiffe_id: 'spiffe://a/b' }, FORMS],
+    ['none', {}, FORMS],
+    ['a text', 'acme-docs-api-demo-secret', FORMS],
+  ])('is refused with %s by what it should be', (_name, credential, problem) => {
+    expect(withCredential(credential)).toThrow(`tenant.yaml: principals.0.credentials.0: ${problem}`);
+    expect(withCredential(credential)).not.toThrow(/demo-secret/);
+  });
+
+  test('is refused with a digest or an id of the wrong form by its member', () => {
+    expect(withCredential({ secret_sha256: 'AB' })).toThrow('secret_sha256: 64 lower-case hex digits');
+    expect(withCredential({ spiffe_id: 'acme/api' })).toThrow('spiffe_id: a SPIFFE id');
+  });
+});

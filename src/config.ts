@@ -107,6 +107,8 @@ export function readConfig(
   if (environment['MANDATE_DATA_DIR']) given['data_dir'] = environment['MANDATE_DATA_DIR'];
   if (environment['MANDATE_LOG_LEVEL']) given['log_level'] = environment['MANDATE_LOG_LEVEL'];
   for (const [name, value] of Object.entries(overrides)) if (value !== undefined) given[name] = value;
+  // Who tries Mandate out reads the console; a log line for each refusal would bury what it says.
+  if (given['dev'] === true) given['log_level'] ??= 'warn';
   const parsed = schema.safeParse(given);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;

@@ -48,6 +48,18 @@ describe('readConfig', () => {
     });
   });
 
+  test('logs warnings and what is worse under dev, unless the file or the environment says otherwise', () => {
+    const levelOf = (...given: Parameters<typeof readConfig>): string => readConfig(...given).log_level;
+    expect(levelOf({})).toBe('info');
+    expect(levelOf({}, { dev: true })).toBe('warn');
+    expect(levelOf({ MANDATE_LOG_LEVEL: 'debug' }, { dev: true })).toBe('debug');
+    expect(levelOf({ MANDATE_LOG_LEVEL: 'debug' }, { dev: true, log_level: 'error' })).toBe('error');
+    withFile('dev: true\n', (file) => expect(levelOf({ MANDATE_CONFIG: file })).toBe('warn'));
+    withFile('log_level: info\n', (file) =>
+      expect(levelOf({ MANDATE_CONFIG: file }, { dev: true })).toBe('info'),
+    );
+  });
+
   test('takes IPv6 addresses', () => {
     expect(readConfig({}, { data: '[::1]:0' }).data).toEqual({ host: '::1', port: 0 });
   });

@@ -25,7 +25,10 @@ export function serveCommand(): Command {
     .option('--listen-data <address>', 'the data plane (default 127.0.0.1:7400)')
     .option('--listen-admin <address>', 'the admin plane (default 127.0.0.1:7401)')
     .option('--data-dir <folder>', 'the store and the keys (default ./data, or MANDATE_DATA_DIR)')
-    .option('--log-level <level>', 'debug, info, warn, error or silent')
+    .option(
+      '--log-level <level>',
+      'debug, info, warn, error or silent (default info, with --dev warn; or MANDATE_LOG_LEVEL)',
+    )
     .addHelpText('after', '\nExample:\n  $ mandate serve --dev --tenants policies/acme\n')
     .action(async (options: ServeOptions) => serve(options));
 }
@@ -41,7 +44,7 @@ async function serve(options: ServeOptions): Promise<void> {
       data: options.listenData,
       admin: options.listenAdmin,
       tenants: options.tenants,
-      log_level: options.logLevel ?? (options.dev ? 'warn' : undefined),
+      log_level: options.logLevel,
     },
     options.config,
   );

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { type Dirent, existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse, YAMLParseError } from 'yaml';
 import { describe, ServiceError } from '../errors.ts';
@@ -94,11 +94,13 @@ function add(counts: Map<string, number>, key: string, by: number): void {
   else counts.set(key, count);
 }
 
-/** The tenant folders under `place`: itself if it holds a tenant.yaml, else each child that does. */
+/**
+ * The tenant folders under `place`: itself if it holds a tenant.yaml, else each child that does. Throws
+ * `config_invalid`, naming the place.
+ */
 export function tenantFolders(place: string): string[] {
   if (existsSync(path.join(place, MANIFEST))) return [place];
-  if (!existsSync(place)) throw new ServiceError('config_invalid', `no such folder: ${place}`);
-  const folders = readdirSync(place, { withFileTypes: true })
+  const folders = entriesOf(place)
     .filter((entry) => entry.isDirectory() && existsSync(path.join(place, entry.name, MANIFEST)))
     .map((entry) => path.join(place, entry.name))
     .sort();
@@ -107,10 +109,21 @@ export function tenantFolders(place: string): string[] {
   return folders;
 }
 
+function entriesOf(place: string): Dirent[] {
+  try {
+    return readdirSync(place, { withFileTypes: true });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new ServiceError('config_invalid', `no such folder: ${place}`, { cause });
+    if (code === 'ENOTDIR') throw new ServiceError('config_invalid', `${place} is not a folder`, { cause });
+    throw new ServiceError('config_invalid', `${place} cannot be read (${code})`, { cause });
+  }
+}
+
 /** Reads `tenant.yaml`. Throws `ManifestInvalid`, with the place of the mistake. */
 export function readTenant(folder: string): TenantSource {
   const file = path.join(folder, MANIFEST);
-  const text = readFileSync(file, 'utf8');
+  const text = textOf(file);
   let value: unknown;
   try {
     // A manifest has no use for aliases, and a bomb is made of them.
@@ -127,6 +140,16 @@ export function readTenant(folder: string): TenantSource {
     return { id, folder, manifest, hash: createHash('sha256').update(text).digest('hex') };
   } catch {
     throw new ManifestInvalid(file, 'id: 1 to 63 of a-z, 0-9 and -, such as acme');
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new ManifestInvalid(file, `it cannot be read (${(cause as NodeJS.ErrnoException).code})`, {
+      cause,
+    });
   }
 }
 

@@ -219,4 +219,18 @@ describe('mandate serve refuses to start, with one line and exit code 2,', () =>
     expect(stderr.trim().split('\n')).toHaveLength(1);
     expect(code).toBe(2);
   });
+
+  test('for tenants in a file', async () => {
+    const { code, stderr } = await refusal('--tenants', 'README.md');
+    expect(stderr).toBe('mandate: config_invalid: README.md is not a folder\n');
+    expect(code).toBe(2);
+  });
+
+  test('for a tenant.yaml that cannot be read', async () => {
+    const tenant = path.join(folder, 'unreadable');
+    await mkdir(path.join(tenant, 'tenant.yaml'), { recursive: true });
+    const { code, stderr } = await refusal('--tenants', tenant);
+    expect(stderr).toBe(`mandate: config_invalid: ${tenant}/tenant.yaml: it cannot be read (EISDIR)\n`);
+    expect(code).toBe(2);
+  });
 });

@@ -33,6 +33,8 @@ export class Fleet implements Disposable {
   readonly #watches = new Map<string, Disposable>();
   /** Loads of one tenant run one after the other. */
   readonly #queue = new Map<string, Promise<unknown>>();
+  /** The server does not start, or stops: what still loads ends without a word, as it would be about the end alone. */
+  #isOver = false;
 
   constructor(parts: FleetParts) {
     this.#parts = parts;
@@ -46,9 +48,17 @@ export class Fleet implements Disposable {
     const folders = places.flatMap(tenantFolders);
     const next = folders.values();
     const loader = async (): Promise<void> => {
-      for (const folder of next) await this.#add(folder);
+      for (const folder of next) {
+        if (this.#isOver) return;
+        await this.#add(folder);
+      }
     };
-    await Promise.all(Array.from({ length: PARALLEL }, loader));
+    try {
+      await Promise.all(Array.from({ length: PARALLEL }, loader));
+    } catch (error) {
+      this.#isOver = true;
+      throw error;
+    }
   }
 
   async #add(folder: string): Promise<void> {
@@ -61,6 +71,7 @@ export class Fleet implements Disposable {
       );
     this.#parts.tenants.put(tenant);
     await this.#load(tenant, 'start').catch(() => undefined);
+    if (this.#isOver) return;
     const watch = watchFolder(folder, () => this.#changed(tenant));
     this.#watches.set(tenant.id, watch);
   }
@@ -98,6 +109,7 @@ export class Fleet implements Disposable {
     try {
       const sources = await readSources(tenant.folder, tenant.manifest);
       const bundle = await compiler.compile(sources);
+      if (this.#isOver) return false;
       const before = policies.of(tenant);
       const isMended = before.rejected.length > 0;
       const changed = policies.activate(tenant, bundle);
@@ -113,6 +125,7 @@ export class Fleet implements Disposable {
   }
 
   async #rejected(tenant: Tenant, caller: string, error: unknown, what: string): Promise<void> {
+    if (this.#isOver) return;
     const { policies, administration } = this.#parts;
     const diagnostics = diagnosticsIn(error, what);
     policies.reject(tenant, diagnostics);
@@ -146,6 +159,7 @@ export class Fleet implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isOver = true;
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();
   }
 }

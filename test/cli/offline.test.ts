@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -231,6 +231,14 @@ describe('mandate serve refuses to start, with one line and exit code 2,', () =>
     await mkdir(path.join(tenant, 'tenant.yaml'), { recursive: true });
     const { code, stderr } = await refusal('--tenants', tenant);
     expect(stderr).toBe(`mandate: config_invalid: ${tenant}/tenant.yaml: it cannot be read (EISDIR)\n`);
+    expect(code).toBe(2);
+  });
+
+  test('for a tenant that stands twice, and says nothing of those that were loaded beside it', async () => {
+    const twin = path.join(folder, 'twin');
+    await cp(good, twin, { recursive: true });
+    const { code, stderr } = await refusal('--tenants', good, twin);
+    expect(stderr).toBe(`mandate: config_invalid: tenant acme stands in ${good} and in ${twin}\n`);
     expect(code).toBe(2);
   });
 });

@@ -52,8 +52,9 @@ const schema = z.strictObject({
   fuel: z.int().min(1_000).max(2_000_000_000).default(20_000_000),
   memory_mib: z.int().min(4).max(1_024).default(64),
   max_instances: z.int().min(1).default(1_000),
-  /** How many decisions may be under way at once; beyond it callers are told to come back. */
+  /** How many tenants metrics name. */
   tenant_labels: z.int().min(0).default(100),
+  /** How many decisions may be under way at once; beyond it callers are told to come back. */
   max_open_decisions: z.int().min(1).default(20_000),
   /** How many threads may decide gRPC's checks, beside the one that speaks the protocols. They start when needed. */
   decision_threads: z

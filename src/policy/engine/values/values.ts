@@ -20,9 +20,13 @@ export class Decimal {
   }
 }
 
-/** Members are unique and in canonical order. */
+/**
+ * Members are unique and in canonical order. A set or an object that is in another, or a key, is not changed any more:
+ * its own identity is kept, or one nested to a depth of n would be written n times.
+ */
 export class RegoSet {
-  readonly #members = new Map<string, Value>();
+  #members = new Map<string, Value>();
+  #identity: string | undefined;
 
   constructor(members: Iterable<Value> = []) {
     for (const member of members) this.add(member);
@@ -32,8 +36,20 @@ export class RegoSet {
     return this.#members.size;
   }
 
+  get identity(): string {
+    this.#identity ??= writeIdentity(this);
+    return this.#identity;
+  }
+
   add(member: Value): void {
+    this.#identity = undefined;
     this.#members.set(identity(member), member);
+  }
+
+  copy(): RegoSet {
+    const copy = new RegoSet();
+    copy.#members = new Map(this.#members);
+    return copy;
   }
 
   has(member: Value): boolean {
@@ -41,7 +57,13 @@ export class RegoSet {
   }
 
   delete(member: Value): boolean {
+    this.#identity = undefined;
     return this.#members.delete(identity(member));
+  }
+
+  /** In no order. */
+  members(): Iterable<Value> {
+    return this.#members.values();
   }
 
   sorted(): Value[] {
@@ -50,7 +72,8 @@ export class RegoSet {
 }
 
 export class RegoObject {
-  readonly #entries = new Map<string, readonly [key: Value, value: Value]>();
+  #entries = new Map<string, readonly [key: Value, value: Value]>();
+  #identity: string | undefined;
 
   constructor(entries: Iterable<readonly [Value, Value]> = []) {
     for (const [key, value] of entries) this.set(key, value);
@@ -64,11 +87,24 @@ export class RegoObject {
     return this.#entries.get(identity(key))?.[1];
   }
 
+  get identity(): string {
+    this.#identity ??= writeIdentity(this);
+    return this.#identity;
+  }
+
+  copy(): RegoObject {
+    const copy = new RegoObject();
+    copy.#entries = new Map(this.#entries);
+    return copy;
+  }
+
   set(key: Value, value: Value): void {
+    this.#identity = undefined;
     this.#entries.set(identity(key), [key, value]);
   }
 
   delete(key: Value): boolean {
+    this.#identity = undefined;
     return this.#entries.delete(identity(key));
   }
 
@@ -96,7 +132,11 @@ export function characters(text: string): string[] {
 
 /** Equal values have the same text. */
 export function identity(value: Value): string {
-  return write(value, canonicalNumber, ',', ':');
+  return value instanceof RegoSet || value instanceof RegoObject ? value.identity : writeIdentity(value);
+}
+
+function writeIdentity(value: Value): string {
+  return write(value, canonicalNumber, ',', ':', identity);
 }
 
 export function equalValues(a: Value, b: Value): boolean {
@@ -121,12 +161,17 @@ function canonicalNumber(value: RegoNumber): string {
   return value instanceof Decimal ? String(value.float) : String(value);
 }
 
-function write(value: Value, number: (value: RegoNumber) => string, comma: string, colon: string): string {
+function write(
+  value: Value,
+  number: (value: RegoNumber) => string,
+  comma: string,
+  colon: string,
+  nested: (inner: Value) => string = (inner) => write(inner, number, comma, colon),
+): string {
   // A lone surrogate has no UTF-8 form; the module would abort on its escape.
   if (typeof value === 'string') return JSON.stringify(value.toWellFormed());
   if (value === null || typeof value === 'boolean') return String(value);
   if (isNumber(value)) return number(value);
-  const nested = (inner: Value): string => write(inner, number, comma, colon);
   if (isArray(value)) return `[${value.map(nested).join(comma)}]`;
   if (value instanceof RegoSet)
     return value.size === 0 ? 'set()' : `{${value.sorted().map(nested).join(comma)}}`;

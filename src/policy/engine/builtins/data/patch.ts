@@ -19,24 +19,35 @@ export const patchBuiltins: BuiltinTable = {
   },
 };
 
-/** Fuel units per element of a collection that a step copies. */
-const unitsPerElement = 16;
+/** Fuel units of an operation, and per segment of its path. */
+const unitsPerOperation = 1_000;
+const unitsPerSegment = 200;
+/** Fuel units per element of a collection that a step copies: measured, some 40 ns. */
+const unitsPerElement = 60;
+/**
+ * Fuel units per value of what an operation puts into the document, and per character of its texts. It is shared until
+ * the result is written: a document that is copied into itself forty times would be written 2^40 times.
+ */
+const unitsPerValue = 100;
+const unitsPerCharacter = 4;
 
 const operators: Readonly<
   Record<string, (root: Value, operation: RegoObject, path: Path, context: BuiltinContext) => Value>
 > = {
-  add: (root, operation, path, context) => insert(root, path, required(operation, 'value'), context),
+  add: (root, operation, path, context) =>
+    insert(root, path, paidFor(required(operation, 'value'), context), context),
   remove: (root, _, path, context) => remove(root, path, context),
   replace: (root, operation, path, context) =>
-    insert(remove(root, path, context), path, required(operation, 'value'), context),
+    insert(remove(root, path, context), path, paidFor(required(operation, 'value'), context), context),
   move: (root, operation, path, context) => {
     const from = parsePath(required(operation, 'from'));
     return insert(remove(root, from, context), path, find(root, from), context);
   },
   copy: (root, operation, path, context) =>
-    insert(root, path, find(root, parsePath(required(operation, 'from'))), context),
-  test: (root, operation, path) => {
-    if (!equalValues(find(root, path), required(operation, 'value')))
+    insert(root, path, paidFor(find(root, parsePath(required(operation, 'from'))), context), context),
+  test: (root, operation, path, context) => {
+    const found = paidFor(find(root, path), context);
+    if (!equalValues(found, paidFor(required(operation, 'value'), context)))
       throw new BuiltinError('the test failed');
     return root;
   },
@@ -46,9 +57,25 @@ type Path = readonly Value[];
 
 function apply(root: Value, operation: RegoObject, context: BuiltinContext): Value {
   const path = parsePath(required(operation, 'path'));
+  context.spend(unitsPerOperation + path.length * unitsPerSegment);
   const operator = operators[text(required(operation, 'op'))];
   if (!operator) throw new BuiltinError('unrecognized op');
   return operator(root, operation, path, context);
+}
+
+/** Spends for all that is in a value, as it goes: there may be more of it than there is time to count. */
+function paidFor(value: Value, context: BuiltinContext): Value {
+  context.spend(unitsPerValue);
+  if (typeof value === 'string') context.spend(value.length * unitsPerCharacter);
+  else if (isNumber(value)) context.spend(numberText(value).length * unitsPerCharacter);
+  else if (isArray(value)) for (const element of value) paidFor(element, context);
+  else if (value instanceof RegoSet) for (const member of value.members()) paidFor(member, context);
+  else if (value instanceof RegoObject)
+    for (const [key, inner] of value.entries()) {
+      paidFor(key, context);
+      paidFor(inner, context);
+    }
+  return value;
 }
 
 function required(operation: RegoObject, name: string): Value {
@@ -129,7 +156,7 @@ function remove(root: Value, path: Path, context: BuiltinContext): Value {
   return changeAt(root, path, context, (parent, key) => {
     child(parent, key);
     if (parent instanceof RegoObject) {
-      const copy = new RegoObject(parent.entries());
+      const copy = parent.copy();
       copy.delete(key);
       return copy;
     }
@@ -139,17 +166,19 @@ function remove(root: Value, path: Path, context: BuiltinContext): Value {
 }
 
 function withEntry(parent: RegoObject, key: Value, value: Value): RegoObject {
-  const copy = new RegoObject(parent.entries());
+  const copy = parent.copy();
   copy.set(key, value);
   return copy;
 }
 
 function withMember(parent: RegoSet, member: Value): RegoSet {
-  return new RegoSet([...parent.sorted(), member]);
+  const copy = parent.copy();
+  copy.add(member);
+  return copy;
 }
 
 function withoutMember(parent: RegoSet, member: Value): RegoSet {
-  const copy = new RegoSet(parent.sorted());
+  const copy = parent.copy();
   copy.delete(member);
   return copy;
 }

@@ -1,6 +1,12 @@
 import { RegoObject, type Value } from '../../values/values.ts';
-import { BuiltinError, type BuiltinTable, members, object, text } from '../builtin.ts';
+import { type BuiltinContext, BuiltinError, type BuiltinTable, members, object, text } from '../builtin.ts';
 import { marshalJson } from './json.ts';
+
+/** Fuel units per character that is escaped or unescaped, and of a pair: measured, 20 ns and up to 2 µs. */
+const unitsPerEscaped = 24;
+const unitsPerPair = 2_500;
+/** Fuel units per character of hexadecimal and base64. */
+const unitsPerByte = 4;
 
 export const encodingBuiltins: BuiltinTable = {
   'base64url.encode_no_pad': ([value]) => Buffer.from(text(value)).toString('base64url'),
@@ -9,24 +15,26 @@ export const encodingBuiltins: BuiltinTable = {
     if (!/^(?:[0-9a-fA-F]{2})*$/.test(text(value))) throw new BuiltinError('not hexadecimal');
     return Buffer.from(text(value), 'hex').toString();
   },
-  'json.marshal_with_options': ([value, options]) => {
+  'json.marshal_with_options': ([value, options], context) => {
     if (value === undefined) throw new BuiltinError('no value');
-    return marshalWith(value, object(options));
+    return marshalWith(value, object(options), context);
   },
-  'urlquery.encode': ([value]) => escapeQuery(text(value)),
-  'urlquery.decode': ([value]) => unescapeQuery(text(value)),
-  'urlquery.encode_object': ([value]) => encodeObject(object(value)),
-  'urlquery.decode_object': ([value]) => decodeObject(text(value)),
+  'urlquery.encode': ([value], context) => escapeQuery(text(value), context),
+  'urlquery.decode': ([value], context) => unescapeQuery(text(value), context),
+  'urlquery.encode_object': ([value], context) => encodeObject(object(value), context),
+  'urlquery.decode_object': ([value], context) => decodeObject(text(value), context),
 };
 
 /** Go's url.QueryEscape. */
-function escapeQuery(value: string): string {
+function escapeQuery(value: string, context: BuiltinContext): string {
+  context.spend(value.length * unitsPerEscaped);
   return encodeURIComponent(value.toWellFormed())
     .replace(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`)
     .replaceAll('%20', '+');
 }
 
-function unescapeQuery(value: string): string {
+function unescapeQuery(value: string, context: BuiltinContext): string {
+  context.spend(value.length * unitsPerEscaped);
   if (/%(?![0-9a-fA-F]{2})/.test(value)) throw new BuiltinError('invalid URL escape');
   const bytes = Buffer.from(value.replaceAll('+', ' '));
   const decoded: number[] = [];
@@ -41,32 +49,38 @@ function unescapeQuery(value: string): string {
   return Buffer.from(decoded).toString();
 }
 
-function encodeObject(value: RegoObject): string {
+function encodeObject(value: RegoObject, context: BuiltinContext): string {
   return value
     .sorted()
     .flatMap(([key, inner]) => {
       const values = typeof inner === 'string' ? [inner] : members(inner).map(text);
-      return values.map((each) => `${escapeQuery(text(key))}=${escapeQuery(each)}`);
+      // The name is written for each value, but escaped once.
+      const name = escapeQuery(text(key), context);
+      return values.map((each) => {
+        context.spend(unitsPerPair + name.length * unitsPerByte);
+        return `${name}=${escapeQuery(each, context)}`;
+      });
     })
     .join('&');
 }
 
-function decodeObject(query: string): Value {
+function decodeObject(query: string, context: BuiltinContext): Value {
   const values = new Map<string, string[]>();
   for (const pair of query.split('&')) {
+    context.spend(unitsPerPair);
     if (pair === '') continue;
     if (pair.includes(';')) throw new BuiltinError('invalid semicolon separator in query');
     const at = pair.indexOf('=');
     const [key, value] = at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
-    const name = unescapeQuery(key);
+    const name = unescapeQuery(key, context);
     const list = values.get(name) ?? [];
-    list.push(unescapeQuery(value));
+    list.push(unescapeQuery(value, context));
     values.set(name, list);
   }
   return new RegoObject(values);
 }
 
-function marshalWith(value: Value, options: RegoObject): string {
+function marshalWith(value: Value, options: RegoObject, context: BuiltinContext): string {
   let [prefix, indent] = ['', '\t'];
   let pretty: boolean | undefined;
   let implied = false;
@@ -80,5 +94,7 @@ function marshalWith(value: Value, options: RegoObject): string {
       else indent = text(option);
     } else throw new BuiltinError('unknown option');
   }
-  return (pretty ?? implied) ? prefix + marshalJson(value, { prefix, indent }) : marshalJson(value);
+  return (pretty ?? implied)
+    ? prefix + marshalJson(value, context, { prefix, indent })
+    : marshalJson(value, context);
 }

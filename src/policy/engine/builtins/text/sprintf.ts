@@ -1,3 +1,4 @@
+import { unitsOfDigits } from '../../values/parse.ts';
 import { characters, Decimal, isNumber, toDisplay, type Value } from '../../values/values.ts';
 import { array, type BuiltinContext, type BuiltinTable, text } from '../builtin.ts';
 import { formatFloat } from '../numbers/floats.ts';
@@ -14,6 +15,16 @@ interface Directive {
   readonly width: number | undefined;
   readonly precision: number | undefined;
 }
+
+/**
+ * Fuel units of a directive, and per character of what one prints: measured, 500 ns and up to 100 ns a character (`%x`),
+ * counted before it is known how few of them a precision leaves.
+ */
+const unitsPerDirective = 500;
+const unitsPerCharacter = 100;
+const unitsPerPlainCharacter = 4;
+/** Fuel units per power of two that an exact number is away from 1: its digits are those of a power of five. */
+const unitsPerExponent = 60;
 
 /** Go takes larger widths and precisions for a mistake. */
 const largest = 1_000_000;
@@ -49,6 +60,7 @@ class Formatter {
   run(): string {
     let output = '';
     while (this.#at < this.#format.length) {
+      this.#context.spend(unitsPerDirective);
       const percent = this.#format.indexOf('%', this.#at);
       if (percent < 0) {
         output += this.#format.slice(this.#at);
@@ -59,7 +71,10 @@ class Formatter {
       output += this.#directive();
     }
     if (!this.#reordered && this.#next < this.#arguments.length) {
-      const extra = this.#arguments.slice(this.#next).map((value) => `${typeName(value)}=${plain(value)}`);
+      const extra = this.#arguments.slice(this.#next).map((value) => {
+        this.#pay('v', value, 0);
+        return `${typeName(value)}=${plain(value)}`;
+      });
       output += `%!(EXTRA ${extra.join(', ')})`;
     }
     return output;
@@ -68,7 +83,10 @@ class Formatter {
   #directive(): string {
     this.#badIndex = false;
     const flags = new Set<string>();
-    while ('+-# 0'.includes(this.#format[this.#at] ?? '!')) flags.add(this.#format[this.#at++] ?? '');
+    while ('+-# 0'.includes(this.#format[this.#at] ?? '!')) {
+      this.#context.spend(unitsPerCharacter);
+      flags.add(this.#format[this.#at++] ?? '');
+    }
     let problem = '';
     let indexed = this.#index();
     let width = this.#number(() => (problem += '%!(BADWIDTH)'));
@@ -94,7 +112,7 @@ class Formatter {
     const value = this.#arguments[this.#next];
     if (value === undefined) return `${problem}%!${verb}(MISSING)`;
     this.#next += 1;
-    this.#context.spend((width ?? 0) + (precision ?? 0));
+    this.#pay(verb, value, (width ?? 0) + (precision ?? 0));
     const directive: Directive = {
       plus: flags.has('+'),
       minus: flags.has('-'),
@@ -105,6 +123,15 @@ class Formatter {
       precision,
     };
     return problem + formatValue(verb, value, directive);
+  }
+
+  #pay(verb: string, value: Argument, padding: number): void {
+    this.#context.spend(unitsPerDirective + padding * unitsPerPlainCharacter);
+    if (typeof value === 'string') {
+      const isPlain = (verb === 's' || verb === 'v') && padding === 0;
+      this.#context.spend(value.length * (isPlain ? unitsPerPlainCharacter : unitsPerCharacter));
+    } else if (typeof value === 'bigint') this.#context.spend(unitsOfInteger(value));
+    else if (value !== 0) this.#context.spend(Math.abs(Math.log2(Math.abs(value))) * unitsPerExponent);
   }
 
   #verb(): string | undefined {
@@ -148,6 +175,13 @@ class Formatter {
     complain();
     return undefined;
   }
+}
+
+/** The digits of an integer beyond 64 bits take a time that grows faster than they do. */
+function unitsOfInteger(value: bigint): number {
+  if (!isBig(value)) return 0;
+  // Hexadecimal digits are counted in no time.
+  return unitsOfDigits(value.toString(16).length * 1.25);
 }
 
 function formatValue(verb: string, value: Argument, directive: Directive): string {

@@ -2,9 +2,13 @@ import { RegoObject, toRego, type Value } from '../../values/values.ts';
 import { type BuiltinTable, fromBigInt, text } from '../builtin.ts';
 import { drawBytes } from './random.ts';
 
+/** Fuel units of a draw: up to 4 µs for the digest it is made of. */
+const unitsPerDraw = 4_000;
+
 export const uuidBuiltins: BuiltinTable = {
-  'uuid.rfc4122': ([key], { seed }) => {
-    const bytes = drawBytes(seed, 'uuid.rfc4122', key === undefined ? '' : toRego(key));
+  'uuid.rfc4122': ([key], context) => {
+    context.spend(unitsPerDraw);
+    const bytes = drawBytes(context.seed, 'uuid.rfc4122', key === undefined ? '' : toRego(key));
     bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
     bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
     const hex = bytes.toString('hex', 0, 16);

@@ -58,7 +58,8 @@ function zoneName(zone: string, style: 'longOffset' | 'short', nanos: bigint): s
 const formatters = new Map<string, Intl.DateTimeFormat>();
 
 function formatterOf(zone: string, style: 'longOffset' | 'short'): Intl.DateTimeFormat {
-  const key = `${style} ${zone}`;
+  // Intl takes any letter case: the places here would be filled with names of one zone.
+  const key = `${style} ${zone.toLowerCase()}`;
   const known = formatters.get(key);
   if (known) return known;
   // Intl also takes offsets, which the time zone database does not have.
@@ -69,8 +70,7 @@ function formatterOf(zone: string, style: 'longOffset' | 'short'): Intl.DateTime
   } catch {
     throw new BuiltinError('unknown time zone');
   }
-  // Intl takes any letter case, so there are more names than zones.
-  if (formatters.size < 2000) formatters.set(key, formatter);
+  formatters.set(key, formatter);
   return formatter;
 }
 

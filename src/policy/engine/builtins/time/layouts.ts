@@ -84,11 +84,13 @@ const writers: Readonly<Record<string, (civil: CivilTime) => string>> = {
 /** Go's Time.Format. */
 export function formatTime(nanos: bigint, zone: string, layout: string): string {
   const civil = toCivil(nanos, zone);
+  // Asked for once, however often the layout shows them: each is a question to the time zone database.
+  let [abbreviation, offset]: [string | undefined, number | undefined] = [undefined, undefined];
   const write = ({ element, literal }: Piece): string => {
     if (element === undefined) return literal;
-    if (element === 'MST') return abbreviationAt(zone, nanos);
+    if (element === 'MST') return (abbreviation ??= abbreviationAt(zone, nanos));
     if (/^[.,]/.test(element)) return writeFraction(element, civil.nanosecond);
-    return writers[element]?.(civil) ?? writeOffset(element, offsetAt(zone, nanos));
+    return writers[element]?.(civil) ?? writeOffset(element, (offset ??= offsetAt(zone, nanos)));
   };
   return split(namedLayouts[layout] ?? layout)
     .map(write)

@@ -24,7 +24,7 @@ export const regexBuiltins: BuiltinTable = {
 const unitsPerCharacterCompiled = 2_000;
 /** Fuel units of an expression, and of a class of Unicode in it, which folding the case makes slow: 100 µs measured. */
 const unitsPerExpression = 8_000;
-const unitsPerUnicodeClass = 60_000;
+const unitsPerUnicodeClass = 100_000;
 const unitsPerInstruction = 3_000;
 /** Fuel units of a character searched, and of one taken past one instruction, as RE2's slowest engine does. */
 const unitsPerCharacter = 100;

@@ -1,6 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { ServiceError } from '../errors.ts';
 import { addressOf, type Plane } from './address.ts';
 import { explained, explainedMidway } from './explain.ts';
 import type { GlobalOptions } from './output.ts';
@@ -8,8 +9,12 @@ import type { GlobalOptions } from './output.ts';
 /** A client of one of the planes, with the caller's credential. What it throws is explained. */
 export function clientOf<T extends DescService>(service: T, plane: Plane, options: GlobalOptions): Client<T> {
   const address = addressOf(plane, options);
+  const { credential } = options;
+  // Refused here, as the library's own message would quote it.
+  if (credential && !/^[\x21-\x7e]+$/.test(credential))
+    throw new ServiceError('invalid_request', 'the credential has a space, a line break or the like in it');
   const authorize: Interceptor = (next) => (request) => {
-    if (options.credential) request.header.set('authorization', `Bearer ${options.credential}`);
+    if (credential) request.header.set('authorization', `Bearer ${credential}`);
     return next(request);
   };
   const sessionManager = new Http2SessionManager(address);

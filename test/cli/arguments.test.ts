@@ -27,6 +27,13 @@ describe('a number that is none is refused by the name of its option:', () => {
   );
 });
 
+test('a credential that no header can hold is refused without being quoted', async () => {
+  const { code, stderr } = await mandate(['--credential', 'top-secret\nx', 'tenant', 'list']);
+  expect(code).toBe(2);
+  expect(stderr).toContain('invalid_request: the credential has');
+  expect(stderr).not.toContain('top-secret');
+});
+
 describe('mandate check refuses what it would not look at:', () => {
   const check = ['check', '-t', 'acme', '-a', 'document.read', '-r', 'document:roadmap'];
 

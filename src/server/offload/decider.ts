@@ -79,6 +79,13 @@ export class Decider {
     this.#untils.set(slot, until);
   }
 
+  /** Taken before anything can go wrong with the message: the slot is somebody else's next. */
+  #untilOf(slot: number): number {
+    const until = this.#untils.get(slot) ?? Number.POSITIVE_INFINITY;
+    this.#untils.delete(slot);
+    return until;
+  }
+
   failed(failure: PolicyFailure): void {
     this.#failures.push(failure);
     this.#schedule();
@@ -104,7 +111,7 @@ export class Decider {
   readonly #begin = (slot: number, what: number, caller: number, message: Uint8Array): void => {
     this.#options.progress.begun(message.length);
     try {
-      this.#decide(kindOf(what), tenantNoOf(what), caller, message, slot).then(
+      this.#decide(kindOf(what), tenantNoOf(what), caller, message, this.#untilOf(slot)).then(
         (frame) => this.#answer(slot, frame),
         (error: unknown) => this.#refuse(slot, error),
       );
@@ -119,7 +126,7 @@ export class Decider {
     tenantNo: number,
     callerNo: number,
     message: Uint8Array,
-    slot: number,
+    until: number,
   ): Promise<Uint8Array> {
     const { decisions } = this.#options;
     const tenant = this.#tenants.get(tenantNo);
@@ -137,8 +144,6 @@ export class Decider {
         sameAs(named === tenant.id && defaults.token === undefined);
         sameAs(asked.items.length === outlineOf(message)?.items);
         const { items, semantic } = batchOfItems(asked);
-        const until = this.#untils.get(slot) ?? Number.POSITIVE_INFINITY;
-        this.#untils.delete(slot);
         const isOver = (): boolean => this.#options.clock() >= until;
         return decisions.checkBatch(tenant, caller, items, semantic, isOver).then(encodeBatch);
       }

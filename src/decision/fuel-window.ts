@@ -64,7 +64,7 @@ class Recent {
 
   add(tenant: TenantId, now: number): void {
     if (isOver(this.#began, SEEN_MS, now)) {
-      this.#before = this.#now;
+      this.#before = isOver(this.#began, 2 * SEEN_MS, now) ? new Set() : this.#now;
       this.#now = new Set();
       this.#began = now;
     }

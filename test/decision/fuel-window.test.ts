@@ -56,3 +56,10 @@ test('a clock that is set back holds nobody back for longer', () => {
   window.ask(calm, 1_000);
   expect(window.ask(busy, 1_000)).toBe(0);
 });
+
+test('after a quiet hour whoever asks first is alone', () => {
+  const window = new FuelWindow(1);
+  for (let at = 0; at < 10; at += 1) window.ask(tenantId(`tenant-${at}`), 0);
+  window.ask(busy, 3_600_000);
+  expect(evaluated(window, 100, 3_600_000)).toBe(100);
+});

@@ -130,7 +130,7 @@ type Why = readonly { readonly code: string; readonly message: string }[];
 function responseOf(answer: Answer): CheckResponse {
   const http = answer.obligations.filter(({ type }) => type === 'http');
   if (answer.outcome !== 'allow') {
-    const [status, code] = denials[answer.reasons[0]?.code as ErrorCode] ?? [403, PERMISSION_DENIED];
+    const [status, code] = denials.get(answer.reasons[0]?.code ?? '') ?? [403, PERMISSION_DENIED];
     return denied(status, code, answer.reasons, http, answer.decisionId);
   }
   return create(CheckResponseSchema, {
@@ -150,13 +150,15 @@ function responseOf(answer: Answer): CheckResponse {
 }
 
 /** HTTP's and gRPC's status where the reason says that a better token, or a sounder request, would help. */
-const denials: Readonly<Partial<Record<ErrorCode, readonly [number, number]>>> = {
-  unauthenticated: [401, UNAUTHENTICATED],
-  token_invalid: [401, UNAUTHENTICATED],
-  token_expired: [401, UNAUTHENTICATED],
-  token_revoked: [401, UNAUTHENTICATED],
-  invalid_request: [400, INVALID_ARGUMENT],
-};
+const denials: ReadonlyMap<string, readonly [number, number]> = new Map<ErrorCode, readonly [number, number]>(
+  [
+    ['unauthenticated', [401, UNAUTHENTICATED]],
+    ['token_invalid', [401, UNAUTHENTICATED]],
+    ['token_expired', [401, UNAUTHENTICATED]],
+    ['token_revoked', [401, UNAUTHENTICATED]],
+    ['invalid_request', [400, INVALID_ARGUMENT]],
+  ],
+);
 
 function denied(
   status: number,

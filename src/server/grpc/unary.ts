@@ -58,7 +58,12 @@ export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle:
     first = more = undefined;
     if (performance.now() - began >= timeoutMs)
       return fail(stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
-    answer(stream, handle, body, performance.timeOrigin + began + timeoutMs);
+    // By the clock that it will be compared with, which may have been set since the process began.
+    const until =
+      timeoutMs === Number.POSITIVE_INFINITY
+        ? timeoutMs
+        : Date.now() + timeoutMs - (performance.now() - began);
+    answer(stream, handle, body, until);
   });
 }
 

@@ -2,6 +2,7 @@ import { identity, isArray, RegoObject, RegoSet, type Value } from '../values/va
 import { type BuiltinContext, BuiltinError, type BuiltinTable, members, object } from './builtin.ts';
 
 export const graphBuiltins: BuiltinTable = {
+  'graph.reachable': ([graph, initial], context) => reachable(object(graph), members(initial), context),
   'graph.reachable_paths': ([graph, initial], context) =>
     reachablePaths(object(graph), members(initial), context),
   'object.subset': ([whole, part], context) => {
@@ -21,6 +22,22 @@ const unitsPerCharacter = 4;
 
 function neighbours(edges: Value): readonly Value[] {
   return isArray(edges) || edges instanceof RegoSet ? members(edges) : [];
+}
+
+/** The nodes, of those that have an entry of their own. */
+function reachable(graph: RegoObject, initial: readonly Value[], context: BuiltinContext): RegoSet {
+  const reached = new RegoSet();
+  const queue = [...initial];
+  for (let node = queue.pop(); node !== undefined; node = queue.pop()) {
+    context.spend(unitsPerStep);
+    const edges = graph.get(node);
+    if (edges === undefined || reached.has(node)) continue;
+    reached.add(node);
+    const next = neighbours(edges);
+    context.spend(next.length * unitsPerStep);
+    queue.push(...next.filter((neighbour) => !reached.has(neighbour)));
+  }
+  return reached;
 }
 
 function reachablePaths(graph: RegoObject, initial: readonly Value[], context: BuiltinContext): RegoSet {

@@ -1,34 +1,60 @@
 import type { Builtin, BuiltinTable } from './builtin.ts';
+import { arrayBuiltins } from './collections/arrays.ts';
+import { objectBuiltins } from './collections/objects.ts';
+import { setBuiltins } from './collections/sets.ts';
+import { valueBuiltins } from './collections/values.ts';
 import { cryptoBuiltins } from './crypto.ts';
+import { base64Builtins } from './data/base64.ts';
+import { documentBuiltins } from './data/documents.ts';
 import { encodingBuiltins } from './data/encoding.ts';
 import { jwtBuiltins } from './data/jwt.ts';
 import { patchBuiltins } from './data/patch.ts';
 import { yamlBuiltins } from './data/yaml.ts';
 import { graphBuiltins } from './graph.ts';
 import { netBuiltins } from './net/net.ts';
+import { aggregateBuiltins } from './numbers/aggregates.ts';
+import { arithmeticBuiltins } from './numbers/arithmetic.ts';
+import { bitsBuiltins } from './numbers/bits.ts';
+import { literalBuiltins } from './numbers/literals.ts';
 import { numberBuiltins } from './numbers/numbers.ts';
 import { uuidBuiltins } from './numbers/uuid.ts';
+import { basicTextBuiltins } from './text/basics.ts';
 import { regexBuiltins } from './text/regex.ts';
+import { replacingBuiltins } from './text/replacing.ts';
 import { semverBuiltins } from './text/semver.ts';
 import { sprintfBuiltins } from './text/sprintf.ts';
 import { castBuiltins, stringBuiltins } from './text/strings.ts';
+import { trimmingBuiltins } from './text/trimming.ts';
 import { timeBuiltins } from './time/time.ts';
 
 const tables: readonly BuiltinTable[] = [
+  aggregateBuiltins,
+  arithmeticBuiltins,
+  arrayBuiltins,
+  base64Builtins,
+  basicTextBuiltins,
+  bitsBuiltins,
   castBuiltins,
   cryptoBuiltins,
+  documentBuiltins,
   encodingBuiltins,
   graphBuiltins,
   jwtBuiltins,
+  literalBuiltins,
   netBuiltins,
   numberBuiltins,
+  objectBuiltins,
   patchBuiltins,
   regexBuiltins,
+  replacingBuiltins,
   semverBuiltins,
+  setBuiltins,
   sprintfBuiltins,
   stringBuiltins,
   timeBuiltins,
+  trimmingBuiltins,
   uuidBuiltins,
+  valueBuiltins,
   yamlBuiltins,
 ];
 

@@ -1,4 +1,5 @@
-import { Decimal, type RegoNumber, RegoObject, RegoSet, type Value } from './values.ts';
+import { numberOf, type RegoNumber } from './numbers.ts';
+import { RegoObject, RegoSet, type Value } from './values.ts';
 
 // Rego also writes `.5`.
 const number = /-?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?/y;
@@ -30,14 +31,14 @@ export function unitsOfDigits(length: number): number {
  */
 export function parseValue(text: string, spend: Spend = () => {}): Value {
   // Most arguments are strings, and the runtime's own parser is the fastest.
-  if (text.charCodeAt(0) === 0x22) return JSON.parse(text) as string;
+  if (text.charCodeAt(0) === 0x22) return (JSON.parse(text) as string).toWellFormed();
   const parser = new Parser(text, spend);
   const value = parser.value();
   if (parser.at !== text.length) throw parser.unexpected();
   return value;
 }
 
-/** @throws SyntaxError for what is not JSON */
+/** @throws SyntaxError for what is not JSON, or is nested deeper than largestDepth */
 export function parseJson(text: string, spend: Spend = () => {}): Value {
   // JSON is what the runtime takes for it; the values are then read again with their numbers exact.
   JSON.parse(text);
@@ -45,9 +46,13 @@ export function parseJson(text: string, spend: Spend = () => {}): Value {
   return parser.value();
 }
 
+/** Values are read, compared and written by recursion: deeper ones would overflow the stack somewhere. */
+export const largestDepth = 1_000;
+
 class Parser {
   readonly #text: string;
   readonly #spend: Spend;
+  #depth = 0;
   at = 0;
 
   constructor(text: string, spend: Spend) {
@@ -66,8 +71,8 @@ class Parser {
     const first = text[this.at];
     let value: Value;
     if (first === '"') value = this.#string();
-    else if (first === '[') value = this.#array();
-    else if (first === '{') value = this.#objectOrSet();
+    else if (first === '[') value = this.#nested(() => this.#array());
+    else if (first === '{') value = this.#nested(() => this.#objectOrSet());
     else if (this.#take('null')) value = null;
     else if (this.#take('true')) value = true;
     else if (this.#take('false')) value = false;
@@ -77,10 +82,18 @@ class Parser {
     return value;
   }
 
+  #nested<T>(read: () => T): T {
+    this.#depth += 1;
+    if (this.#depth > largestDepth) throw new SyntaxError(`nested deeper than ${largestDepth}`);
+    const value = read();
+    this.#depth -= 1;
+    return value;
+  }
+
   #number(): RegoNumber {
     const digits = this.#token(number);
     this.#spend(unitsOfDigits(digits.length));
-    return toNumber(digits);
+    return numberOf(digits);
   }
 
   /** A value that is to be found by its identity. */
@@ -99,7 +112,7 @@ class Parser {
       while (this.#text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes += 1;
       if (backslashes % 2 === 1) continue;
       this.at = end + 1;
-      return JSON.parse(this.#text.slice(start, this.at)) as string;
+      return (JSON.parse(this.#text.slice(start, this.at)) as string).toWellFormed();
     }
     throw this.unexpected();
   }
@@ -166,12 +179,4 @@ class Parser {
     this.at = pattern.lastIndex;
     return found[0];
   }
-}
-
-/** Exact: a safe integer, a bigint, or the text. */
-function toNumber(text: string): number | bigint | Decimal {
-  const value = Number(text);
-  // -0 has no bigint, and prints as the text says.
-  if (Number.isSafeInteger(value) && String(value) === text) return value;
-  return /[.eE]/.test(text) ? new Decimal(text) : BigInt(text);
 }

@@ -1,28 +1,18 @@
+import { compareNumbers, isNumber, numberIdentity, numberText, type RegoNumber } from './numbers.ts';
+import { quote } from './quote.ts';
+
+export { Decimal, isNumber, numberText, type RegoNumber } from './numbers.ts';
+
 /**
  * Rego values on the host's side of a built-in call. JSON would lose sets, keys that are not strings, integers
  * beyond 2^53, and the difference of 1 and 1.0 that sprintf shows.
  */
 export type Value = null | boolean | string | RegoNumber | readonly Value[] | RegoSet | RegoObject;
 
-/** A number is an integer if its text has no fraction and no exponent, as in OPA. */
-export type RegoNumber = number | bigint | Decimal;
-
-/** A number written with a fraction or an exponent, kept as written. */
-export class Decimal {
-  readonly text: string;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-
-  get float(): number {
-    return Number(this.text);
-  }
-}
-
 /**
- * Members are unique and in canonical order. A set or an object that is in another, or a key, is not changed any more:
- * its own identity is kept, or one nested to a depth of n would be written n times.
+ * Members are unique; of equal ones that are written differently (1 and 1.0) the first stays, as in OPA. A set or an
+ * object that is in another, or a key, is not changed any more: its own identity is kept, or one nested to a depth of n
+ * would be written n times.
  */
 export class RegoSet {
   #members = new Map<string, Value>();
@@ -42,8 +32,10 @@ export class RegoSet {
   }
 
   add(member: Value): void {
+    const key = identity(member);
+    if (this.#members.has(key)) return;
     this.#identity = undefined;
-    this.#members.set(identity(member), member);
+    this.#members.set(key, member);
   }
 
   copy(): RegoSet {
@@ -62,7 +54,7 @@ export class RegoSet {
   }
 
   /** In no order. */
-  members(): Iterable<Value> {
+  members(): IteratorObject<Value> {
     return this.#members.values();
   }
 
@@ -100,7 +92,8 @@ export class RegoObject {
 
   set(key: Value, value: Value): void {
     this.#identity = undefined;
-    this.#entries.set(identity(key), [key, value]);
+    const id = identity(key);
+    this.#entries.set(id, [this.#entries.get(id)?.[0] ?? key, value]);
   }
 
   delete(key: Value): boolean {
@@ -108,17 +101,13 @@ export class RegoObject {
     return this.#entries.delete(identity(key));
   }
 
-  entries(): Iterable<readonly [Value, Value]> {
+  entries(): IteratorObject<readonly [Value, Value]> {
     return this.#entries.values();
   }
 
   sorted(): (readonly [Value, Value])[] {
     return [...this.#entries.values()].sort(([a], [b]) => compareValues(a, b));
   }
-}
-
-export function isNumber(value: Value | undefined): value is RegoNumber {
-  return typeof value === 'number' || typeof value === 'bigint' || value instanceof Decimal;
 }
 
 export function isArray(value: Value | undefined): value is readonly Value[] {
@@ -136,7 +125,7 @@ export function identity(value: Value): string {
 }
 
 function writeIdentity(value: Value): string {
-  return write(value, canonicalNumber, ',', ':', identity);
+  return write(value, numberIdentity, ',', ':', identity);
 }
 
 export function equalValues(a: Value, b: Value): boolean {
@@ -150,15 +139,7 @@ export function toRego(value: Value): string {
 
 /** How OPA prints a value, e.g. in sprintf's `%v`: `{"a": [1, 2], "b": {3}}`. */
 export function toDisplay(value: Value): string {
-  return write(value, numberText, ', ', ': ');
-}
-
-export function numberText(value: RegoNumber): string {
-  return value instanceof Decimal ? value.text : String(value);
-}
-
-function canonicalNumber(value: RegoNumber): string {
-  return value instanceof Decimal ? String(value.float) : String(value);
+  return write(value, numberText, ', ', ': ', undefined, quote);
 }
 
 function write(
@@ -166,10 +147,11 @@ function write(
   number: (value: RegoNumber) => string,
   comma: string,
   colon: string,
-  nested: (inner: Value) => string = (inner) => write(inner, number, comma, colon),
+  nested?: (inner: Value) => string,
+  string: (value: string) => string = quoteJson,
 ): string {
-  // A lone surrogate has no UTF-8 form; the module would abort on its escape.
-  if (typeof value === 'string') return JSON.stringify(value.toWellFormed());
+  nested ??= (inner) => write(inner, number, comma, colon, undefined, string);
+  if (typeof value === 'string') return string(value);
   if (value === null || typeof value === 'boolean') return String(value);
   if (isNumber(value)) return number(value);
   if (isArray(value)) return `[${value.map(nested).join(comma)}]`;
@@ -181,6 +163,11 @@ function write(
     .join(comma)}}`;
 }
 
+/** A lone surrogate has no UTF-8 form; the module would abort on its escape. */
+function quoteJson(value: string): string {
+  return JSON.stringify(value.toWellFormed());
+}
+
 /** OPA's order of types: null, boolean, number, string, array, object, set. */
 function rank(value: Value): number {
   if (value === null) return 0;
@@ -189,11 +176,6 @@ function rank(value: Value): number {
   if (typeof value === 'string') return 3;
   if (isArray(value)) return 4;
   return value instanceof RegoObject ? 5 : 6;
-}
-
-function order<T>(a: T, b: T): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }
 
 /** OPA's total order of values (ast.Compare). */
@@ -209,12 +191,8 @@ export function compareValues(a: Value, b: Value): number {
   return 0;
 }
 
-function compareNumbers(a: RegoNumber, b: RegoNumber): number {
-  return order<number | bigint>(a instanceof Decimal ? a.float : a, b instanceof Decimal ? b.float : b);
-}
-
 /** By code points, which is the order of the UTF-8 bytes. */
-function compareText(a: string, b: string): number {
+export function compareText(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
   for (let index = 0; index < length; index += 1) {
     const left = a.charCodeAt(index);

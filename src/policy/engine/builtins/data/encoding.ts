@@ -9,7 +9,6 @@ const unitsPerPair = 2_500;
 const unitsPerByte = 4;
 
 export const encodingBuiltins: BuiltinTable = {
-  'base64url.encode_no_pad': ([value]) => Buffer.from(text(value)).toString('base64url'),
   'hex.encode': ([value]) => Buffer.from(text(value)).toString('hex'),
   'hex.decode': ([value]) => {
     if (!/^(?:[0-9a-fA-F]{2})*$/.test(text(value))) throw new BuiltinError('not hexadecimal');

@@ -1,5 +1,13 @@
+import {
+  compareText,
+  isArray,
+  isNumber,
+  numberText,
+  type RegoObject,
+  RegoSet,
+  type Value,
+} from '../../values/values.ts';
 import type { BuiltinContext } from '../builtin.ts';
-import { compareValues, isArray, isNumber, numberText, RegoSet, type Value } from '../../values/values.ts';
 
 /** Fuel units per value that is written, and per character of what is written more than once. */
 const unitsPerValue = 200;
@@ -29,13 +37,16 @@ export function marshalJson(value: Value, context: BuiltinContext, layout?: Layo
       context,
     );
   }
-  const entries = value.entries();
-  const named = Array.from(entries, ([key, inner]) => [keyText(key, context), inner] as const);
-  named.sort(([a], [b]) => compareValues(a, b));
+  const named = [...namedEntries(value, context)].sort(([a], [b]) => compareText(a, b));
   const members = named.map(
     ([key, inner]) => quote(key) + colon + marshalJson(inner, context, layout, depth + 1),
   );
   return wrap('{}', members, layout, depth, context);
+}
+
+/** By the texts that keys become: of 1 and "1" the latter stays, as in OPA. */
+export function namedEntries(value: RegoObject, context: BuiltinContext): Map<string, Value> {
+  return new Map(value.sorted().map(([key, inner]) => [keyText(key, context), inner]));
 }
 
 /** A key that is no text becomes one, which is quoted, marks and all: the length can double at each level of keys. */

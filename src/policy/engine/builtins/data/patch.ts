@@ -8,6 +8,7 @@ import {
   type Value,
 } from '../../values/values.ts';
 import { array, type BuiltinContext, BuiltinError, type BuiltinTable, object, text } from '../builtin.ts';
+import { type Path, parsePath } from './paths.ts';
 
 /** RFC 6902, extended by OPA to sets: a member is its own key there. */
 export const patchBuiltins: BuiltinTable = {
@@ -53,8 +54,6 @@ const operators: Readonly<
   },
 };
 
-type Path = readonly Value[];
-
 function apply(root: Value, operation: RegoObject, context: BuiltinContext): Value {
   const path = parsePath(required(operation, 'path'));
   context.spend(unitsPerOperation + path.length * unitsPerSegment);
@@ -82,15 +81,6 @@ function required(operation: RegoObject, name: string): Value {
   const value = operation.get(name);
   if (value === undefined) throw new BuiltinError(`missing required attribute '${name}'`);
   return value;
-}
-
-function parsePath(path: Value): Path {
-  if (isArray(path)) return path;
-  if (text(path) === '') return [];
-  return text(path)
-    .replace(/^\/+/, '')
-    .split('/')
-    .map((segment) => segment.replaceAll('~1', '/').replaceAll('~0', '~'));
 }
 
 function child(parent: Value, key: Value): Value {

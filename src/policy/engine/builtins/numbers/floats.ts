@@ -4,7 +4,7 @@
  */
 
 /** 0.d₁d₂d₃… × 10^point, without trailing zeros; no digits are zero. */
-interface DecimalDigits {
+export interface DecimalDigits {
   readonly digits: string;
   readonly point: number;
 }
@@ -18,18 +18,18 @@ export function formatFloat(value: number, verb: 'e' | 'f' | 'g', precision: num
   return sign + formats[verb](precision === undefined ? shortest(magnitude) : exact(magnitude), precision);
 }
 
-const formats = {
+export const formats = {
   f: (decimal: DecimalDigits, precision: number | undefined): string => {
     const places = precision ?? Math.max(decimal.digits.length - decimal.point, 0);
-    return fixed(precision === undefined ? decimal : round(decimal, decimal.point + places), places);
+    return fixed(precision === undefined ? decimal : roundDigits(decimal, decimal.point + places), places);
   },
   e: (decimal: DecimalDigits, precision: number | undefined): string => {
     const places = precision ?? Math.max(decimal.digits.length - 1, 0);
-    return exponential(precision === undefined ? decimal : round(decimal, places + 1), places);
+    return exponential(precision === undefined ? decimal : roundDigits(decimal, places + 1), places);
   },
   g: (decimal: DecimalDigits, precision: number | undefined): string => {
     const wanted = precision === 0 ? 1 : precision;
-    const rounded = wanted === undefined ? decimal : round(decimal, wanted);
+    const rounded = wanted === undefined ? decimal : roundDigits(decimal, wanted);
     const { digits, point } = rounded;
     let limit = wanted ?? 6;
     if (wanted !== undefined && wanted > digits.length && digits.length >= point) limit = digits.length;
@@ -55,7 +55,7 @@ function exponential({ digits, point }: DecimalDigits, places: number): string {
 
 function shortest(magnitude: number): DecimalDigits {
   const [mantissa = '', exponent = '0'] = magnitude.toExponential().split('e');
-  return trim(mantissa.replace('.', ''), Number(exponent) + 1);
+  return trimDigits(mantissa.replace('.', ''), Number(exponent) + 1);
 }
 
 /** Every double is m × 2^e, and m × 2^-e is m × 5^e / 10^e: its decimal digits end. */
@@ -69,16 +69,16 @@ function exact(magnitude: number): DecimalDigits {
   const exponent = Math.max(biased, 1) - 1075;
   const whole = exponent >= 0 ? mantissa << BigInt(exponent) : mantissa * 5n ** BigInt(-exponent);
   const digits = whole.toString();
-  return trim(digits, digits.length + Math.min(exponent, 0));
+  return trimDigits(digits, digits.length + Math.min(exponent, 0));
 }
 
-function trim(digits: string, point: number): DecimalDigits {
+export function trimDigits(digits: string, point: number): DecimalDigits {
   const trimmed = digits.replace(/0+$/, '');
   return trimmed === '' ? { digits: '', point: 0 } : { digits: trimmed, point };
 }
 
 /** To `count` digits, ties to the even digit. */
-function round(decimal: DecimalDigits, count: number): DecimalDigits {
+export function roundDigits(decimal: DecimalDigits, count: number): DecimalDigits {
   const { digits, point } = decimal;
   if (count >= digits.length) return decimal;
   if (count < 0) return { digits: '', point: 0 };
@@ -86,7 +86,7 @@ function round(decimal: DecimalDigits, count: number): DecimalDigits {
   const isTie = next === 5 && count + 1 === digits.length;
   const isOdd = count > 0 && digits.charCodeAt(count - 1) % 2 === 1;
   const kept = digits.slice(0, count);
-  if (next < 5 || (isTie && !isOdd)) return trim(kept, point);
+  if (next < 5 || (isTie && !isOdd)) return trimDigits(kept, point);
   const raised = (BigInt(kept || '0') + 1n).toString();
-  return trim(raised, raised.length > count ? point + 1 : point);
+  return trimDigits(raised, raised.length > count ? point + 1 : point);
 }

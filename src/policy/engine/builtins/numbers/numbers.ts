@@ -26,15 +26,11 @@ interface Ratio {
 }
 
 export const numberBuiltins: BuiltinTable = {
+  'numbers.range': ([from, to], context) => range(integer(from), integer(to), 1n, context),
   'numbers.range_step': ([from, to, step], context) => {
     const [first, last, by] = [integer(from), integer(to), integer(step)];
     if (by <= 0n) throw new BuiltinError('step must be a positive integer');
-    const distance = last < first ? first - last : last - first;
-    context.spend(Number(distance / by) * unitsPerElement);
-    const elements: Value[] = [];
-    for (let offset = 0n; offset <= distance; offset += by)
-      elements.push(fromBigInt(last < first ? first - offset : first + offset));
-    return elements;
+    return range(first, last, by, context);
   },
   'rand.intn': ([key, limit], context) => {
     context.spend(unitsPerDraw);
@@ -47,6 +43,15 @@ export const numberBuiltins: BuiltinTable = {
   'units.parse': ([value], context) => parseUnits(paidFor(text(value), context)),
   'units.parse_bytes': ([value], context) => parseBytes(paidFor(text(value), context)),
 };
+
+function range(first: bigint, last: bigint, by: bigint, context: BuiltinContext): Value {
+  const distance = last < first ? first - last : last - first;
+  context.spend(Number(distance / by) * unitsPerElement);
+  const elements: Value[] = [];
+  for (let offset = 0n; offset <= distance; offset += by)
+    elements.push(fromBigInt(last < first ? first - offset : first + offset));
+  return elements;
+}
 
 /** Digits are read and written again, with as many more as the exponent says. */
 function paidFor(value: string, context: BuiltinContext): string {

@@ -1,3 +1,4 @@
+import { quote } from '../../values/quote.ts';
 import { characters } from '../../values/values.ts';
 import { formatFloat } from '../numbers/floats.ts';
 
@@ -97,33 +98,6 @@ function formatText(verb: string, value: string, directive: Directive): string |
   const pairs = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'));
   const joined = prefix + pairs.join(separator + (directive.space ? prefix : ''));
   return pad(verb === 'X' ? joined.toUpperCase() : joined, directive);
-}
-
-const escapes: Readonly<Record<string, string>> = {
-  '\x07': '\\a',
-  '\b': '\\b',
-  '\f': '\\f',
-  '\n': '\\n',
-  '\r': '\\r',
-  '\t': '\\t',
-  '\v': '\\v',
-  '\\': '\\\\',
-};
-
-/** Go's strconv.Quote. */
-function quote(value: string, mark: string): string {
-  const inner = Array.from(value, (character) => {
-    if (character === mark) return `\\${mark}`;
-    const escape = escapes[character];
-    if (escape !== undefined) return escape;
-    const point = character.codePointAt(0) ?? 0;
-    if (/^[\p{L}\p{M}\p{N}\p{P}\p{S} ]$/u.test(character)) return character;
-    if (point < 0x80) return `\\x${point.toString(16).padStart(2, '0')}`;
-    return point < 0x10000
-      ? `\\u${point.toString(16).padStart(4, '0')}`
-      : `\\U${point.toString(16).padStart(8, '0')}`;
-  });
-  return mark + inner.join('') + mark;
 }
 
 function pad(value: string, { width, minus, zero }: Directive): string {

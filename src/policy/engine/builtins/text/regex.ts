@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { RE2JS } from 're2js';
-import { type BuiltinContext, BuiltinError, type BuiltinTable, smallInteger, text } from '../builtin.ts';
+import { type BuiltinContext, BuiltinError, type BuiltinTable, count, text } from '../builtin.ts';
 
 /**
  * Regular expressions on RE2, whose time is linear in the text. The runtime's own would backtrack without end on a
@@ -8,7 +8,7 @@ import { type BuiltinContext, BuiltinError, type BuiltinTable, smallInteger, tex
  */
 export const regexBuiltins: BuiltinTable = {
   'regex.find_n': ([pattern, value, limit], context) => {
-    const matches = findAll(text(pattern), text(value), smallInteger(limit), context);
+    const matches = findAll(text(pattern), text(value), count(limit), context);
     return matches.map(([start = 0, end = 0]) => text(value).slice(start, end));
   },
   'regex.split': ([pattern, value], context) => split(text(pattern), text(value), context),

@@ -1,13 +1,5 @@
 import { characters, RegoSet, type Value } from '../../values/values.ts';
-import {
-  array,
-  type BuiltinContext,
-  BuiltinError,
-  type BuiltinTable,
-  members,
-  smallInteger,
-  text,
-} from '../builtin.ts';
+import { array, type BuiltinContext, BuiltinError, type BuiltinTable, members, text } from '../builtin.ts';
 
 export const stringBuiltins: BuiltinTable = {
   'strings.any_prefix_match': ([search, base], context) =>
@@ -15,7 +7,6 @@ export const stringBuiltins: BuiltinTable = {
   'strings.any_suffix_match': ([search, base], context) =>
     anyMatch(search, base, context, (value, suffix) => value.endsWith(suffix)),
   'strings.count': ([value, part], context) => count(text(value), text(part), context),
-  'strings.split_n': ([value, separator, limit]) => splitN(text(value), text(separator), smallInteger(limit)),
   indexof_n: ([value, part], context) => indexes(text(value), text(part), context),
   'glob.quote_meta': ([pattern]) => text(pattern).replace(/[*?\\[\]{}]/g, '\\$&'),
 };
@@ -41,12 +32,6 @@ function count(value: string, part: string, context: BuiltinContext): number {
   if (part === '') return characters(value).length + 1;
   context.spend(value.length);
   return value.split(part).length - 1;
-}
-
-/** The first `limit` pieces, or for a negative limit the last so many. */
-function splitN(value: string, separator: string, limit: number): Value {
-  const pieces = separator === '' ? characters(value) : value.split(separator);
-  return limit >= 0 ? pieces.slice(0, limit) : pieces.slice(limit);
 }
 
 /** In characters, overlapping ones too. */

@@ -3,9 +3,9 @@ import {
   type BuiltinContext,
   BuiltinError,
   type BuiltinTable,
+  count,
   fromBigInt,
   integer,
-  smallInteger,
   text,
 } from '../builtin.ts';
 import { parseDuration } from './durations.ts';
@@ -78,9 +78,9 @@ export const timeBuiltins: BuiltinTable = {
     const civil = toCivil(nanos, zone);
     const moved = {
       ...civil,
-      year: civil.year + smallInteger(years),
-      month: civil.month + smallInteger(months),
-      day: civil.day + smallInteger(days),
+      year: civil.year + count(years),
+      month: civil.month + count(months),
+      day: civil.day + count(days),
     };
     return fromBigInt(checkRange(fromCivilIn(moved, zone)));
   },

@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest';
+import { catalog } from './catalog.ts';
+import { answerOf, answersOfOpa, type Call, textOf } from './compare.ts';
+import { Draw, value } from './draw.ts';
+
+/** A long hunt: MANDATE_DIFFERENTIAL_CALLS=1000000 MANDATE_DIFFERENTIAL_SEED=7 */
+const total = Number(process.env['MANDATE_DIFFERENTIAL_CALLS'] ?? 5_000);
+const seed = Number(process.env['MANDATE_DIFFERENTIAL_SEED'] ?? Date.now() % 1_000_000);
+const batchSize = 1_000;
+/** OPA would make lists of as many elements as these are told, and bits. */
+const bounded = /range|lsh/;
+
+function callsOf(draw: Draw, names: readonly string[], length: number): Call[] {
+  return Array.from({ length }, () => {
+    const builtin = draw.one(names);
+    const generators = catalog[builtin] ?? [];
+    const args = generators.map((make) =>
+      draw.chance(15) && !bounded.test(builtin) ? value(draw) : make(draw),
+    );
+    return { builtin, args };
+  });
+}
+
+describe('the built-ins of the engine and of OPA', () => {
+  test('answer alike to random calls', { timeout: 60_000 + total * 10 }, async () => {
+    console.log(`${total} calls of seed ${seed}`);
+    const draw = new Draw(seed);
+    const names = Object.keys(catalog);
+    for (let done = 0; done < total; done += batchSize) {
+      const calls = callsOf(draw, names, Math.min(batchSize, total - done));
+      const theirs = await answersOfOpa(calls);
+      const different = calls.flatMap((call, index) => {
+        const ours = answerOf(call);
+        return ours === theirs[index] ? [] : [{ call: textOf(call), ours, theirs: theirs[index] }];
+      });
+      expect(different).toEqual([]);
+    }
+  });
+});

@@ -1,4 +1,5 @@
 import { ServiceError } from '../../errors.ts';
+import { floorExport } from './linking/link.ts';
 import { fuelExport } from './metering/fuel.ts';
 import { type WasmGlobal, type WasmInstance, wasm } from './webassembly.ts';
 
@@ -50,6 +51,13 @@ export function bindFuel(instance: WasmInstance): WasmGlobal {
   const global = instance.exports[fuelExport];
   if (global instanceof wasm.Global) return global;
   return new wasm.Global({ value: 'i32', mutable: true }, 0);
+}
+
+/** The address below which nothing is freed. @throws ServiceError `policy_invalid` if the module is not linked */
+export function bindFloor(instance: WasmInstance): WasmGlobal {
+  const global = instance.exports[floorExport];
+  if (global instanceof wasm.Global) return global;
+  throw unusable('it is not linked');
 }
 
 function readGlobal(value: unknown): number {

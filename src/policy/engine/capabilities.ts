@@ -1,5 +1,6 @@
 import { hostBuiltins } from './builtins/index.ts';
 import { nativeBuiltins } from './builtins/native.ts';
+import { isAlias } from './builtins/routed.ts';
 
 /** What `opa capabilities --current` prints, as far as it is looked at; the rest is passed on. */
 export interface OpaCapabilities {
@@ -38,5 +39,5 @@ function isAvailable(name: string): boolean {
   const isDenied = deniedBuiltins.some((denied) =>
     denied.endsWith('.') ? name.startsWith(denied) : name === denied,
   );
-  return !isDenied && (nativeBuiltins.has(name) || hostBuiltins.has(name));
+  return !isDenied && (nativeBuiltins.has(name) || hostBuiltins.has(name) || isAlias(name));
 }

@@ -34,21 +34,4 @@ export class Heap {
     const end = view.indexOf(0, address);
     return view.toString('utf8', address, end < 0 ? view.length : end);
   }
-
-  /** Whether `address` is free up to `size` bytes behind it. */
-  fits(address: number, size: number): boolean {
-    return address + size <= this.view.length;
-  }
-
-  /** Writes text as UTF-8 or bytes as they are; the caller has made room. Returns the number of bytes. */
-  write(content: string | Uint8Array, address: number): number {
-    if (typeof content === 'string') return this.view.write(content, address, 'utf8');
-    this.view.set(content, address);
-    return content.length;
-  }
-}
-
-/** The number of bytes of a text in UTF-8. */
-export function byteLength(content: string | Uint8Array): number {
-  return typeof content === 'string' ? Buffer.byteLength(content, 'utf8') : content.length;
 }

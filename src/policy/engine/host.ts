@@ -1,9 +1,15 @@
 import type { Abi } from './abi.ts';
 import { type Builtin, type BuiltinContext, BuiltinError } from './builtins/builtin.ts';
+import { routedBuiltins } from './builtins/routed.ts';
 import { Abort, FuelExhausted } from './failure.ts';
-import { byteLength, type Heap } from './heap.ts';
-import { parseValue } from './values/parse.ts';
-import { toRego, type Value } from './values/values.ts';
+import type { Heap } from './heap.ts';
+import { firstRouted, firstService } from './linking/calls.ts';
+import { align, reserve } from './memory/room.ts';
+import { ValueReader } from './memory/values.ts';
+import { ValueWriter } from './memory/writer.ts';
+import { services } from './services.ts';
+import { payFor } from './values/cost.ts';
+import type { Value } from './values/values.ts';
 import type { WasmGlobal, WasmImports } from './webassembly.ts';
 
 /** What an evaluation may know beside its input. */
@@ -14,8 +20,6 @@ export interface EvaluationContext {
   readonly seed: string;
 }
 
-/** Fuel units per byte of an argument or a result, for its passage between the module and the host. */
-const fuelPerByte = 2;
 /** Fuel units of a call that has no bytes to speak of: measured, a microsecond with its way in and out. */
 const fuelPerCall = 1_000;
 /** Fuel units of a call that fails: an exception takes the host some two microseconds more. */
@@ -29,6 +33,8 @@ export class Host implements BuiltinContext {
   #abi: Abi | undefined;
   #fuel: WasmGlobal | undefined;
   #evaluation: EvaluationContext = { nowMs: 0, seed: '' };
+  #writer: ValueWriter | undefined;
+  readonly #spend = (units: number): void => this.spend(units);
 
   constructor(heap: Heap, print: (line: string) => void) {
     this.#heap = heap;
@@ -82,12 +88,21 @@ export class Host implements BuiltinContext {
   /** Address 0 is an undefined value. */
   #call(id: number, addresses: readonly number[]): number {
     const abi = this.#abi;
-    const builtin = this.#builtins[id];
-    if (!abi || !builtin) throw new Abort(`built-in ${id} is not known`);
+    if (!abi) throw new Abort('a built-in is called while the module begins');
+    if (id >= firstService) return this.#serve(id, addresses);
+    const builtin = id >= firstRouted ? routedBuiltins[id - firstRouted] : this.#builtins[id];
+    if (!builtin) throw new Abort(`built-in ${id} is not known`);
     this.spend(fuelPerCall);
-    const args = addresses.map((address) => this.#read(abi, address));
+    const reader = new ValueReader(this.#heap, this.#spend);
+    const args = addresses.map((address) => reader.read(address >>> 0));
     const result = this.#result(builtin, args);
     return result === undefined ? 0 : this.#write(abi, result);
+  }
+
+  #serve(id: number, [a = 0, b = 0]: readonly number[]): number {
+    const service = services.get(id);
+    if (!service) throw new Abort(`service ${id} is not known`);
+    return service(this.#heap, this.#spend, a >>> 0, b >>> 0);
   }
 
   #result(builtin: Builtin, args: readonly Value[]): Value | undefined {
@@ -105,23 +120,13 @@ export class Host implements BuiltinContext {
     }
   }
 
-  #read(abi: Abi, address: number): Value {
-    const dumped = abi.opa_value_dump(address);
-    const text = this.#heap.text(dumped >>> 0);
-    abi.opa_free(dumped);
-    this.spend(text.length * fuelPerByte);
-    return parseValue(text, (units) => this.spend(units));
-  }
-
+  /** Behind what the module has allocated. */
   #write(abi: Abi, result: Value): number {
-    const text = toRego(result);
-    const size = byteLength(text);
-    this.spend(size * fuelPerByte);
-    const address = abi.opa_malloc(size);
-    this.#heap.write(text, address >>> 0);
-    const value = abi.opa_value_parse(address, size);
-    abi.opa_free(address);
-    if (value === 0) throw new Abort('the result of a built-in is not a value');
-    return value;
+    payFor(result, this.#spend);
+    const start = align(abi.opa_heap_ptr_get() >>> 0);
+    this.#writer ??= new ValueWriter(this.#heap, (address, size) => reserve(abi, address, size));
+    const address = this.#writer.write(result, start);
+    abi.opa_heap_ptr_set(align(this.#writer.end));
+    return address;
   }
 }

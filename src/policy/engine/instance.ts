@@ -1,13 +1,20 @@
 import { ServiceError } from '../../errors.ts';
 import type { PolicyInput } from '../../input.ts';
-import { type Abi, bindAbi, bindFuel } from './abi.ts';
+import { type Abi, bindAbi, bindFloor, bindFuel } from './abi.ts';
 import type { Builtin } from './builtins/builtin.ts';
 import { Abort, toServiceError } from './failure.ts';
-import { byteLength, Heap } from './heap.ts';
+import { Heap } from './heap.ts';
 import { type EvaluationContext, Host } from './host.ts';
-import { align, Inputs } from './input.ts';
-import { readPlain, resultIn } from './memory/reader.ts';
+import { Inputs } from './input.ts';
+import { Integrity, type Span } from './integrity.ts';
+import { readPlainValue } from './memory/plain.ts';
+import { resultIn } from './memory/reader.ts';
+import { align, reserve } from './memory/room.ts';
+import { ValueReader } from './memory/values.ts';
+import { ValueWriter } from './memory/writer.ts';
 import { type StaticLayout, Statics } from './metering/statics.ts';
+import { parseExactJson } from './values/exact.ts';
+import { toJson } from './values/json.ts';
 import { type WasmGlobal, type WasmMemory, type WasmModule, wasm } from './webassembly.ts';
 
 export type { EvaluationContext } from './host.ts';
@@ -38,6 +45,9 @@ export interface InstanceParts {
   readonly print: (line: string) => void;
 }
 
+/** What is left of a result is bounded by the memory. */
+const free = (): void => {};
+
 const maximumFuel = 2 ** 31 - 1;
 /** Small policies then never grow their memory, which replaces the views of it. */
 const usualPages = 8;
@@ -51,10 +61,12 @@ export class PolicyInstance {
   readonly #host: Host;
   readonly #abi: Abi;
   readonly #fuel: WasmGlobal;
+  readonly #floor: WasmGlobal;
   /** The address of the data, and where the heap is free behind it. */
   readonly #data: number;
   readonly #free: number;
   readonly #statics: Statics | undefined;
+  readonly #integrity: Integrity;
   /** The end of all that evaluations have written since the memory was as new. */
   #written: number;
   readonly #inputs: Inputs;
@@ -65,7 +77,7 @@ export class PolicyInstance {
    * @throws ServiceError `policy_memory_exceeded`, `policy_invalid` for data that is no JSON, or
    * `resource_exhausted` if the process can hold no more instances
    */
-  constructor(parts: InstanceParts, dataJson: string | Uint8Array, limits: Limits) {
+  constructor(parts: InstanceParts, dataJson: string, limits: Limits) {
     if (parts.minimumPages > limits.memoryPages)
       throw new ServiceError('policy_memory_exceeded', 'The policy needs more memory than it may have.');
     const initial = Math.min(Math.max(parts.minimumPages, usualPages), limits.memoryPages);
@@ -76,17 +88,24 @@ export class PolicyInstance {
     const instance = new wasm.Instance(parts.module, { env: this.#host.imports() });
     this.#abi = bindAbi(instance);
     this.#fuel = bindFuel(instance);
+    this.#floor = bindFloor(instance);
     this.#host.bind(this.#abi, this.#fuel, parts.builtins);
     this.#data = this.#load(dataJson);
     this.#free = align(this.#abi.opa_heap_ptr_get() >>> 0);
     this.#written = this.#free;
     this.#statics = parts.statics && new Statics(this.#heap, parts.statics);
+    this.#integrity = new Integrity(this.#heap, spansOf(parts.statics, this.#free));
     this.#inputs = new Inputs(this.#abi, this.#heap, this.#fuel, this.#free + contextBytes);
   }
 
   /** True after any failure during an evaluation: evaluate() then throws, and the owner discards the instance. */
   get poisoned(): boolean {
     return this.#poisoned;
+  }
+
+  /** Whether all that evaluations only read is as it was. */
+  get whole(): boolean {
+    return this.#integrity.isWhole();
   }
 
   /** Fuel units that the last evaluation spent, also one that failed. */
@@ -114,7 +133,7 @@ export class PolicyInstance {
     this.#note();
     const { view } = this.#heap;
     view.set(image);
-    view.fill(0, image.length, this.#inputs.strayed ? view.length : this.#written);
+    view.fill(0, image.length, this.#written);
     this.#written = image.length;
     this.#statics.restore();
     this.#inputs.forget();
@@ -137,7 +156,7 @@ export class PolicyInstance {
    */
   evaluate(
     entrypoint: string,
-    input: PolicyInput | string | Uint8Array,
+    input: PolicyInput | string,
     context: EvaluationContext,
     fuel: number = this.#limits.fuel,
   ): Evaluation {
@@ -145,24 +164,27 @@ export class PolicyInstance {
     const id = this.#begin(entrypoint, input, context, budget);
     try {
       const set = this.#run(id, input, budget) >>> 0;
-      const result = this.#read(resultIn(this.#heap, set));
+      const address = resultIn(this.#heap, set);
+      const result = address === 0 ? undefined : readPlainValue(this.#heap, address);
       return { result, cost: budget - this.#fuel.value };
     } catch (cause) {
       throw this.#failed(cause);
     }
   }
 
-  /** The result set as JSON text, numbers exact: `[]` or `[{"result":…}]`. Throws what evaluate() throws. */
+  /** The entry point's value as JSON text, numbers exact; undefined if it has none. Throws what evaluate() throws. */
   evaluateToJson(
     entrypoint: string,
-    input: PolicyInput | string | Uint8Array,
+    input: PolicyInput | string,
     context: EvaluationContext,
     fuel: number = this.#limits.fuel,
-  ): string {
+  ): { readonly result: string | undefined; readonly cost: number } {
     const budget = Math.min(fuel, maximumFuel);
     const id = this.#begin(entrypoint, input, context, budget);
     try {
-      return this.#dump(this.#run(id, input, budget));
+      const address = resultIn(this.#heap, this.#run(id, input, budget) >>> 0);
+      const result = address === 0 ? undefined : toJson(new ValueReader(this.#heap, free).read(address));
+      return { result, cost: budget - this.#fuel.value };
     } catch (cause) {
       throw this.#failed(cause);
     }
@@ -171,7 +193,7 @@ export class PolicyInstance {
   /** The entry point's id. */
   #begin(
     entrypoint: string,
-    input: PolicyInput | string | Uint8Array,
+    input: PolicyInput | string,
     context: EvaluationContext,
     budget: number,
   ): number {
@@ -189,10 +211,12 @@ export class PolicyInstance {
   }
 
   /** The address of the result set. */
-  #run(entrypoint: number, input: PolicyInput | string | Uint8Array, budget: number): number {
+  #run(entrypoint: number, input: PolicyInput | string, budget: number): number {
     this.#note();
     this.#statics?.restore();
+    this.#floor.value = this.#free;
     const value = this.#inputs.place(input, budget);
+    this.#floor.value = this.#abi.opa_heap_ptr_get();
     const context = this.#free >>> 2;
     const { words } = this.#heap;
     words[context] = value;
@@ -200,17 +224,11 @@ export class PolicyInstance {
     words[context + 2] = 0;
     words[context + 3] = entrypoint;
     if (this.#abi.eval(this.#free) !== 0) throw new Abort('eval failed');
+    if (!this.#integrity.holds())
+      throw new ServiceError('internal', 'The decision point has found a fault of its own.', {
+        detail: 'an evaluation changed what evaluations only read',
+      });
     return this.#heap.words[context + 2] as number;
-  }
-
-  #read(value: number): unknown {
-    if (value === 0) return undefined;
-    const plain = readPlain(this.#heap, value);
-    return plain === undefined ? (JSON.parse(this.#dump(value)) as unknown) : plain;
-  }
-
-  #dump(value: number): string {
-    return this.#heap.text(this.#abi.opa_json_dump(value) >>> 0);
   }
 
   #failed(cause: unknown): ServiceError {
@@ -218,19 +236,32 @@ export class PolicyInstance {
     return toServiceError(cause, this.#fuel.value);
   }
 
-  #load(dataJson: string | Uint8Array): number {
+  #load(dataJson: string): number {
     this.#fuel.value = maximumFuel;
     try {
-      const size = byteLength(dataJson);
-      const address = this.#abi.opa_malloc(size);
-      this.#heap.write(dataJson, address >>> 0);
-      const data = this.#abi.opa_json_parse(address, size);
-      if (data === 0) throw new ServiceError('policy_invalid', 'The data of the policy is not JSON.');
+      const start = align(this.#abi.opa_heap_ptr_get() >>> 0);
+      const writer = new ValueWriter(this.#heap, (address, size) => reserve(this.#abi, address, size));
+      const data = writer.writeShared(parseExactJson(dataJson), start);
+      this.#abi.opa_heap_ptr_set(align(writer.end));
       return data;
     } catch (cause) {
+      if (cause instanceof SyntaxError || cause instanceof RangeError)
+        throw new ServiceError('policy_invalid', 'The data of the policy is not JSON, or nested too deep.', {
+          cause,
+        });
       throw this.#failed(cause);
     }
   }
+}
+
+/** The constants and the data; between them are the variables, and before them the stack. */
+function spansOf(statics: StaticLayout | undefined, free: number): Span[] {
+  if (!statics) return [];
+  const { constants, start, end } = statics;
+  return [
+    { start: constants, end: start },
+    { start: end, end: free },
+  ];
 }
 
 /** Each memory reserves addresses for all it could ever grow to: a process holds some 15,000 of them. */

@@ -1,13 +1,14 @@
 import { ServiceError } from '../../errors.ts';
 import { bindAbi } from './abi.ts';
+import { readImports, readSections } from './binary/sections.ts';
 import type { Builtin } from './builtins/builtin.ts';
 import { hostBuiltins } from './builtins/index.ts';
 import { toServiceError } from './failure.ts';
 import { Heap } from './heap.ts';
 import { Host } from './host.ts';
 import { type InstanceParts, type Limits, PolicyInstance } from './instance.ts';
+import { link } from './linking/link.ts';
 import { meter } from './metering/fuel.ts';
-import { readImports, readSections } from './metering/sections.ts';
 import { findStatics, locateHeapTop, type StaticLayout, type StaticRange } from './metering/statics.ts';
 import { type WasmModule, wasm } from './webassembly.ts';
 
@@ -37,12 +38,12 @@ export class PolicyModule {
    * @throws ServiceError `policy_invalid` if it is no such module, or calls a built-in this engine does not have
    */
   static compile(bytes: Uint8Array): PolicyModule {
-    return compileAs(() => new PolicyModule(meter(bytes)));
+    return compileAs(() => new PolicyModule(meter(link(bytes))));
   }
 
   /** For measurements and for policies of trusted origin only: nothing stops an evaluation. */
   static compileUnmetered(bytes: Uint8Array): PolicyModule {
-    return compileAs(() => new PolicyModule(bytes));
+    return compileAs(() => new PolicyModule(link(bytes)));
   }
 
   /**
@@ -50,11 +51,7 @@ export class PolicyModule {
    * @param dataJson the value of `data`, a JSON object
    * @throws ServiceError `policy_memory_exceeded` or `policy_invalid`
    */
-  instantiate(
-    dataJson: string | Uint8Array,
-    limits: Limits,
-    print: (line: string) => void = () => {},
-  ): PolicyInstance {
+  instantiate(dataJson: string, limits: Limits, print: (line: string) => void = () => {}): PolicyInstance {
     const parts: InstanceParts = {
       module: this.#module,
       entrypoints: this.entrypoints,

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { ServiceError } from '../../../src/errors.ts';
 import { Lasting, Outline, type PolicyInput } from '../../../src/input.ts';
-import { imageOf, often } from '../../../src/policy/engine/memory/drawing.ts';
+import { often } from '../../../src/policy/engine/memory/drawing.ts';
 import { PolicyModule } from '../../../src/policy/engine/module.ts';
 import { buildWasm, context, limits } from './opa.ts';
 
@@ -135,7 +135,7 @@ describe('an input that is written into the memory', () => {
   /** The result as JSON, or the code and the detail of the error. */
   const outcome = (rule: string, input: PolicyInput | string): unknown => {
     try {
-      return fresh().evaluateToJson(`test/${rule}`, input, context, 2 ** 31 - 1);
+      return fresh().evaluateToJson(`test/${rule}`, input, context, 2 ** 31 - 1).result;
     } catch (error) {
       if (error instanceof ServiceError) return { code: error.code, detail: error.detail };
       throw error;
@@ -151,7 +151,7 @@ describe('an input that is written into the memory', () => {
         expect(outcome(rule, input)).toEqual(parsed);
         expect(outcome(rule, asInput(value, lasting(value)))).toEqual(parsed);
         if (typeof parsed === 'string')
-          expect(instance.evaluateToJson(`test/${rule}`, input, context, 2 ** 31 - 1)).toBe(parsed);
+          expect(instance.evaluateToJson(`test/${rule}`, input, context, 2 ** 31 - 1).result).toBe(parsed);
       }),
       { numRuns: 60 },
     );
@@ -163,28 +163,21 @@ describe('an input that is written into the memory', () => {
     ['half a pair before a control character', '\ud800\u0001'],
     ['halves in the wrong order', '\udc00\ud800'],
     ['a half behind a whole', '🎉\udfff'],
-  ])('leaves %s to the parser', (_, broken) => {
+  ])('has U+FFFD for %s, as OPA has where it reads JSON', (_, broken) => {
+    const whole = (value: unknown) =>
+      JSON.parse(JSON.stringify(value).replace(/\\ud[8-f]../g, '\ufffd')) as unknown;
     for (const value of [broken, { a: [broken] }, { [broken]: 1 }])
       for (const tree of [value, lasting(value)])
-        expect(outcome('echo', asInput(value, tree))).toEqual(outcome('echo', JSON.stringify(value)));
-    expect(imageOf(lasting({ id: broken }))).toBeUndefined();
+        expect(JSON.parse(outcome('echo', asInput(value, tree)) as string)).toEqual(whole(value));
   });
 
-  test('leaves names that collide to the parser, which pays for them with fuel', () => {
-    const crowd = (count: number): Record<string, number> => {
-      const names: Record<string, number> = {};
-      for (let at = 0; Object.keys(names).length < count; at += 1)
-        if (lowBits(`n${at}`) === 0) names[`n${at}`] = at;
-      return names;
-    };
-    const input = asInput(crowd(300));
-    expect(outcome('keys', input)).toEqual(outcome('keys', input.json));
+  test('takes names that collide', () => {
+    const crowd: Record<string, number> = {};
+    for (let at = 0; Object.keys(crowd).length < 300; at += 1)
+      if (lowBits(`n${at}`) === 0) crowd[`n${at}`] = at;
+    expect(JSON.parse(outcome('keys', asInput(crowd)) as string)).toEqual(crowd);
     const cost = (value: unknown) => fresh().evaluate('test/counted', asInput(value), context).cost;
-    const plain = Object.fromEntries(
-      Object.keys(crowd(300)).map((name, at) => [`${name.slice(0, -1)}${at % 10}`, at]),
-    );
-    expect(cost(crowd(300))).toBeGreaterThan(4 * cost(plain));
-    expect(cost(lasting(crowd(300)).value)).toBe(cost(crowd(300)));
+    expect(cost(lasting(crowd).value)).toBe(cost(crowd));
   });
 
   test('leaves out members that are undefined, as JSON does, and knows no number that is not finite', () => {
@@ -246,7 +239,7 @@ describe('an input that is written into the memory', () => {
   test('shows a small input nothing of a larger one before it', () => {
     const instance = fresh();
     const evaluate = (rule: string, value: unknown) =>
-      instance.evaluateToJson(`test/${rule}`, asInput(value), context, 2 ** 31 - 1);
+      instance.evaluateToJson(`test/${rule}`, asInput(value), context, 2 ** 31 - 1).result ?? '';
     for (const rule of Object.keys(rules)) {
       evaluate('echo', { secret: Array.from({ length: 2_000 }, (_, at) => ({ [`secret${at}`]: 'secret' })) });
       expect(evaluate(rule, { a: { b: 1, x: '' }, x: [] })).not.toContain('secret');
@@ -282,7 +275,7 @@ describe('an input that is written into the memory', () => {
   test('fails with a code when it nests deeper than the stack', () => {
     let value: unknown = 0;
     for (let depth = 0; depth < 100_000; depth += 1) value = [value];
-    expect(() => fresh().evaluate('test/echo', { json: '', value }, context)).toThrow(
+    expect(() => fresh().evaluate('test/echo', { json: '[]', value }, context)).toThrow(
       expect.objectContaining({ code: 'policy_failed' }),
     );
   });

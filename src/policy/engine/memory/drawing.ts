@@ -2,7 +2,7 @@ import type { Lasting, Outline } from '../../../input.ts';
 import { Heap } from '../heap.ts';
 import type { WasmMemory } from '../webassembly.ts';
 import { Image } from './image.ts';
-import { Unwritable, ValueWriter } from './writer.ts';
+import { ValueWriter } from './writer.ts';
 
 /**
  * Makes images. A value is written at two places: a word that differs by the distance is an address, one that differs
@@ -17,15 +17,9 @@ export function imageOf(lasting: Lasting): Image | undefined {
   if (lasting.form instanceof Image) return lasting.form;
   lasting.asked += 1;
   if (lasting.asked !== often) return undefined;
-  try {
-    const image = draw(lasting.value);
-    lasting.form = image;
-    return image;
-  } catch (error) {
-    // It is for the module to parse, each time.
-    if (error instanceof Unwritable) return undefined;
-    throw error;
-  }
+  const image = draw(lasting.value);
+  lasting.form = image;
+  return image;
 }
 
 export function imageOfOutline(outline: Outline): Image {

@@ -27,10 +27,18 @@ export const numberTextBytes = 20;
 /** Kind, address of the elements, their number, room for how many; an element is its index and its value. */
 export const arrayBytes = 16;
 export const elementBytes = 8;
-/** Kind, address of the buckets, their number, the number of members. A set is alike. */
-export const mapBytes = 16;
+/**
+ * Kind, address of the buckets, their number, the number of members; and the word before the buckets, which is where
+ * the members stand in order (linking/scans.ts), or 0. In OPA's allocator it is unused while a block is. A set is alike.
+ */
+export const mapBytes = 20;
+/** In that word: the members themselves are in order, each behind the other. Else they are pairs of addresses. */
+export const inPlace = 1;
+/** The addresses of a key and a value. */
+export const pairBytes = 8;
 /** Key, value, address of the next member in the bucket. A member of a set has no key of its own. */
 export const memberBytes = 12;
+export const setMemberBytes = 8;
 
 const fewestBuckets = 8;
 const loadFactor = 0.7;

@@ -2,7 +2,7 @@ import { Abort } from '../failure.ts';
 import type { Heap } from '../heap.ts';
 import { kind } from './layout.ts';
 
-/** Reads what a module wrote, whose allocator aligns nothing: by bytes, not by words. */
+/** Finds what a module decided. Its allocator aligns nothing, so by bytes, not by words. */
 
 /** The address of the value in a result set, which is a set of one object of one member; 0 if the set is empty. */
 export function resultIn({ view }: Heap, set: number): number {
@@ -28,26 +28,10 @@ function onlyMember(view: Buffer, map: number, wanted: number): number {
 
 const unknownShape = (): Abort => new Abort('the result set has an unknown shape');
 
-/** A string, a boolean or null in the memory; undefined for any other value. */
-export function readPlain({ view }: Heap, address: number): string | boolean | null | undefined {
-  switch (view[address]) {
-    case kind.string:
-    case kind.internedString:
-      return readText(view, view.readUInt32LE(address + 8), view.readUInt32LE(address + 4));
-    case kind.boolean:
-    case kind.internedBoolean:
-      return view[address + 1] !== 0;
-    case kind.null:
-      return null;
-    default:
-      return undefined;
-  }
-}
-
 /** What most policies decide: the only texts that need not be made of bytes. */
 const usual = ['allow', 'deny'].map((text) => ({ text, bytes: Buffer.from(text) }));
 
-function readText(view: Buffer, start: number, length: number): string {
+export function readText(view: Buffer, start: number, length: number): string {
   for (const { text, bytes } of usual) {
     if (bytes.length !== length) continue;
     let at = 0;

@@ -1,11 +1,13 @@
 import { Filled, Hole, Lasting, type Outline } from '../../../input.ts';
 import type { Heap } from '../heap.ts';
-import { insert } from './buckets.ts';
+import { compareValues, Decimal, RegoObject, RegoSet, type Value } from '../values/values.ts';
+import { hashValue } from './hashes.ts';
 import type { Image } from './image.ts';
 import {
   arrayBytes,
   bucketsFor,
   elementBytes,
+  inPlace,
   integerBytes,
   inWords,
   kind,
@@ -13,15 +15,10 @@ import {
   memberBytes,
   numberForm,
   numberTextBytes,
+  setMemberBytes,
   stringBytes,
 } from './layout.ts';
 import { hashAt, Names } from './names.ts';
-
-/**
- * Thrown for what the module is to parse: half a surrogate pair, which has no UTF-8 and of which its parser makes what
- * it likes, and names that collide, since there it pays with fuel for the work they make.
- */
-export class Unwritable extends Error {}
 
 /** Where images come from: they are made by a writer too. */
 export interface Images {
@@ -51,6 +48,8 @@ export class ValueWriter {
   #hash = 0;
   #toLearn = 0;
   readonly #names = new Names();
+  /** Where equal texts and numbers stand already, if they are to be shared. */
+  #shared: Map<string | number, number> | undefined;
 
   /**
    * `makeRoom` lets the memory grow to hold `size` bytes from an address on, or throws. Without images everything is
@@ -78,7 +77,7 @@ export class ValueWriter {
   /**
    * Writes a value from `start` on, a multiple of four, and returns its address.
    * @param holes what takes the place of an address for hole 0; they follow each other
-   * @throws Unwritable, and what `makeRoom` throws
+   * @throws what `makeRoom` throws
    */
   write(value: unknown, start: number, holes = 0): number {
     this.#refresh();
@@ -88,15 +87,32 @@ export class ValueWriter {
     return this.#value(value);
   }
 
+  /**
+   * The same for what stays: equal texts and numbers are written once, which takes a third of the memory. Inputs are
+   * not written so, as what an evaluation costs would depend on more than their content.
+   */
+  writeShared(value: unknown, start: number): number {
+    this.#shared = new Map();
+    try {
+      return this.write(value, start);
+    } finally {
+      this.#shared = undefined;
+    }
+  }
+
   #value(value: unknown): number {
     if (typeof value === 'string') return this.#string(value);
     if (typeof value === 'number') return this.#number(value);
     if (typeof value === 'boolean') return this.#word(kind.internedBoolean | (value ? 0x100 : 0));
+    if (typeof value === 'bigint') return this.#integer(value);
     if (typeof value !== 'object' || value === null) return this.#word(kind.null);
+    if (Array.isArray(value)) return this.#array(value);
     if (value instanceof Lasting) return this.#lasting(value);
     if (value instanceof Filled) return this.#filled(value);
     if (value instanceof Hole) return this.#holes + value.number;
-    return Array.isArray(value) ? this.#array(value) : this.#object(value);
+    if (value instanceof Decimal) return this.#numberText(value.text);
+    if (value instanceof RegoSet) return this.#set(value);
+    return value instanceof RegoObject ? this.#map(value) : this.#object(value);
   }
 
   #word(word: number): number {
@@ -106,6 +122,20 @@ export class ValueWriter {
   }
 
   #string(text: string): number {
+    if (this.#shared) return this.#once(this.#shared, text, () => this.#encoded(text));
+    return this.#plain(text);
+  }
+
+  #once(shared: Map<string | number, number>, value: string | number, write: () => number): number {
+    let address = shared.get(value);
+    if (address === undefined) {
+      address = write();
+      shared.set(value, address);
+    }
+    return address;
+  }
+
+  #plain(text: string): number {
     const { length } = text;
     if (length > shortText) return this.#encoded(text);
     const address = this.#allocate(stringBytes + inWords(length));
@@ -120,8 +150,8 @@ export class ValueWriter {
   }
 
   #encoded(text: string, start = this.#at): number {
-    if (!text.isWellFormed()) throw new Unwritable('half a surrogate pair');
     this.#at = start;
+    // Half a surrogate pair has no UTF-8: it becomes U+FFFD, as where OPA reads JSON.
     const length = Buffer.byteLength(text, 'utf8');
     const address = this.#allocate(stringBytes + inWords(length));
     this.#bytes.write(text, address + stringBytes, 'utf8');
@@ -138,10 +168,24 @@ export class ValueWriter {
   }
 
   #number(value: number): number {
-    if (value === (value | 0)) return this.#integerAt(this.#allocate(integerBytes), value | 0);
-    if (!Number.isFinite(value)) return this.#word(kind.null);
-    // The runtime takes only the lower half of an integer in place when it calculates.
-    const text = String(value);
+    if (this.#shared) return this.#once(this.#shared, value, () => this.#numberOf(value));
+    return this.#numberOf(value);
+  }
+
+  #numberOf(value: number): number {
+    if (value === (value | 0)) return this.#integerAt(this.#allocate(integerBytes), value | 0, value >> 31);
+    if (Number.isSafeInteger(value))
+      return this.#integerAt(this.#allocate(integerBytes), value | 0, Math.floor(value / 2 ** 32));
+    return Number.isFinite(value) ? this.#numberText(String(value)) : this.#word(kind.null);
+  }
+
+  #integer(value: bigint): number {
+    if (BigInt.asIntN(64, value) !== value) return this.#numberText(String(value));
+    const [low, high] = [Number(BigInt.asIntN(32, value)), Number(value >> 32n)];
+    return this.#integerAt(this.#allocate(integerBytes), low, high);
+  }
+
+  #numberText(text: string): number {
     const address = this.#allocate(numberTextBytes + inWords(text.length));
     const at = address >>> 2;
     this.#words[at] = kind.number | (numberForm.text << 8);
@@ -152,17 +196,20 @@ export class ValueWriter {
     return address;
   }
 
-  #integerAt(address: number, value: number): number {
+  #integerAt(address: number, low: number, high: number): number {
     const at = address >>> 2;
     this.#words[at] = kind.number | (numberForm.integer << 8);
-    this.#words[at + 2] = value;
-    this.#words[at + 3] = value >> 31;
+    this.#words[at + 2] = low;
+    this.#words[at + 3] = high;
     return address;
   }
 
   #array(values: readonly unknown[]): number {
     const { length } = values;
-    const address = this.#allocate(arrayBytes + length * (elementBytes + integerBytes));
+    const shared = this.#shared;
+    const address = this.#allocate(
+      arrayBytes + length * (shared ? elementBytes : elementBytes + integerBytes),
+    );
     const elements = address + arrayBytes;
     const indexes = elements + length * elementBytes;
     const at = address >>> 2;
@@ -173,7 +220,10 @@ export class ValueWriter {
     for (let index = 0; index < length; index += 1) {
       const value = this.#value(values[index]);
       const element = (elements + index * elementBytes) >>> 2;
-      this.#words[element] = this.#integerAt(indexes + index * integerBytes, index);
+      const indexAt = shared
+        ? this.#number(index)
+        : this.#integerAt(indexes + index * integerBytes, index, 0);
+      this.#words[element] = indexAt;
       this.#words[element + 1] = value;
     }
     return address;
@@ -181,29 +231,91 @@ export class ValueWriter {
 
   #object(members: object): number {
     const names = Object.keys(members);
-    const values = Object.values(members) as unknown[];
+    let values = Object.values(members) as unknown[];
+    if (this.#shared) {
+      names.sort(compareValues);
+      values = names.map((name) => (members as Record<string, unknown>)[name]);
+    }
     let length = 0;
     for (let index = 0; index < values.length; index += 1) if (values[index] !== undefined) length += 1;
     const count = bucketsFor(length);
     const address = this.#allocate(mapBytes + count * 4 + length * memberBytes);
-    const words = this.#words;
-    const at = address >>> 2;
-    const buckets = (address + mapBytes) >>> 2;
-    words[at] = kind.object;
-    words[at + 1] = address + mapBytes;
-    words[at + 2] = count;
-    words[at + 3] = length;
-    for (let bucket = 0; bucket < count; bucket += 1) words[buckets + bucket] = 0;
+    const buckets = this.#mapAt(address, kind.object, count, length);
     let member = address + mapBytes + count * 4;
     for (let index = 0; index < names.length; index += 1) {
       if (values[index] === undefined) continue;
       const key = this.#name(names[index] as string);
-      if (!insert(this.#words, this.#bytes, buckets + (this.#hash & (count - 1)), key, member))
-        throw new Unwritable('names collide');
+      const bucket = buckets + (this.#hash & (count - 1));
       const value = this.#value(values[index]);
-      this.#words[(member >>> 2) + 1] = value;
+      this.#link(bucket, member, key, value);
       member += memberBytes;
     }
+    return address;
+  }
+
+  /** With keys of any kind. */
+  #map(object: RegoObject): number {
+    const count = bucketsFor(object.size);
+    const address = this.#allocate(mapBytes + count * 4 + object.size * memberBytes);
+    const buckets = this.#mapAt(address, kind.object, count, object.size);
+    let member = address + mapBytes + count * 4;
+    for (const [key, inner] of this.#shared ? object.sorted() : object.entries()) {
+      const keyAt = this.#key(key);
+      const bucket = buckets + (this.#hash & (count - 1));
+      this.#link(bucket, member, keyAt, this.#value(inner));
+      member += memberBytes;
+    }
+    return address;
+  }
+
+  #set(set: RegoSet): number {
+    const count = bucketsFor(set.size);
+    const address = this.#allocate(mapBytes + count * 4 + set.size * setMemberBytes);
+    const buckets = this.#mapAt(address, kind.set, count, set.size);
+    let member = (address + mapBytes + count * 4) >>> 2;
+    for (const value of this.#shared ? set.sorted() : set.members()) {
+      const valueAt = this.#key(value);
+      const bucket = buckets + (this.#hash & (count - 1));
+      const words = this.#words;
+      words[member] = valueAt;
+      words[member + 1] = words[bucket] as number;
+      words[bucket] = member << 2;
+      member += setMemberBytes / 4;
+    }
+    return address;
+  }
+
+  /** The head of an object or a set, its buckets empty; the index of the first bucket's word. */
+  #mapAt(address: number, type: number, count: number, length: number): number {
+    const at = address >>> 2;
+    const words = this.#words;
+    const buckets = (address + mapBytes) >>> 2;
+    words[at] = type;
+    words[at + 1] = address + mapBytes;
+    words[at + 2] = count;
+    words[at + 3] = length;
+    words[at + 4] = this.#shared ? (address + mapBytes + count * 4) | inPlace : 0;
+    for (let bucket = 0; bucket < count; bucket += 1) words[buckets + bucket] = 0;
+    return buckets;
+  }
+
+  /** Puts a member first in its bucket: the runtime looks at all of them, and scans sort. */
+  #link(bucket: number, member: number, key: number, value: number): void {
+    const words = this.#words;
+    const at = member >>> 2;
+    words[at] = key;
+    words[at + 1] = value;
+    words[at + 2] = words[bucket] as number;
+    words[bucket] = member;
+  }
+
+  /** A value that is to be found, its hash in #hash. */
+  #key(value: Value): number {
+    if (typeof value === 'string') return this.#name(value);
+    this.#hash = hashValue(value);
+    const hash = this.#hash;
+    const address = this.#value(value);
+    this.#hash = hash;
     return address;
   }
 

@@ -1,5 +1,5 @@
-import { MalformedModule, type Reader } from './leb128.ts';
-import { opcode, skipImmediates } from './opcodes.ts';
+import { MalformedModule, type Reader } from '../binary/leb128.ts';
+import { opcode, skipImmediates } from '../binary/opcodes.ts';
 
 /** A place where fuel is spent, the number of instructions it answers for, and the functions they call. */
 export interface Charge {

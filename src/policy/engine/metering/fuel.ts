@@ -1,7 +1,5 @@
-import { ServiceError } from '../../../errors.ts';
-import { chargeCallers, type MeteredFunction, readFunction } from './charges.ts';
-import { MalformedModule, type Reader, signed, unsigned } from './leb128.ts';
-import { opcode } from './opcodes.ts';
+import { MalformedModule, type Reader, refuseMalformed, signed, unsigned } from '../binary/leb128.ts';
+import { opcode } from '../binary/opcodes.ts';
 import {
   concat,
   countEntries,
@@ -11,7 +9,8 @@ import {
   readSections,
   section,
   sectionOrder,
-} from './sections.ts';
+} from '../binary/sections.ts';
+import { chargeCallers, type MeteredFunction, readFunction } from './charges.ts';
 
 /**
  * Deterministic fuel for a WebAssembly module.
@@ -42,17 +41,7 @@ const initialFuel = 1 << 26;
  * @throws ServiceError `policy_invalid` for bytes that are no module, or use what cannot be metered
  */
 export function meter(wasm: Uint8Array): Uint8Array {
-  try {
-    return rewrite(wasm);
-  } catch (cause) {
-    // TypeError: a name that is no UTF-8. RangeError: calls nested deeper than the stack.
-    if (!(cause instanceof MalformedModule || cause instanceof TypeError || cause instanceof RangeError))
-      throw cause;
-    throw new ServiceError('policy_invalid', 'The compiled policy is not a usable WebAssembly module.', {
-      cause,
-      detail: cause.message,
-    });
-  }
+  return refuseMalformed(() => rewrite(wasm));
 }
 
 function rewrite(wasm: Uint8Array): Uint8Array {

@@ -1,7 +1,6 @@
+import type { Reader } from '../binary/leb128.ts';
+import { readSegments, section } from '../binary/sections.ts';
 import type { Heap } from '../heap.ts';
-import type { Reader } from './leb128.ts';
-import { opcode } from './opcodes.ts';
-import { section } from './sections.ts';
 
 /**
  * The static variables of OPA's runtime. RE2 sets some of its own up at the first regular expression, so that one
@@ -9,8 +8,9 @@ import { section } from './sections.ts';
  * with the variables as they were after the data was loaded; that is less than a kilobyte.
  */
 
-/** From the start of the initialized variables to the end of the others, in bytes. */
+/** From the start of the initialized variables to the end of the others, in bytes; and where the constants begin. */
 export interface StaticRange {
+  readonly constants: number;
   readonly start: number;
   readonly end: number;
 }
@@ -20,18 +20,12 @@ export interface StaticRange {
  * ones as zeros, and then the policy's own constants. Undefined for another layout: the cost may then vary.
  */
 export function findStatics(sections: ReadonlyMap<number, Reader>): StaticRange | undefined {
-  const body = sections.get(section.data)?.copy();
-  if (!body) return undefined;
+  const segments = readSegments(sections.get(section.data)) ?? [];
+  const [first] = segments;
   let before: number | undefined;
-  for (let count = body.u32(); count > 0; count -= 1) {
-    // An active segment of memory 0; OPA's modules have no others.
-    if (body.u32() !== 0 || body.byte() !== opcode.i32Const) return undefined;
-    const start = body.s32();
-    if (body.byte() !== opcode.end) return undefined;
-    const content = body.slice(body.u32());
-    const bytes = content.bytes.subarray(content.at, content.end);
-    if (before !== undefined && bytes.length > 0 && bytes.every((byte) => byte === 0))
-      return { start: before, end: start + bytes.length };
+  for (const { start, bytes } of segments) {
+    if (first && before !== undefined && bytes.length > 0 && bytes.every((byte) => byte === 0))
+      return { constants: first.start, start: before, end: start + bytes.length };
     before = start;
   }
   return undefined;

@@ -1,7 +1,24 @@
+import { ServiceError } from '../../../errors.ts';
+
 /** LEB128 integers of the WebAssembly binary format (core specification, section 5.2.2), decoded strictly. */
 
-/** Thrown for bytes that are not the binary format; `meter()` turns it into `policy_invalid`. */
+/** Thrown for bytes that are not the binary format. */
 export class MalformedModule extends Error {}
+
+/** Runs what reads a module. @throws ServiceError `policy_invalid` for one that is not well formed */
+export function refuseMalformed<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    // TypeError: a name that is no UTF-8. RangeError: calls nested deeper than the stack.
+    if (!(cause instanceof MalformedModule || cause instanceof TypeError || cause instanceof RangeError))
+      throw cause;
+    throw new ServiceError('policy_invalid', 'The compiled policy is not a usable WebAssembly module.', {
+      cause,
+      detail: cause.message,
+    });
+  }
+}
 
 export class Reader {
   readonly bytes: Uint8Array;

@@ -1,0 +1,18 @@
+import { compareValues, isArray, isNumber, numberText, RegoSet, type Value } from './values.ts';
+
+/**
+ * JSON text as OPA's data API has it: numbers exact, sets as arrays in order, keys that are no text as the JSON of
+ * them, members in the order of their names.
+ */
+export function toJson(value: Value): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (value === null || typeof value === 'boolean') return String(value);
+  if (isNumber(value)) return numberText(value);
+  if (isArray(value)) return `[${value.map(toJson).join(',')}]`;
+  if (value instanceof RegoSet) return `[${value.sorted().map(toJson).join(',')}]`;
+  const members = Array.from(value.entries(), ([key, inner]) => [keyText(key), toJson(inner)] as const);
+  members.sort(([a], [b]) => compareValues(a, b));
+  return `{${members.map(([key, inner]) => `${JSON.stringify(key)}:${inner}`).join(',')}}`;
+}
+
+const keyText = (key: Value): string => (typeof key === 'string' ? key : toJson(key));

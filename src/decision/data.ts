@@ -5,25 +5,29 @@ import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission } from './admission.ts';
-import type { Policy } from './decide.ts';
+import type { ExactPolicy } from './decide.ts';
 import { decisionChannel } from './decisions.ts';
 import { decisionRow } from './rows.ts';
 
 export interface DataAnswer {
-  /** Undefined where the rule is. */
-  readonly result: unknown;
+  /** JSON text; undefined where the rule is, and at a path that the tenant declares no entry point for. */
+  readonly result: string | undefined;
+  readonly isDeclared: boolean;
   readonly decisionId: DecisionId;
   readonly revision: string;
   readonly cost: number;
 }
 
 export interface DataQueriesOptions {
-  readonly policyOf: (tenant: Tenant) => Policy;
+  readonly policyOf: (tenant: Tenant) => ExactPolicy;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
 }
+
+/** It stands in the record. */
+const MAX_PATH = 1_024;
 
 /** Evaluates entry points that a tenant declares, on any input, as OPA's data API does; recorded like any decision. */
 export class DataQueries {
@@ -34,12 +38,12 @@ export class DataQueries {
   }
 
   /**
-   * An input of undefined is none, as in OPA. Throws `not_found` for what is not declared, `resource_exhausted`, and the
-   * evaluation's own error after it was recorded.
+   * An input of undefined is none, and what is not declared is undefined, as in OPA; that is recorded like any other
+   * answer. Throws `resource_exhausted`, and the evaluation's own error after it was recorded.
    */
   async evaluate(tenant: Tenant, caller: Caller, entryPoint: string, input: unknown): Promise<DataAnswer> {
-    if (!tenant.manifest.entrypoints.includes(entryPoint))
-      throw new ServiceError('not_found', `the tenant declares no entry point ${entryPoint.slice(0, 256)}`);
+    if (entryPoint.length > MAX_PATH)
+      throw new ServiceError('invalid_request', `a path is at most ${MAX_PATH} characters`);
     const { admission } = this.#options;
     const place = admission.enter(tenant, 1);
     try {
@@ -62,25 +66,35 @@ export class DataQueries {
         text === '' ? '' : `,"data_input":${text}`
       }}`,
     };
-    const { result, cost, failure } = policy.evaluate(entryPoint, text, { nowMs: now, seed: decisionId });
+    const isDeclared = tenant.manifest.entrypoints.includes(entryPoint);
+    const { result, cost, failure } = isDeclared
+      ? policy.evaluateToJson(entryPoint, text, { nowMs: now, seed: decisionId })
+      : undeclared;
     admission.spent(tenant.id, cost);
     const reasons = failure ? [{ code: failure.code, message: failure.message }] : [];
     const decided = { ...verdictOf(result, entryPoint), reasons, revision: policy.revision, cost };
     await writer.append(decisionRow(head, decided, question));
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost });
-    if (failure) throw failure;
-    return { result, decisionId, revision: policy.revision, cost };
+    if (failure && isDeclared) throw failure;
+    return { result, isDeclared, decisionId, revision: policy.revision, cost };
   }
 }
 
+const undeclared = {
+  result: undefined,
+  cost: 0,
+  failure: new ServiceError('policy_undefined', 'the tenant declares no such entry point'),
+};
+
 /** What enforcement points of OPA take for an allow: true, or an object whose `allow` is. */
-const verdictOf = (result: unknown, entryPoint: string) => ({
-  outcome:
-    result === true || (result as { allow?: unknown } | null | undefined)?.allow === true
-      ? ('allow' as const)
-      : ('deny' as const),
+const verdictOf = (result: string | undefined, entryPoint: string) => ({
+  outcome: isAllow(result) ? ('allow' as const) : ('deny' as const),
   rules: [entryPoint.replaceAll('/', '.')],
   obligations: [],
   challenge: undefined,
 });
+
+const isAllow = (result: string | undefined): boolean =>
+  result === 'true' ||
+  (result?.startsWith('{') === true && (JSON.parse(result) as { allow?: unknown }).allow === true);

@@ -19,6 +19,15 @@ export interface Policy {
   ): { readonly result: unknown; readonly cost: number; readonly failure?: ServiceError };
 }
 
+/** One whose results can be had as JSON text too, in which numbers are exact. */
+export interface ExactPolicy extends Policy {
+  evaluateToJson(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): { readonly result: string | undefined; readonly cost: number; readonly failure?: ServiceError };
+}
+
 /** The package of the authors' rules that an entry point combines with the platform's. */
 const authorsOf = {
   'mandate/decision': 'authz',

@@ -14,8 +14,8 @@ import { type FailureListener, PolicyHealth } from './health.ts';
 /** Published when a tenant's revision changes: {tenant, revision}. */
 export const activationChannel = channel('mandate:policy.activated');
 
-export interface Evaluated {
-  readonly result: unknown;
+export interface Evaluated<T = unknown> {
+  readonly result: T | undefined;
   readonly cost: number;
   /** Why there is no result: out of fuel, out of memory, or a policy that failed. */
   readonly failure?: ServiceError;
@@ -33,6 +33,12 @@ export interface ActivePolicy {
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): Evaluated;
+  /** The same with the result as JSON text, its numbers exact. */
+  evaluateToJson(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): Evaluated<string>;
 }
 
 export interface PoliciesOptions {
@@ -200,16 +206,19 @@ export class Policies {
   }
 }
 
+const undecided = {
+  result: undefined,
+  cost: 0,
+  failure: new ServiceError('policy_undefined', 'the tenant has no policy that compiles'),
+};
+
 const noPolicy: ActivePolicy = {
   revision: '',
   activatedAt: 0,
   files: [],
   rejected: [],
-  evaluate: () => ({
-    result: undefined,
-    cost: 0,
-    failure: new ServiceError('policy_undefined', 'the tenant has no policy that compiles'),
-  }),
+  evaluate: () => undecided,
+  evaluateToJson: () => undecided,
 };
 
 class Active implements ActivePolicy {
@@ -241,15 +250,31 @@ class Active implements ActivePolicy {
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): Evaluated {
+    return this.#contain(context.nowMs, (instance) =>
+      instance.evaluate(entryPoint, input, context, this.limits.fuel),
+    );
+  }
+
+  evaluateToJson(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): Evaluated<string> {
+    return this.#contain(context.nowMs, (instance) =>
+      instance.evaluateToJson(entryPoint, input, context, this.limits.fuel),
+    );
+  }
+
+  #contain<T>(nowMs: number, evaluate: (instance: PolicyInstance) => Evaluated<T>): Evaluated<T> {
     const { health, take, release } = this.#pool;
-    health.admit(this.#tenant, context.nowMs);
+    health.admit(this.#tenant, nowMs);
     let used: Warm | undefined;
     try {
       used = take();
-      return used.instance.evaluate(entryPoint, input, context, this.limits.fuel);
+      return evaluate(used.instance);
     } catch (error) {
       if (!(error instanceof ServiceError) || !containable.has(error.code)) throw error;
-      if (blamed.has(error.code)) health.failed(this.#tenant, error.code, context.nowMs);
+      if (blamed.has(error.code)) health.failed(this.#tenant, error.code, nowMs);
       return {
         result: undefined,
         cost: used && blamed.has(error.code) ? used.instance.spent : 0,

@@ -25,6 +25,8 @@ divided := 1 / input.by
 given if input == null
 
 same if input.a == input.b
+
+exact := {"id": 9007199254740993, "now": time.now_ns() + 1, "price": 0.10}
 `;
 
 let server: Served;
@@ -45,6 +47,7 @@ beforeAll(async () => {
           'authz/divided',
           'authz/given',
           'authz/same',
+          'authz/exact',
         ],
       },
       rego: REGO,
@@ -111,10 +114,16 @@ describe('OPAClient', () => {
     });
   });
 
-  test('is refused an entry point that the tenant does not declare', async () => {
+  test('finds undefined, as in OPA, what the tenant does not declare', async () => {
     for (const path of ['authz', 'authz/secret', 'mandate/decision', 'system/main', 'authz/allow/deeper'])
-      await expect(opa.evaluate(path, {}), path).rejects.toThrow();
-    expect(answers.at(-1)).toEqual({ code: 'not_found', message: expect.stringContaining('no entry point') });
+      expect(await opa.evaluate(path, {}), path).toBeUndefined();
+    expect(answers.at(-1)).toEqual({
+      decision_id: expect.any(String),
+      warning: { code: 'entrypoint_undeclared', message: expect.stringContaining('no such entry point') },
+    });
+    const [record] = await records(answers.at(-1)?.['decision_id']);
+    expect(record).toMatchObject({ outcome: 'deny', caller: 'service:app' });
+    expect(JSON.stringify(record)).toContain('policy_undefined');
   });
 
   test('is refused a tenant that does not know it', async () => {
@@ -126,6 +135,12 @@ describe('OPAClient', () => {
 describe('the data API', () => {
   const url = (path: string): string => `${server.data}/t/shop/v1/data/${path}`;
   const api = bearer(SECRET);
+
+  test('answers numbers as they are, not as the nearest double', async () => {
+    const answer = await fetch(url('authz/exact'), { method: 'POST', headers: { authorization: api } });
+    expect(answer.headers.get('content-type')).toBe('application/json');
+    expect(await answer.text()).toMatch(/"result":\{"id":9007199254740993,"now":\d{16,},"price":0\.10\}/);
+  });
 
   test('answers a decision_id, which finds the record: caller, entry point, input and outcome', async () => {
     for (const [user, outcome] of [
@@ -235,9 +250,9 @@ describe('the data API', () => {
       status: 401,
       body: { code: 'unauthenticated' },
     });
-    expect(await postJson(url('authz/none'), {}, api)).toMatchObject({
-      status: 404,
-      body: { code: 'not_found' },
+    expect(await postJson(url('a'.repeat(1_025)), {}, api)).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request' },
     });
   });
 });

@@ -27,7 +27,7 @@ export function opaRoutes(parts: {
       parts.throttle(tenant);
       const { searchParams } = request.url;
       const input = request.method === 'POST' ? await posted(request) : inQuery(searchParams.get('input'));
-      const { result, decisionId, cost } = await parts.data.evaluate(
+      const { result, isDeclared, decisionId, cost } = await parts.data.evaluate(
         tenant,
         caller,
         path.replace(/\/$/, ''),
@@ -35,13 +35,19 @@ export function opaRoutes(parts: {
       );
       const elapsed = Math.round((performance.now() - began) * 1e6);
       const metrics = isAsked(searchParams.get('metrics')) || isAsked(searchParams.get('instrument'));
+      const members = [
+        `"decision_id":"${decisionId}"`,
+        ...(result === undefined ? [] : [`"result":${result}`]),
+        ...(isDeclared ? [] : [`"warning":${JSON.stringify(undeclared)}`]),
+        ...(metrics
+          ? [`"metrics":{"timer_server_handler_ns":${elapsed},"counter_mandate_fuel":${cost}}`]
+          : []),
+      ];
+      // Text, as a result may hold numbers that no JavaScript value does.
       return {
         status: 200,
-        body: {
-          decision_id: decisionId,
-          ...(result === undefined ? {} : { result }),
-          ...(metrics ? { metrics: { timer_server_handler_ns: elapsed, counter_mandate_fuel: cost } } : {}),
-        },
+        headers: { 'content-type': 'application/json' },
+        body: `{${members.join(',')}}`,
       };
     } catch (error) {
       const { body, ...refused } = errorResponse(error, `${request.method} ${request.url.pathname}`);
@@ -55,6 +61,12 @@ export function opaRoutes(parts: {
     { method: 'GET', path, handle },
   ];
 }
+
+/** OPA answers a path that is not there as one that is undefined; its own warnings have this form. */
+const undeclared = {
+  code: 'entrypoint_undeclared',
+  message: 'tenant.yaml declares no such entry point (entrypoints), so it is undefined',
+};
 
 /** As OPA takes it: whatever its content type, gzipped or not; with an empty body or no member `input` there is none. */
 async function posted(request: HttpRequest): Promise<unknown> {

@@ -10,9 +10,10 @@ export function toJson(value: Value): string {
   if (isNumber(value)) return numberText(value);
   if (isArray(value)) return `[${value.map(toJson).join(',')}]`;
   if (value instanceof RegoSet) return `[${value.sorted().map(toJson).join(',')}]`;
-  const members = Array.from(value.entries(), ([key, inner]) => [keyText(key), toJson(inner)] as const);
-  members.sort(([a], [b]) => compareValues(a, b));
-  return `{${members.map(([key, inner]) => `${JSON.stringify(key)}:${inner}`).join(',')}}`;
+  // Of two keys with one text, such as [1] and {1}, the later counts.
+  const members = new Map(value.sorted().map(([key, inner]) => [keyText(key), toJson(inner)]));
+  const named = Array.from(members).sort(([a], [b]) => compareValues(a, b));
+  return `{${named.map(([key, inner]) => `${JSON.stringify(key)}:${inner}`).join(',')}}`;
 }
 
 const keyText = (key: Value): string => (typeof key === 'string' ? key : toJson(key));

@@ -22,7 +22,7 @@ export interface Case {
   readonly input?: unknown;
   /** The input as a Rego term. */
   readonly input_term?: string;
-  readonly want_result?: readonly { readonly x: unknown }[];
+  readonly want_result?: readonly Readonly<Record<string, unknown>>[];
   readonly want_defined?: boolean;
   readonly want_error_code?: string;
   readonly want_error?: string;
@@ -30,9 +30,13 @@ export interface Case {
   /** The error is one of a built-in, which leaves the result undefined here. */
   readonly strict_error?: boolean;
   readonly env?: unknown;
+  /** Whether the modules are Rego of before 1.0. */
+  readonly isOld: boolean;
+  /** Whether the entry point answers the bindings of a query that is more than the value of a rule. */
+  readonly isWrapped: boolean;
 }
 
-type WrittenCase = Omit<Case, 'entrypoint'> & { readonly query: string };
+type WrittenCase = Omit<Case, 'entrypoint' | 'isOld' | 'isWrapped'> & { readonly query: string };
 
 /** Where the pinned compiler's module is, or why it cannot be found. */
 export function locateCases(): { folder: string } | { reason: string } {
@@ -42,7 +46,7 @@ export function locateCases(): { folder: string } | { reason: string } {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     }).trim();
-    const folder = join(module, 'v1/test/cases/testdata/v1');
+    const folder = join(module, 'v1/test/cases/testdata');
     return module !== '' && readdirSync(folder).length > 0
       ? { folder }
       : { reason: 'the module is not downloaded' };
@@ -51,24 +55,41 @@ export function locateCases(): { folder: string } | { reason: string } {
   }
 }
 
-/** Cases whose query reads one rule, which is what an entry point is; and how many others there are. */
-export function loadCases(folder: string): { cases: Case[]; others: number } {
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
-    file.endsWith('.yaml'),
-  );
-  const written = files.flatMap((file) => {
-    const content = parse(readFileSync(join(folder, file), 'utf8'), { maxAliasCount: -1 }) as {
-      cases?: WrittenCase[];
-    } | null;
-    return content?.cases ?? [];
+/** The cases in Rego 1 and in Rego of before. */
+export function loadCases(folder: string): Case[] {
+  return ['v0', 'v1'].flatMap((dialect) => {
+    const files = readdirSync(join(folder, dialect), { recursive: true, encoding: 'utf8' }).filter((file) =>
+      file.endsWith('.yaml'),
+    );
+    return files.flatMap((file) => {
+      const text = readFileSync(join(folder, dialect, file), 'utf8');
+      const content = parse(text, { maxAliasCount: -1, intAsBigInt: true }) as {
+        cases?: WrittenCase[];
+      } | null;
+      return (content?.cases ?? []).map((written) => caseOf(written, dialect === 'v0'));
+    });
   });
-  const cases = written.flatMap((each): Case[] => {
-    const rule = /^data\.([\w.]+) = x$/.exec(each.query.trim())?.[1];
-    return rule === undefined
-      ? []
-      : [{ ...each, modules: each.modules ?? [], entrypoint: rule.replaceAll('.', '/') }];
-  });
-  return { cases, others: written.length - cases.length };
+}
+
+/** A query that reads one rule has it as its entry point; any other is wrapped in a rule that gathers its bindings. */
+function caseOf(written: WrittenCase, isOld: boolean): Case {
+  const query = written.query.trim();
+  const modules = written.modules ?? [];
+  const note = `${isOld ? 'v0 ' : ''}${written.note}`;
+  const rule = /^data\.([\w.]+) = x$/.exec(query)?.[1];
+  if (rule !== undefined)
+    return { ...written, note, modules, isOld, isWrapped: false, entrypoint: rule.replaceAll('.', '/') };
+  const names = Object.keys(written.want_result?.[0] ?? {});
+  const bindings = names.map((name) => `"${name}": ${name}`).join(', ');
+  const wrapper = `package wrapper\n\nbindings := [{${bindings}} | ${query}]\n`;
+  return {
+    ...written,
+    note,
+    modules: [...modules, wrapper],
+    isOld,
+    isWrapped: true,
+    entrypoint: 'wrapper/bindings',
+  };
 }
 
 /** The same case with all it declares and reads under another name, so that many can be compiled at once. */
@@ -87,21 +108,26 @@ export function moveUnder(name: string, original: Case): Case {
 export function inputsOf({ input, input_term: term }: Case): readonly (string | PolicyInput)[] {
   if (term !== undefined) return [term.replace(/,(\s*[}\]])/g, '$1')];
   if (input === undefined) return [''];
-  const json = JSON.stringify(input);
-  return [json, { json, value: input }];
+  const json = jsonOf(input);
+  return [json, { json, value: JSON.parse(json) as unknown }];
 }
 
-/**
- * Whether a result is the wanted one. JSON shows a set as an array in the module's order where OPA's cases show it
- * sorted, so an array that is wanted sorted may come in any order; all others are compared as they are.
- */
-export function agrees(result: unknown, wanted: unknown, anyOrder: boolean): boolean {
+/** Whether a result, as JSON text, is the wanted one, arrays in order unless the case leaves it open. */
+export function agrees(result: string | undefined, wanted: unknown, anyOrder: boolean): boolean {
   if (result === undefined || wanted === undefined) return result === wanted;
-  return matches(toValue(result), toValue(wanted), anyOrder);
+  return matches(parseJson(result), toValue(wanted), anyOrder);
 }
 
 function toValue(json: unknown): Value {
-  return parseJson(JSON.stringify(json));
+  return parseJson(jsonOf(json));
+}
+
+/** JSON text with integers as they were written. */
+export function jsonOf(value: unknown): string {
+  const { rawJSON } = JSON as unknown as { rawJSON: (text: string) => unknown };
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'bigint' ? rawJSON(String(inner)) : inner,
+  );
 }
 
 function matches(result: Value, wanted: Value, anyOrder: boolean): boolean {
@@ -109,11 +135,8 @@ function matches(result: Value, wanted: Value, anyOrder: boolean): boolean {
     if (result.length !== wanted.length) return false;
     const inOrder = (a: readonly Value[], b: readonly Value[]) =>
       a.every((element, index) => matches(element, b[index] ?? null, anyOrder));
-    const sorted = wanted.toSorted(compareValues);
-    return (
-      inOrder(result, wanted) ||
-      ((anyOrder || inOrder(sorted, wanted)) && inOrder(result.toSorted(compareValues), sorted))
-    );
+    if (inOrder(result, wanted)) return true;
+    return anyOrder && inOrder(result.toSorted(compareValues), wanted.toSorted(compareValues));
   }
   if (result instanceof RegoObject && wanted instanceof RegoObject) {
     if (result.size !== wanted.size) return false;

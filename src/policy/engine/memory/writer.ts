@@ -9,16 +9,14 @@ import {
   elementBytes,
   inPlace,
   integerBytes,
-  inWords,
   kind,
   mapBytes,
   memberBytes,
-  numberForm,
-  numberTextBytes,
   setMemberBytes,
   stringBytes,
 } from './layout.ts';
 import { hashAt, Names } from './names.ts';
+import { ScalarWriter, shortText } from './scalars.ts';
 
 /** Where images come from: they are made by a writer too. */
 export interface Images {
@@ -28,45 +26,31 @@ export interface Images {
 
 /** How many names one input may have remembered: that takes longer than to write them. */
 const mostLearnt = 16;
-/** Up to here a loop is faster than a call of the runtime. */
-const shortText = 48;
 
 /**
  * Writes JavaScript values of JSON's kinds as the values of OPA's runtime, as if it had parsed `JSON.stringify(value)`.
  * Nothing is shared between the parts of a value, so that what an evaluation costs depends on its content alone. The
  * runtime only reads its input: strings are interned for it, and numbers, arrays and objects it copies before a change.
  */
-export class ValueWriter {
-  readonly #heap: Heap;
-  readonly #makeRoom: (address: number, size: number) => void;
+export class ValueWriter extends ScalarWriter {
   readonly #images: Images | undefined;
-  #words: Int32Array;
-  #bytes: Buffer;
-  #size: number;
-  #at = 0;
   #holes = 0;
   #hash = 0;
   #toLearn = 0;
   readonly #names = new Names();
-  /** Where equal texts and numbers stand already, if they are to be shared. */
-  #shared: Map<string | number, number> | undefined;
 
   /**
    * `makeRoom` lets the memory grow to hold `size` bytes from an address on, or throws. Without images everything is
    * written, and nothing is filled.
    */
   constructor(heap: Heap, makeRoom: (address: number, size: number) => void, images?: Images) {
-    this.#heap = heap;
-    this.#makeRoom = makeRoom;
+    super(heap, makeRoom);
     this.#images = images;
-    this.#words = heap.words;
-    this.#bytes = heap.view;
-    this.#size = heap.size;
   }
 
   /** The first address behind what was written. */
   get end(): number {
-    return this.#at;
+    return this.at;
   }
 
   /** Forgets the names it met: those of one tenant are not another's. */
@@ -80,8 +64,8 @@ export class ValueWriter {
    * @throws what `makeRoom` throws
    */
   write(value: unknown, start: number, holes = 0): number {
-    this.#refresh();
-    this.#at = start;
+    this.refresh();
+    this.at = start;
     this.#holes = holes;
     this.#toLearn = this.#images ? mostLearnt : 0;
     return this.#value(value);
@@ -92,139 +76,48 @@ export class ValueWriter {
    * not written so, as what an evaluation costs would depend on more than their content.
    */
   writeShared(value: unknown, start: number): number {
-    this.#shared = new Map();
+    this.shared = new Map();
     try {
       return this.write(value, start);
     } finally {
-      this.#shared = undefined;
+      this.shared = undefined;
     }
   }
 
   #value(value: unknown): number {
-    if (typeof value === 'string') return this.#string(value);
-    if (typeof value === 'number') return this.#number(value);
-    if (typeof value === 'boolean') return this.#word(kind.internedBoolean | (value ? 0x100 : 0));
-    if (typeof value === 'bigint') return this.#integer(value);
-    if (typeof value !== 'object' || value === null) return this.#word(kind.null);
+    if (typeof value === 'string') return this.string(value);
+    if (typeof value === 'number') return this.number(value);
+    if (typeof value === 'boolean') return this.word(kind.internedBoolean | (value ? 0x100 : 0));
+    if (typeof value === 'bigint') return this.integer(value);
+    if (typeof value !== 'object' || value === null) return this.word(kind.null);
     if (Array.isArray(value)) return this.#array(value);
     if (value instanceof Lasting) return this.#lasting(value);
     if (value instanceof Filled) return this.#filled(value);
     if (value instanceof Hole) return this.#holes + value.number;
-    if (value instanceof Decimal) return this.#numberText(value.text);
+    if (value instanceof Decimal) return this.numberText(value.text);
     if (value instanceof RegoSet) return this.#set(value);
     return value instanceof RegoObject ? this.#map(value) : this.#object(value);
   }
 
-  #word(word: number): number {
-    const address = this.#allocate(4);
-    this.#words[address >>> 2] = word;
-    return address;
-  }
-
-  #string(text: string): number {
-    if (this.#shared) return this.#once(this.#shared, text, () => this.#encoded(text));
-    return this.#plain(text);
-  }
-
-  #once(shared: Map<string | number, number>, value: string | number, write: () => number): number {
-    let address = shared.get(value);
-    if (address === undefined) {
-      address = write();
-      shared.set(value, address);
-    }
-    return address;
-  }
-
-  #plain(text: string): number {
-    const { length } = text;
-    if (length > shortText) return this.#encoded(text);
-    const address = this.#allocate(stringBytes + inWords(length));
-    const bytes = this.#bytes;
-    const start = address + stringBytes;
-    for (let index = 0; index < length; index += 1) {
-      const unit = text.charCodeAt(index);
-      if (unit > 0x7f) return this.#encoded(text, address);
-      bytes[start + index] = unit;
-    }
-    return this.#stringAt(address, length);
-  }
-
-  #encoded(text: string, start = this.#at): number {
-    this.#at = start;
-    // Half a surrogate pair has no UTF-8: it becomes U+FFFD, as where OPA reads JSON.
-    const length = Buffer.byteLength(text, 'utf8');
-    const address = this.#allocate(stringBytes + inWords(length));
-    this.#bytes.write(text, address + stringBytes, 'utf8');
-    return this.#stringAt(address, length);
-  }
-
-  #stringAt(address: number, length: number): number {
-    const words = this.#words;
-    const at = address >>> 2;
-    words[at] = kind.internedString;
-    words[at + 1] = length;
-    words[at + 2] = address + stringBytes;
-    return address;
-  }
-
-  #number(value: number): number {
-    if (this.#shared) return this.#once(this.#shared, value, () => this.#numberOf(value));
-    return this.#numberOf(value);
-  }
-
-  #numberOf(value: number): number {
-    if (value === (value | 0)) return this.#integerAt(this.#allocate(integerBytes), value | 0, value >> 31);
-    if (Number.isSafeInteger(value))
-      return this.#integerAt(this.#allocate(integerBytes), value | 0, Math.floor(value / 2 ** 32));
-    return Number.isFinite(value) ? this.#numberText(String(value)) : this.#word(kind.null);
-  }
-
-  #integer(value: bigint): number {
-    if (BigInt.asIntN(64, value) !== value) return this.#numberText(String(value));
-    const [low, high] = [Number(BigInt.asIntN(32, value)), Number(value >> 32n)];
-    return this.#integerAt(this.#allocate(integerBytes), low, high);
-  }
-
-  #numberText(text: string): number {
-    const address = this.#allocate(numberTextBytes + inWords(text.length));
-    const at = address >>> 2;
-    this.#words[at] = kind.number | (numberForm.text << 8);
-    this.#words[at + 2] = address + numberTextBytes;
-    this.#words[at + 3] = text.length;
-    this.#words[at + 4] = 0;
-    this.#bytes.write(text, address + numberTextBytes, 'latin1');
-    return address;
-  }
-
-  #integerAt(address: number, low: number, high: number): number {
-    const at = address >>> 2;
-    this.#words[at] = kind.number | (numberForm.integer << 8);
-    this.#words[at + 2] = low;
-    this.#words[at + 3] = high;
-    return address;
-  }
-
   #array(values: readonly unknown[]): number {
     const { length } = values;
-    const shared = this.#shared;
-    const address = this.#allocate(
+    const shared = this.shared;
+    const address = this.allocate(
       arrayBytes + length * (shared ? elementBytes : elementBytes + integerBytes),
     );
     const elements = address + arrayBytes;
     const indexes = elements + length * elementBytes;
     const at = address >>> 2;
-    this.#words[at] = kind.array;
-    this.#words[at + 1] = length === 0 ? 0 : elements;
-    this.#words[at + 2] = length;
-    this.#words[at + 3] = length;
+    this.words[at] = kind.array;
+    this.words[at + 1] = length === 0 ? 0 : elements;
+    this.words[at + 2] = length;
+    this.words[at + 3] = length;
     for (let index = 0; index < length; index += 1) {
       const value = this.#value(values[index]);
       const element = (elements + index * elementBytes) >>> 2;
-      const indexAt = shared
-        ? this.#number(index)
-        : this.#integerAt(indexes + index * integerBytes, index, 0);
-      this.#words[element] = indexAt;
-      this.#words[element + 1] = value;
+      const indexAt = shared ? this.number(index) : this.integerAt(indexes + index * integerBytes, index, 0);
+      this.words[element] = indexAt;
+      this.words[element + 1] = value;
     }
     return address;
   }
@@ -232,14 +125,14 @@ export class ValueWriter {
   #object(members: object): number {
     const names = Object.keys(members);
     let values = Object.values(members) as unknown[];
-    if (this.#shared) {
+    if (this.shared) {
       names.sort(compareValues);
       values = names.map((name) => (members as Record<string, unknown>)[name]);
     }
     let length = 0;
     for (let index = 0; index < values.length; index += 1) if (values[index] !== undefined) length += 1;
     const count = bucketsFor(length);
-    const address = this.#allocate(mapBytes + count * 4 + length * memberBytes);
+    const address = this.allocate(mapBytes + count * 4 + length * memberBytes);
     const buckets = this.#mapAt(address, kind.object, count, length);
     let member = address + mapBytes + count * 4;
     for (let index = 0; index < names.length; index += 1) {
@@ -256,10 +149,10 @@ export class ValueWriter {
   /** With keys of any kind. */
   #map(object: RegoObject): number {
     const count = bucketsFor(object.size);
-    const address = this.#allocate(mapBytes + count * 4 + object.size * memberBytes);
+    const address = this.allocate(mapBytes + count * 4 + object.size * memberBytes);
     const buckets = this.#mapAt(address, kind.object, count, object.size);
     let member = address + mapBytes + count * 4;
-    for (const [key, inner] of this.#shared ? object.sorted() : object.entries()) {
+    for (const [key, inner] of this.shared ? object.sorted() : object.entries()) {
       const keyAt = this.#key(key);
       const bucket = buckets + (this.#hash & (count - 1));
       this.#link(bucket, member, keyAt, this.#value(inner));
@@ -270,13 +163,13 @@ export class ValueWriter {
 
   #set(set: RegoSet): number {
     const count = bucketsFor(set.size);
-    const address = this.#allocate(mapBytes + count * 4 + set.size * setMemberBytes);
+    const address = this.allocate(mapBytes + count * 4 + set.size * setMemberBytes);
     const buckets = this.#mapAt(address, kind.set, count, set.size);
     let member = (address + mapBytes + count * 4) >>> 2;
-    for (const value of this.#shared ? set.sorted() : set.members()) {
+    for (const value of this.shared ? set.sorted() : set.members()) {
       const valueAt = this.#key(value);
       const bucket = buckets + (this.#hash & (count - 1));
-      const words = this.#words;
+      const words = this.words;
       words[member] = valueAt;
       words[member + 1] = words[bucket] as number;
       words[bucket] = member << 2;
@@ -288,20 +181,20 @@ export class ValueWriter {
   /** The head of an object or a set, its buckets empty; the index of the first bucket's word. */
   #mapAt(address: number, type: number, count: number, length: number): number {
     const at = address >>> 2;
-    const words = this.#words;
+    const words = this.words;
     const buckets = (address + mapBytes) >>> 2;
     words[at] = type;
     words[at + 1] = address + mapBytes;
     words[at + 2] = count;
     words[at + 3] = length;
-    words[at + 4] = this.#shared ? (address + mapBytes + count * 4) | inPlace : 0;
+    words[at + 4] = this.shared ? (address + mapBytes + count * 4) | inPlace : 0;
     for (let bucket = 0; bucket < count; bucket += 1) words[buckets + bucket] = 0;
     return buckets;
   }
 
   /** Puts a member first in its bucket: the runtime looks at all of them, and scans sort. */
   #link(bucket: number, member: number, key: number, value: number): void {
-    const words = this.#words;
+    const words = this.words;
     const at = member >>> 2;
     words[at] = key;
     words[at + 1] = value;
@@ -319,31 +212,31 @@ export class ValueWriter {
     return address;
   }
 
-  /** A string as #string writes it, and its hash in #hash. */
+  /** A string as string writes it, and its hash in #hash. */
   #name(text: string): number {
     const known = this.#names.find(text);
     if (known) {
       const { words, hash } = known;
-      const address = this.#allocate(words.length * 4);
+      const address = this.allocate(words.length * 4);
       const at = address >>> 2;
-      const target = this.#words;
+      const target = this.words;
       for (let index = 0; index < words.length; index += 1) target[at + index] = words[index] as number;
       target[at + 2] = address + stringBytes;
       this.#hash = hash;
       return address;
     }
-    const address = this.#string(text);
-    this.#hash = hashAt(this.#words, this.#bytes, address);
+    const address = this.string(text);
+    this.#hash = hashAt(this.words, this.bytes, address);
     if (this.#toLearn > 0 && text.length <= shortText) {
       this.#toLearn -= 1;
-      this.#names.keep(text, { words: this.#words.slice(address >>> 2, this.#at >>> 2), hash: this.#hash });
+      this.#names.keep(text, { words: this.words.slice(address >>> 2, this.at >>> 2), hash: this.#hash });
     }
     return address;
   }
 
   #image(image: Image): number {
-    const address = this.#allocate(image.size);
-    this.#words.set(image.at(address), address >>> 2);
+    const address = this.allocate(image.size);
+    this.words.set(image.at(address), address >>> 2);
     return address;
   }
 
@@ -359,25 +252,8 @@ export class ValueWriter {
     const { holes } = image;
     for (let index = 0; index < holes.length; index += 1) {
       const value = this.#value(values[index]);
-      this.#words[(address >>> 2) + (holes[index] as number)] = value;
+      this.words[(address >>> 2) + (holes[index] as number)] = value;
     }
     return address;
-  }
-
-  /** The views may be others afterwards. */
-  #allocate(size: number): number {
-    const address = this.#at;
-    if (address + size > this.#size) {
-      this.#makeRoom(address, size);
-      this.#refresh();
-    }
-    this.#at = address + size;
-    return address;
-  }
-
-  #refresh(): void {
-    this.#words = this.#heap.words;
-    this.#bytes = this.#heap.view;
-    this.#size = this.#bytes.length;
   }
 }

@@ -19,7 +19,7 @@ allow if {
 # Two thirds of the budget.
 allow if {
 	input.action.name == "dear"
-	count([x | some x in numbers.range(1, 3300); x > 0]) > 0
+	count([x | some x in numbers.range(1, 9800); x > 0]) > 0
 }
 
 allow if {

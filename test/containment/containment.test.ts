@@ -16,10 +16,10 @@ allow if {
 	count([1 | some x in xs; some y in xs; x + y == -1]) == 0
 }
 
-# Two thirds of the budget.
+# Nine tenths of the budget.
 allow if {
 	input.action.name == "dear"
-	count([x | some x in numbers.range(1, 9800); x > 0]) > 0
+	count([x | some x in numbers.range(1, 13000); x > 0]) > 0
 }
 
 allow if {

@@ -141,9 +141,20 @@ export function openMasterKey(file: string, store: KeyStore, random: Random): Ma
     if (sealed) throw new ServiceError('config_invalid', `there is no master key ${file}, ${WANTED}`);
     makeMasterKey(file, random);
   }
-  const master = readMasterKey(file);
+  const master = readFor(sealed !== undefined, file);
   if (!sealed || master.opens(sealed.sealed, bindingOf(sealed.tenant, sealed.kid))) return master;
   throw new ServiceError('config_invalid', `${file} is not the master key of this store, ${WANTED}`);
+}
+
+/** What is to be done about a file that is none depends on whether anything was sealed. */
+function readFor(hasSealed: boolean, file: string): MasterKey {
+  try {
+    return readMasterKey(file);
+  } catch (cause) {
+    if (!(cause instanceof ServiceError)) throw cause;
+    const what = hasSealed ? WANTED : 'and nothing was sealed yet: without the file the next start makes one';
+    throw new ServiceError('config_invalid', `${cause.message}, ${what}`, { cause });
+  }
 }
 
 const WANTED =

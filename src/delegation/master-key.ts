@@ -1,8 +1,9 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
+import { makeDurably, makeFolder } from '../storage/files.ts';
 
 const CIPHER = 'aes-256-gcm';
 const KEY_BYTES = 32;
@@ -45,17 +46,25 @@ export class MasterKey {
   }
 }
 
-/** Makes the file, with mode 0600. */
+/** Makes the file, with mode 0600. It is on the disk before it seals anything: what it seals is, and opens with no other. */
 export function makeMasterKey(file: string, random: Random): void {
-  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  writeFileSync(file, random(KEY_BYTES), { mode: 0o600, flag: 'wx' });
-  chmodSync(file, 0o600);
+  makeFolder(path.dirname(file));
+  makeDurably(file, random(KEY_BYTES));
 }
 
-/** Throws `config_invalid` for a file of another length. */
+/** Throws `config_invalid` for a file that cannot be read or has another length; an empty one is called so. */
 export function readMasterKey(file: string): MasterKey {
-  const key = readFileSync(file);
-  if (key.length !== KEY_BYTES)
-    throw new ServiceError('config_invalid', `${file} is not a master key of ${KEY_BYTES} bytes`);
-  return new MasterKey(key);
+  const key = bytesOf(file);
+  if (key.length === KEY_BYTES) return new MasterKey(key);
+  const is = key.length === 0 ? 'is empty, as a power cut may leave it' : `has ${key.length} bytes`;
+  throw new ServiceError('config_invalid', `${file} ${is}; a master key has ${KEY_BYTES}`);
+}
+
+function bytesOf(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new ServiceError('config_invalid', `the master key ${file} cannot be read (${code})`, { cause });
+  }
 }

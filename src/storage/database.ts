@@ -1,7 +1,8 @@
-import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, statSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { ServiceError } from '../errors.ts';
+import { makeFolder } from './files.ts';
 import { migrations } from './migrations.ts';
 
 export type Connection = Database.Database;
@@ -20,7 +21,7 @@ const PAGE_BYTES = 8192;
 
 /** Opens the only connection that writes, and brings the schema up to date. Throws `storage_unsupported`. */
 export function openWriter(options: StoreOptions): Connection {
-  mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+  makeFolder(options.folder);
   const file = databaseFile(options.folder);
   const db = new Database(file);
   chmodSync(file, 0o600);
@@ -55,7 +56,7 @@ export function openReader(folder: string): Connection {
  * would go on to allow. Throws if it is another's.
  */
 export function claim(folder: string): Connection {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const db = new Database(path.join(folder, 'mandate.lock'), { timeout: 0 });
   try {
     db.exec('BEGIN EXCLUSIVE');

@@ -51,3 +51,19 @@ test('nor with another one', async () => {
   });
   await rm(copied, { recursive: true, force: true });
 });
+
+test.each([
+  [0, 'is empty, as a power cut may leave it'],
+  [31, 'has 31 bytes'],
+])('a file of %i bytes is named, and what it %s', async (length, words) => {
+  const copied = await copy();
+  const file = path.join(copied, 'data/master.key');
+  await writeFile(file, randomBytes(length));
+  await expect(startIn(copied)).rejects.toMatchObject({
+    code: 'config_invalid',
+    message: expect.stringContaining(
+      `${file} ${words}; a master key has 32, and the store's signing keys`,
+    ) as unknown,
+  });
+  await rm(copied, { recursive: true, force: true });
+});

@@ -16,9 +16,10 @@ import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
 import type { Connection } from './storage/database.ts';
 import { grantStore } from './storage/grants.ts';
+import { StoreHealth } from './storage/health.ts';
 import { keyStore } from './storage/keys.ts';
-import { principalStore } from './storage/principals.ts';
 import { recordStore } from './storage/log/records.ts';
+import { principalStore } from './storage/principals.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { Administration } from './tenancy/administration.ts';
@@ -61,6 +62,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     policies: path.join(config.home, 'policies'),
     cache: path.join(config.data_dir, 'policy-cache'),
   });
+  const health = stack.use(new StoreHealth());
   const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration, clock }));
 
   const issuers = new Issuers(clock, config.dev, () => (config.dev ? [devTrust(base())] : []));
@@ -128,12 +130,13 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
     readiness: {
-      ready: () => writer.problem === '',
+      ready: () => writer.problem === '' && health.ready,
       problems: () => [
         ...(writer.problem ? [`store: ${writer.problem}`] : []),
+        ...health.problems(),
         ...(offload?.problem ? [offload.problem] : []),
       ],
-      ofTenants: () => fleet.problems(),
+      ofTenants: () => [...logProblems(health, tenants), ...fleet.problems()],
     },
     metrics: metrics.text,
     stopping: parts.stopping,
@@ -142,6 +145,12 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
   };
   return { services, fleet };
 }
+
+const logProblems = (health: StoreHealth, tenants: Tenants): string[] =>
+  health.ofTenants().map(({ tenantNo, text }) => {
+    const tenant = [...tenants].find(({ no }) => no === tenantNo);
+    return `tenant ${tenant?.id ?? `number ${tenantNo}`}: ${text}`;
+  });
 
 const limitsOf = (config: Config) => ({
   fuel: config.fuel,

@@ -6,8 +6,9 @@ import { Policies } from './policy/policies.ts';
 import { Decider } from './server/offload/decider.ts';
 import { Progress } from './server/offload/progress.ts';
 import type { ThreadOptions, ToThread } from './server/offload/protocol.ts';
-import { openReader } from './storage/database.ts';
 import { principalStore } from './storage/principals.ts';
+import { openReader } from './storage/reader.ts';
+import { Pulse } from './storage/watch/pulse.ts';
 import { Writer } from './storage/writer.ts';
 import { factSource } from './tenancy/facts.ts';
 
@@ -18,7 +19,9 @@ import { factSource } from './tenancy/facts.ts';
  */
 function serve(main: MessagePort, options: ThreadOptions): void {
   const reader = openReader(options.folder);
-  const writer = Writer.over(options.writer);
+  const writer = Writer.over(options.writer, options.writerPulse);
+  const pulse = new Pulse(options.pulse);
+  pulse.keep();
   const facts = factSource(principalStore(reader));
   const policies = new Policies({
     clock: systemClock,
@@ -49,6 +52,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     main.close();
   };
   main.on('message', (message: ToThread) => {
+    pulse.beat();
     if (message === 'close') void close();
     else if ('asks' in message) decider.ask(message.asks);
     else if ('caller' in message) decider.name(message.no, message.caller);

@@ -1,13 +1,14 @@
 import { assemble } from './assembly.ts';
 import type { Config } from './config.ts';
 import { type Clock, type Random, systemClock, systemRandom } from './effects.ts';
+import type { ServiceError } from './errors.ts';
 import { readCertificates, watchCertificates } from './server/certificates.ts';
 import { devIssuer } from './server/http/dev.ts';
 import { Listener } from './server/listener.ts';
 import { adminPlane, dataPlane, type Services } from './server/planes.ts';
 import { planeHandlers } from './server/server.ts';
 import { noTracing, otelTracing } from './server/tracing.ts';
-import { openReader } from './storage/database.ts';
+import { openReader } from './storage/reader.ts';
 import { Writer } from './storage/writer.ts';
 import type { Tenants } from './tenancy/tenants.ts';
 
@@ -17,6 +18,8 @@ export interface Mandate extends AsyncDisposable {
   readonly adminPort: number;
   readonly tenants: Tenants;
   readonly services: Services;
+  /** Resolves when it can answer nothing any more until it is started again, with the reason. */
+  readonly failed: Promise<ServiceError>;
 }
 
 /** How long the admin plane's requests may take to finish; tails are ended at once. */
@@ -62,6 +65,7 @@ export async function start(
     adminPort,
     tenants: services.tenants,
     services,
+    failed: writer.failed,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

@@ -2,9 +2,10 @@ import { subscribe } from 'node:diagnostics_channel';
 import path from 'node:path';
 import { Command } from 'commander';
 import type { Config } from '../config.ts';
+import { describe } from '../errors.ts';
 import type { Mandate } from '../main.ts';
 import { type Diagnostic, formatDiagnostic, isOfManifest, rejectionOf } from '../policy/diagnostics.ts';
-import { print } from './output.ts';
+import { ExitCode, print } from './output.ts';
 
 interface ServeOptions {
   config?: string;
@@ -68,9 +69,23 @@ async function run(config: Config): Promise<void> {
   const began = performance.now();
   const mandate = stack.use(await start(config));
   announce(config, mandate, performance.now() - began);
-  const signal = await stopSignal();
-  process.stderr.write(`mandate: ${signal}, finishing what runs\n`);
+  const signal = await Promise.race([stopSignal(), mandate.failed]);
+  // Natural ends come first; this is for a thread that the disk or a loop holds, which nothing else ends.
+  setTimeout(
+    () => process.kill(process.pid, 'SIGKILL'),
+    (config.drain_seconds + FORCE_SECONDS) * 1_000,
+  ).unref();
+  if (typeof signal === 'string') {
+    process.stderr.write(`mandate: ${signal}, finishing what runs\n`);
+    return;
+  }
+  // Whoever supervises the process starts it again; what it held in memory may be behind the store.
+  process.stderr.write(`mandate: ${describe(signal)}; nothing can be recorded, so the process ends\n`);
+  process.exitCode = ExitCode.error;
 }
+
+/** How long after the drain a process that does not end by itself is killed. The store survives that at any moment. */
+const FORCE_SECONDS = 12;
 
 /** A second signal a moment later does not wait. At once it is the same one: a terminal and a parent both pass it on. */
 const SAME_SIGNAL_MS = 1_000;

@@ -1,5 +1,6 @@
 import type { TenantId } from '../ids.ts';
 import { Lasting, Outline, type PolicyInput } from '../input.ts';
+import { storedJson } from '../storage/faults.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
@@ -92,7 +93,7 @@ const membersOf = ({ ref, status, members }: Facts): JsonObject => ({
   class: ref.class,
   type: ref.class,
   id: ref.id,
-  ...(JSON.parse(`{${members}}`) as JsonObject),
+  ...(storedJson(`{${members}}`) as JsonObject),
   status,
 });
 

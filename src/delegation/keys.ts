@@ -10,6 +10,7 @@ import {
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
+import { storedJson } from '../storage/faults.ts';
 import type { KeyStore } from '../storage/keys.ts';
 import type { KeyRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
@@ -106,7 +107,7 @@ export class Keys {
   }
 
   async #unsealed(tenant: Tenant, row: KeyRow): Promise<SigningKey> {
-    const publicJwk = JSON.parse(row.publicJwk) as JWK;
+    const publicJwk = storedJson(row.publicJwk) as JWK;
     const privateJwk = JSON.parse(this.#unseal(tenant, row)) as JWK;
     return {
       kid: row.kid,
@@ -136,7 +137,7 @@ const bindingOf = (tenant: TenantId, kid: string): string => `mandate-key ${tena
  * one would look well until the first token.
  */
 export function openMasterKey(file: string, store: KeyStore, random: Random): MasterKey {
-  const sealed = store.any();
+  const sealed = newest(store, file);
   if (!existsSync(file)) {
     if (sealed) throw new ServiceError('config_invalid', `there is no master key ${file}, ${WANTED}`);
     makeMasterKey(file, random);
@@ -144,6 +145,19 @@ export function openMasterKey(file: string, store: KeyStore, random: Random): Ma
   const master = readFor(sealed !== undefined, file);
   if (!sealed || master.opens(sealed.sealed, bindingOf(sealed.tenant, sealed.kid))) return master;
   throw new ServiceError('config_invalid', `${file} is not the master key of this store, ${WANTED}`);
+}
+
+/**
+ * The key to try. A store that cannot tell is not ready, which the server is to live to say; but what it may hold is no
+ * reason to make a new master key.
+ */
+function newest(store: KeyStore, file: string): ReturnType<KeyStore['any']> {
+  try {
+    return store.any();
+  } catch (cause) {
+    if (!existsSync(file)) throw cause;
+    return undefined;
+  }
 }
 
 /** What is to be done about a file that is none depends on whether anything was sealed. */

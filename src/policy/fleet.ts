@@ -19,6 +19,10 @@ export const mendingChannel = channel('mandate:policy.mended');
 /** How many tenants are loaded at once: they share the commits of what they store. The compiler has its own bound. */
 const PARALLEL = 64;
 
+/** What the store answers when it is at fault, and how long until it is asked again. */
+const ofTheStore: ReadonlySet<string> = new Set(['audit_unavailable', 'unavailable', 'resource_exhausted']);
+const AGAIN_MS = 5_000;
+
 interface FleetParts {
   readonly tenants: Tenants;
   readonly policies: Policies;
@@ -33,6 +37,9 @@ export class Fleet implements Disposable {
   readonly #watches = new Map<string, Disposable>();
   /** Loads of one tenant run one after the other. */
   readonly #queue = new Map<string, Promise<unknown>>();
+  /** Folders whose tenant the store could not take, with its error; each is tried again until it can. */
+  readonly #waiting = new Map<string, ServiceError>();
+  #again: NodeJS.Timeout | undefined;
   /** The server does not start, or stops: what still loads ends without a word, as it would be about the end alone. */
   #isOver = false;
 
@@ -62,7 +69,18 @@ export class Fleet implements Disposable {
   }
 
   async #add(folder: string): Promise<void> {
-    const tenant = await this.#parts.administration.adopt(readTenant(folder));
+    const source = readTenant(folder);
+    let tenant: Tenant;
+    try {
+      tenant = await this.#parts.administration.adopt(source);
+      this.#waiting.delete(folder);
+    } catch (error) {
+      // No fault of the tenant's, and a server that does not start says less than one that is not ready.
+      if (!(error instanceof ServiceError) || !ofTheStore.has(error.code)) throw error;
+      this.#waiting.set(folder, error);
+      this.#again ??= setInterval(() => void this.#addWaiting(), AGAIN_MS).unref();
+      return;
+    }
     const twin = this.#parts.tenants.find(tenant.id);
     if (twin)
       throw new ServiceError(
@@ -74,6 +92,10 @@ export class Fleet implements Disposable {
     if (this.#isOver) return;
     const watch = watchFolder(folder, () => this.#changed(tenant));
     this.#watches.set(tenant.id, watch);
+  }
+
+  async #addWaiting(): Promise<void> {
+    for (const folder of this.#waiting.keys()) await this.#add(folder).catch(() => undefined);
   }
 
   /** Reads the tenant's folder again, for a caller. Throws `policy_invalid` or `config_invalid`; the old stays. */
@@ -143,12 +165,16 @@ export class Fleet implements Disposable {
   problems(): string[] {
     const { tenants, policies, clock } = this.#parts;
     const now = clock();
-    return [...tenants].flatMap((tenant) => {
+    const waiting = [...this.#waiting].map(
+      ([folder, error]) => `the tenant in ${folder} is not served: ${describe(error)}`,
+    );
+    const served = [...tenants].flatMap((tenant) => {
       const degraded = policies.health.degraded(tenant.id, now);
       const { rejected } = policies.of(tenant);
       const refused = rejected.length > 0 ? rejectionOf(rejected) : '';
       return [degraded, refused].filter((each) => each !== '').map((each) => `tenant ${tenant.id}: ${each}`);
     });
+    return [...waiting, ...served];
   }
 
   /** How many tenants have a policy that keeps failing. */
@@ -160,6 +186,7 @@ export class Fleet implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isOver = true;
+    clearInterval(this.#again);
     for (const watch of this.#watches.values()) watch[Symbol.dispose]();
   }
 }

@@ -1,4 +1,4 @@
-import { chmodSync, statSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { ServiceError } from '../errors.ts';
@@ -42,14 +42,6 @@ export function openWriter(options: StoreOptions): Connection {
   return db;
 }
 
-/** Opens a connection that cannot write, for look-ups beside the writer. */
-export function openReader(folder: string): Connection {
-  const db = new Database(databaseFile(folder), { readonly: true, fileMustExist: true });
-  db.pragma('query_only = ON');
-  db.pragma('cache_size = -16384');
-  return db;
-}
-
 /**
  * Makes the store this process's own until the connection is closed or the process ends, however it does. SQLite would
  * keep a store whole under two servers, but neither would hear of what the other changes: whom one disables, the other
@@ -68,50 +60,7 @@ export function claim(folder: string): Connection {
   }
 }
 
-/** How many commits go by between two looks at the write-ahead log, and how large it may be. */
-const COMMITS = 256;
-const MOST_BYTES = 128 * 1024 * 1024;
-
-/**
- * SQLite begins its write-ahead log anew only in a moment in which nobody reads from it. Readers that follow each other
- * without a pause would let it grow for as long as they do; past the bound, commits wait until each of them has looked
- * away once, some milliseconds.
- */
-export class WriteAheadLog {
-  readonly #db: Connection;
-  #commits = 0;
-  #most = MOST_BYTES;
-
-  constructor(db: Connection) {
-    this.#db = db;
-  }
-
-  /** Called after each batch, when its callers were told. */
-  committed(): void {
-    this.#commits += 1;
-    if (this.#commits % COMMITS !== 0) return;
-    try {
-      const { size } = statSync(`${this.#db.name}-wal`);
-      if (size > this.#most) this.#most = this.#truncate() ? MOST_BYTES : size + MOST_BYTES;
-    } catch {
-      // Such as a full disk: a commit will say so to those it fails.
-    }
-  }
-
-  /** Answers false if a reader stays. */
-  #truncate(): boolean {
-    // Somebody who looks at the store with a tool of their own is not waited for any longer.
-    this.#db.pragma('busy_timeout = 100');
-    try {
-      const [seen] = this.#db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[];
-      return seen?.busy === 0;
-    } finally {
-      this.#db.pragma(BUSY_TIMEOUT);
-    }
-  }
-}
-
-const databaseFile = (folder: string): string => path.join(folder, 'mandate.db');
+export const databaseFile = (folder: string): string => path.join(folder, 'mandate.db');
 
 function migrate(db: Connection, file: string): void {
   db.transaction(() => {

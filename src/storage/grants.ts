@@ -1,5 +1,6 @@
 import type { GrantId, PrincipalClass, PrincipalRef } from '../ids.ts';
 import type { Connection } from './database.ts';
+import { storedJson } from './faults.ts';
 import type { GrantRow, TenantNo } from './rows.ts';
 
 export interface GrantStore {
@@ -31,8 +32,8 @@ export function grantStore(db: Connection): GrantStore {
           parentId: row.parent_id as GrantId | null,
           depth: row.depth,
           subject: { class: row.subject_class, id: row.subject_id },
-          actors: JSON.parse(row.actors) as PrincipalRef[],
-          scopes: JSON.parse(row.scopes) as string[],
+          actors: storedJson(row.actors) as PrincipalRef[],
+          scopes: storedJson(row.scopes) as string[],
           audience: row.audience,
           issuedAt: row.issued_at,
           expiresAt: row.expires_at,

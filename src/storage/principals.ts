@@ -64,16 +64,20 @@ class TurnSnapshot {
   readonly #db: Connection;
   readonly #begin;
   readonly #commit;
+  readonly #rollback;
   #isOpen = false;
 
   constructor(db: Connection) {
     this.#db = db;
     this.#begin = db.prepare('BEGIN');
     this.#commit = db.prepare('COMMIT');
+    this.#rollback = db.prepare('ROLLBACK');
   }
 
   open(): void {
     if (this.#isOpen) return;
+    // A view that could not be ended must not be looked at once more.
+    if (this.#db.inTransaction) this.#rollback.run();
     this.#begin.run();
     this.#isOpen = true;
     // Runs before anything that comes from outside, and mostly after this turn's microtasks.
@@ -82,7 +86,11 @@ class TurnSnapshot {
 
   readonly #close = (): void => {
     this.#isOpen = false;
-    // An error of the disk ends a transaction by itself, and so does a connection that was closed meanwhile.
-    if (this.#db.inTransaction) this.#commit.run();
+    try {
+      // An error of the disk ends a transaction by itself, and so does a connection that was closed meanwhile.
+      if (this.#db.inTransaction) this.#commit.run();
+    } catch {
+      // It is reported, and nobody waits for it here.
+    }
   };
 }

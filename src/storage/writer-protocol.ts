@@ -1,5 +1,13 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { StoreOptions } from './database.ts';
+import type { StoreFault } from './faults.ts';
 import type { ParcelBytes } from './log/parcel.ts';
+
+/** What the thread is started with. */
+export interface WriterOptions extends StoreOptions {
+  /** Where it shows that it turns. */
+  readonly pulse: SharedArrayBuffer;
+}
 
 /** What the writer's two halves say to each other. A batch is one transaction: its items, one after the other. */
 export type Batch = readonly BatchItem[];
@@ -26,6 +34,9 @@ export interface CommandEntry {
 
 /** To the thread: work, another way in for another thread, or the end. */
 export type ToWriter = Batch | { readonly connect: MessagePort } | 'close';
+
+/** From the thread: what became of a batch; and to the one that started it, what it met, and what stands in its way now. */
+export type FromWriter = BatchDone | { readonly fault: StoreFault } | { readonly standing: string };
 
 export type BatchDone = readonly ItemDone[];
 

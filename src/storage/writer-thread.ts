@@ -1,13 +1,27 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { describe } from '../errors.ts';
 import { type Commands, prepareCommands } from './commands.ts';
-import { claim, openWriter, type StoreOptions, WriteAheadLog } from './database.ts';
+import { claim, openWriter } from './database.ts';
+import { faultIn } from './faults.ts';
 import { LogAppender } from './log/appender.ts';
 import { Heads } from './log/heads.ts';
-import type { Batch, BatchDone, BatchItem, ItemDone, ToWriter } from './writer-protocol.ts';
+import { Disk } from './watch/disk.ts';
+import { LOOK_MS, Pulse } from './watch/pulse.ts';
+import { WriteAheadLog } from './watch/write-ahead-log.ts';
+import type {
+  Batch,
+  BatchDone,
+  BatchItem,
+  FromWriter,
+  ItemDone,
+  ToWriter,
+  WriterOptions,
+} from './writer-protocol.ts';
 
 /** The thread that owns the one connection that writes. A batch is one transaction: all of it is durable, or none. */
-function serve(port: MessagePort, options: StoreOptions): void {
+function serve(port: MessagePort, options: WriterOptions): void {
+  const pulse = new Pulse(options.pulse);
+  pulse.keep();
   const claimed = claim(options.folder);
   const db = openWriter(options);
   const commands = prepareCommands(db);
@@ -16,6 +30,8 @@ function serve(port: MessagePort, options: StoreOptions): void {
   const commit = db.prepare('COMMIT');
   const rollback = db.prepare('ROLLBACK');
 
+  const tell = (message: FromWriter): void => port.postMessage(message);
+
   const transaction = (work: () => void): void => {
     begin.run();
     try {
@@ -23,8 +39,11 @@ function serve(port: MessagePort, options: StoreOptions): void {
       log.write();
       commit.run();
     } catch (error) {
-      if (db.inTransaction) rollback.run();
       log.forget();
+      // One that was reported by its code: the batch is tried again in parts, each of which says what it met.
+      const fault = faultIn(error);
+      if (fault) tell({ fault });
+      if (db.inTransaction) rollback.run();
       throw error;
     }
   };
@@ -74,10 +93,22 @@ function serve(port: MessagePort, options: StoreOptions): void {
 
   const writeAhead = new WriteAheadLog(db);
   const answer = (to: MessagePort, batch: Batch): void => {
+    pulse.beat();
     const buffers = batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]);
     to.postMessage(apply(batch), buffers);
     writeAhead.committed();
   };
+
+  const disk = new Disk(options.folder);
+  let standing = '';
+  const look = (): void => {
+    writeAhead.look();
+    disk.look();
+    const now = writeAhead.problem || disk.problem;
+    if (now !== standing) tell({ standing: now });
+    standing = now;
+  };
+  setInterval(look, LOOK_MS).unref();
 
   const others: MessagePort[] = [];
   port.on('message', (message: ToWriter) => {
@@ -137,4 +168,4 @@ function unitsOf({ parcel, commands }: BatchItem): Unit[] {
   return units;
 }
 
-if (parentPort) serve(parentPort, workerData as StoreOptions);
+if (parentPort) serve(parentPort, workerData as WriterOptions);

@@ -3,14 +3,16 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { ServiceError } from '../errors.ts';
 import type { CommandName, Commands } from './commands.ts';
 import type { StoreOptions } from './database.ts';
+import { reportFault } from './faults.ts';
+import { Gathering, type Sent, type Settle } from './gathering.ts';
 import { type Parcel, Parcels } from './log/parcel.ts';
 import type { RecordRow } from './rows.ts';
-import type { Batch, BatchDone, BatchItem, CommandEntry, ItemDone } from './writer-protocol.ts';
+import { LOOK_MS, Pulse } from './watch/pulse.ts';
+import type { Batch, BatchDone, FromWriter } from './writer-protocol.ts';
+import { startWriter } from './writer-start.ts';
 
 /** Published after each commit: how many entries it held. */
 export const commitChannel = channel('mandate:commit');
-
-type Settle = (error: ServiceError | undefined, index: number, value: unknown) => void;
 
 /** How many entries may wait for a commit; beyond it callers are told to come back. */
 const MAX_WAITING = 50_000;
@@ -29,20 +31,14 @@ const MAX_IN_FLIGHT = 4;
  */
 const DOUBTED_MS = 5_000;
 
-/** Entries that share a parcel, and who waits for each. */
-interface Gathering {
-  readonly parcel: Parcel;
-  readonly commands: CommandEntry[];
-  readonly settles: Settle[];
-}
+/**
+ * How long the thread may be silent: a disk that does not answer holds it inside a commit. Nobody is kept waiting for
+ * longer, and nothing new is taken, until it answers.
+ */
+const SILENT_MS = 10_000;
 
-/** An item on its way, and who is told what became of it. */
-interface Sent {
-  readonly item: BatchItem;
-  readonly entries: number;
-  readonly settle: (done: ItemDone) => void;
-  readonly fail: (error: ServiceError) => void;
-}
+/** How long closing waits for what is under way before it lets go of the thread. */
+const CLOSE_MS = 5_000;
 
 /**
  * The way into the store. While one batch is being committed the next one gathers, so that the cost of a durable
@@ -52,7 +48,7 @@ export class Writer implements AsyncDisposable {
   /** The thread itself, or a way into it from another thread. */
   readonly #thread: Worker | MessagePort;
   readonly #parcels = new Parcels();
-  #gathering: Gathering;
+  #gathering: Gathering = this.#gather();
   /** What waits for the next batch, in the order in which it was asked for; the gathering comes after it. */
   #waiting: Sent[] = [];
   readonly #inFlight: Sent[][] = [];
@@ -60,13 +56,25 @@ export class Writer implements AsyncDisposable {
   #scheduled = false;
   #failure: ServiceError | undefined;
   #failedAt = Number.NEGATIVE_INFINITY;
+  /** What the thread itself finds wrong with the store. */
+  #standing = '';
+  #silent = false;
+  #closing = false;
   #drained: (() => void) | undefined;
+  readonly #pulse: Pulse;
+  readonly #looking: NodeJS.Timeout;
   readonly #exited: Promise<void>;
+  readonly #failed = Promise.withResolvers<ServiceError>();
 
-  private constructor(thread: Worker | MessagePort) {
+  private constructor(thread: Worker | MessagePort, pulse: Pulse) {
     this.#thread = thread;
-    this.#gathering = this.#gather();
-    thread.on('message', (done: BatchDone) => this.#onDone(done));
+    this.#pulse = pulse;
+    this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
+    thread.on('message', (message: FromWriter) => {
+      if (Array.isArray(message)) this.#onDone(message as BatchDone);
+      else if ('fault' in message) reportFault(message.fault);
+      else if ('standing' in message) this.#standing = message.standing;
+    });
     const ended = thread instanceof Worker ? 'exit' : 'close';
     if (thread instanceof Worker) thread.on('error', (cause) => this.#fail(cause));
     this.#exited = new Promise((resolve) => {
@@ -77,9 +85,9 @@ export class Writer implements AsyncDisposable {
     });
   }
 
-  /** A writer over a way in that `connect` made in another thread. */
-  static over(port: MessagePort): Writer {
-    return new Writer(port);
+  /** A writer over a way in that `connect` made in another thread, with the pulse of the thread behind it. */
+  static over(port: MessagePort, pulse: SharedArrayBuffer): Writer {
+    return new Writer(port, new Pulse(pulse));
   }
 
   /** Another way in, to be handed to another thread. It closes when the writer does. */
@@ -89,29 +97,27 @@ export class Writer implements AsyncDisposable {
     return port2;
   }
 
+  /** What `over` is given beside the way in. */
+  get pulse(): SharedArrayBuffer {
+    return this.#pulse.shared;
+  }
+
   /** Resolves when the store is open and its schema current. Throws `storage_unsupported` and `config_invalid`. */
   static async open(options: StoreOptions): Promise<Writer> {
-    const file = import.meta.url.endsWith('.ts') ? './writer-thread.ts' : './writer-thread.js';
-    const worker = new Worker(new URL(file, import.meta.url), {
-      workerData: options,
-      name: 'mandate-writer',
-    });
-    await new Promise<void>((resolve, reject) => {
-      worker.once('message', () => resolve());
-      worker.once('error', (cause: Error & { code?: string }) => {
-        const code = cause.code === 'storage_unsupported' ? 'storage_unsupported' : 'config_invalid';
-        reject(
-          new ServiceError(code, `cannot open the store in ${options.folder}: ${cause.message}`, { cause }),
-        );
-      });
-    });
-    worker.removeAllListeners('error');
-    return new Writer(worker);
+    const { thread, pulse } = await startWriter(options);
+    return new Writer(thread, pulse);
+  }
+
+  /** Resolves if the thread ends before it is closed: nothing can be recorded any more, in this process. */
+  get failed(): Promise<ServiceError> {
+    return this.#failed.promise;
   }
 
   /** Why nothing can be recorded, and so nothing answered; empty while it can. */
   get problem(): string {
     if (this.#failure) return 'the writer stopped';
+    if (this.#silent) return SILENT;
+    if (this.#standing !== '') return this.#standing;
     return performance.now() - this.#failedAt < DOUBTED_MS ? 'the last commit failed' : '';
   }
 
@@ -179,15 +185,13 @@ export class Writer implements AsyncDisposable {
   ): void {
     const refusal = this.#refusal();
     if (refusal) return settle(refusal, -1, undefined);
-    const { parcel, commands, settles } = this.#gathering;
-    if (command) commands.push({ ...command, unit: settles.length, recorded: row !== undefined });
-    if (row) parcel.add(row);
-    settles.push(settle);
+    this.#gathering.add(command, row, settle);
     this.#count(1);
   }
 
   #refusal(): ServiceError | undefined {
     if (this.#failure) return this.#failure;
+    if (this.#silent) return unavailable(SILENT);
     if (this.#entries < MAX_WAITING) return undefined;
     return new ServiceError('resource_exhausted', 'too many requests wait for their record', {
       retryAfterMs: 100,
@@ -205,28 +209,14 @@ export class Writer implements AsyncDisposable {
   }
 
   #gather(): Gathering {
-    return { parcel: this.#parcels.make(), commands: [], settles: [] };
+    return new Gathering(this.#parcels.make(), unavailable);
   }
 
   /** Makes what was gathered an item, so that what comes next comes after it. */
   #close(): void {
-    const { parcel, commands, settles } = this.#gathering;
-    if (settles.length === 0) return;
+    if (this.#gathering.isEmpty) return;
+    this.#waiting.push(this.#gathering.sent());
     this.#gathering = this.#gather();
-    this.#waiting.push({
-      item: { parcel: parcel.seal(), commands, whole: false },
-      entries: settles.length,
-      settle: ({ indexes, values, errors }) => {
-        for (let unit = 0; unit < settles.length; unit += 1) {
-          const failed = errors.get(unit);
-          const error = failed === undefined ? undefined : unavailable(failed);
-          settles[unit]?.(error, indexes[unit] ?? -1, values.get(unit));
-        }
-      },
-      fail: (error) => {
-        for (const settle of settles) settle(error, -1, undefined);
-      },
-    });
   }
 
   #flush(): void {
@@ -268,27 +258,52 @@ export class Writer implements AsyncDisposable {
     return this.#inFlight.length === 0 && this.#entries === 0;
   }
 
-  #fail(cause: unknown): void {
-    if (this.#failure) return;
-    this.#close();
-    this.#failure = unavailable('the writer thread ended', cause);
-    for (const each of [...this.#inFlight.splice(0).flat(), ...this.#waiting.splice(0)])
-      each.fail(this.#failure);
-    this.#entries = 0;
-    this.#drained?.();
+  #look(): void {
+    const isSilent = this.#pulse.silence(performance.now()) >= SILENT_MS;
+    if (isSilent && !this.#silent) this.#tellAll(unavailable(SILENT));
+    this.#silent = isSilent;
   }
 
-  /** Commits what waits, then closes the store. */
+  /** Whoever waits. What becomes of a batch that the thread has is for nobody to hear then. */
+  #tellAll(error: ServiceError): void {
+    this.#close();
+    const told = [...this.#inFlight.flatMap((sent) => sent.splice(0)), ...this.#waiting.splice(0)];
+    for (const each of told) each.fail(error);
+    this.#entries = 0;
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#failure) return;
+    this.#failure = unavailable('the writer thread ended', cause);
+    clearInterval(this.#looking);
+    this.#tellAll(this.#failure);
+    this.#inFlight.length = 0;
+    this.#drained?.();
+    if (!this.#closing) this.#failed.resolve(this.#failure);
+  }
+
+  /** Commits what waits, then closes the store. A thread that hangs is not waited for. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
+    const left = Promise.withResolvers<void>();
+    const late = setTimeout(() => {
+      this.#fail(new Error('the writer thread did not finish'));
+      if (this.#thread instanceof Worker) void this.#thread.terminate();
+      left.resolve();
+    }, CLOSE_MS);
     if (!this.#idle)
       await new Promise<void>((resolve) => {
         this.#drained = resolve;
       });
     if (this.#thread instanceof Worker) this.#thread.postMessage('close');
     else this.#thread.close();
-    await this.#exited;
+    await Promise.race([this.#exited, left.promise]);
+    clearTimeout(late);
+    clearInterval(this.#looking);
   }
 }
+
+const SILENT = 'the writer does not answer; the disk may not';
 
 const unavailable = (detail: string, cause?: unknown): ServiceError =>
   new ServiceError('audit_unavailable', 'the answer could not be recorded, so there is none', {

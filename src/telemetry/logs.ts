@@ -75,6 +75,12 @@ export function logChannels(logger: Logger, clock: Clock = systemClock): Disposa
         else if (mayWrite()) logger.info(line, error.message);
       },
     ],
+    [
+      'mandate:store.fault',
+      (message) => {
+        if (mayWrite()) logger.error(message as object, 'the store is at fault');
+      },
+    ],
     ['mandate:policy.activated', (message) => logger.info(message as object, 'policy active')],
   ];
   for (const [name, listener] of listeners) subscribe(name, listener);

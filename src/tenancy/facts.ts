@@ -1,4 +1,5 @@
 import { type PrincipalClass, type PrincipalRef, principalClasses } from '../ids.ts';
+import { storedJson } from '../storage/faults.ts';
 import type { PrincipalStore } from '../storage/principals.ts';
 import type { TenantNo } from '../storage/rows.ts';
 import { heldScopes, type Tenant } from './tenants.ts';
@@ -44,7 +45,7 @@ export function factSource(store: PrincipalStore, onChange: (tenant: Tenant) => 
     heldScopes(tenant, ref) {
       const row = store.find(tenant.no, ref);
       return row
-        ? heldScopes(tenant, JSON.parse(row.roles) as string[], JSON.parse(row.scopes) as string[])
+        ? heldScopes(tenant, storedJson(row.roles) as string[], storedJson(row.scopes) as string[])
         : new Set();
     },
     changed(tenant) {

@@ -1,7 +1,7 @@
 import type { AuditRecord } from '../../src/audit/read.ts';
 import { readRecord } from '../../src/audit/read.ts';
-import { openReader } from '../../src/storage/database.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
+import { openReader } from '../../src/storage/reader.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 
 /** Everything in a tenant's log, read from the files that a process left. */

@@ -11,6 +11,11 @@ import { writeTenants } from '../e2e/server.ts';
 
 const repository = path.resolve(import.meta.dirname, '../..');
 
+interface End {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
 export interface ServeProcess extends AsyncDisposable {
   readonly data: string;
   readonly admin: string;
@@ -18,26 +23,36 @@ export interface ServeProcess extends AsyncDisposable {
   readonly store: string;
   readonly child: ChildProcessByStdio<null, Readable, Readable>;
   /** Sends a signal; resolves with how the process ended. */
-  end(signal: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  end(signal: NodeJS.Signals): Promise<End>;
+  /** Resolves when it ended by itself. */
+  readonly ended: Promise<End>;
   /** What it wrote to its standard error so far. */
   stderr(): string;
 }
 
-export async function serveProcess(): Promise<ServeProcess> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'mandate-process-'));
-  await writeTenants(folder);
+/** `folder`: one that another left, which then stays; `preload`: a module that breaks something, see `faults.mjs`. */
+export async function serveProcess(
+  options: { folder?: string; preload?: string } = {},
+): Promise<ServeProcess> {
+  const folder = options.folder ?? (await mkdtemp(path.join(tmpdir(), 'mandate-process-')));
+  if (options.folder === undefined) await writeTenants(folder);
   const store = path.join(folder, 'data');
   const places = ['--tenants', path.join(folder, 'tenants'), '--data-dir', store];
   const planesAt = ['--listen-data', '127.0.0.1:0', '--listen-admin', '127.0.0.1:0'];
-  const child = spawn(process.execPath, ['src/cli/mandate.ts', 'serve', '--dev', ...places, ...planesAt], {
+  const preload = options.preload === undefined ? [] : ['--import', options.preload];
+  const command = [...preload, 'src/cli/mandate.ts', 'serve', '--dev', ...places, ...planesAt];
+  const child = spawn(process.execPath, command, {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, MANDATE_TEST_FAULTS: folder },
   });
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
     errors += chunk.toString();
   });
-  const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  const ended = (once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>).then(
+    ([code, signal]): End => ({ code, signal }),
+  );
   const planes = new Map<string, string>();
   for await (const line of createInterface(child.stdout)) {
     const match = /(data|admin) plane\s+(http:\S+)/.exec(line);
@@ -46,10 +61,9 @@ export async function serveProcess(): Promise<ServeProcess> {
   }
   child.stdout.resume();
   const [data, admin] = [planes.get('data'), planes.get('admin')];
-  const end = async (signal: NodeJS.Signals) => {
+  const end = (signal: NodeJS.Signals): Promise<End> => {
     child.kill(signal);
-    const [code, by] = await exited;
-    return { code, signal: by };
+    return ended;
   };
   if (data === undefined || admin === undefined) throw new Error(`it did not start: ${errors}`);
   return {
@@ -59,10 +73,11 @@ export async function serveProcess(): Promise<ServeProcess> {
     store,
     child,
     end,
+    ended,
     stderr: () => errors,
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null && child.signalCode === null) await end('SIGKILL');
-      await rm(folder, { recursive: true, force: true });
+      if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
     },
   };
 }

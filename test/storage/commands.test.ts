@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { GrantId } from '../../src/ids.ts';
-import { openReader } from '../../src/storage/database.ts';
 import { grantStore } from '../../src/storage/grants.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
+import { openReader } from '../../src/storage/reader.ts';
 import type { GrantRow, PrincipalRow, TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
 import { openStore, rowOf, T0, temporaryFolder, tenantNo } from './store.ts';

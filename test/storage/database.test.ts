@@ -3,8 +3,11 @@ import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { describe, expect, test, vi } from 'vitest';
-import { type Connection, openReader, openWriter, WriteAheadLog } from '../../src/storage/database.ts';
+import { type Connection, openWriter } from '../../src/storage/database.ts';
 import { migrations } from '../../src/storage/migrations.ts';
+import { openReader } from '../../src/storage/reader.ts';
+import { Disk } from '../../src/storage/watch/disk.ts';
+import { WriteAheadLog } from '../../src/storage/watch/write-ahead-log.ts';
 import { openStore, rowOf, temporaryFolder, tenantNo } from './store.ts';
 
 /** A writer's own connection to a store that holds two records. */
@@ -138,7 +141,7 @@ describe('the store', () => {
     expect(statSync(wal).size).toBeLessThan(200 * 1024 * 1024);
   }, 60_000);
 
-  test('outlives a checkpoint that fails, and does not ask for one again and again', async () => {
+  test('outlives a checkpoint that fails, says so, and does not ask for one again and again', async () => {
     await withRecords((db, folder) => {
       // Sparse: it is not written.
       truncateSync(path.join(folder, 'mandate.db-wal'), 200 * 1024 * 1024);
@@ -147,7 +150,13 @@ describe('the store', () => {
       db.exec('BEGIN IMMEDIATE');
       expect(() => db.pragma('wal_checkpoint(TRUNCATE)')).toThrow(/locked/);
       for (let commit = 0; commit < 1_000; commit += 1) log.committed();
+      const words = 'the write-ahead log has 200 MiB and cannot be brought into the store: ';
+      expect(log.problem).toBe(`${words}database table is locked`);
+      log.look();
+      expect(log.problem).toBe(`${words}database table is locked`);
       db.exec('COMMIT');
+      log.look();
+      expect(log.problem).toBe('');
       expect(db.pragma('busy_timeout', { simple: true })).toBe(2_000);
       // A reader that stays is waited for once.
       const reader = openReader(folder);
@@ -155,12 +164,36 @@ describe('the store', () => {
       reader.exec('BEGIN');
       reader.prepare('SELECT * FROM noise').all();
       db.exec('INSERT INTO noise VALUES (1)');
+      truncateSync(path.join(folder, 'mandate.db-wal'), 400 * 1024 * 1024);
       const before = statSync(path.join(folder, 'mandate.db-wal')).size;
       const waits = countingPragmas(db);
       for (let commit = 0; commit < 2_560; commit += 1) log.committed();
       expect(waits()).toBe(1);
       expect(statSync(path.join(folder, 'mandate.db-wal')).size).toBe(before);
       reader.close();
+    });
+  });
+
+  test('says that somebody keeps reading before that fills the disk, and that the disk is nearly full', async () => {
+    await withRecords((db, folder) => {
+      const reader = openReader(folder);
+      reader.exec('BEGIN');
+      reader.prepare('SELECT * FROM tenants').all();
+      db.exec('CREATE TABLE noise (a)');
+      truncateSync(path.join(folder, 'mandate.db-wal'), 1_100 * 1024 * 1024);
+      const log = new WriteAheadLog(db);
+      log.look();
+      expect(log.problem).toMatch(/has 1100 MiB .*: somebody keeps reading/);
+      reader.close();
+      log.look();
+      expect(log.problem).toBe('');
+      let free = 10 * 1024 * 1024;
+      const disk = new Disk(folder, () => free);
+      disk.look();
+      expect(disk.problem).toBe('the disk has 10 MiB left');
+      free = 1024 ** 3;
+      disk.look();
+      expect(disk.problem).toBe('');
     });
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { openReader } from '../../src/storage/database.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
+import { openReader } from '../../src/storage/reader.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import { appendRows, openStore, rowOf, T0, temporaryFolder, tenantNo } from './store.ts';
 

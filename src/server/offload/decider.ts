@@ -1,9 +1,10 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { MessagePort } from 'node:worker_threads';
-import { type Answer, decisionChannel, type Decisions } from '../../decision/decisions.ts';
+import { type Answer, type Decisions, decisionChannel } from '../../decision/decisions.ts';
 import type { Clock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
+import { faultChannel, type StoreFault } from '../../storage/faults.ts';
 import { recordOutcomes } from '../../storage/log/heads.ts';
 import { commitChannel } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
@@ -12,15 +13,15 @@ import { batchOfItems } from '../connect/decision.ts';
 import { outlineOf } from '../grpc/codec/outline.ts';
 import { decodeBatch, decodeCheck, decodeStreamCheck } from '../grpc/codec/request.ts';
 import { encodeBatch, encodeCheck, encodeStreamAnswer } from '../grpc/codec/response.ts';
-import type { Progress } from './progress.ts';
 import { buffersOf, Pouch, type PouchBytes, Unpacking } from './pouch.ts';
+import type { Progress } from './progress.ts';
 import {
   type FromThread,
   type Kind,
   kindOf,
   type PolicyFailure,
-  tenantNoOf,
   type ThreadError,
+  tenantNoOf,
 } from './protocol.ts';
 
 interface DeciderOptions {
@@ -51,6 +52,7 @@ export class Decider {
   #decided: number[] = [];
   #commits: number[] = [];
   #failures: PolicyFailure[] = [];
+  #faults: StoreFault[] = [];
   #scheduled = false;
 
   constructor(options: DeciderOptions) {
@@ -61,6 +63,10 @@ export class Decider {
     });
     subscribe(commitChannel.name, (message) => {
       this.#commits.push((message as { entries: number }).entries);
+      this.#schedule();
+    });
+    subscribe(faultChannel.name, (message) => {
+      this.#faults.push(message as StoreFault);
       this.#schedule();
     });
   }
@@ -192,6 +198,7 @@ export class Decider {
       decided: this.#decided,
       commits: this.#commits,
       failures: this.#failures,
+      faults: this.#faults,
       waiting: this.#options.waiting(),
     };
     this.#options.main.postMessage(message, buffersOf(answers));
@@ -199,6 +206,7 @@ export class Decider {
     this.#decided = [];
     this.#commits = [];
     this.#failures = [];
+    this.#faults = [];
   }
 }
 

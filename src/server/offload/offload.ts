@@ -25,6 +25,7 @@ export class Offload implements AsyncDisposable {
   readonly #threads: DecisionThread[] = [];
   readonly #window: FuelWindow;
   #restUntil = 0;
+  #toldUntil = 0;
   #gone = 0;
   #closing = false;
 
@@ -40,7 +41,7 @@ export class Offload implements AsyncDisposable {
 
   /** What an operator should know; empty if there is nothing. */
   get problem(): string {
-    if (this.#closing || performance.now() >= this.#restUntil) return '';
+    if (this.#closing || performance.now() >= this.#toldUntil) return '';
     const who = this.#threads.some(isReady) ? 'the others decide' : 'main decides alone';
     return `a decision thread ended; ${who} until another starts`;
   }
@@ -119,10 +120,13 @@ export class Offload implements AsyncDisposable {
     this.#threads.splice(this.#threads.indexOf(thread), 1);
     this.#gone += thread.answered;
     if (this.#closing) return;
-    this.#restUntil = performance.now() + REST_MS;
+    this.#toldUntil = performance.now() + REST_MS;
+    // One that hung did so for longer than a rest would be good for.
+    if (thread.hung) this.#start();
+    else this.#restUntil = this.#toldUntil;
     // The operator hears of it even if nobody waits.
     toServiceError(
-      new ServiceError('internal', 'the decision was not finished', { cause }),
+      new ServiceError('unavailable', 'the decision was not finished', { cause }),
       'decision thread',
     );
   }

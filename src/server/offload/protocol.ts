@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { TenantId } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
+import type { StoreFault } from '../../storage/faults.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { PouchBytes } from './pouch.ts';
 
@@ -10,6 +11,9 @@ import type { PouchBytes } from './pouch.ts';
 export interface ThreadOptions {
   /** Its way to the writer. */
   readonly writer: MessagePort;
+  /** Where the writer shows that it turns, and where the thread itself does. */
+  readonly writerPulse: SharedArrayBuffer;
+  readonly pulse: SharedArrayBuffer;
   /** Where it counts what it has begun with. */
   readonly progress: SharedArrayBuffer;
   /** The folder of the store, to look facts up in. */
@@ -52,6 +56,8 @@ export interface FromThread {
   /** Entries of each commit since the last message. */
   readonly commits: readonly number[];
   readonly failures: readonly PolicyFailure[];
+  /** What it met when it read the store. */
+  readonly faults: readonly StoreFault[];
   /** Entries that wait for the next commit. */
   readonly waiting: number;
 }

@@ -1,12 +1,14 @@
 import { Worker } from 'node:worker_threads';
 import type { Admission, Share } from '../../decision/admission.ts';
+import { decisionChannel } from '../../decision/decisions.ts';
 import type { FuelWindow } from '../../decision/fuel-window.ts';
 import type { Clock } from '../../effects.ts';
-import { decisionChannel } from '../../decision/decisions.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
+import { reportFault } from '../../storage/faults.ts';
 import { recordOutcomes } from '../../storage/log/heads.ts';
+import { LOOK_MS, Pulse } from '../../storage/watch/pulse.ts';
 import { commitChannel, type Writer } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
@@ -21,7 +23,9 @@ import {
   whatOf,
 } from './protocol.ts';
 
-export interface DecisionThreadOptions extends Omit<ThreadOptions, 'writer' | 'progress'> {
+type Settings = Omit<ThreadOptions, 'writer' | 'writerPulse' | 'pulse' | 'progress'>;
+
+export interface DecisionThreadOptions extends Settings {
   readonly writer: Writer;
   readonly policies: Policies;
   readonly admission: Admission;
@@ -53,18 +57,30 @@ export class DecisionThread {
   readonly #free: number[] = [];
   #ready = false;
   #over = false;
+  #hung = false;
   #scheduled = false;
   #waiting = 0;
   #answered = 0;
+  readonly #pulse = new Pulse();
+  readonly #looking: NodeJS.Timeout;
 
   constructor(options: DecisionThreadOptions) {
     this.#options = options;
     const { folder, fuel, memoryMib, maxInstances } = options;
     const writer = options.writer.connect();
-    const progress = this.#progress.shared;
+    const threadOptions = {
+      writer,
+      writerPulse: options.writer.pulse,
+      pulse: this.#pulse.shared,
+      progress: this.#progress.shared,
+      folder,
+      fuel,
+      memoryMib,
+      maxInstances,
+    } satisfies ThreadOptions;
     const file = import.meta.url.endsWith('.ts') ? '../../decision-thread.ts' : '../../decision-thread.js';
     const worker = new Worker(new URL(file, import.meta.url), {
-      workerData: { writer, progress, folder, fuel, memoryMib, maxInstances } satisfies ThreadOptions,
+      workerData: threadOptions,
       transferList: [writer],
       name: 'mandate-decisions',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
@@ -75,6 +91,7 @@ export class DecisionThread {
       worker.on('message', (message: FromThread) => this.#onMessage(message));
     });
     worker.on('error', (cause) => this.#end(cause));
+    this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
     this.#exited = new Promise((resolve) => {
       worker.on('exit', () => {
         this.#end(new Error('the decision thread ended'));
@@ -155,11 +172,26 @@ export class DecisionThread {
     });
   }
 
-  /** Lets what was asked be recorded, then ends it. */
+  /** Lets what was asked be recorded, then ends it; one that hangs is not waited for. */
   async close(): Promise<void> {
     this.#flush();
     this.#post('close');
+    const late = setTimeout(() => void this.#worker.terminate(), HUNG_MS);
     await this.#exited;
+    clearTimeout(late);
+  }
+
+  /** A thread that hangs would be asked for ever, and nobody would hear from it. */
+  #look(): void {
+    if (this.#pulse.silence(performance.now()) < (this.#ready ? HUNG_MS : START_MS)) return;
+    this.#hung = true;
+    this.#end(new Error('the decision thread hung'));
+    void this.#worker.terminate();
+  }
+
+  /** Whether it ended because it hung, and not by itself. */
+  get hung(): boolean {
+    return this.#hung;
   }
 
   #numberOf({ id }: Caller): number {
@@ -182,8 +214,11 @@ export class DecisionThread {
     this.#worker.postMessage({ asks } satisfies ToThread, buffersOf(asks));
   }
 
-  #onMessage({ answers, errors, decided, commits, failures, waiting }: FromThread): void {
+  #onMessage({ answers, errors, decided, commits, failures, faults, waiting }: FromThread): void {
+    // It hung, and who waited was told; its slots are gone.
+    if (this.#over) return;
     this.#waiting = waiting;
+    for (const fault of faults) reportFault(fault);
     if (errors.some(({ code }) => code === 'audit_unavailable')) this.#options.writer.doubt();
     for (const { tenant, code, at } of failures) this.#options.policies.health.failed(tenant, code, at);
     unpack(answers, (slot, failed, place, frame) => {
@@ -210,8 +245,9 @@ export class DecisionThread {
   #end(cause: unknown): void {
     if (this.#over) return;
     this.#over = true;
+    clearInterval(this.#looking);
     this.#options.onEnd(this, cause);
-    const error = new ServiceError('internal', 'the decision was not finished', { cause });
+    const error = new ServiceError('unavailable', 'the decision was not finished; ask again', { cause });
     for (const waiter of this.#waiters.splice(0)) {
       if (!waiter) continue;
       this.#options.admission.leave(waiter.place, waiter.items);
@@ -219,6 +255,11 @@ export class DecisionThread {
     }
   }
 }
+
+/** How long a thread may be silent: no evaluation takes a hundredth of it. */
+const HUNG_MS = 5_000;
+/** Before it is ready it loads its code. */
+const START_MS = 30_000;
 
 /** How many asks go without waiting for the end of the turn. */
 const EARLY = 32;

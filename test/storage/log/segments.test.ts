@@ -4,10 +4,10 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type PrincipalClass, type PrincipalRef, tenantId } from '../../../src/ids.ts';
-import { openReader } from '../../../src/storage/database.ts';
 import { HEAD_BYTES, Heads, principalHash } from '../../../src/storage/log/heads.ts';
 import { recordStore } from '../../../src/storage/log/records.ts';
 import { placesOf, SEGMENT_RECORDS, sealSegment } from '../../../src/storage/log/segments.ts';
+import { openReader } from '../../../src/storage/reader.ts';
 import { Writer } from '../../../src/storage/writer.ts';
 import { appendRows } from '../store.ts';
 

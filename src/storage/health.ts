@@ -1,0 +1,55 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { faultChannel, type StoreFault } from './faults.ts';
+
+/**
+ * How long a fault that may pass is held against the store. Who asks whether it is ready sends nothing until it is, so
+ * it must be so again without another read.
+ */
+const DOUBTED_MS = 5_000;
+
+/** Damage has many places once it has one; an operator needs the first. */
+const MOST_KEPT = 20;
+
+/** The faults that anybody met since the start: with one that lasts, or one that is new, the store is not ready. */
+export class StoreHealth implements Disposable {
+  readonly #lasting = new Map<string, StoreFault>();
+  #passing = '';
+  #failedAt = Number.NEGATIVE_INFINITY;
+  readonly #hear = (message: unknown): void => {
+    const fault = message as StoreFault;
+    const key = `${fault.tenantNo ?? ''} ${fault.text}`;
+    if (fault.lasts && this.#lasting.size < MOST_KEPT) this.#lasting.set(key, fault);
+    if (fault.lasts) return;
+    this.#passing = fault.text;
+    this.#failedAt = performance.now();
+  };
+
+  constructor() {
+    subscribe(faultChannel.name, this.#hear);
+  }
+
+  get ready(): boolean {
+    return this.#lasting.size === 0 && !this.#isDoubted;
+  }
+
+  /** What an operator should know, a line each. */
+  problems(): string[] {
+    const lasting = [...this.#lasting.values()];
+    const own = lasting.filter(({ tenantNo }) => tenantNo === undefined).map(({ text }) => text);
+    if (lasting.length > own.length) own.push('it is damaged: a log has records that cannot be read');
+    return [...own, ...(this.#isDoubted ? [this.#passing] : [])].map((text) => `store: ${text}`);
+  }
+
+  /** Those that are about one tenant. */
+  ofTenants(): StoreFault[] {
+    return [...this.#lasting.values()].filter(({ tenantNo }) => tenantNo !== undefined);
+  }
+
+  get #isDoubted(): boolean {
+    return performance.now() - this.#failedAt < DOUBTED_MS;
+  }
+
+  [Symbol.dispose](): void {
+    unsubscribe(faultChannel.name, this.#hear);
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * Whether a thread still turns: a counter that it moves twice a second and with all it takes up, and that the other end
+ * looks at without a message. What hangs in a system call, or in a loop, moves it no more.
+ */
+export class Pulse {
+  /** What the other end is given. */
+  readonly shared: SharedArrayBuffer;
+  readonly #beats: Int32Array;
+  #seen = 0;
+  #seenAt = Number.NaN;
+  #silence = 0;
+
+  constructor(shared = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)) {
+    this.shared = shared;
+    this.#beats = new Int32Array(shared);
+  }
+
+  beat(): void {
+    Atomics.add(this.#beats, 0, 1);
+  }
+
+  /** Beats for as long as the thread runs and turns. */
+  keep(): void {
+    setInterval(() => this.beat(), BEAT_MS).unref();
+  }
+
+  /**
+   * At the other end, each LOOK_MS: for how many milliseconds it has been silent. A process that was stopped, or whose
+   * machine was, finds both ends silent: no look counts for more than two of them.
+   */
+  silence(now: number): number {
+    const beats = Atomics.load(this.#beats, 0);
+    const since = now - this.#seenAt;
+    this.#silence = beats === this.#seen && since >= 0 ? this.#silence + Math.min(since, 2 * LOOK_MS) : 0;
+    this.#seen = beats;
+    this.#seenAt = now;
+    return this.#silence;
+  }
+}
+
+const BEAT_MS = 500;
+
+/** How often the other end is to look. */
+export const LOOK_MS = 1_000;

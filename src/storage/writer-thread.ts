@@ -6,6 +6,7 @@ import { faultIn } from './faults.ts';
 import { LogAppender } from './log/appender.ts';
 import { Heads } from './log/heads.ts';
 import { Disk } from './watch/disk.ts';
+import { Identity } from './watch/identity.ts';
 import { LOOK_MS, Pulse } from './watch/pulse.ts';
 import { WriteAheadLog } from './watch/write-ahead-log.ts';
 import type {
@@ -24,6 +25,8 @@ function serve(port: MessagePort, options: WriterOptions): void {
   pulse.keep();
   const claimed = claim(options.folder);
   const db = openWriter(options);
+  const identity = new Identity(db.name);
+  identity.look();
   const commands = prepareCommands(db);
   const log = new LogAppender(db);
   const begin = db.prepare('BEGIN IMMEDIATE');
@@ -77,12 +80,17 @@ function serve(port: MessagePort, options: WriterOptions): void {
 
   const apply = (batch: Batch): BatchDone => {
     let works = batch.map(prepare);
-    try {
-      transaction(() => works.forEach(applyItem));
-    } catch {
-      works = batch.map(prepare);
-      works.forEach(applyApart);
-    }
+    const lost = identity.beforeCommit();
+    if (lost !== '') works.forEach((work) => refuse(work, lost));
+    else
+      try {
+        transaction(() => works.forEach(applyItem));
+      } catch {
+        works = batch.map(prepare);
+        works.forEach(applyApart);
+      }
+    const gone = identity.afterCommit();
+    if (gone !== '') works.forEach((work) => refuse(work, gone));
     return works.map(({ item: { parcel }, indexes, values, errors }) => ({
       parcel,
       indexes,
@@ -91,7 +99,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
     }));
   };
 
-  const writeAhead = new WriteAheadLog(db);
+  const writeAhead = new WriteAheadLog(db, () => identity.truncated());
   const answer = (to: MessagePort, batch: Batch): void => {
     pulse.beat();
     const buffers = batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]);
@@ -104,7 +112,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const look = (): void => {
     writeAhead.look();
     disk.look();
-    const now = writeAhead.problem || disk.problem;
+    const now = identity.look() || writeAhead.problem || disk.problem;
     if (now !== standing) tell({ standing: now });
     standing = now;
   };
@@ -113,6 +121,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const others: MessagePort[] = [];
   port.on('message', (message: ToWriter) => {
     if (message === 'close') {
+      identity.close();
       db.close();
       claimed.close();
       for (const each of [...others, port]) each.close();
@@ -139,6 +148,12 @@ interface Work extends Omit<ItemDone, 'parcel' | 'values' | 'errors'> {
   readonly source: { readonly heads: Heads; readonly bodies: Uint8Array };
   readonly values: Map<number, unknown>;
   readonly errors: Map<number, string>;
+}
+
+/** Nothing of it counts, whatever was done. */
+function refuse(work: Work, why: string): void {
+  work.indexes.fill(-1);
+  for (const at of work.item.whole ? [0] : work.units.keys()) work.errors.set(at, why);
 }
 
 function prepare(item: BatchItem): Work {

@@ -24,9 +24,12 @@ export class WriteAheadLog {
   #commits = 0;
   #most = MOST_BYTES;
   #problem = '';
+  readonly #truncated: () => void;
 
-  constructor(db: Connection) {
+  /** `truncated` is called each time it was cut off here. */
+  constructor(db: Connection, truncated: () => void = () => {}) {
     this.#db = db;
+    this.#truncated = truncated;
   }
 
   /** Why it grows without an end, and will fill the disk; empty if it does not. */
@@ -85,6 +88,8 @@ export class WriteAheadLog {
       const [seen] = this.#db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[];
       return seen?.busy === 0;
     } finally {
+      // Also where it failed: it may have been on the way.
+      this.#truncated();
       this.#db.pragma(`busy_timeout = ${usual}`);
     }
   }

@@ -6,6 +6,9 @@ export type Random = (size: number) => Uint8Array;
 
 export const systemClock: Clock = Date.now;
 
+/** Milliseconds of a clock that nobody sets: only differences tell something, and only within one thread. */
+export const systemMonotonic: Clock = () => performance.now();
+
 /** One call into the system yields this many bytes; a decision takes ten. No byte is handed out twice. */
 const POOL_BYTES = 8192;
 let pool = new Uint8Array(0);

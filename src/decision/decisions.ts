@@ -65,7 +65,7 @@ export class Decisions {
         'stated' in request.principal
           ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
           : this.#withToken(tenant, caller, request, request.principal.token, now);
-      if (pending instanceof Promise) return this.#settled(tenant, place, pending);
+      if (pending instanceof Promise) return this.#settled(tenant, caller, unchecked, place, pending);
       const { decided, decisionId, row } = pending;
       return this.#recorded(tenant, place, decided, decisionId, this.#options.writer.append(row));
     } catch (error) {
@@ -73,13 +73,18 @@ export class Decisions {
     }
   }
 
-  async #settled(tenant: Tenant, place: Share, pending: Promise<Pending>): Promise<Answer> {
+  async #settled(
+    tenant: Tenant,
+    caller: Caller,
+    unchecked: UncheckedRequest,
+    place: Share,
+    pending: Promise<Pending>,
+  ): Promise<Answer> {
     let settled: Pending;
     try {
       settled = await pending;
     } catch (error) {
-      this.#options.admission.leave(place, 1);
-      throw error;
+      return this.#unsound(tenant, caller, unchecked, place, error);
     }
     const { decided, decisionId, row } = settled;
     return this.#recorded(tenant, place, decided, decisionId, this.#options.writer.append(row));
@@ -99,7 +104,7 @@ export class Decisions {
     }
   }
 
-  /** What could not be decided is in the log too, with what was wrong with it, if it was the request. */
+  /** What could not be decided is in the log too, with what was wrong: the request, or an issuer without keys. */
   async #unsound(
     tenant: Tenant,
     caller: Caller,
@@ -273,14 +278,21 @@ export class Decisions {
   }
 }
 
-/** What `checkRequest` throws. */
-const unsoundCodes: ReadonlySet<string> = new Set(['invalid_request', 'principal_class_unknown']);
+/** What `checkRequest` throws, and what the resolver of tokens does where it cannot tell. */
+const unsoundCodes: ReadonlySet<string> = new Set([
+  'invalid_request',
+  'principal_class_unknown',
+  'unavailable',
+]);
 
 const asStated = (subject: PrincipalRef): TokenPrincipal => ({ subject, actors: [], grant: undefined });
 
 /** A token minted for one server is no good at another, whoever passes it on (RFC 8707 section 2.2). */
 function forAnotherAudience(caller: Caller, request: CheckRequest, audience: string | undefined): boolean {
   if (audience === undefined) return false;
-  if (caller.audiences && !caller.audiences.includes(audience)) return true;
-  return request.audience !== undefined && request.audience !== audience;
+  if (request.audience !== undefined && request.audience !== audience) return true;
+  if (caller.audiences === 'any') return false;
+  return caller.audiences === 'stated'
+    ? request.audience === undefined
+    : !caller.audiences.includes(audience);
 }

@@ -12,6 +12,7 @@ import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
+import { readToken } from '../tenancy/jose.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { Attempt, checkShape, denied, type ExchangeAsked, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
@@ -73,8 +74,8 @@ export class Delegations {
     try {
       return await this.#exchange(attempt);
     } catch (error) {
-      if (error instanceof ServiceError && error.code !== 'audit_unavailable' && error.code !== 'internal')
-        await this.#options.writer.append(attempt.refused(error));
+      if (!(error instanceof ServiceError && error.code === 'audit_unavailable'))
+        await this.#options.writer.append(attempt.refused(error instanceof ServiceError ? error : UNKNOWN));
       if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'deny' });
       throw error;
     }
@@ -104,6 +105,7 @@ export class Delegations {
       request: asked,
       actor,
       ceiling: ceilingOf(tenant, actor),
+      chain: (presented.parent?.actors ?? []).map((each) => ceilingOf(tenant, each)),
       audiences: tenant.audiences,
       subject: presented.subject,
       subjectScopes: facts.heldScopes(tenant, presented.subject),
@@ -135,6 +137,7 @@ export class Delegations {
     admission.spent(tenant.id, attempt.decided.cost);
     if (attempt.decided.outcome !== 'allow') throw denied(attempt.decided);
     const token = await tokens.mint(tenant, grant);
+    tokens.begin(grant);
     const record = attempt.record('allow', attempt.decided, grant);
     const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
     if (value === undefined)
@@ -176,8 +179,9 @@ export class Delegations {
   ): Promise<GrantRow | undefined> {
     const { tokens, facts } = this.#options;
     try {
-      if (!tokens.claimsOwnIssuer(tenant, token)) return undefined;
-      const grant = await tokens.grantOf(tenant, token, now);
+      const read = readToken(token);
+      if (!tokens.isOwn(tenant, read)) return undefined;
+      const grant = await tokens.grantOf(tenant, read, now);
       const involved = [tenant.audiences.get(grant.audience), grant.actors[0]];
       if (caller.principal && !involved.some((one) => one && sameAs(one, caller.principal))) return undefined;
       const everyone = [grant.subject, ...grant.actors];
@@ -190,7 +194,8 @@ export class Delegations {
 
   /**
    * Ends a grant and its subtree; answers how many were alive. 0 for what does not exist or is not the caller's
-   * (RFC 7009 section 2.1). Resolves after the commit: the next Check sees it.
+   * (RFC 7009 section 2.1). Resolves after the commit: the next Check sees it. No clock is asked whether there is still
+   * something to end.
    */
   async revoke(
     tenant: Tenant,
@@ -199,7 +204,7 @@ export class Delegations {
   ): Promise<number> {
     const { writer, clock, random } = this.#options;
     const now = clock();
-    const grant = await this.#revocable(tenant, caller, target, now);
+    const grant = await this.#revocable(tenant, caller, target);
     const draft = {
       ...head(tenant, caller, now, random),
       kind: 'revocation' as const,
@@ -225,15 +230,14 @@ export class Delegations {
     tenant: Tenant,
     caller: Caller,
     target: { token: string } | { grantId: string },
-    now: number,
   ): Promise<GrantRow | undefined> {
     const { tokens, grants } = this.#options;
     let grant: GrantRow | undefined;
     if ('grantId' in target) grant = grants.find(tenant.no, target.grantId as GrantId);
     else {
       try {
-        if (tokens.claimsOwnIssuer(tenant, target.token))
-          grant = await tokens.grantOf(tenant, target.token, now);
+        const token = readToken(target.token);
+        if (tokens.isOwn(tenant, token)) grant = await tokens.grantBehind(tenant, token);
       } catch (error) {
         if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
       }
@@ -244,6 +248,8 @@ export class Delegations {
     return grant;
   }
 }
+
+const UNKNOWN = new ServiceError('internal', 'something went wrong here');
 
 const sameAs = (one: PrincipalRef, other: PrincipalRef | undefined): boolean =>
   other !== undefined && principalKey(one) === principalKey(other);

@@ -31,6 +31,8 @@ export interface ExchangeFacts {
   /** The one who will act: the authenticated client. */
   readonly actor: PrincipalRef;
   readonly ceiling: Ceiling | undefined;
+  /** The ceilings of those who acted before, as they are now: each binds all that comes after it. */
+  readonly chain: readonly (Ceiling | undefined)[];
   /** Every audience of the tenant, and who answers for it. */
   readonly audiences: ReadonlyMap<string, PrincipalRef>;
   readonly subject: PrincipalRef;
@@ -59,11 +61,13 @@ export function narrow(facts: ExchangeFacts): Narrowed {
   const { request, actor, parent, now } = facts;
   const ceiling = ceilingOf(facts);
   mayPresent(facts);
+  const before = ceilingsBefore(facts);
   const audience = targetOf(facts, ceiling);
   const scopes = request.scopes.filter(
     (scope) =>
       facts.subjectScopes.has(scope) &&
       ceiling.scopes.includes(scope) &&
+      before.every(({ scopes: open }) => open.includes(scope)) &&
       (parent === undefined || parent.scopes.includes(scope)),
   );
   if (scopes.length === 0)
@@ -72,8 +76,9 @@ export function narrow(facts: ExchangeFacts): Narrowed {
       'none of the scopes is held by the subject and open to this agent',
     );
   const depth = (parent?.depth ?? 0) + 1;
-  if (depth > ceiling.max_depth)
-    throw new ServiceError('exchange_denied', `the delegation would be deeper than ${ceiling.max_depth}`);
+  const deepest = Math.min(ceiling.max_depth, ...before.map(({ max_depth: each }) => each));
+  if (depth > deepest)
+    throw new ServiceError('exchange_denied', `the delegation would be deeper than ${deepest}`);
   return {
     scopes: [...new Set(scopes)],
     audience,
@@ -91,6 +96,13 @@ function ceilingOf({ actor, ceiling }: ExchangeFacts): Ceiling {
     );
   return ceiling;
 }
+
+/** Somebody to whom nothing may be delegated any more ends what was delegated through it. */
+const ceilingsBefore = ({ chain: ceilings }: ExchangeFacts): Ceiling[] =>
+  ceilings.map((ceiling) => {
+    if (!ceiling) throw new ServiceError('exchange_denied', 'nothing may be delegated to an actor before it');
+    return ceiling;
+  });
 
 /** Who may hand in a token that Mandate issued: the actor it was issued to, or the one it was issued for. */
 function mayPresent({ actor, parent, audiences }: ExchangeFacts): void {

@@ -2,8 +2,10 @@ import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
-import { type Issuers, type IssuerToken, unverifiedIssuerOf } from '../tenancy/issuers.ts';
+import { CLOCK_TOLERANCE, type Issuers, type IssuerToken } from '../tenancy/issuers.ts';
+import { readToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { clientClaims } from '../tenancy/token-kind.ts';
 import { type TokenType, tokenTypes } from './exchange.ts';
 import { audiencesOf, type Tokens } from './tokens.ts';
 
@@ -22,25 +24,28 @@ export async function verifySubjectToken(
   { tokens, issuers }: { tokens: Tokens; issuers: Issuers },
   tenant: Tenant,
   actor: PrincipalRef,
-  token: string,
+  text: string,
   type: TokenType,
   now: number,
 ): Promise<SubjectToken> {
-  if (tokens.claimsOwnIssuer(tenant, token)) {
+  const token = readToken(text);
+  if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
     return { subject: parent.subject, until: parent.expiresAt, parent };
   }
-  const issuer = issuers.trusted(tenant, unverifiedIssuerOf(token));
+  const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
     throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
   const verified = await issuers.verify(tenant, issuer, token);
   if (!accepts(type, verified.kind)) throw wrongType();
   issuedTo(tenant, actor, verified);
-  if (verified.claims['act'] !== undefined)
-    throw new ServiceError('token_invalid', 'a token that was delegated elsewhere is not taken');
-  return { subject: verified.subject, until: verified.expiresAt, parent: undefined };
+  return { subject: verified.subject, until: endOf(verified.expiresAt, now), parent: undefined };
 }
+
+/** What the clocks' tolerance let in just after its end lasts until the tolerance ends, too: never longer. */
+const endOf = (expiresAt: number, now: number): number =>
+  Math.floor(expiresAt / 1000) * 1000 > now ? expiresAt : expiresAt + CLOCK_TOLERANCE * 1000;
 
 const accepts = (type: TokenType, kind: 'access_token' | 'id_token'): boolean =>
   (tokenTypes[type] as readonly string[]).includes(kind);
@@ -49,8 +54,9 @@ const wrongType = (): ServiceError =>
   new ServiceError('token_invalid', 'the token is not of the type that subject_token_type names');
 
 /**
- * The user gave this token to one client. An ID token is for the client in `aud`; an access token is for this server
- * and names its client in `client_id` or `azp`. RFC 8693 section 4.4: `may_act` binds where it is present.
+ * The user gave this token to one client. An ID token is for the client in `aud`, and names it in `azp` as well where it
+ * is for others too (OpenID Connect Core section 3.1.3.7); an access token is for this server and names its client in a
+ * claim of its own. RFC 8693 section 4.4: `may_act` binds where it is present.
  */
 function issuedTo(tenant: Tenant, actor: PrincipalRef, { claims, kind, issuer }: IssuerToken): void {
   const declared = tenant.declared.get(principalKey(actor));
@@ -58,9 +64,10 @@ function issuedTo(tenant: Tenant, actor: PrincipalRef, { claims, kind, issuer }:
   const audiences = audiencesOf(claims.aud);
   const stranger = new ServiceError('exchange_denied', 'the token was issued to another client');
   if (kind === 'id_token' && !audiences.some((audience) => clients.includes(audience))) throw stranger;
+  if (kind === 'id_token' && audiences.length > 1 && claims['azp'] === undefined) throw stranger;
   if (kind === 'access_token' && !audiences.some((audience) => issuer.audiences.includes(audience)))
     throw new ServiceError('token_invalid', 'the token is for another audience');
-  for (const claim of ['azp', 'client_id'] as const) {
+  for (const claim of clientClaims(issuer)) {
     const client = claims[claim];
     if (client !== undefined && (typeof client !== 'string' || !clients.includes(client))) throw stranger;
   }

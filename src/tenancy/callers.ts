@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
-import { decodeJwt } from 'jose';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalClass, type PrincipalRef, principalKey } from '../ids.ts';
 import type { FactSource } from './facts.ts';
+import { readToken } from './jose.ts';
 import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
 import type { Tenant, Tenants } from './tenants.ts';
 
@@ -13,8 +13,11 @@ export interface Caller {
   /** The principal it is; an operator and the development caller are none. */
   readonly principal: PrincipalRef | undefined;
   readonly may: ReadonlySet<Operation>;
-  /** The audiences it answers for: a token for another one is not for it. Undefined: it must say so itself. */
-  readonly audiences: readonly string[] | undefined;
+  /**
+   * The audiences it answers for: a token of Mandate's for another one is not for it. `stated`: the tenant knows of none,
+   * so it must say so with each question. `any`: the development caller, who is nobody.
+   */
+  readonly audiences: readonly string[] | 'stated' | 'any';
 }
 
 /** A credential as presented, before anybody is known by it. */
@@ -41,7 +44,7 @@ const operationsOf: Record<PrincipalClass, readonly Operation[]> = {
   job: ['check'],
 };
 
-const devCaller: Caller = { id: 'dev', principal: undefined, may: new Set(operations), audiences: undefined };
+const devCaller: Caller = { id: 'dev', principal: undefined, may: new Set(operations), audiences: 'any' };
 
 /** Turns a bearer JWT into the principal it names; see `jwtCallers`. */
 export type JwtVerifier = (tenant: Tenant, token: string) => Promise<PrincipalRef>;
@@ -137,7 +140,7 @@ export class Callers {
         id: `operator:${operator.id}`,
         principal: undefined,
         may: new Set(operator.may),
-        audiences: undefined,
+        audiences: 'stated',
       };
     throw unknownCaller();
   }
@@ -157,7 +160,8 @@ export class Callers {
       id: `${cls}:${id}`,
       principal: { class: cls, id },
       may: new Set(principal.may ?? operationsOf[cls]),
-      audiences: cls === 'mcp_server' || cls === 'service' ? [id, ...principal.resources] : undefined,
+      // No token is for an agent or a job, whatever it is called: only servers are audiences.
+      audiences: cls === 'mcp_server' || cls === 'service' ? [id, ...principal.resources] : [],
     };
     this.#known.set(principal, caller);
     return caller;
@@ -197,7 +201,7 @@ const isJwt = (secret: string): boolean => secret.split('.', 4).length === 3;
 /** The unverified `iss` of a JWT; empty if it cannot be read. */
 function issuerOf(unverified: string): string {
   try {
-    return decodeJwt(unverified).iss ?? '';
+    return readToken(unverified).issuer;
   } catch {
     return '';
   }

@@ -1,37 +1,37 @@
-import {
-  createRemoteJWKSet,
-  customFetch,
-  decodeProtectedHeader,
-  errors,
-  type JWTPayload,
-  type JWTVerifyGetKey,
-  jwtVerify,
-} from 'jose';
-import type { Clock } from '../effects.ts';
+import { errors, type JWTPayload, jwtVerify } from 'jose';
+import { type Clock, systemMonotonic } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
+import { readToken, type UnverifiedToken } from './jose.ts';
+import { KeySet } from './key-set.ts';
 import type { TrustedIssuer } from './manifest.ts';
+import { subjectOf } from './subject-claim.ts';
 import type { Tenant } from './tenants.ts';
+import { kindOf, requireClient, type TokenKind } from './token-kind.ts';
 
 /** What a trusted issuer says of a subject, verified. */
 export interface IssuerToken {
   readonly subject: PrincipalRef;
   readonly issuer: TrustedIssuer;
-  readonly kind: 'access_token' | 'id_token';
+  readonly kind: TokenKind;
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
   readonly claims: JWTPayload;
 }
 
-/** How far an issuer's clock may be off, in seconds. Own tokens get none: skew would add up hop by hop. */
-const CLOCK_TOLERANCE = 30;
+/**
+ * How far an issuer's clock may be off, in seconds, wherever its token is taken. The expiry of own tokens gets none:
+ * skew would add up hop by hop.
+ */
+export const CLOCK_TOLERANCE = 30;
 const FETCH_TIMEOUT_MS = 3_000;
 const MAX_DOCUMENT_BYTES = 256 * 1024;
 
 /** Verifies tokens of the issuers a tenant trusts. One key set a tenant and issuer: no cache is shared by tenants. */
 export class Issuers {
-  readonly #keys = new Map<string, Promise<JWTVerifyGetKey>>();
+  readonly #keys = new Map<string, KeySet>();
   readonly #clock: Clock;
+  readonly #monotonic: Clock;
   readonly #loopbackHttp: boolean;
   readonly #everywhere: () => readonly TrustedIssuer[];
 
@@ -39,8 +39,14 @@ export class Issuers {
    * `loopbackHttp`: issuers on this machine may speak cleartext. `everywhere`: issuers that every tenant trusts.
    * Both are for development.
    */
-  constructor(clock: Clock, loopbackHttp = false, everywhere: () => readonly TrustedIssuer[] = () => []) {
+  constructor(
+    clock: Clock,
+    loopbackHttp = false,
+    everywhere: () => readonly TrustedIssuer[] = () => [],
+    monotonic: Clock = systemMonotonic,
+  ) {
     this.#clock = clock;
+    this.#monotonic = monotonic;
     this.#loopbackHttp = loopbackHttp;
     this.#everywhere = everywhere;
   }
@@ -51,40 +57,38 @@ export class Issuers {
     return known.find((each) => each.issuer === unverifiedIssuer);
   }
 
-  /** Throws `token_invalid`, `token_expired` or, if the issuer's keys cannot be had, `unavailable`. */
-  async verify(tenant: Tenant, issuer: TrustedIssuer, token: string): Promise<IssuerToken> {
-    const kind = kindOf(token);
-    const keys = await this.#keysOf(tenant, issuer);
-    const { payload } = await jwtVerify(token, keys, {
-      issuer: issuer.issuer,
-      algorithms: issuer.algorithms,
-      requiredClaims: ['exp', 'iat', 'aud', issuer.subject_claim],
-      clockTolerance: CLOCK_TOLERANCE,
-      currentDate: new Date(this.#clock()),
-    }).catch((cause: unknown) => {
-      throw asTokenError(cause);
-    });
-    const id = payload[issuer.subject_claim];
-    if (typeof id !== 'string' || id === '' || id.length > 256)
-      throw new ServiceError('token_invalid', 'the token names no subject');
-    return {
-      subject: { class: issuer.subject_class, id },
-      issuer,
-      kind,
-      expiresAt: (payload.exp ?? 0) * 1000,
-      claims: payload,
-    };
+  /**
+   * A token that whoever holds it may present. Throws `token_invalid`, `token_expired` or, if the issuer's keys cannot
+   * be had, `unavailable`.
+   */
+  async verify(tenant: Tenant, issuer: TrustedIssuer, token: UnverifiedToken): Promise<IssuerToken> {
+    const claims = await this.#verified(tenant, issuer, token);
+    checkTimes(claims, this.#clock() / 1000);
+    // RFC 9449 section 7, RFC 8705 section 3: whoever presents it would have to prove that the key is its own.
+    if (claims['cnf'] !== undefined)
+      throw new ServiceError(
+        'token_invalid',
+        'a token that is bound to a key is not taken as a bearer token',
+      );
+    // RFC 8693 section 4.1: it is the word of another authority on who acts, and here only grants say that.
+    if (claims['act'] !== undefined)
+      throw new ServiceError('token_invalid', 'a token that was delegated elsewhere is not taken');
+    const kind = kindOf(issuer, token.header, claims);
+    if (kind === 'access_token') requireClient(issuer, claims);
+    const subject = { class: issuer.subject_class, id: subjectOf(issuer, claims) };
+    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, claims };
   }
 
   /**
    * The principal that a caller's own access token names: for this server, from an issuer of the tenant. Never a user:
    * a user's token in the place of a credential would let whoever holds it ask for anybody.
    */
-  async verifyCaller(tenant: Tenant, token: string): Promise<PrincipalRef> {
+  async verifyCaller(tenant: Tenant, text: string): Promise<PrincipalRef> {
     const refused = (cause: unknown): ServiceError =>
       new ServiceError('unauthenticated', 'the credential is not valid in this tenant', { cause });
     try {
-      const issuer = this.trusted(tenant, unverifiedIssuerOf(token));
+      const token = readToken(text);
+      const issuer = this.trusted(tenant, token.issuer);
       if (!issuer || issuer.subject_class === 'user') throw refused('the issuer names no callers');
       const { subject, kind, claims } = await this.verify(tenant, issuer, token);
       const audiences = typeof claims.aud === 'string' ? [claims.aud] : (claims.aud ?? []);
@@ -96,109 +100,105 @@ export class Issuers {
     }
   }
 
-  #keysOf(tenant: Tenant, issuer: TrustedIssuer): Promise<JWTVerifyGetKey> {
+  /** Tries the keys that may have signed it, one after the other. */
+  async #verified(tenant: Tenant, issuer: TrustedIssuer, token: UnverifiedToken): Promise<JWTPayload> {
+    const { alg, kid } = token.header as { alg?: string; kid?: string };
+    if (alg === undefined || !(issuer.algorithms as readonly string[]).includes(alg))
+      throw new ServiceError('token_invalid', 'the token is signed by an algorithm that is not taken');
+    for await (const key of this.#keysOf(tenant, issuer).candidates(alg, kid)) {
+      try {
+        const { payload } = await jwtVerify(token.text, key, {
+          issuer: issuer.issuer,
+          algorithms: issuer.algorithms,
+          requiredClaims: ['exp', 'iat', 'aud', issuer.subject_claim],
+          clockTolerance: CLOCK_TOLERANCE,
+          currentDate: new Date(this.#clock()),
+        });
+        return payload;
+      } catch (cause) {
+        if (!(cause instanceof errors.JWSSignatureVerificationFailed)) throw asTokenError(cause);
+      }
+    }
+    throw new ServiceError('token_invalid', 'the token is not valid', {
+      detail: `no key of ${issuer.issuer} verifies it`,
+    });
+  }
+
+  #keysOf(tenant: Tenant, issuer: TrustedIssuer): KeySet {
     const key = `${tenant.id} ${issuer.issuer} ${issuer.jwks_uri ?? ''}`;
     const known = this.#keys.get(key);
     if (known) return known;
-    const opened = this.#open(issuer);
-    this.#keys.set(key, opened);
-    // A failed discovery is tried again with the next token.
-    opened.catch(() => this.#keys.delete(key));
-    return opened;
+    const keys = new KeySet(() => this.#fetchKeys(issuer), this.#monotonic);
+    this.#keys.set(key, keys);
+    return keys;
   }
 
-  async #open(issuer: TrustedIssuer): Promise<JWTVerifyGetKey> {
-    const uri = issuer.jwks_uri ?? (await this.#discover(issuer));
-    return createRemoteJWKSet(this.#allowed(uri), {
-      timeoutDuration: FETCH_TIMEOUT_MS,
-      cooldownDuration: 10_000,
-      cacheMaxAge: 600_000,
-      [customFetch]: (url: string, init: { signal: AbortSignal }) => boundedFetch(url, init.signal),
-    });
+  async #fetchKeys(issuer: TrustedIssuer): Promise<unknown> {
+    try {
+      const uri = issuer.jwks_uri ?? (await this.#discover(issuer));
+      return await boundedJson(this.#allowed(uri));
+    } catch (cause) {
+      throw new ServiceError('unavailable', `the keys of ${issuer.issuer} cannot be had now`, {
+        cause,
+        detail: describe(cause),
+      });
+    }
   }
 
   async #discover(issuer: TrustedIssuer): Promise<string> {
     const url = this.#allowed(`${issuer.issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
-    try {
-      const response = await boundedFetch(url.href, AbortSignal.timeout(FETCH_TIMEOUT_MS));
-      const metadata = (await response.json()) as { issuer?: unknown; jwks_uri?: unknown };
-      // RFC 8414 section 3.3: anything else is an impersonation.
-      if (metadata.issuer !== issuer.issuer) throw new Error('the metadata names another issuer');
-      if (typeof metadata.jwks_uri !== 'string') throw new Error('the metadata has no jwks_uri');
-      // The metadata is the issuer's word; it does not get to point this server at other hosts.
-      if (new URL(metadata.jwks_uri).origin !== url.origin)
-        throw new Error('jwks_uri is on another origin; name it in the manifest if that is right');
-      return metadata.jwks_uri;
-    } catch (cause) {
-      throw new ServiceError('unavailable', 'the keys of the token issuer cannot be had now', {
-        cause,
-        detail: `${issuer.issuer}: ${describe(cause)}`,
-      });
-    }
+    const metadata = ((await boundedJson(url)) ?? {}) as { issuer?: unknown; jwks_uri?: unknown };
+    // RFC 8414 section 3.3: anything else is an impersonation.
+    if (metadata.issuer !== issuer.issuer) throw new Error('the metadata names another issuer');
+    if (typeof metadata.jwks_uri !== 'string') throw new Error('the metadata has no jwks_uri');
+    // The metadata is the issuer's word; it does not get to point this server at other hosts.
+    if (new URL(metadata.jwks_uri).origin !== url.origin)
+      throw new Error('jwks_uri is on another origin; name it in the manifest if that is right');
+    return metadata.jwks_uri;
   }
 
   #allowed(uri: string): URL {
     const url = new URL(uri);
     const loopback = ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
     if (url.protocol === 'https:' || (url.protocol === 'http:' && loopback && this.#loopbackHttp)) return url;
-    throw new ServiceError('unavailable', 'the keys of the token issuer cannot be had now', {
-      detail: `${uri} is not https`,
-    });
+    throw new Error(`${uri} is not https`);
   }
 }
 
+/**
+ * Beside what jose checks: a date that a double holds, and an issue time that is not to come. A token that claims to be
+ * of tomorrow was made by a clock that is wrong, or by somebody who wants it to last. In seconds.
+ */
+function checkTimes({ exp, iat, nbf }: JWTPayload, now: number): void {
+  for (const time of [exp, iat, nbf])
+    if (time !== undefined && !(Number.isFinite(time) && Math.abs(time) < MAX_TIME))
+      throw new ServiceError('token_invalid', 'the token holds a time that is none');
+  if ((iat ?? 0) > now + CLOCK_TOLERANCE)
+    throw new ServiceError('token_invalid', 'the token was issued in the future');
+}
+
+/** The year 9999. */
+const MAX_TIME = 253_402_300_800;
+
 /** GET without redirects, of at most MAX_DOCUMENT_BYTES. */
-async function boundedFetch(url: string, signal: AbortSignal): Promise<Response> {
+async function boundedJson(url: URL): Promise<unknown> {
+  const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
   const response = await fetch(url, { signal, redirect: 'error', headers: { accept: 'application/json' } });
-  if (!response.ok || !response.body) throw new Error(`${url} answered ${response.status}`);
+  if (!response.ok || !response.body) throw new Error(`${url.href} answered ${response.status}`);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body) {
     size += chunk.byteLength;
-    if (size > MAX_DOCUMENT_BYTES) throw new Error(`${url} answered more than ${MAX_DOCUMENT_BYTES} bytes`);
+    if (size > MAX_DOCUMENT_BYTES)
+      throw new Error(`${url.href} answered more than ${MAX_DOCUMENT_BYTES} bytes`);
     chunks.push(chunk);
   }
-  return new Response(Buffer.concat(chunks), { headers: { 'content-type': 'application/json' } });
+  return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
 }
 
-/** RFC 9068 section 2.1 types access tokens; RFC 8725 section 3.11: other types never pass for one. */
-function kindOf(token: string): IssuerToken['kind'] {
-  const type = decodeProtectedHeader(token)
-    .typ?.toLowerCase()
-    .replace(/^application\//, '');
-  if (type === 'at+jwt') return 'access_token';
-  if (type === undefined || type === 'jwt') return 'id_token';
-  throw new ServiceError('token_invalid', 'a token of this type does not name a subject');
-}
-
-/** Throws `token_invalid`. The claim is unverified: good for choosing a verifier, for nothing else. */
-export function unverifiedIssuerOf(token: string): string {
-  // A compact JWS: three parts. Five would be a JWE, whose decompression nobody asked for.
-  const parts = token.length <= 16_384 ? token.split('.') : [];
-  if (parts.length !== 3) throw new ServiceError('token_invalid', 'the token is not a signed JWT');
-  try {
-    const claims = JSON.parse(Buffer.from(parts[1] ?? '', 'base64url').toString('utf8')) as { iss?: unknown };
-    if (typeof claims.iss === 'string') return claims.iss;
-  } catch {
-    // Falls through: whatever it is, it names no issuer.
-  }
-  throw new ServiceError('token_invalid', 'the token names no issuer');
-}
-
-/** What jose says when the keys, not the token, are at fault; the generic one is an answer that holds no JSON. */
-const KEYS_FAILED: ReadonlySet<string> = new Set([
-  errors.JWKSTimeout.code,
-  errors.JWKSInvalid.code,
-  errors.JOSEError.code,
-]);
-
+/** What jose found wrong with a token. Throws what is no finding: it is a fault of ours. */
 export function asTokenError(cause: unknown): ServiceError {
-  if (cause instanceof ServiceError) return cause;
   if (cause instanceof errors.JWTExpired) return new ServiceError('token_expired', 'the token has expired');
-  if (!(cause instanceof errors.JOSEError) || KEYS_FAILED.has(cause.code))
-    return new ServiceError('unavailable', 'the keys of the token issuer cannot be had now', {
-      cause,
-      detail: describe(cause),
-    });
+  if (!(cause instanceof errors.JOSEError)) throw cause;
   return new ServiceError('token_invalid', 'the token is not valid', { cause, detail: describe(cause) });
 }

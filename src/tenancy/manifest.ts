@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { principalClasses } from '../ids.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
+import { needsTrust } from './subject-claim.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
 export const operations = [
@@ -69,20 +70,52 @@ const principal = z.strictObject({
   resources: z.array(z.url()).max(64).default([]),
 });
 
-const issuer = z.strictObject({
-  issuer: z.url(),
-  /** Left out: found through the issuer's metadata, and then it must be on the issuer's own origin. */
-  jwks_uri: z.url().optional(),
-  algorithms: z
-    .array(z.enum(['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA']))
-    .min(1)
-    .default(['RS256', 'ES256']),
-  /** What an access token's `aud` must name. */
-  audiences: names,
-  subject_class: z.enum(principalClasses).default('user'),
-  /** The claim that holds the principal's id. */
-  subject_claim: name.default('sub'),
-});
+/** What providers put into access tokens and not into ID tokens. */
+const ACCESS_TOKEN_CLAIMS = [
+  'scope',
+  'scp',
+  'client_id',
+  'cid',
+  'appid',
+  'appidacr',
+  'azpacr',
+  'gty',
+  'permissions',
+];
+
+const issuer = z
+  .strictObject({
+    issuer: z.url(),
+    /** Left out: found through the issuer's metadata, and then it must be on the issuer's own origin. */
+    jwks_uri: z.url().optional(),
+    algorithms: z
+      .array(z.enum(['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA']))
+      .min(1)
+      .default(['RS256', 'ES256']),
+    /** What an access token's `aud` must name. */
+    audiences: names,
+    subject_class: z.enum(principalClasses).default('user'),
+    /** The claim that holds the principal's id. */
+    subject_claim: name.default('sub'),
+    /** The tenant vouches that users can neither choose nor change that claim at this issuer. */
+    subject_claim_trusted: z.boolean().default(false),
+    /** The claim that names an access token's client, such as Okta's `cid`; else `client_id` or `azp`. */
+    client_claim: name.optional(),
+    /** `jwt` takes access tokens of type `JWT`, or of none, too: for providers from before RFC 9068. */
+    access_token_types: z
+      .array(z.enum(['at+jwt', 'jwt']))
+      .min(1)
+      .default(['at+jwt']),
+    /** A token of type `JWT`, or of none, that has one of these is no ID token. */
+    access_token_claims: z.array(name).max(64).default(ACCESS_TOKEN_CLAIMS),
+    /** Such a token that has none of these is no ID token either; empty: nothing is asked of it. */
+    id_token_claims: z.array(name).max(64).default([]),
+  })
+  .refine(({ subject_claim: claim, subject_claim_trusted: trusted }) => trusted || !needsTrust(claim), {
+    path: ['subject_claim'],
+    error: ({ input }) =>
+      `users may choose or change ${(input as { subject_claim: string }).subject_claim}: name a claim that stays, such as sub, or say subject_claim_trusted: true`,
+  });
 
 const limits = z
   .strictObject({

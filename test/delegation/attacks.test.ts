@@ -160,20 +160,24 @@ describe('widening', () => {
     expect(Number(claimsOf(short.body.access_token)['exp'])).toBeLessThanOrEqual(exp);
   });
 
-  test('a chain of exchanges ends at the cap of the actor', async () => {
+  test('a chain of exchanges ends at the cap of each actor in it', async () => {
     const first = await stage.granted();
     const second = await stage.exchange(first);
     expect(second.status).toBe(200);
     // research-agent's ceiling says max_depth 2.
     expect(refusalOf(await stage.exchange(second.body.access_token))).toEqual(refused('exchange_denied'));
+    // docs-mcp's says 3, and yet what came through the agent goes no deeper than the agent's own.
+    const onward = await stage.exchange(second.body.access_token, { audience: 'docs-api' }, mcp);
+    expect(refusalOf(onward)).toEqual(refused('exchange_denied'));
   });
 });
 
 describe('the chain of actors', () => {
   test('no actor is dropped by exchanging again', async () => {
-    const second = await stage.exchange(await stage.granted());
+    const first = await stage.granted();
+    const second = await stage.exchange(first);
     expect(claimsOf(second.body.access_token)).toMatchObject({ act: { sub: 'research-agent' } });
-    const onward = await stage.exchange(second.body.access_token, { audience: 'docs-api' }, mcp);
+    const onward = await stage.exchange(first, { audience: 'docs-api' }, mcp);
     expect(claimsOf(onward.body.access_token)).toMatchObject({
       act: { sub: 'docs-mcp', act: { sub: 'research-agent' } },
     });

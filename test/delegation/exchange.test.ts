@@ -16,6 +16,7 @@ const facts = (changes: Partial<ExchangeFacts> = {}): ExchangeFacts => ({
   request: { audience: 'docs-mcp', scopes: ['read'], lifetimeSeconds: 0 },
   actor: agent,
   ceiling: { scopes: ['read', 'suggest'], audiences: ['docs-mcp'], max_lifetime_seconds: 300, max_depth: 2 },
+  chain: [],
   audiences: new Map([
     ['docs-mcp', docs],
     ['https://docs.example/mcp', docs],
@@ -115,6 +116,24 @@ describe('narrow', () => {
   test('is not deeper than the cap of the actor', () => {
     expect(narrow(facts({ parent: grant({ depth: 1 }) })).depth).toBe(2);
     expect(codeOf(facts({ parent: grant({ depth: 2 }) }))).toBe('exchange_denied');
+  });
+
+  test('the ceilings of those who acted before bind whoever exchanges on: depth, scopes, and that there is one', () => {
+    const wide = { scopes: ['read'], audiences: ['api'], max_lifetime_seconds: 300, max_depth: 8 };
+    const onward = (chain: ExchangeFacts['chain'], depth = 2): ExchangeFacts =>
+      asking({ audience: 'api' }, { actor: docs, ceiling: wide, parent: grant({ depth }), chain });
+    expect(narrow(onward([{ ...wide, max_depth: 3 }])).depth).toBe(3);
+    expect(codeOf(onward([{ ...wide, max_depth: 2 }]))).toBe('exchange_denied');
+    expect(
+      codeOf(
+        onward([
+          { ...wide, max_depth: 3 },
+          { ...wide, max_depth: 2 },
+        ]),
+      ),
+    ).toBe('exchange_denied');
+    expect(codeOf(onward([{ ...wide, scopes: ['suggest'] }]))).toBe('invalid_scope');
+    expect(codeOf(onward([undefined]))).toBe('exchange_denied');
   });
 
   test('ends in whole seconds, with what it came from, and never in the past', () => {

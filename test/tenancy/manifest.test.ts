@@ -31,3 +31,22 @@ describe('a credential in tenant.yaml', () => {
     expect(withCredential({ spiffe_id: 'acme/api' })).toThrow('spiffe_id: a SPIFFE id');
   });
 });
+
+describe('the claim that names principals', () => {
+  const withIssuer = (issuer: object) => (): unknown =>
+    parseManifest({ id: 'acme', issuers: [{ issuer: 'https://login.example', ...issuer }] }, 'tenant.yaml');
+
+  test.each(['sub', 'oid', 'email', 'phone_number'])('may be %s', (claim) => {
+    expect(withIssuer({ subject_claim: claim })).not.toThrow();
+  });
+
+  test.each(['preferred_username', 'upn', 'unique_name', 'username', 'nickname', 'name', 'mail'])(
+    'is not %s, which users may choose, unless the tenant vouches for it',
+    (claim) => {
+      expect(withIssuer({ subject_claim: claim })).toThrow(
+        `tenant.yaml: issuers.0.subject_claim: users may choose or change ${claim}`,
+      );
+      expect(withIssuer({ subject_claim: claim, subject_claim_trusted: true })).not.toThrow();
+    },
+  );
+});

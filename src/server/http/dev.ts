@@ -67,4 +67,8 @@ export const devTrust = (base: string): TrustedIssuer => ({
   audiences: [devAudience],
   subject_class: 'user',
   subject_claim: 'sub',
+  subject_claim_trusted: false,
+  access_token_types: ['at+jwt'],
+  access_token_claims: [],
+  id_token_claims: [],
 });

@@ -78,7 +78,7 @@ export class Decider {
 
   /** What may be asked for was settled before: here a caller is but a name. */
   name(no: number, id: string): void {
-    this.#callers[no] = { id, principal: undefined, may: new Set(), audiences: undefined };
+    this.#callers[no] = { id, principal: undefined, may: new Set(), audiences: [] };
   }
 
   limit(slot: number, until: number): void {

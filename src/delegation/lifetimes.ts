@@ -1,0 +1,33 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../effects.ts';
+import type { GrantId } from '../ids.ts';
+import type { GrantRow } from '../storage/rows.ts';
+
+/** Grants last five minutes at most: this many are in use at a time. */
+const REMEMBERED = 100_000;
+
+/** How far into the future a grant may seem to have been issued, in milliseconds: another node's clock, or a small step. */
+const TOLERANCE = 30_000;
+
+/**
+ * When grants end, whatever is done to the clock. Set forward, it ends them early. Set back, it would let them live
+ * again: so the end of each is kept by the clock that nobody sets from when it is first seen on, and a grant that is not
+ * kept and was issued in the future is none.
+ */
+export class Lifetimes {
+  readonly #monotonic: Clock;
+  readonly #ends = new LRUCache<GrantId, number>({ max: REMEMBERED });
+
+  constructor(monotonic: Clock) {
+    this.#monotonic = monotonic;
+  }
+
+  /** Whether the grant lasts, at `now` by the clock that may be set. */
+  lasts({ id, issuedAt, expiresAt }: GrantRow, now: number): boolean {
+    if (expiresAt <= now || issuedAt > now + TOLERANCE) return false;
+    const end = this.#ends.get(id);
+    if (end !== undefined) return this.#monotonic() < end;
+    this.#ends.set(id, this.#monotonic() + (expiresAt - now));
+    return true;
+  }
+}

@@ -7,7 +7,7 @@ import { readToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { clientClaims } from '../tenancy/token-kind.ts';
 import { type TokenType, tokenTypes } from './exchange.ts';
-import { audiencesOf, type Tokens } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 
 /** A subject token that was verified, and that this actor may hand in. */
 export interface SubjectToken {
@@ -58,10 +58,13 @@ const wrongType = (): ServiceError =>
  * is for others too (OpenID Connect Core section 3.1.3.7); an access token is for this server and names its client in a
  * claim of its own. RFC 8693 section 4.4: `may_act` binds where it is present.
  */
-function issuedTo(tenant: Tenant, actor: PrincipalRef, { claims, kind, issuer }: IssuerToken): void {
+function issuedTo(
+  tenant: Tenant,
+  actor: PrincipalRef,
+  { claims, kind, issuer, audiences }: IssuerToken,
+): void {
   const declared = tenant.declared.get(principalKey(actor));
   const clients = [actor.id, ...(declared?.client_ids ?? [])];
-  const audiences = audiencesOf(claims.aud);
   const stranger = new ServiceError('exchange_denied', 'the token was issued to another client');
   if (kind === 'id_token' && !audiences.some((audience) => clients.includes(audience))) throw stranger;
   if (kind === 'id_token' && audiences.length > 1 && claims['azp'] === undefined) throw stranger;

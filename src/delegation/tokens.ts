@@ -73,10 +73,10 @@ export class Tokens {
     const trusted = this.#issuers.trusted(tenant, token.issuer);
     if (!trusted)
       throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
-    const { subject, kind, claims } = await this.#issuers.verify(tenant, trusted, token);
+    const { subject, kind, audiences } = await this.#issuers.verify(tenant, trusted, token);
     if (kind !== 'access_token')
       throw new ServiceError('token_invalid', 'only an access token names a principal here');
-    if (!audiencesOf(claims.aud).some((audience) => trusted.audiences.includes(audience)))
+    if (!audiences.some((audience) => trusted.audiences.includes(audience)))
       throw new ServiceError('token_invalid', 'the token is for another audience');
     return { subject, actors: [], grant: undefined };
   };
@@ -132,9 +132,6 @@ export class Tokens {
     return claims['jti'] as GrantId;
   }
 }
-
-export const audiencesOf = (claim: string | string[] | undefined): readonly string[] =>
-  claim === undefined ? [] : Array.isArray(claim) ? claim : [claim];
 
 interface ActClaim {
   readonly sub: string;

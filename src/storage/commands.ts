@@ -61,14 +61,20 @@ export function prepareCommands(db: Connection): Commands {
   const setDisabled = db.prepare(
     'UPDATE principals SET disabled_at = ? WHERE tenant_no = ? AND class = ? AND id = ?',
   );
-  const revokeOf = db.prepare(`
+  const DOOMED = `
     WITH RECURSIVE doomed(id) AS (
       SELECT id FROM grants WHERE tenant_no = @no AND subject_class = @class AND subject_id = @id
       UNION SELECT id FROM grants WHERE tenant_no = @no AND actor_class = @class AND actor_id = @id
       UNION SELECT g.id FROM grants g JOIN doomed d ON g.tenant_no = @no AND g.parent_id = d.id
-    )
-    UPDATE grants SET revoked_at = @at
-    WHERE tenant_no = @no AND revoked_at IS NULL AND expires_at > @at AND id IN (SELECT id FROM doomed)`);
+    )`;
+  // Also what has expired, as the clock has it: a clock that is wrong today is right tomorrow, and would let it live.
+  const revokeOf = db.prepare(`${DOOMED}
+    UPDATE grants SET revoked_at = @at WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)`);
+  const aliveOf = db
+    .prepare<[object], number>(`${DOOMED}
+    SELECT count(*) FROM grants
+    WHERE tenant_no = @no AND revoked_at IS NULL AND expires_at > @at AND id IN (SELECT id FROM doomed)`)
+    .pluck();
   const revokeTree = db.prepare(`
     WITH RECURSIVE doomed(id) AS (
       SELECT id FROM grants WHERE tenant_no = @no AND id = @id
@@ -91,8 +97,12 @@ export function prepareCommands(db: Connection): Commands {
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
 
   /** However a principal is disabled or taken out, what was granted to it or through it ends, and stays ended. */
-  const endGrants = (no: TenantNo, { class: klass, id }: PrincipalRef, at: number): number =>
-    revokeOf.run({ no, class: klass, id, at }).changes;
+  const endGrants = (no: TenantNo, { class: klass, id }: PrincipalRef, at: number): number => {
+    const whose = { no, class: klass, id, at };
+    const alive = aliveOf.get(whose) ?? 0;
+    revokeOf.run(whose);
+    return alive;
+  };
 
   const put = (no: TenantNo, rows: readonly PrincipalRow[], source: string, at: number): number => {
     for (const row of rows) {

@@ -16,6 +16,7 @@ export interface IssuerToken {
   readonly kind: TokenKind;
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
+  readonly audiences: readonly string[];
   readonly claims: JWTPayload;
 }
 
@@ -76,7 +77,8 @@ export class Issuers {
     const kind = kindOf(issuer, token.header, claims);
     if (kind === 'access_token') requireClient(issuer, claims);
     const subject = { class: issuer.subject_class, id: subjectOf(issuer, claims) };
-    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, claims };
+    const audiences = audiencesOf(claims.aud);
+    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, audiences, claims };
   }
 
   /**
@@ -90,8 +92,7 @@ export class Issuers {
       const token = readToken(text);
       const issuer = this.trusted(tenant, token.issuer);
       if (!issuer || issuer.subject_class === 'user') throw refused('the issuer names no callers');
-      const { subject, kind, claims } = await this.verify(tenant, issuer, token);
-      const audiences = typeof claims.aud === 'string' ? [claims.aud] : (claims.aud ?? []);
+      const { subject, kind, audiences } = await this.verify(tenant, issuer, token);
       if (kind !== 'access_token' || !audiences.some((each) => issuer.audiences.includes(each)))
         throw refused('not an access token for this server');
       return subject;
@@ -175,6 +176,13 @@ function checkTimes({ exp, iat, nbf }: JWTPayload, now: number): void {
       throw new ServiceError('token_invalid', 'the token holds a time that is none');
   if ((iat ?? 0) > now + CLOCK_TOLERANCE)
     throw new ServiceError('token_invalid', 'the token was issued in the future');
+}
+
+/** RFC 7519 section 4.1.3: a text, or an array of such. */
+function audiencesOf(claim: unknown): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(claim) ? claim : [claim];
+  if (list.every((each) => typeof each === 'string')) return list;
+  throw new ServiceError('token_invalid', 'the audience of the token is no text');
 }
 
 /** The year 9999. */

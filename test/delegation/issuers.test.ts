@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ISSUER_AUDIENCE, type Issuer, listen, startIssuer, trustIn } from '../e2e/issuer.ts';
-import { exchangeFields, form } from '../e2e/requests.ts';
-import { type Running, startServer } from '../e2e/server.ts';
+import { check, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
+import { bearer, type Running, secrets, startServer } from '../e2e/server.ts';
 import { agent, refusalOf } from './stage.ts';
 
 /** Metadata and keys are an issuer's word: it does not get to point this server anywhere else. RFC 8414 section 6.2. */
@@ -135,5 +135,46 @@ describe('the keys of an issuer', () => {
     expect((await ask()).status).toBe(503);
     broken = false;
     expect((await ask()).status).toBe(200);
+  });
+
+  test('a key that stands twice, one that is none and a token without a kid keep nobody out', async () => {
+    const stranger = { kty: 'EC', crv: 'P-256', x: 'AAAA', y: 'AAAA', kid: 'issuer-1' };
+    const issuer = await startIssuer((request, response) => {
+      if (request.url !== '/jwks') return false;
+      const { publicJwk } = issuer;
+      response.setHeader('content-type', 'application/json');
+      response.end(json({ keys: [stranger, null, publicJwk, publicJwk, { ...publicJwk, kid: 'other' }] }));
+      return true;
+    });
+    await using _ = issuer;
+    await using fresh = await startServer({
+      acme: (manifest) => (manifest.issuers = [trustIn(issuer.url)]),
+    });
+    const ask = async (header: object) =>
+      form(fresh.data, 'token', exchangeFields(await issuer.sign({}, header)), agent);
+    for (const header of [{}, { kid: undefined as unknown as string }, { kid: 'other' }])
+      expect((await ask(header)).status).toBe(200);
+    expect(refusalOf(await ask({ kid: 'nobody' })).code).toBe('token_invalid');
+  });
+
+  test('keys that cannot be had are named, and what was asked for is in the log', async () => {
+    const issuer = await startIssuer((_request, response) => {
+      response.writeHead(503).end();
+      return true;
+    });
+    await using _ = issuer;
+    await using fresh = await startServer({
+      acme: (manifest) => (manifest.issuers = [trustIn(issuer.url)]),
+    });
+    const answer = await check(fresh.data, tokenReads(await issuer.sign(), ''), bearer(secrets.mcp));
+    expect(answer.status).toBe(503);
+    expect(JSON.stringify(answer.body)).toContain(issuer.url);
+    const { body } = await connect<{ records: object[] }>(fresh.admin, 'AuditService/Query', {
+      tenant: 'acme',
+      kind: 'decision',
+    });
+    expect(body.records).toMatchObject([
+      { outcome: 'error', caller: 'mcp_server:docs-mcp', reasons: [{ code: 'unavailable' }] },
+    ]);
   });
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimsOf } from '../e2e/requests.ts';
-import { agent, deniedFor, mcp, refusalOf, Stage } from './stage.ts';
+import { claimsOf, connect } from '../e2e/requests.ts';
+import { bearer, secrets } from '../e2e/server.ts';
+import { agent, api, deniedFor, mcp, refusalOf, Stage } from './stage.ts';
 
 /** The attack list of PROTOCOLS.md: time. */
 
@@ -9,7 +10,12 @@ let stage: Stage;
 let ahead = 0;
 
 beforeAll(async () => {
-  stage = await Stage.open({ clock: () => Date.now() + ahead });
+  stage = await Stage.open({
+    clock: () => Date.now() + ahead,
+    acme: ({ principals }) => {
+      for (const { ceiling } of principals) if (ceiling) ceiling.max_depth = 3;
+    },
+  });
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
@@ -134,10 +140,15 @@ describe('clocks', () => {
     }
   });
 
-  test("the tolerance for an issuer's clock lengthens no token of ours", async () => {
+  test("the tolerance for an issuer's clock is the same at the exchange, and what comes of it ends with it", async () => {
     const exp = Math.floor(Date.now() / 1000) - 10;
     const late = await stage.issuer.sign({ iat: exp - 60, exp });
-    expect(refusalOf(await stage.exchange(late)).code).toBe('token_expired');
+    expect(await stage.check(late)).toMatchObject({ decision: 'DECISION_ALLOW' });
+    const { status, body } = await stage.exchange(late);
+    expect(status).toBe(200);
+    expect(Number(claimsOf(body.access_token)['exp'])).toBeLessThanOrEqual(exp + 30);
+    const later = await stage.issuer.sign({ iat: exp - 60, exp: exp - 30 });
+    expect(refusalOf(await stage.exchange(later)).code).toBe('token_expired');
   });
 
   test('a token of ours is dead at its exp to the second', async () => {
@@ -150,5 +161,62 @@ describe('clocks', () => {
       ahead = 0;
     }
     expect(await stage.check(token)).toMatchObject({ decision: 'DECISION_ALLOW' });
+  });
+
+  test('set back, it gives no token of ours a second life', async () => {
+    const token = await stage.granted();
+    try {
+      ahead = -3_600_000;
+      expect(await stage.check(token)).toMatchObject(deniedFor('token_expired'));
+      expect(await stage.introspect(token)).toEqual({ active: false });
+      expect(refusalOf(await stage.exchange(token)).code).toBe('token_expired');
+      // Nor is an issuer's token good before it was issued.
+      expect(refusalOf(await stage.exchange(await stage.issuer.sign())).code).toBe('token_invalid');
+    } finally {
+      ahead = 0;
+    }
+  });
+
+  test('disabling at a wrong time ends grants for good', async () => {
+    for (const [cls, id] of [
+      ['user', 'alice'],
+      ['agent', 'research-agent'],
+    ] as const)
+      for (const wrong of [86_400_000, -86_400_000]) {
+        const token = await stage.granted();
+        ahead = wrong;
+        try {
+          await stage.setStatus(cls, id, 'DISABLED');
+          await stage.setStatus(cls, id, 'ACTIVE');
+        } finally {
+          ahead = 0;
+        }
+        expect(await stage.check(token)).toMatchObject(deniedFor('token_revoked'));
+      }
+  });
+
+  test('revoking at a wrong time ends a grant and what came from it, by token and by id', async () => {
+    for (const wrong of [86_400_000, -86_400_000])
+      for (const how of ['token', 'grant'] as const) {
+        const token = await stage.granted();
+        const child = (await onward(token)).body.access_token;
+        ahead = wrong;
+        try {
+          if (how === 'token') await stage.revoke(token);
+          else
+            await connect(
+              stage.server.data,
+              'DelegationService/Revoke',
+              { tenant: 'acme', grantId: claimsOf(token)['jti'] },
+              bearer(secrets.operator),
+            );
+        } finally {
+          ahead = 0;
+        }
+        for (const each of [token, child])
+          expect(await stage.check(each, each === child ? api : mcp)).toMatchObject(
+            deniedFor('token_revoked'),
+          );
+      }
   });
 });

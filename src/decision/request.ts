@@ -11,6 +11,8 @@ export interface UncheckedRequest {
   readonly resource?: { type: string; id: string; properties?: JsonObject | undefined } | undefined;
   readonly context?: JsonObject | undefined;
   readonly audience?: string | undefined;
+  /** What its protocol found wrong with it while reading; the members that could be read are there. */
+  readonly fault?: string | undefined;
 }
 
 /** A request whose parts are all there and of bounded size. */
@@ -36,7 +38,8 @@ export const MAX_DEPTH = 32;
 
 /** Throws `invalid_request` or `principal_class_unknown`, naming the member that is wrong. */
 export function checkRequest(request: UncheckedRequest): CheckRequest {
-  const { subject, token, action, resource, context, audience } = request;
+  const { subject, token, action, resource, context, audience, fault } = request;
+  if (fault !== undefined) throw new ServiceError('invalid_request', fault);
   if (!action) throw missing('action');
   if (!resource) throw missing('resource');
   name('action.name', action.name, MAX_NAME);

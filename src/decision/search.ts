@@ -57,11 +57,21 @@ export class Search {
     this.#random = options.random;
   }
 
-  /** Throws `invalid_request`, also for a page token of another request; `principal_class_unknown`. */
+  /**
+   * Throws `invalid_request`, also for a page token of another request. A subject of a type that is no class is a deny
+   * on record, and nothing is found.
+   */
   async find(tenant: Tenant, caller: Caller, sought: Sought, request: SearchRequest): Promise<SearchPage> {
     const { pageToken, limit, candidates: _named, ...question } = request;
     // What would be refused for every candidate is refused once, before any is decided.
-    checkRequest({ ...question, ...openMember(sought, request) });
+    const open = { ...question, ...openMember(sought, request) };
+    try {
+      checkRequest(open);
+    } catch (error) {
+      if (!(error instanceof ServiceError && error.code === 'principal_class_unknown')) throw error;
+      await this.#decisions.refuse(tenant, caller, open, error);
+      return { results: [], nextToken: '' };
+    }
     const bound = createHash('sha256')
       .update(JSON.stringify([tenant.id, caller.id, sought, question, request.candidates ?? null]))
       .digest();

@@ -65,11 +65,11 @@ export class Tokens {
 
   /** See `TokenResolver`. An ID token is for its client, not for here: only access tokens name a principal. */
   readonly resolve: TokenResolver = async (tenant, text, now): Promise<TokenPrincipal> => {
+    // Most tokens come again and again: what was read of one and verified is not read anew.
+    const known = this.#verified.get(digestOf(tenant, text));
+    if (known !== undefined) return asPrincipal(this.#living(this.#found(tenant, known), now));
     const token = readToken(text);
-    if (this.isOwn(tenant, token)) {
-      const grant = await this.grantOf(tenant, token, now);
-      return { subject: grant.subject, actors: grant.actors, grant };
-    }
+    if (this.isOwn(tenant, token)) return asPrincipal(await this.grantOf(tenant, token, now));
     const trusted = this.#issuers.trusted(tenant, token.issuer);
     if (!trusted)
       throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
@@ -88,18 +88,24 @@ export class Tokens {
 
   /** The living grant behind one of the tenant's own tokens. Throws `token_invalid`, `token_expired`, `token_revoked`. */
   async grantOf(tenant: Tenant, token: UnverifiedToken, now: number): Promise<GrantRow> {
-    const grant = await this.grantBehind(tenant, token);
-    if (grant.revokedAt !== null) throw new ServiceError('token_revoked', 'the token was revoked');
-    if (!this.#lifetimes.lasts(grant, now)) throw new ServiceError('token_expired', 'the token has expired');
-    return grant;
+    return this.#living(await this.grantBehind(tenant, token), now);
   }
 
   /** The grant, alive or not: to end it must not depend on what a clock says. Throws `token_invalid`. */
   async grantBehind(tenant: Tenant, token: UnverifiedToken): Promise<GrantRow> {
-    const id = await this.#verifiedGrant(tenant, token);
-    // Read after the last await: a revocation that was answered before this request is in it.
+    return this.#found(tenant, await this.#verifiedGrant(tenant, token));
+  }
+
+  /** Called after the last await: a revocation that was answered before this request is in it. */
+  #found(tenant: Tenant, id: GrantId): GrantRow {
     const grant = this.#grants.find(tenant.no, id);
     if (!grant) throw new ServiceError('token_invalid', 'the token belongs to no grant');
+    return grant;
+  }
+
+  #living(grant: GrantRow, now: number): GrantRow {
+    if (grant.revokedAt !== null) throw new ServiceError('token_revoked', 'the token was revoked');
+    if (!this.#lifetimes.lasts(grant, now)) throw new ServiceError('token_expired', 'the token has expired');
     return grant;
   }
 
@@ -109,7 +115,7 @@ export class Tokens {
   }
 
   async #verifiedGrant(tenant: Tenant, token: UnverifiedToken): Promise<GrantId> {
-    const digest = `${tenant.id} ${hash('sha256', token.text, 'base64')}`;
+    const digest = digestOf(tenant, token.text);
     const known = this.#verified.get(digest);
     if (known) return known;
     const id = await this.#verify(tenant, token);
@@ -132,6 +138,14 @@ export class Tokens {
     return claims['jti'] as GrantId;
   }
 }
+
+const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
+  subject: grant.subject,
+  actors: grant.actors,
+  grant,
+});
+
+const digestOf = (tenant: Tenant, text: string): string => `${tenant.id} ${hash('sha256', text, 'base64')}`;
 
 interface ActClaim {
   readonly sub: string;

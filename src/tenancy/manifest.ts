@@ -147,6 +147,13 @@ const manifest = z.strictObject({
     .default([]),
   principals: z.array(principal).max(10_000).default([]),
   issuers: z.array(issuer).max(16).default([]),
+  /** What AuthZEN's callers call the classes of principals: `identity: user`. A class keeps its own name. */
+  subject_types: z
+    .record(name, z.enum(principalClasses))
+    .refine((types) => !principalClasses.some((each) => Object.hasOwn(types, each)), {
+      error: 'a class of principals is not called otherwise',
+    })
+    .default({}),
   /**
    * Rules that the OPA data API serves, as paths: `authz/allow`. They are evaluated on whatever input the client sends,
    * without guardrails, so the compiler does not hold this tenant's Rego to the input schema.

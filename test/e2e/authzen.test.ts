@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { aliceReads, check, postJson, request } from './requests.ts';
+import { aliceReads, check, connect, postJson, request } from './requests.ts';
 import { bearer, type Running, secrets, startServer } from './server.ts';
 
 /** AuthZEN Authorization API 1.0, with fetch. */
@@ -153,11 +153,39 @@ describe('AuthZEN 1.0, evaluations', () => {
     expect(body.evaluations.map(reasonsOf)).toEqual([[], ['invalid_request'], ['invalid_request'], []]);
   });
 
-  test('evaluations that are no array, or hold what is not of the form of an item, are a 400', async () => {
-    for (const evaluations of [{}, 'x', 1, null, [1], [null], [[]], [{}, { resource: 'x' }]])
+  test('an item that is not of the form of one is a deny of its own, and on record', async () => {
+    const bad = [1, null, [], 'x', { resource: 'x' }, { subject: [] }, { action: 7 }, { context: 'x' }];
+    const { status, body } = await ask<Batch>(
+      { ...evaluation, evaluations: [{}, ...bad, {}] },
+      'evaluations',
+    );
+    expect(status).toBe(200);
+    expect(body.evaluations.map(({ decision }) => decision)).toEqual([true, ...bad.map(() => false), true]);
+    for (const each of body.evaluations.slice(1, -1)) {
+      expect(reasonsOf(each)).toEqual(['invalid_request']);
+      const { body: found } = await connect<{ records: object[] }>(server.admin, 'AuditService/Query', {
+        tenant: 'acme',
+        decisionId: each.context.decision_id,
+      });
+      expect(found.records).toMatchObject([{ outcome: 'deny', reasons: [{ code: 'invalid_request' }] }]);
+    }
+    const stops = { evaluations_semantic: 'deny_on_first_deny' };
+    expect(await decided({ ...evaluation, evaluations: [{}, null, {}], options: stops })).toEqual([
+      true,
+      false,
+    ]);
+  });
+
+  test('evaluations that are no array, and defaults that are not of their form, are a 400', async () => {
+    for (const evaluations of [{}, 'x', 1, null])
       expect(
         await ask({ ...evaluation, evaluations }, 'evaluations'),
         JSON.stringify(evaluations),
+      ).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
+    for (const defaults of [{ subject: 'alice' }, { action: 7 }, { resource: [] }, { context: 'x' }])
+      expect(
+        await ask({ ...evaluation, ...defaults, evaluations: [evaluation] }, 'evaluations'),
+        JSON.stringify(defaults),
       ).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
   });
 

@@ -233,11 +233,14 @@ describe('a request that says too little or the wrong thing', () => {
     });
   });
 
-  test('unknown principal class: a coded error that is recorded', async () => {
-    const answer = await evaluate({ ...evaluation, subject: { type: 'robot', id: 'r2' } });
-    expect(answer).toMatchObject({ status: 400, body: { error: 'principal_class_unknown' } });
-    const [record] = await records({ outcome: 'error' });
-    expect(record).toMatchObject({ kind: 'decision', reasons: [{ code: 'principal_class_unknown' }] });
+  test('unknown principal class: a deny over AuthZEN, a coded error over Connect, and recorded', async () => {
+    const subject = { type: 'robot', id: 'r2' };
+    const answer = await evaluate({ ...evaluation, subject });
+    const reasons = [{ code: 'principal_class_unknown' }];
+    expect(answer).toMatchObject({ status: 200, body: { decision: false, context: { reasons } } });
+    expect(await records({ outcome: 'deny' })).toMatchObject([{ kind: 'decision', reasons }]);
+    expect(await check(server.data, { ...aliceReads, subject })).toMatchObject({ status: 400 });
+    expect((await records({ outcome: 'error' }))[0]).toMatchObject({ kind: 'decision', reasons });
   });
 
   test('missing or empty members: invalid_request that names the member, and a record', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { aliceReads, check, postJson } from './requests.ts';
+import { aliceReads, check, connect, postJson } from './requests.ts';
 import { bearer, type Running, secrets, startServer } from './server.ts';
 
 /** AuthZEN Authorization API 1.0, search, with fetch. */
@@ -7,7 +7,10 @@ import { bearer, type Running, secrets, startServer } from './server.ts';
 let server: Running;
 beforeAll(async () => {
   server = await startServer({
-    globex: ({ principals }) => principals.push(...longest.map((id) => ({ class: 'user' as const, id }))),
+    globex: (manifest) => {
+      manifest.principals.push(...longest.map((id) => ({ class: 'user' as const, id })));
+      manifest.subject_types = { identity: 'user', workload: 'service' };
+    },
   });
 });
 afterAll(() => server[Symbol.asyncDispose]());
@@ -26,6 +29,7 @@ interface Page {
 
 const { tenant: _, subject, action, resource } = aliceReads;
 const api = bearer(secrets.api);
+const operator = bearer(secrets.operator);
 const users = ['alice', 'bob', 'carol', 'mallory'];
 /** Ids as long as they may be, in characters of three bytes. */
 const longest = ['가', '나', '다'].map((letter) => letter.repeat(256));
@@ -98,7 +102,48 @@ describe('AuthZEN 1.0, search', () => {
     expect((await search('subject', { subject: { type: 'job' }, ...index })).body.results).toEqual([
       { type: 'job', id: 'nightly-index' },
     ]);
-    expect(await search('subject', { subject: { type: 'robot' }, ...index })).toMatchObject({ status: 400 });
+  });
+
+  test('finds nothing for a subject of a type that is no class, and that is on record', async () => {
+    const robot = { type: 'robot', id: 'r2' };
+    const asked: [string, object][] = [
+      ['subject', { subject: { type: 'robot' }, action, resource }],
+      ['resource', { subject: robot, action, resource: { type: 'document' } }],
+      ['action', { subject: robot, resource }],
+    ];
+    for (const [sought, body] of asked) {
+      const answer = await search(sought, body);
+      expect(answer).toMatchObject({ status: 200, body: { results: [], page: { next_token: '' } } });
+      const { body: log } = await connect<{ records: object[] }>(server.admin, 'AuditService/Query', {
+        tenant: 'acme',
+        pageSize: 1,
+      });
+      expect(log.records).toMatchObject([
+        { outcome: 'deny', reasons: [{ code: 'principal_class_unknown' }] },
+      ]);
+    }
+    expect(await search('resource', { subject: robot, resource: { type: 'document' } })).toMatchObject({
+      status: 400,
+    });
+  });
+
+  test('finds and decides by the name that the tenant has for a class', async () => {
+    const body = { action: { name: 'document.read' }, resource: { type: 'document', id: 'd' } };
+    const found = await search('subject', { subject: { type: 'identity' }, ...body }, operator, 'globex');
+    expect(found.body.results.slice(0, 1)).toEqual([{ type: 'identity', id: 'alice' }]);
+    const evaluate = (type: string) =>
+      postJson(
+        `${server.data}/t/globex/access/v1/evaluation`,
+        { subject: { type, id: 'alice' }, ...body },
+        operator,
+      );
+    expect(await evaluate('identity')).toMatchObject({ status: 200, body: { decision: true } });
+    expect(await evaluate('workload')).toMatchObject({
+      body: { decision: false, context: { reasons: [{ code: 'principal_unknown' }] } },
+    });
+    expect(await evaluate('__proto__')).toMatchObject({
+      body: { decision: false, context: { reasons: [{ code: 'principal_class_unknown' }] } },
+    });
   });
 
   test('finds the registered resources that Check allows, for each user', async () => {

@@ -33,6 +33,7 @@ export interface TenantDocument {
   actions: Record<string, { scope?: string }>;
   principals: PrincipalDocument[];
   issuers?: (Partial<TrustedIssuer> & { issuer: string })[];
+  subject_types?: Record<string, string>;
   limits?: Record<string, number>;
 }
 

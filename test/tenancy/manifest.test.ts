@@ -50,3 +50,13 @@ describe('the claim that names principals', () => {
     },
   );
 });
+
+test('a type of subjects is mapped to a class, and a class keeps its own name', () => {
+  const withTypes = (types: object) => (): unknown =>
+    parseManifest({ id: 'acme', subject_types: types }, 'tenant.yaml');
+  expect(withTypes({ identity: 'user', workload: 'service' })).not.toThrow();
+  expect(withTypes({ identity: 'robot' })).toThrow('subject_types.identity');
+  expect(withTypes({ agent: 'user' })).toThrow(
+    'subject_types: a class of principals is not called otherwise',
+  );
+});

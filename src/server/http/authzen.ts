@@ -1,7 +1,8 @@
 import type { BatchSemantic } from '../../decision/batch.ts';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
-import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
+import { checkRequest, type JsonObject, type UncheckedRequest } from '../../decision/request.ts';
 import { ServiceError } from '../../errors.ts';
+import { principalClasses } from '../../ids.ts';
 import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { presentedBy } from '../peer.ts';
@@ -29,7 +30,7 @@ const semantics: readonly BatchSemantic[] = ['execute_all', 'deny_on_first_deny'
 export function authzenRoutes(parts: AuthzenParts): Route[] {
   const { tenants, decisions, issuerOf } = parts;
   const evaluate = async ({ tenant, caller, token, body }: Asked): Promise<unknown> =>
-    evaluationBody(await decisions.check(tenant, caller, { ...requestOf(body), token }));
+    evaluationBody(await evaluateOne(decisions, tenant, caller, { ...requestOf(tenant, body), token }));
   return [
     { method: 'POST', path: '/t/{tenant}/access/v1/evaluation', handle: authzenHandler(parts, evaluate) },
     {
@@ -38,15 +39,9 @@ export function authzenRoutes(parts: AuthzenParts): Route[] {
       handle: authzenHandler(
         parts,
         async (asked) => {
-          const items = itemsOf(asked.body);
-          if (items.length === 0) return evaluate(asked);
-          const { tenant, caller, token } = asked;
-          const requests = items.map((item) => ({
-            ...requestOf(item),
-            // An item that names its own subject is not about the bearer of the token.
-            token:
-              Object.hasOwn(item, 'subject') && item['subject'] !== asked.body['subject'] ? undefined : token,
-          }));
+          const requests = itemsOf(asked);
+          if (requests.length === 0) return evaluate(asked);
+          const { tenant, caller } = asked;
           const answers = await decisions.checkBatch(tenant, caller, requests, semanticOf(asked.body));
           return { evaluations: answers.map(evaluationBody) };
         },
@@ -123,21 +118,60 @@ const evaluationBody = (answer: Answer) => ({
   },
 });
 
-/** Each evaluation with the defaults of the body: a member of its own replaces the default whole. */
-function itemsOf(body: JsonObject): Record<string, unknown>[] {
+/** A subject of a type that no class is called by is a deny like any other: what is asked for is well put. */
+function evaluateOne(
+  decisions: Decisions,
+  tenant: Tenant,
+  caller: Caller,
+  request: UncheckedRequest,
+): Promise<Answer> {
+  const isKnown = principalClasses.some((each) => each === request.subject?.type);
+  const fault = isKnown ? undefined : faultOf(request);
+  if (fault?.code === 'principal_class_unknown') return decisions.refuse(tenant, caller, request, fault);
+  return decisions.check(tenant, caller, request);
+}
+
+function faultOf(request: UncheckedRequest): ServiceError | undefined {
+  try {
+    checkRequest(request);
+    return undefined;
+  } catch (error) {
+    if (error instanceof ServiceError) return error;
+    throw error;
+  }
+}
+
+/**
+ * Each evaluation with the defaults of the body: a member of its own replaces the default whole. One that is not of the
+ * form of an evaluation is a deny of its own; defaults that are not are a mistake of the whole.
+ */
+function itemsOf({ tenant, body, token }: Asked): UncheckedRequest[] {
   const { evaluations } = body;
   if (evaluations === undefined) return [];
   if (!Array.isArray(evaluations)) throw new ServiceError('invalid_request', 'evaluations is not an array');
   if (evaluations.length > MAX_EVALUATIONS)
     throw new ServiceError('invalid_request', `at most ${MAX_EVALUATIONS} evaluations`);
-  const { subject, action, resource, context } = body;
-  const defaults = Object.entries({ subject, action, resource, context }).filter(
-    ([, value]) => value !== undefined,
-  );
+  const defaults = requestOf(tenant, body);
   return evaluations.map((item: unknown) => {
     if (typeof item !== 'object' || item === null || Array.isArray(item))
-      throw new ServiceError('invalid_request', 'an evaluation is not an object');
-    return { ...Object.fromEntries(defaults), ...item };
+      return { fault: 'an evaluation is not an object' };
+    const own = item as JsonObject;
+    const request: { -readonly [name in keyof UncheckedRequest]: UncheckedRequest[name] } = {
+      ...defaults,
+      // An item that names its own subject is not about the bearer of the token.
+      token: Object.hasOwn(own, 'subject') && own['subject'] !== body['subject'] ? undefined : token,
+    };
+    for (const member of members) {
+      if (!Object.hasOwn(own, member)) continue;
+      try {
+        Object.assign(request, { [member]: readers[member](tenant, own) });
+      } catch (error) {
+        if (!(error instanceof ServiceError)) throw error;
+        Object.assign(request, { [member]: undefined });
+        request.fault ??= error.message;
+      }
+    }
+    return request;
   });
 }
 
@@ -150,26 +184,48 @@ function semanticOf(body: JsonObject): BatchSemantic {
   return known;
 }
 
-/** Takes the members of the information model; unknown ones are ignored, as the specification says. */
-export function requestOf(body: Record<string, unknown>): UncheckedRequest {
-  const subject = part(body, 'subject');
-  const action = part(body, 'action');
-  const resource = part(body, 'resource');
-  return {
-    subject: subject && {
-      type: text(subject['type']),
-      id: text(subject['id']),
-      properties: part(subject, 'properties'),
-    },
-    action: action && { name: text(action['name']), properties: part(action, 'properties') },
-    resource: resource && {
-      type: text(resource['type']),
-      id: text(resource['id']),
-      properties: part(resource, 'properties'),
-    },
-    context: part(body, 'context'),
-  };
-}
+/** How each member of the information model is read; unknown ones are ignored, as the specification says. */
+const readers = {
+  subject: (tenant: Tenant, body: JsonObject) => {
+    const subject = part(body, 'subject');
+    return (
+      subject && {
+        type: classCalled(tenant, text(subject['type'])),
+        id: text(subject['id']),
+        properties: part(subject, 'properties'),
+      }
+    );
+  },
+  action: (_tenant: Tenant, body: JsonObject) => {
+    const action = part(body, 'action');
+    return action && { name: text(action['name']), properties: part(action, 'properties') };
+  },
+  resource: (_tenant: Tenant, body: JsonObject) => {
+    const resource = part(body, 'resource');
+    return (
+      resource && {
+        type: text(resource['type']),
+        id: text(resource['id']),
+        properties: part(resource, 'properties'),
+      }
+    );
+  },
+  context: (_tenant: Tenant, body: JsonObject) => part(body, 'context'),
+} as const satisfies { readonly [name in keyof UncheckedRequest]: unknown };
+
+const members = ['subject', 'action', 'resource', 'context'] as const;
+
+/** The class of principals that callers of this tenant call so. */
+const classCalled = ({ manifest: { subject_types: types } }: Tenant, type: string): string =>
+  Object.hasOwn(types, type) ? (types[type] ?? type) : type;
+
+/** Throws `invalid_request` for a member that is not of its form. */
+export const requestOf = (tenant: Tenant, body: JsonObject): UncheckedRequest => ({
+  subject: readers.subject(tenant, body),
+  action: readers.action(tenant, body),
+  resource: readers.resource(tenant, body),
+  context: readers.context(tenant, body),
+});
 
 export function part(body: JsonObject, member: string): Record<string, unknown> | undefined {
   const value = body[member];

@@ -31,13 +31,18 @@ async function find(
   if (typeof pageToken !== 'string') throw new ServiceError('invalid_request', 'page.token is a string');
   const { candidates, ...context } = part(body, 'context') ?? {};
   const { results, nextToken } = await search.find(tenant, caller, sought, {
-    ...requestOf({ ...body, context }),
+    ...requestOf(tenant, { ...body, context }),
     token: sought === 'subject' ? undefined : token,
     candidates: candidatesOf(candidates),
     pageToken,
     limit,
   });
-  return { results, page: { next_token: nextToken } };
+  // By the name that the caller has for the class.
+  const type = sought === 'subject' ? part(body, 'subject')?.['type'] : undefined;
+  return {
+    results: type === undefined ? results : results.map((each) => ({ ...each, type })),
+    page: { next_token: nextToken },
+  };
 }
 
 function candidatesOf(

@@ -94,17 +94,26 @@ function row(record: AuditRecord): string[] {
     record.outcome,
     who(record),
     record.action || '-',
-    record.resourceType ? `${record.resourceType}:${record.resourceId}` : '-',
+    what(record),
     [...new Set([...record.reasons.map((reason) => reason.code), ...record.rules])].join(' '),
   ];
 }
 
+/** Kinds of which the principals are what is acted on; the one who acts is the caller. */
+const DONE_TO: ReadonlySet<string> = new Set(['administration', 'revocation', 'introspection']);
+
 /** Of a refused exchange only the actor is known; of what nobody was named in, only the caller. */
-function who({ subject, actors, caller }: AuditRecord): string {
-  const [actor] = actors;
-  const names = [actor, subject].flatMap((each) => (each ? [`${each.class}:${each.id}`] : []));
-  return names.join(' for ') || caller;
+const who = (record: AuditRecord): string =>
+  DONE_TO.has(record.kind) ? record.caller : named(record) || record.caller;
+
+function what(record: AuditRecord): string {
+  const subject = DONE_TO.has(record.kind) ? named(record) : '';
+  return subject || (record.resourceType ? `${record.resourceType}:${record.resourceId}` : '-');
 }
+
+/** The current actor, for the subject. */
+const named = ({ subject, actors: [actor] }: AuditRecord): string =>
+  [actor, subject].flatMap((each) => (each ? [`${each.class}:${each.id}`] : [])).join(' for ');
 
 /** The record as it is stored, with its place in the log. */
 const line = (record: AuditRecord): string =>

@@ -84,7 +84,7 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
     services: (router) => {
       router
         .service(DecisionService, decisionService(services))
-        .service(DelegationService, delegationService(services))
+        .service(DelegationService, delegationService(services), strict)
         .service(Authorization, extAuthzService(services));
       common(router, services, [DecisionService, DelegationService, Authorization]);
     },
@@ -125,14 +125,17 @@ export function adminPlane(services: Services): Plane {
     router: new Router([...healthRoutes(services.readiness, mayKnow), metrics]),
     services: (router) => {
       router
-        .service(PolicyService, policyService(services))
-        .service(TenantService, tenantService(services))
-        .service(AuditService, auditService(services));
+        .service(PolicyService, policyService(services), strict)
+        .service(TenantService, tenantService(services), strict)
+        .service(AuditService, auditService(services), strict);
       common(router, services, [PolicyService, TenantService, AuditService]);
     },
     hot: new Map(),
   };
 }
+
+/** A member that is misspelt would be left out without a word, of a change, a filter or what is asked to be delegated. */
+const strict = { jsonOptions: { ignoreUnknownFields: false } };
 
 /** Health and reflection are for everybody. */
 const greeting =

@@ -180,6 +180,29 @@ describe('mandate audit and tenant', () => {
     expect(stdout).not.toContain(' for ');
   });
 
+  test('query shows as WHO who did it, and to whom beside it', async () => {
+    const operator = at(stage.server, secrets.operator);
+    const token = await stage.granted();
+    const rowOf = async (kind: string): Promise<string> => {
+      const { stdout } = await dev('audit', 'query', '-t', 'acme', '--kind', kind, '-n', '1');
+      return stdout.split('\n')[1] ?? '';
+    };
+    await operator('token', 'introspect', '-t', 'acme', token);
+    const granted = 'agent:research-agent for user:alice';
+    expect(await rowOf('introspection')).toMatch(RegExp(`allow +operator:root +\\S+ +${granted}`));
+    await operator('token', 'revoke', '-t', 'acme', token);
+    expect(await rowOf('revocation')).toMatch(RegExp(`done +operator:root +\\S+ +${granted}`));
+    for (const status of ['disable', 'enable']) {
+      await operator('tenant', status, '-t', 'acme', 'user:bob');
+      expect(await rowOf('administration')).toMatch(
+        RegExp(`done +operator:root +principal.${status} +user:bob *$`),
+      );
+    }
+    // Whoever looks for what was done to somebody still finds it.
+    const { stdout } = await dev('audit', 'query', '-t', 'acme', '--principal', 'user:bob', '-n', '1');
+    expect(stdout).toContain('principal.enable');
+  });
+
   test('disable counts the grants it revoked: one, then two', async () => {
     const disable = async (): Promise<string> => {
       const { stdout } = await dev('tenant', 'disable', '-t', 'acme', 'user:alice');

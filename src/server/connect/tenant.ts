@@ -8,7 +8,7 @@ import {
   TenantSchema,
   type TenantService,
 } from '../../gen/mandate/v1/tenant_pb.ts';
-import { principalClass } from '../../ids.ts';
+import { principalClass, principalKey } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
 import type { PrincipalStore } from '../../storage/principals.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
@@ -70,9 +70,10 @@ export function tenantService(parts: {
       const count = message.principals.length;
       if (count === 0 || count > MAX_PRINCIPALS)
         throw new ServiceError('invalid_request', `principals: 1 to ${MAX_PRINCIPALS} at a time`);
-      return {
-        written: await administration.putPrincipals(tenant, caller.id, message.principals.map(rowOf)),
-      };
+      const rows = message.principals.map(rowOf);
+      if (new Set(rows.map(principalKey)).size < count)
+        throw new ServiceError('invalid_request', 'a principal stands twice');
+      return { written: await administration.putPrincipals(tenant, caller.id, rows) };
     },
     async setPrincipalStatus(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
@@ -86,6 +87,8 @@ export function tenantService(parts: {
 }
 
 function rowOf(message: Principal): PrincipalRow {
+  if (message.$unknown?.length)
+    throw new ServiceError('invalid_request', 'a principal has a member that is not known here');
   if (message.id === '' || message.id.length > 256)
     throw new ServiceError('invalid_request', 'a principal id is 1 to 256 characters');
   const { status } = message;

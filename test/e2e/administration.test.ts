@@ -1,0 +1,94 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PutPrincipalsRequestSchema } from '../../src/gen/mandate/v1/tenant_pb.ts';
+import { aliceReads, check, connect, request } from './requests.ts';
+import { basic, bearer, type Running, secrets, startServer } from './server.ts';
+
+/** What is written is all that was asked to be written, or nothing. */
+
+let server: Running;
+beforeAll(async () => {
+  server = await startServer();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+const operator = bearer(secrets.operator);
+const admin = (method: string, body: object) => connect(server.admin, method, body, operator);
+const put = (...principals: object[]) => admin('TenantService/PutPrincipals', { tenant: 'acme', principals });
+const refused = { status: 400, body: { code: 'invalid_argument' } };
+
+describe('a member that is not known', () => {
+  test.each([
+    { role: ['editor'] },
+    { ceiling: { scopes: ['docs.read'] } },
+    { credentials: [] },
+    { disabled: true },
+    { may: ['check'] },
+  ])('of a principal is refused, and nothing of it is written: %o', async (unknown) => {
+    const answer = await put({ class: 'user', id: 'erin' }, { class: 'user', id: 'dan', ...unknown });
+    expect(answer).toMatchObject(refused);
+    expect(answer.headers.get('mandate-error-code')).toBe('invalid_request');
+    expect(JSON.stringify(answer.body)).toContain(Object.keys(unknown)[0]);
+    for (const id of ['dan', 'erin'])
+      expect(await admin('TenantService/GetPrincipal', { tenant: 'acme', class: 'user', id })).toMatchObject({
+        status: 404,
+      });
+  });
+
+  test('is refused in binary too', async () => {
+    const principals = [{ class: 'user', id: 'dan' }];
+    const message = create(PutPrincipalsRequestSchema, { tenant: 'acme', principals });
+    const [principal] = message.principals;
+    if (principal) principal.$unknown = [{ no: 99, wireType: 0, data: Uint8Array.of(1) }];
+    const answer = await request(`${server.admin}/mandate.v1.TenantService/PutPrincipals`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/proto', authorization: operator },
+      body: Buffer.from(toBinary(PutPrincipalsRequestSchema, message)),
+    });
+    expect(answer).toMatchObject({ status: 400 });
+  });
+
+  test.each([
+    ['TenantService/ListTenants', {}],
+    ['TenantService/GetPrincipal', { tenant: 'acme', class: 'user', id: 'bob' }],
+    ['TenantService/PutPrincipals', { tenant: 'acme', principals: [{ class: 'user', id: 'dan' }] }],
+    [
+      'TenantService/SetPrincipalStatus',
+      { tenant: 'acme', class: 'user', id: 'bob', status: 'PRINCIPAL_STATUS_ACTIVE' },
+    ],
+    ['AuditService/Query', { tenant: 'acme' }],
+    ['PolicyService/GetActiveRevision', { tenant: 'acme' }],
+    ['PolicyService/ReloadPolicy', { tenant: 'acme' }],
+  ])('of %s is refused', async (method, body) => {
+    expect(await admin(method, { ...body, outcom: 'deny' })).toMatchObject(refused);
+    expect((await admin(method, body)).status).toBe(200);
+  });
+
+  test.each([
+    ['Exchange', { subjectToken: 'x', audience: 'docs-mcp', scopes: ['docs.read'], lifetime: 5 }],
+    ['Introspect', { token: 'x', hint: 'access_token' }],
+    ['Revoke', { token: 'x', cascade: false }],
+  ])('of DelegationService/%s is refused: it would have asked for less', async (method, body) => {
+    const agent = basic('research-agent', secrets.agent);
+    const answer = await connect(
+      server.data,
+      `DelegationService/${method}`,
+      { tenant: 'acme', ...body },
+      agent,
+    );
+    expect(answer).toMatchObject(refused);
+  });
+
+  test('of a question is ignored, as protobuf has it: a newer client may ask an older server', async () => {
+    const answer = await check(server.data, { ...aliceReads, novelty: 1 });
+    expect(answer).toMatchObject({ status: 200, body: { decision: 'DECISION_ALLOW' } });
+  });
+});
+
+test('a principal that stands twice is refused: the second would undo the first', async () => {
+  const answer = await put({ class: 'user', id: 'dan', roles: ['editor'] }, { class: 'user', id: 'dan' });
+  expect(answer).toMatchObject(refused);
+  expect((await put({ class: 'user', id: 'dan' }, { class: 'agent', id: 'dan' })).body).toEqual({
+    written: 2,
+  });
+});

@@ -1,4 +1,5 @@
 import { create, toBinary } from '@bufbuild/protobuf';
+import { WireType } from '@bufbuild/protobuf/wire';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PutPrincipalsRequestSchema } from '../../src/gen/mandate/v1/tenant_pb.ts';
 import { aliceReads, check, connect, request } from './requests.ts';
@@ -39,7 +40,7 @@ describe('a member that is not known', () => {
     const principals = [{ class: 'user', id: 'dan' }];
     const message = create(PutPrincipalsRequestSchema, { tenant: 'acme', principals });
     const [principal] = message.principals;
-    if (principal) principal.$unknown = [{ no: 99, wireType: 0, data: Uint8Array.of(1) }];
+    if (principal) principal.$unknown = [{ no: 99, wireType: WireType.Varint, data: Uint8Array.of(1) }];
     const answer = await request(`${server.admin}/mandate.v1.TenantService/PutPrincipals`, {
       method: 'POST',
       headers: { 'content-type': 'application/proto', authorization: operator },

@@ -70,11 +70,11 @@ describe('a server that traces', () => {
     const { tenant: _, ...evaluation } = aliceReads;
     await postJson(`${server.data}/t/acme/access/v1/evaluation`, evaluation);
     await postJson(`${server.data}/t/secret-name/access/v1/evaluation`, evaluation);
-    await postJson(`${server.data}/t/acme/v1/data/secret/path`, {});
+    await postJson(`${server.data}/t/acme/v1/data/secret/path`, '{');
     expect(spans()).toEqual([
       ['POST /t/{tenant}/access/v1/evaluation', undefined, SpanStatusCode.UNSET],
       ['POST /t/{tenant}/access/v1/evaluation', 'tenant_unknown', SpanStatusCode.ERROR],
-      ['POST /t/{tenant}/v1/data/{path...}', 'not_found', SpanStatusCode.ERROR],
+      ['POST /t/{tenant}/v1/data/{path...}', 'invalid_request', SpanStatusCode.ERROR],
     ]);
   });
 

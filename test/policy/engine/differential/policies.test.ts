@@ -76,7 +76,7 @@ function differences(rego: string, ours: string, theirs: string): unknown[] {
     if (left === right) return [];
     const rule = rego
       .split('\n\n')
-      .filter((part) => part.includes(`${String(name)} `) || part.includes(`${String(name)}[`));
+      .filter((part) => part.includes(`${toJson(name).slice(1, -1)} `));
     return [{ rule: rule.join('\n'), ours: left, theirs: right }];
   });
 }

@@ -27,6 +27,7 @@ export interface IssuerToken {
 export const CLOCK_TOLERANCE = 30;
 const FETCH_TIMEOUT_MS = 3_000;
 const MAX_DOCUMENT_BYTES = 256 * 1024;
+const MAX_KEY_SETS = 100_000;
 
 /** Verifies tokens of the issuers a tenant trusts. One key set a tenant and issuer: no cache is shared by tenants. */
 export class Issuers {
@@ -130,6 +131,8 @@ export class Issuers {
     const known = this.#keys.get(key);
     if (known) return known;
     const keys = new KeySet(() => this.#fetchKeys(issuer), this.#monotonic);
+    // Issuers that tenants no longer name are never asked for again.
+    if (this.#keys.size >= MAX_KEY_SETS) this.#keys.clear();
     this.#keys.set(key, keys);
     return keys;
   }

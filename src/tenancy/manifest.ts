@@ -184,5 +184,9 @@ export function parseManifest(value: unknown, file: string): Manifest {
     if (seen.has(key)) throw new ManifestInvalid(file, `principal ${key} stands twice`);
     seen.add(key);
   }
+  for (const { issuer: each } of parsed.data.issuers) {
+    if (seen.has(each)) throw new ManifestInvalid(file, `issuer ${each} stands twice`);
+    seen.add(each);
+  }
   return parsed.data;
 }

@@ -1,7 +1,11 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { WireType } from '@bufbuild/protobuf/wire';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { PutPrincipalsRequestSchema } from '../../src/gen/mandate/v1/tenant_pb.ts';
+import {
+  type PrincipalStatus,
+  PutPrincipalsRequestSchema,
+  SetPrincipalStatusRequestSchema,
+} from '../../src/gen/mandate/v1/tenant_pb.ts';
 import { aliceReads, check, connect, request } from './requests.ts';
 import { basic, bearer, type Running, secrets, startServer } from './server.ts';
 
@@ -17,6 +21,15 @@ const operator = bearer(secrets.operator);
 const admin = (method: string, body: object) => connect(server.admin, method, body, operator);
 const put = (...principals: object[]) => admin('TenantService/PutPrincipals', { tenant: 'acme', principals });
 const refused = { status: 400, body: { code: 'invalid_argument' } };
+
+const dan = { class: 'user', id: 'dan' };
+
+const binary = (method: string, body: Uint8Array) =>
+  request(`${server.admin}/mandate.v1.TenantService/${method}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/proto', authorization: operator },
+    body: Buffer.from(body),
+  });
 
 describe('a member that is not known', () => {
   test.each([
@@ -37,16 +50,11 @@ describe('a member that is not known', () => {
   });
 
   test('is refused in binary too', async () => {
-    const principals = [{ class: 'user', id: 'dan' }];
-    const message = create(PutPrincipalsRequestSchema, { tenant: 'acme', principals });
+    const message = create(PutPrincipalsRequestSchema, { tenant: 'acme', principals: [dan] });
     const [principal] = message.principals;
     if (principal) principal.$unknown = [{ no: 99, wireType: WireType.Varint, data: Uint8Array.of(1) }];
-    const answer = await request(`${server.admin}/mandate.v1.TenantService/PutPrincipals`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/proto', authorization: operator },
-      body: Buffer.from(toBinary(PutPrincipalsRequestSchema, message)),
-    });
-    expect(answer).toMatchObject({ status: 400 });
+    const body = toBinary(PutPrincipalsRequestSchema, message);
+    expect((await binary('PutPrincipals', body)).status).toBe(400);
   });
 
   test.each([
@@ -91,5 +99,22 @@ test('a principal that stands twice is refused: the second would undo the first'
   expect(answer).toMatchObject(refused);
   expect((await put({ class: 'user', id: 'dan' }, { class: 'agent', id: 'dan' })).body).toEqual({
     written: 2,
+  });
+});
+
+test('a status that is not known is refused, and lets nobody in again', async () => {
+  const bob = { tenant: 'acme', class: 'user', id: 'bob' };
+  const set = (status: string) => admin('TenantService/SetPrincipalStatus', { ...bob, status });
+  await set('PRINCIPAL_STATUS_DISABLED');
+  const status = 7 as PrincipalStatus;
+  const alone = create(SetPrincipalStatusRequestSchema, { ...bob, status });
+  const answer = await binary('SetPrincipalStatus', toBinary(SetPrincipalStatusRequestSchema, alone));
+  expect(answer.status).toBe(400);
+  const { tenant, ...principal } = bob;
+  const whole = create(PutPrincipalsRequestSchema, { tenant, principals: [{ ...principal, status }] });
+  expect((await binary('PutPrincipals', toBinary(PutPrincipalsRequestSchema, whole))).status).toBe(400);
+  expect((await set('PRINCIPAL_STATUS_UNKNOWN')).status).toBe(400);
+  expect((await admin('TenantService/GetPrincipal', bob)).body).toMatchObject({
+    principal: { status: 'PRINCIPAL_STATUS_DISABLED' },
   });
 });

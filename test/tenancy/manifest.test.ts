@@ -60,3 +60,13 @@ test('a type of subjects is mapped to a class, and a class keeps its own name', 
     'subject_types: a class of principals is not called otherwise',
   );
 });
+
+test('an issuer stands once: what is said of it the second time would say nothing', () => {
+  const issuers = [
+    { issuer: 'https://a.example' },
+    { issuer: 'https://a.example', subject_class: 'service' },
+  ];
+  expect(() => parseManifest({ id: 'acme', issuers }, 'tenant.yaml')).toThrow(
+    'tenant.yaml: issuer https://a.example stands twice',
+  );
+});

@@ -77,10 +77,9 @@ export function tenantService(parts: {
     },
     async setPrincipalStatus(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
-      if (message.status === PrincipalStatus.UNSPECIFIED)
-        throw new ServiceError('invalid_request', 'status is missing');
+      const disabled = isDisabled(message.status);
+      if (disabled === undefined) throw new ServiceError('invalid_request', 'status is missing');
       const ref = { class: principalClass(message.class), id: message.id };
-      const disabled = message.status === PrincipalStatus.DISABLED;
       return { revoked: await administration.setStatus(tenant, caller.id, ref, disabled) };
     },
   };
@@ -91,7 +90,6 @@ function rowOf(message: Principal): PrincipalRow {
     throw new ServiceError('invalid_request', 'a principal has a member that is not known here');
   if (message.id === '' || message.id.length > 256)
     throw new ServiceError('invalid_request', 'a principal id is 1 to 256 characters');
-  const { status } = message;
   return {
     class: principalClass(message.class),
     id: message.id,
@@ -99,6 +97,14 @@ function rowOf(message: Principal): PrincipalRow {
     roles: message.roles,
     scopes: message.scopes,
     properties: message.properties ?? {},
-    disabled: status === PrincipalStatus.UNSPECIFIED ? undefined : status === PrincipalStatus.DISABLED,
+    disabled: isDisabled(message.status),
   };
+}
+
+/** Undefined where nothing is said. A status that is not known here is not for one that is active. */
+function isDisabled(status: PrincipalStatus): boolean | undefined {
+  if (status === PrincipalStatus.UNSPECIFIED) return undefined;
+  if (status === PrincipalStatus.ACTIVE) return false;
+  if (status === PrincipalStatus.DISABLED) return true;
+  throw new ServiceError('invalid_request', 'status is not one of PrincipalStatus');
 }

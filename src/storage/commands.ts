@@ -61,19 +61,17 @@ export function prepareCommands(db: Connection): Commands {
   const setDisabled = db.prepare(
     'UPDATE principals SET disabled_at = ? WHERE tenant_no = ? AND class = ? AND id = ?',
   );
-  const DOOMED = `
+  // Also what has expired, as the clock has it: a clock that is wrong today is right tomorrow, and would let it live.
+  const revokeOf = db
+    .prepare<[object], number>(`
     WITH RECURSIVE doomed(id) AS (
       SELECT id FROM grants WHERE tenant_no = @no AND subject_class = @class AND subject_id = @id
       UNION SELECT id FROM grants WHERE tenant_no = @no AND actor_class = @class AND actor_id = @id
       UNION SELECT g.id FROM grants g JOIN doomed d ON g.tenant_no = @no AND g.parent_id = d.id
-    )`;
-  // Also what has expired, as the clock has it: a clock that is wrong today is right tomorrow, and would let it live.
-  const revokeOf = db.prepare(`${DOOMED}
-    UPDATE grants SET revoked_at = @at WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)`);
-  const aliveOf = db
-    .prepare<[object], number>(`${DOOMED}
-    SELECT count(*) FROM grants
-    WHERE tenant_no = @no AND revoked_at IS NULL AND expires_at > @at AND id IN (SELECT id FROM doomed)`)
+    )
+    UPDATE grants SET revoked_at = @at
+    WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)
+    RETURNING expires_at > @at`)
     .pluck();
   const revokeTree = db.prepare(`
     WITH RECURSIVE doomed(id) AS (
@@ -98,9 +96,8 @@ export function prepareCommands(db: Connection): Commands {
 
   /** However a principal is disabled or taken out, what was granted to it or through it ends, and stays ended. */
   const endGrants = (no: TenantNo, { class: klass, id }: PrincipalRef, at: number): number => {
-    const whose = { no, class: klass, id, at };
-    const alive = aliveOf.get(whose) ?? 0;
-    revokeOf.run(whose);
+    let alive = 0;
+    for (const wasAlive of revokeOf.iterate({ no, class: klass, id, at })) alive += wasAlive;
     return alive;
   };
 

@@ -7,7 +7,7 @@ import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
-import { type Clock, type Random, systemClock, systemRandom } from './effects.ts';
+import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/fleet.ts';
 import { Policies } from './policy/policies.ts';
@@ -65,7 +65,9 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
   const health = stack.use(new StoreHealth());
   const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration, clock }));
 
-  const issuers = new Issuers(clock, config.dev, () => (config.dev ? [devTrust(base())] : []));
+  const issuers = new Issuers(clock, systemMonotonic, config.dev, () =>
+    config.dev ? [devTrust(base())] : [],
+  );
   const sealed = keyStore(reader);
   const master = openMasterKey(
     config.master_key_file ?? path.join(config.data_dir, 'master.key'),
@@ -73,7 +75,13 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     random,
   );
   const keys = new Keys({ store: sealed, writer, master, clock, random });
-  const tokens = new Tokens({ keys, grants, issuers, issuerOf: (tenant) => issuerOf(tenant.id) });
+  const tokens = new Tokens({
+    keys,
+    grants,
+    issuers,
+    issuerOf: (tenant) => issuerOf(tenant.id),
+    monotonic: systemMonotonic,
+  });
   const callers = new Callers({
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
     dev: config.dev,

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { compactVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { TokenPrincipal, TokenResolver } from '../decision/principal.ts';
-import { type Clock, systemMonotonic } from '../effects.ts';
+import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
@@ -34,13 +34,13 @@ export class Tokens {
     grants: GrantStore;
     issuers: Issuers;
     issuerOf: (tenant: Tenant) => string;
-    monotonic?: Clock;
+    monotonic: Clock;
   }) {
     this.#keys = options.keys;
     this.#grants = options.grants;
     this.#issuers = options.issuers;
     this.#issuerOf = options.issuerOf;
-    this.#lifetimes = new Lifetimes(options.monotonic ?? systemMonotonic);
+    this.#lifetimes = new Lifetimes(options.monotonic);
   }
 
   /** The grant's token: RFC 9068 claims, the chain of actors in `act` (RFC 8693 section 4.1). */

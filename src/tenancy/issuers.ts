@@ -1,5 +1,5 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose';
-import { type Clock, systemMonotonic } from '../effects.ts';
+import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
@@ -43,9 +43,9 @@ export class Issuers {
    */
   constructor(
     clock: Clock,
+    monotonic: Clock,
     loopbackHttp = false,
     everywhere: () => readonly TrustedIssuer[] = () => [],
-    monotonic: Clock = systemMonotonic,
   ) {
     this.#clock = clock;
     this.#monotonic = monotonic;

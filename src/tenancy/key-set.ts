@@ -10,7 +10,6 @@ const MAX_AGE = 600_000;
 const RENEWED_AT = 300_000;
 /** A token with an unknown kid makes them be fetched anew, at most this often. */
 const COOLDOWN = 10_000;
-const MAX_KEYS = 256;
 /** How many keys are tried where a token does not say which one it is. */
 const MAX_CANDIDATES = 16;
 const MIN_RSA_BYTES = 256;
@@ -95,7 +94,7 @@ function keysOf(document: unknown): PublicKey[] {
   const { keys } = (document ?? {}) as { keys?: unknown };
   if (!Array.isArray(keys)) throw new Error('the answer is no JSON Web Key Set');
   const distinct = new Map<string, PublicKey>();
-  for (const jwk of keys.slice(0, MAX_KEYS) as unknown[]) {
+  for (const jwk of keys as unknown[]) {
     const key = typeof jwk === 'object' && jwk !== null ? new PublicKey(jwk) : undefined;
     if (key && !distinct.has(key.identity)) distinct.set(key.identity, key);
   }

@@ -101,6 +101,13 @@ describe('RFC 9068 2.2: an access token names the client it was given to', () =>
 describe('RFC 8725 3.11: an access token is no ID token', () => {
   const idToken: Claims = { aud: agent.id, client_id: undefined, nonce: 'n-1' };
 
+  test('RFC 9068 2.1: the type at+jwt is one in either form and in any case, and no ID token has it', async () => {
+    for (const typ of ['at+jwt', 'application/at+jwt', 'AT+JWT', 'Application/AT+JWT']) {
+      expect(await exchange(await stage.issuer.sign({}, { typ }))).toMatchObject(granted);
+      expect(await asIdToken(await stage.issuer.sign(idToken, { typ }))).toEqual(refused('token_invalid'));
+    }
+  });
+
   test('an ID token of the agent is taken as one, and as nothing else', async () => {
     const token = await stage.issuer.sign(idToken, JWT);
     expect(await asIdToken(token)).toMatchObject(granted);

@@ -35,7 +35,7 @@ function reachable(graph: RegoObject, initial: readonly Value[], context: Builti
     reached.add(node);
     const next = neighbours(edges);
     context.spend(next.length * unitsPerStep);
-    queue.push(...next.filter((neighbour) => !reached.has(neighbour)));
+    for (const neighbour of next) if (!reached.has(neighbour)) queue.push(neighbour);
   }
   return reached;
 }

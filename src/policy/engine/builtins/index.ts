@@ -10,6 +10,7 @@ import { encodingBuiltins } from './data/encoding.ts';
 import { jwtBuiltins } from './data/jwt.ts';
 import { patchBuiltins } from './data/patch.ts';
 import { yamlBuiltins } from './data/yaml.ts';
+import { globBuiltins } from './glob/glob.ts';
 import { graphBuiltins } from './graph.ts';
 import { netBuiltins } from './net/net.ts';
 import { aggregateBuiltins } from './numbers/aggregates.ts';
@@ -19,7 +20,7 @@ import { literalBuiltins } from './numbers/literals.ts';
 import { numberBuiltins } from './numbers/numbers.ts';
 import { uuidBuiltins } from './numbers/uuid.ts';
 import { basicTextBuiltins } from './text/basics.ts';
-import { regexBuiltins } from './text/regex.ts';
+import { regexBuiltins } from './regex/regex.ts';
 import { replacingBuiltins } from './text/replacing.ts';
 import { semverBuiltins } from './text/semver.ts';
 import { sprintfBuiltins } from './text/sprintf.ts';
@@ -38,6 +39,7 @@ const tables: readonly BuiltinTable[] = [
   cryptoBuiltins,
   documentBuiltins,
   encodingBuiltins,
+  globBuiltins,
   graphBuiltins,
   jwtBuiltins,
   literalBuiltins,

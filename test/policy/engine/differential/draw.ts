@@ -31,7 +31,7 @@ export class Draw {
   }
 }
 
-export type Generator = (draw: Draw) => Value;
+export type Generator<T extends Value = Value> = (draw: Draw) => T;
 
 const letters = Array.from(
   'abcxyzABZ019 ,./-_:;=&%+*?[]{}()<>|^$\\"\'!@#~`\t\n\r\0éßİıΣςǅᾳﬁ\u00a0\u0085\u2028\ufeff\ufffd\uffff' +
@@ -232,10 +232,12 @@ export function objectOf(key: Generator, element: Generator, most = 4): Generato
   return (draw) => new RegoObject(draw.list(most, (inner) => [key(inner), element(inner)] as const));
 }
 
-export function either(...generators: readonly Generator[]): Generator {
+export function either<T extends Value>(...generators: readonly Generator<T>[]): Generator<T> {
   return (draw) => draw.one(generators)(draw);
 }
 
+export function of(...values: readonly string[]): Generator<string>;
+export function of(...values: readonly Value[]): Generator;
 export function of(...values: readonly Value[]): Generator {
   return (draw) => draw.one(values);
 }

@@ -19,11 +19,11 @@ export function parseAddress(text: string): Address | undefined {
   return value >> 32n === 0xffffn ? { bits: 32, value: value & 0xffffffffn } : { bits: 128, value };
 }
 
-/** Go's net.ParseCIDR: the network, host bits cleared. */
+/** Go's net.ParseCIDR: the network, host bits cleared. One of IPv4 addresses mapped into IPv6 is that of IPv4. */
 export function parseNetwork(text: string): Network | undefined {
   const slash = text.indexOf('/');
   const written = text.slice(slash + 1);
-  if (slash < 0 || !/^(?:0|[1-9]\d{0,2})$/.test(written)) return undefined;
+  if (slash < 0 || !/^\d{1,12}$/.test(written)) return undefined;
   const front = text.slice(0, slash);
   const address = isIPv4(front)
     ? ({ bits: 32, value: fromIPv4(front) } as const)
@@ -32,7 +32,10 @@ export function parseNetwork(text: string): Network | undefined {
       : undefined;
   const length = Number(written);
   if (!address || length > address.bits) return undefined;
-  return { bits: address.bits, length, value: first(address, length) };
+  const value = first(address, length);
+  return address.bits === 128 && length >= 96 && value >> 32n === 0xffffn
+    ? { bits: 32, length: length - 96, value: value & 0xffffffffn }
+    : { bits: address.bits, length, value };
 }
 
 export function lastOf(network: Network): bigint {
@@ -41,6 +44,11 @@ export function lastOf(network: Network): bigint {
 
 export function contains(network: Network, address: Address): boolean {
   return network.bits === address.bits && first(address, network.length) === network.value;
+}
+
+/** Whether all of one network is in the other. */
+export function containsNetwork(outer: Network, inner: Network): boolean {
+  return outer.length <= inner.length && contains(outer, inner);
 }
 
 export function formatNetwork(network: Network): string {

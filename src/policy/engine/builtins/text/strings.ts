@@ -8,7 +8,6 @@ export const stringBuiltins: BuiltinTable = {
     anyMatch(search, base, context, (value, suffix) => value.endsWith(suffix)),
   'strings.count': ([value, part], context) => count(text(value), text(part), context),
   indexof_n: ([value, part], context) => indexes(text(value), text(part), context),
-  'glob.quote_meta': ([pattern]) => text(pattern).replace(/[*?\\[\]{}]/g, '\\$&'),
 };
 
 function strings(operand: Value | undefined): readonly string[] {

@@ -1,12 +1,32 @@
-import { LRUCache } from 'lru-cache';
 import { RE2JS } from 're2js';
-import { type BuiltinContext, BuiltinError, type BuiltinTable, count, text } from '../builtin.ts';
+import {
+  type Builtin,
+  type BuiltinContext,
+  BuiltinError,
+  type BuiltinTable,
+  count,
+  text,
+} from '../builtin.ts';
+import { compile } from './compiled.ts';
+
+const match: Builtin = ([pattern, value], context) =>
+  findAll(text(pattern), text(value), 1, context).length > 0;
 
 /**
  * Regular expressions on RE2, whose time is linear in the text. The runtime's own would backtrack without end on a
  * tenant's pattern.
  */
 export const regexBuiltins: BuiltinTable = {
+  'regex.match': match,
+  re_match: match,
+  'regex.is_valid': ([pattern], context) => typeof pattern === 'string' && isValid(pattern, context),
+  'regex.find_all_string_submatch_n': ([pattern, value, limit], context) => {
+    const whole = text(value);
+    const matches = findAll(text(pattern), whole, count(limit), context);
+    return matches.map((found) =>
+      Array.from({ length: found.length / 2 }, (_, group) => groupOf(found, group, whole, context)),
+    );
+  },
   'regex.find_n': ([pattern, value, limit], context) => {
     const matches = findAll(text(pattern), text(value), count(limit), context);
     return matches.map(([start = 0, end = 0]) => text(value).slice(start, end));
@@ -20,35 +40,25 @@ export const regexBuiltins: BuiltinTable = {
   },
 };
 
-/** Fuel units to compile a character of a pattern, and an instruction of its program. */
-const unitsPerCharacterCompiled = 2_000;
-/** Fuel units of an expression, and of a class of Unicode in it, which folding the case makes slow: 100 µs measured. */
-const unitsPerExpression = 8_000;
-const unitsPerUnicodeClass = 100_000;
-const unitsPerInstruction = 3_000;
 /** Fuel units of a character searched, and of one taken past one instruction, as RE2's slowest engine does. */
 const unitsPerCharacter = 100;
 const unitsPerStep = 8;
 
-/** Shared by all tenants: what a pattern compiles to depends on nothing else. Its cost is charged regardless. */
-const compiled = new LRUCache<string, RE2JS>({ max: 1_000 });
-
-function compile(pattern: string, context: BuiltinContext): RE2JS {
-  const unicodeClasses = pattern.split(/\\[pP]/).length - 1;
-  context.spend(unitsPerExpression + pattern.length * unitsPerCharacterCompiled);
-  context.spend(unicodeClasses * unitsPerUnicodeClass);
-  let expression = compiled.get(pattern);
-  if (!expression) {
-    try {
-      expression = RE2JS.compile(pattern);
-    } catch {
-      throw new BuiltinError('not a regular expression');
-    }
-    compiled.set(pattern, expression);
+function isValid(pattern: string, context: BuiltinContext): boolean {
+  try {
+    compile(pattern, context);
+    return true;
+  } catch (error) {
+    if (error instanceof BuiltinError) return false;
+    throw error;
   }
-  // Known only now; RE2 bounds it to about a thousand times the pattern.
-  context.spend(expression.programSize() * unitsPerInstruction);
-  return expression;
+}
+
+/** Empty for one that took no part. */
+function groupOf(match: Match, group: number, value: string, context: BuiltinContext): string {
+  const [start = -1, end = -1] = [match[2 * group], match[2 * group + 1]];
+  context.spend(unitsPerCharacter + end - start);
+  return start < 0 ? '' : value.slice(start, end);
 }
 
 /** Start and end of each match and of its groups (-1 for one that took no part), as Go's FindAllSubmatchIndex. */
@@ -120,7 +130,8 @@ function expand(
     (_, dollar: string | undefined, braced: string | undefined, bare: string | undefined) => {
       if (dollar) return '$';
       const name = braced ?? bare ?? '';
-      const group = /^\d+$/.test(name) ? Number(name) : names[name];
+      // A number with a leading zero is a name.
+      const group = /^(?:0|[1-9]\d{0,8})$/.test(name) ? Number(name) : names[name];
       const start = group === undefined ? -1 : (match[group * 2] ?? -1);
       return start < 0 || group === undefined ? '' : value.slice(start, match[group * 2 + 1]);
     },

@@ -11,9 +11,10 @@ import type { Bundle } from '../../src/policy/bundle.ts';
 import { Compiler } from '../../src/policy/compiler.ts';
 import type { PolicyInstance } from '../../src/policy/engine/instance.ts';
 import { PolicyModule } from '../../src/policy/engine/module.ts';
-import { readSources } from '../../src/policy/sources.ts';
+import { sourcesOf } from '../../src/policy/sources.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import { Facts } from '../../src/tenancy/facts.ts';
+import { readTenantFiles } from '../../src/tenancy/folder/read.ts';
 import { readTenant, type TenantSource } from '../../src/tenancy/tenants.ts';
 import { median, rounded } from '../harness/rounds.ts';
 import { factsOf, writeTenant } from '../peers/mandate/tenant.ts';
@@ -65,13 +66,15 @@ export const engineRows: RowGroup = {
   },
 };
 
-async function compiled(folder: string): Promise<{ source: TenantSource; bundle: Bundle }> {
-  const parent = path.join(folder, 'engine');
+async function compiled(place: string): Promise<{ source: TenantSource; bundle: Bundle }> {
+  const parent = path.join(place, 'engine');
   writeTenant(parent, { id: 'bench', principals: [] });
-  const source = readTenant(path.join(parent, 'bench'));
+  const folder = path.join(parent, 'bench');
+  const files = await readTenantFiles({ folder, root: folder });
+  const source = await readTenant(files);
   const policies = path.join(root, 'policies');
   const compiler = new Compiler({ opa: path.join(root, 'bin/opa'), policies, cache: undefined });
-  return { source, bundle: await compiler.compile(await readSources(source.folder, source.manifest)) };
+  return { source, bundle: await compiler.compile(await sourcesOf(files, source.manifest)) };
 }
 
 /** Each answers one question of a hundred, from a request or an input to a decision. */

@@ -1,13 +1,8 @@
-import type { Diagnostic } from './diagnostics.ts';
-import { diagnosticsOf } from './diagnostics.ts';
+import { type Diagnostic, MAX_DIAGNOSTICS } from './diagnostics.ts';
+import type { RunOpa } from './opa/child.ts';
+import { eachTree, foundAt, isData, packageOf, pathOf } from './opa/trees.ts';
 import type { PolicySources } from './sources.ts';
 
-type Run = (
-  args: readonly string[],
-  input: string,
-) => Promise<{ code: number; stdout: string; stderr: string }>;
-
-const PARSE_ALL = '{name: module | some name, text in input; module := rego.parse_module(name, text)}';
 const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation']);
 
 /**
@@ -16,27 +11,24 @@ const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation']);
  * spelling of a reference gets past (`data["mandate"]`, `import`, `with`). A reference into `data` that is not
  * spelled out (`data`, `data[x]`) could reach anything and is refused too.
  */
-export async function crossings(sources: PolicySources, run: Run): Promise<Diagnostic[]> {
-  const modules = Object.fromEntries(sources.modules);
-  if (sources.modules.size === 0) return [];
-  const { code, stdout, stderr } = await run(
-    ['eval', '--stdin-input', '--strict-builtin-errors', '-f', 'json', PARSE_ALL],
-    JSON.stringify(modules),
-  );
-  if (code !== 0) return diagnosticsOf(stdout.trim() ? stdout : stderr);
-  const parsed = JSON.parse(stdout) as { result: { expressions: { value: Record<string, unknown> }[] }[] };
+export async function crossings(
+  { modules }: Pick<PolicySources, 'modules'>,
+  run: RunOpa,
+): Promise<Diagnostic[]> {
   const found: Diagnostic[] = [];
-  for (const [file, module] of Object.entries(parsed.result[0]?.expressions[0]?.value ?? {})) {
-    const text = sources.modules.get(file) ?? '';
-    const path = pathOf((module as { package?: { path?: unknown } }).package?.path);
+  const failed = await eachTree(modules, run, (file, text, tree) => {
+    const path = pathOf(packageOf(tree));
     if (!TENANT_ROOTS.has(path[1] ?? ''))
       found.push(
-        at(file, text, 'package', `a tenant's package is authz or delegation, or below one of them`),
+        foundAt(file, text, 'package', `a tenant's package is authz or delegation, or below one of them`),
       );
-    for (const crossed of walk(module, true))
-      found.push(at(file, text, crossed.length > 0 ? crossed : 'data', describeCrossing(crossed)));
-  }
-  return found;
+    for (const crossed of walk(tree, true)) {
+      // Each is looked up in the text.
+      if (found.length >= MAX_DIAGNOSTICS) break;
+      found.push(foundAt(file, text, crossed.length > 0 ? crossed : 'data', describeCrossing(crossed)));
+    }
+  });
+  return failed ?? found;
 }
 
 const describeCrossing = (crossed: string): string =>
@@ -73,28 +65,4 @@ function* crossingOf(ref: readonly unknown[]): Generator<string> {
   const [, root, second] = path;
   if (root === undefined) yield '';
   else if (root === 'mandate' && second !== 'lib') yield `mandate${second === undefined ? '' : `.${second}`}`;
-}
-
-const isData = (part: unknown): boolean => {
-  const { type, value } = (part ?? {}) as { type?: unknown; value?: unknown };
-  return type === 'var' && value === 'data';
-};
-
-/** The constant parts at the head of a reference. */
-function pathOf(ref: unknown): string[] {
-  const parts: string[] = [];
-  if (!Array.isArray(ref)) return parts;
-  for (const [index, part] of ref.entries()) {
-    const { type, value } = part as { type?: unknown; value?: unknown };
-    if (typeof value !== 'string' || (index > 0 && type !== 'string')) break;
-    parts.push(value);
-  }
-  return parts;
-}
-
-/** The tree of `rego.parse_module` carries no places, so the line is found by what it says. */
-function at(file: string, text: string, needle: string, message: string): Diagnostic {
-  const bare = needle.split('.').at(-1) ?? needle;
-  const line = text.split('\n').findIndex((each) => !each.trimStart().startsWith('#') && each.includes(bare));
-  return { file, line: line + 1, message };
 }

@@ -6,7 +6,7 @@ import type { PolicySources } from './sources.ts';
 
 /** A tenant's policy as it is run. */
 export interface Bundle {
-  /** `sha256:<hex>` over the module and the data: what decides, and nothing else. */
+  /** `sha256:<hex>` over what decides (the module and the data) and over every file it was made and tested from. */
   readonly revision: string;
   readonly wasm: Uint8Array;
   /** JSON text of `data`. */
@@ -17,12 +17,29 @@ export interface Bundle {
 
 const MAX_UNPACKED_BYTES = 128 * 1024 * 1024;
 
-/** Reads OPA's bundle (a gzipped tar). Throws `policy_invalid` if there is no module in it. */
-export async function readBundle(archive: Uint8Array, sources: PolicySources): Promise<Bundle> {
+/** Takes the module out of OPA's bundle (a gzipped tar). Throws `policy_invalid` if there is none in it. */
+export async function moduleIn(archive: Uint8Array): Promise<Uint8Array> {
   const tar = gunzipSync(archive, { maxOutputLength: MAX_UNPACKED_BYTES });
   const entries = await unpackTar(tar);
   const wasm = entries.find(({ header }) => header.name.replace(/^\//, '') === 'policy.wasm')?.data;
   if (!wasm) throw new ServiceError('policy_invalid', 'the bundle holds no policy.wasm');
-  const revision = createHash('sha256').update(wasm).update('\0').update(sources.data).digest('hex');
-  return { revision: `sha256:${revision}`, wasm, data: sources.data, files: [...sources.modules.keys()] };
+  return wasm;
 }
+
+/** What is hashed is JSON, which no two contents share: names and texts cannot run into each other. */
+export function bundleOf(wasm: Uint8Array, sources: PolicySources): Bundle {
+  const made = JSON.stringify({
+    wasm: sha256(wasm),
+    data: sha256(sources.data),
+    files: sources.files.map(({ path, bytes }) => [path, sha256(bytes)]),
+  });
+  return {
+    revision: `sha256:${sha256(made)}`,
+    wasm,
+    data: sources.data,
+    files: [...sources.modules.keys()],
+  };
+}
+
+export const sha256 = (content: string | Uint8Array): string =>
+  createHash('sha256').update(content).digest('hex');

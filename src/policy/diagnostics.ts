@@ -18,8 +18,11 @@ export class PolicyInvalid extends ServiceError {
   }
 }
 
+/** How many mistakes are told at once. */
+export const MAX_DIAGNOSTICS = 20;
+
 export const policyInvalid = (diagnostics: readonly Diagnostic[]): PolicyInvalid =>
-  new PolicyInvalid(diagnostics.slice(0, 20));
+  new PolicyInvalid(diagnostics.slice(0, MAX_DIAGNOSTICS));
 
 export const formatDiagnostic = ({ file, line, message }: Diagnostic): string =>
   `${file}:${line === 0 ? '' : `${line}:`} ${message}`;
@@ -28,9 +31,17 @@ export const formatDiagnostic = ({ file, line, message }: Diagnostic): string =>
 export const isOfManifest = (diagnostics: readonly Diagnostic[]): boolean =>
   diagnostics.some(({ file }) => file === MANIFEST);
 
+/** The place of what is nobody's mistake: the store or the disk failed, and the change is tried again. */
+export const UNTAKEN = 'server';
+
+export const isUntaken = (diagnostics: readonly Diagnostic[]): boolean =>
+  diagnostics.some(({ file }) => file === UNTAKEN);
+
 /** What is wrong with a tenant's folder, in a line. */
-export const rejectionOf = (diagnostics: readonly Diagnostic[]): string =>
-  isOfManifest(diagnostics) ? `${MANIFEST} was not taken` : 'the policy on disk does not compile';
+export function rejectionOf(diagnostics: readonly Diagnostic[]): string {
+  if (isUntaken(diagnostics)) return 'a change on disk could not be taken yet, and is tried again';
+  return isOfManifest(diagnostics) ? `${MANIFEST} was not taken` : 'the policy on disk does not compile';
+}
 
 /** Reads what OPA says, as JSON (`opa check -f json`) or as lines (`opa build`). */
 export function diagnosticsOf(output: string): Diagnostic[] {
@@ -69,4 +80,4 @@ const hint = (oneOf: unknown): string =>
   Array.isArray(oneOf) && oneOf.length > 0 ? ` (one of ${oneOf.slice(0, 12).join(', ')})` : '';
 
 /** The compiler sees the tenant's files in `tenant/`; the author knows them without it. */
-const fileName = (file: string): string => file.replace(/^(?:.*\/)?tenant\//, '');
+const fileName = (file: string): string => file.replace(/^tenant\//, '');

@@ -1,13 +1,18 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Clock } from '../effects.ts';
-import { describe, ServiceError } from '../errors.ts';
+import { describe, type ErrorCode, ServiceError } from '../errors.ts';
+import type { TenantId } from '../ids.ts';
 import type { Administration } from '../tenancy/administration.ts';
+import type { TenantPlace } from '../tenancy/folder/list.ts';
+import { tenantPlaces } from '../tenancy/folder/places.ts';
+import { readTenantFiles, type TenantFiles } from '../tenancy/folder/read.ts';
 import { MANIFEST, ManifestInvalid } from '../tenancy/manifest-invalid.ts';
-import { readTenant, type Tenant, type Tenants, tenantFolders } from '../tenancy/tenants.ts';
+import { readTenant, type Tenant, type Tenants } from '../tenancy/tenants.ts';
 import type { Compiler } from './compiler.ts';
-import { type Diagnostic, PolicyInvalid, rejectionOf } from './diagnostics.ts';
+import { type Diagnostic, PolicyInvalid, rejectionOf, UNTAKEN } from './diagnostics.ts';
 import type { Policies } from './policies.ts';
-import { readSources } from './sources.ts';
+import { Retries } from './retries.ts';
+import { sourcesOf } from './sources.ts';
 import { watchFolder } from './watch.ts';
 
 /** Published when files on disk were not taken: {tenant, diagnostics, kept: the revision that stays}. */
@@ -19,9 +24,8 @@ export const mendingChannel = channel('mandate:policy.mended');
 /** How many tenants are loaded at once: they share the commits of what they store. The compiler has its own bound. */
 const PARALLEL = 64;
 
-/** What the store answers when it is at fault, and how long until it is asked again. */
-const ofTheStore: ReadonlySet<string> = new Set(['audit_unavailable', 'unavailable', 'resource_exhausted']);
-const AGAIN_MS = 5_000;
+/** For how long a folder that changed must stand still; a save in place takes a fraction of it. In milliseconds. */
+const QUIET_MS = 20;
 
 interface FleetParts {
   readonly tenants: Tenants;
@@ -31,15 +35,28 @@ interface FleetParts {
   readonly clock: Clock;
 }
 
+/** A folder on its way in. However long each takes to read, tenants come in the order of their folders. */
+interface Entry {
+  readonly place: TenantPlace;
+  /** The one before it is in, and says so; this one says so too. */
+  readonly before: Promise<void>;
+  readonly isIn: () => void;
+  /** Something was saved before the tenant was known. */
+  isMissed: boolean;
+  id: TenantId | undefined;
+}
+
 /** The tenants' folders: loaded at start, watched, and loaded again when a file changes. */
 export class Fleet implements Disposable {
   readonly #parts: FleetParts;
-  readonly #watches = new Map<string, Disposable>();
+  readonly #watches: Disposable[] = [];
+  readonly #retries = new Retries<TenantId>();
+  /** Of folders whose tenant is not known yet. */
+  readonly #entering = new Retries<string>();
   /** Loads of one tenant run one after the other. */
   readonly #queue = new Map<string, Promise<unknown>>();
   /** Folders whose tenant the store could not take, with its error; each is tried again until it can. */
-  readonly #waiting = new Map<string, ServiceError>();
-  #again: NodeJS.Timeout | undefined;
+  readonly #waiting = new Map<string, unknown>();
   /** The server does not start, or stops: what still loads ends without a word, as it would be about the end alone. */
   #isOver = false;
 
@@ -52,12 +69,15 @@ export class Fleet implements Disposable {
    * reported, and its tenant denies until it does.
    */
   async load(places: readonly string[]): Promise<void> {
-    const folders = places.flatMap(tenantFolders);
-    const next = folders.values();
+    const next = places.flatMap(tenantPlaces).values();
+    let turn = Promise.resolve();
     const loader = async (): Promise<void> => {
-      for (const folder of next) {
+      for (const place of next) {
         if (this.#isOver) return;
-        await this.#add(folder);
+        const before = turn;
+        const { promise, resolve } = Promise.withResolvers<void>();
+        turn = promise;
+        await this.#add({ place, before, isIn: resolve, isMissed: false, id: undefined });
       }
     };
     try {
@@ -68,37 +88,55 @@ export class Fleet implements Disposable {
     }
   }
 
-  async #add(folder: string): Promise<void> {
-    const source = readTenant(folder);
-    let tenant: Tenant;
+  async #add(entry: Entry): Promise<void> {
+    const { folder } = entry.place;
+    const changed = async (): Promise<void> => {
+      if (entry.id === undefined) entry.isMissed = true;
+      else await this.#changed(entry.id);
+    };
+    // Watched before it is read, so that nothing is saved in between.
+    this.#watches.push(watchFolder(folder, changed));
     try {
-      tenant = await this.#parts.administration.adopt(source);
-      this.#waiting.delete(folder);
+      await this.#enter(entry);
     } catch (error) {
       // No fault of the tenant's, and a server that does not start says less than one that is not ready.
-      if (!(error instanceof ServiceError) || !ofTheStore.has(error.code)) throw error;
-      this.#waiting.set(folder, error);
-      this.#again ??= setInterval(() => void this.#addWaiting(), AGAIN_MS).unref();
-      return;
+      if (isMistake(error)) throw error;
+      this.#wait(entry, error);
     }
+  }
+
+  async #enter(entry: Entry): Promise<void> {
+    const { place } = entry;
+    const files = await readTenantFiles(place);
+    const tenant = await this.#parts.administration.adopt(await readTenant(files));
+    await entry.before;
     const twin = this.#parts.tenants.find(tenant.id);
     if (twin)
       throw new ServiceError(
         'config_invalid',
-        `tenant ${tenant.id} stands in ${twin.folder} and in ${folder}`,
+        `tenant ${tenant.id} stands in ${twin.folder} and in ${place.folder}`,
       );
+    this.#waiting.delete(place.folder);
+    this.#entering.settle(place.folder);
     this.#parts.tenants.put(tenant);
-    await this.#load(tenant, 'start').catch(() => undefined);
+    entry.isIn();
+    await this.#load(tenant, 'start', files).catch(() => undefined);
+    entry.id = tenant.id;
+    if (entry.isMissed) void this.#changed(tenant.id);
+  }
+
+  #wait(entry: Entry, error: unknown): void {
+    const { folder } = entry.place;
     if (this.#isOver) return;
-    const watch = watchFolder(folder, () => this.#changed(tenant));
-    this.#watches.set(tenant.id, watch);
+    entry.isIn();
+    this.#waiting.set(folder, error);
+    this.#entering.plan(folder, () => this.#enter(entry).catch((cause: unknown) => this.#wait(entry, cause)));
   }
 
-  async #addWaiting(): Promise<void> {
-    for (const folder of this.#waiting.keys()) await this.#add(folder).catch(() => undefined);
-  }
-
-  /** Reads the tenant's folder again, for a caller. Throws `policy_invalid` or `config_invalid`; the old stays. */
+  /**
+   * Reads the tenant's folder again, for a caller. Throws `policy_invalid` or `config_invalid`, and the old stays;
+   * `unavailable` or `audit_unavailable` where it cannot be taken now, and then it is tried again.
+   */
   reload(tenant: Tenant, caller: string): Promise<boolean> {
     const before = this.#queue.get(tenant.id) ?? Promise.resolve();
     const after = before.then(() => this.#refresh(tenant, caller));
@@ -112,53 +150,67 @@ export class Fleet implements Disposable {
   async #refresh(tenant: Tenant, caller: string): Promise<boolean> {
     const { administration, tenants } = this.#parts;
     let current: Tenant;
+    let files: TenantFiles;
     try {
-      const source = readTenant(tenant.folder);
+      files = await readTenantFiles(tenant, QUIET_MS);
+      const source = await readTenant(files);
       if (source.id !== tenant.id)
         throw new ManifestInvalid(MANIFEST, 'id: it does not change while the tenant is served');
       current = await administration.adopt(source);
     } catch (error) {
-      await this.#rejected(tenant, caller, error, MANIFEST);
+      await this.#notTaken(tenant, caller, error, MANIFEST);
       throw error;
     }
     // A manifest that parses counts at once, whatever the Rego beside it: a credential taken out of it is gone.
     tenants.put(current);
-    return this.#load(current, caller);
+    return this.#load(current, caller, files);
   }
 
-  async #load(tenant: Tenant, caller: string): Promise<boolean> {
+  /** What decides was recorded before: a revision whose activation cannot be recorded does not decide. */
+  async #load(tenant: Tenant, caller: string, files: TenantFiles): Promise<boolean> {
     const { policies, compiler, administration } = this.#parts;
     try {
-      const sources = await readSources(tenant.folder, tenant.manifest);
+      const sources = await sourcesOf(files, tenant.manifest);
       const bundle = await compiler.compile(sources);
+      if (this.#isOver) return false;
+      if (policies.prove(tenant, bundle))
+        await administration.recordPolicy(tenant, caller, bundle.revision).catch((error: unknown) => {
+          policies.discard(bundle);
+          throw error;
+        });
       if (this.#isOver) return false;
       const before = policies.of(tenant);
       const isMended = before.rejected.length > 0;
       const changed = policies.activate(tenant, bundle);
+      this.#retries.settle(tenant.id);
       // A policy that was made anew is announced as activated.
       if (isMended && policies.of(tenant) === before && mendingChannel.hasSubscribers)
         mendingChannel.publish({ tenant: tenant.id, revision: before.revision });
-      if (changed) await administration.recordPolicy(tenant, caller, policies.of(tenant).revision);
       return changed;
     } catch (error) {
-      await this.#rejected(tenant, caller, error, 'policy');
+      await this.#notTaken(tenant, caller, error, 'policy');
       throw error;
     }
   }
 
-  async #rejected(tenant: Tenant, caller: string, error: unknown, what: string): Promise<void> {
+  /** Says so and records it. What was nobody's mistake is tried again instead, until it is taken or shown to be one. */
+  async #notTaken(tenant: Tenant, caller: string, error: unknown, what: string): Promise<void> {
     if (this.#isOver) return;
     const { policies, administration } = this.#parts;
-    const diagnostics = diagnosticsIn(error, what);
+    const again = (): void => this.#retries.plan(tenant.id, () => this.#changed(tenant.id, caller));
+    const diagnostics = isMistake(error) ? diagnosticsIn(error, what) : [untaken(error)];
+    const isNews = JSON.stringify(policies.of(tenant).rejected) !== JSON.stringify(diagnostics);
     policies.reject(tenant, diagnostics);
     const kept = policies.of(tenant).revision;
-    if (rejectionChannel.hasSubscribers) rejectionChannel.publish({ tenant: tenant.id, diagnostics, kept });
-    const known = error instanceof ServiceError ? error : new ServiceError('policy_invalid', describe(error));
-    await administration.recordPolicy(tenant, caller, kept, known);
+    if ((isMistake(error) || isNews) && rejectionChannel.hasSubscribers)
+      rejectionChannel.publish({ tenant: tenant.id, diagnostics, kept });
+    if (!isMistake(error)) return again();
+    const settle = (): void => this.#retries.settle(tenant.id);
+    await administration.recordPolicy(tenant, caller, kept, error).then(settle, again);
   }
 
-  async #changed(tenant: Tenant): Promise<void> {
-    await this.reload(this.#parts.tenants.get(tenant.id), 'watch').catch(() => undefined);
+  async #changed(tenant: TenantId, caller = 'watch'): Promise<void> {
+    await this.reload(this.#parts.tenants.get(tenant), caller).catch(() => undefined);
   }
 
   /** What an operator should know, a line each. */
@@ -186,10 +238,31 @@ export class Fleet implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isOver = true;
-    clearInterval(this.#again);
-    for (const watch of this.#watches.values()) watch[Symbol.dispose]();
+    for (const watch of this.#watches) watch[Symbol.dispose]();
+    this.#retries[Symbol.dispose]();
+    this.#entering[Symbol.dispose]();
   }
 }
+
+/** Errors that say something of the files; any other says that they could not be taken now. */
+const mistakes: ReadonlySet<ErrorCode> = new Set([
+  'policy_invalid',
+  'policy_undefined',
+  'policy_failed',
+  'policy_memory_exceeded',
+  'deadline_exceeded',
+  'config_invalid',
+]);
+
+const isMistake = (error: unknown): error is ServiceError =>
+  error instanceof ServiceError && mistakes.has(error.code);
+
+const untaken = (error: unknown): Diagnostic => ({
+  file: UNTAKEN,
+  line: 0,
+  // Internals are for the operator's log alone.
+  message: error instanceof ServiceError ? `${error.code}: ${error.message}` : 'internal: the server failed',
+});
 
 /** `file` is named where the error itself names no place. */
 function diagnosticsIn(error: unknown, file: string): readonly Diagnostic[] {

@@ -7,9 +7,9 @@ import type { PolicyInput } from '../input.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Bundle } from './bundle.ts';
 import type { Diagnostic } from './diagnostics.ts';
-import type { PolicyInstance } from './engine/instance.ts';
-import { PolicyModule } from './engine/module.ts';
+import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
 import { type FailureListener, PolicyHealth } from './health.ts';
+import { limitsFor, type Proven, prove } from './proof.ts';
 
 /** Published when a tenant's revision changes: {tenant, revision}. */
 export const activationChannel = channel('mandate:policy.activated');
@@ -54,25 +54,10 @@ export interface PoliciesOptions {
   readonly onChange?: ((tenant: TenantId) => void) | undefined;
 }
 
-const PAGES_PER_MIB = 16;
-
-interface PolicyLimits {
-  readonly fuel: number;
-  readonly memoryPages: number;
-}
-
-/** What tenants on one revision share: compiled code without state, and the bytes a memory begins with. */
-interface Shared {
-  readonly module: PolicyModule;
-  /** JSON text. */
-  readonly data: string;
-  readonly image: Uint8Array;
-}
-
 /** An instance, what it is of, and the size at which it is given up. */
 interface Warm {
   readonly instance: PolicyInstance;
-  readonly shared: Shared;
+  readonly shared: Proven;
   readonly memoryPages: number;
   readonly giveUpBytes: number;
 }
@@ -87,7 +72,7 @@ interface Pool {
 /** By how much an instance's memory may grow before it is made anew: it never shrinks after one odd request. */
 const GROWTH_BYTES = 16 * 1024 * 1024;
 
-const warm = (instance: PolicyInstance, shared: Shared, { memoryPages }: PolicyLimits): Warm => ({
+const warm = (instance: PolicyInstance, shared: Proven, { memoryPages }: PolicyLimits): Warm => ({
   instance,
   shared,
   memoryPages,
@@ -104,7 +89,7 @@ export class Policies {
   readonly #active = new Map<TenantId, Active>();
   /** Tenants whose first policy did not compile, and why. */
   readonly #absent = new Map<TenantId, ActivePolicy>();
-  readonly #revisions = new Map<string, Shared>();
+  readonly #revisions = new Map<string, Proven>();
   readonly #instances: LRUCache<TenantId, Warm>;
 
   constructor(options: PoliciesOptions) {
@@ -124,15 +109,25 @@ export class Policies {
   }
 
   /**
+   * Proves that a bundle can be the tenant's policy, so that after its activation was recorded it cannot fail. Answers
+   * whether it would change the revision. Throws `policy_invalid`.
+   */
+  prove(tenant: Tenant, bundle: Bundle): boolean {
+    this.#shared(bundle, limitsFor(tenant.manifest, this.#options));
+    return this.#active.get(tenant.id)?.revision !== bundle.revision;
+  }
+
+  /** What was proven and is not activated after all. */
+  discard(bundle: Bundle): void {
+    this.#forget(bundle.revision);
+  }
+
+  /**
    * Makes a bundle the tenant's policy, at once and whole: a request evaluates the old revision or the new one.
    * Answers whether anything changed. Throws `policy_invalid`, and then the old revision stays.
    */
   activate(tenant: Tenant, bundle: Bundle): boolean {
-    const { fuel, memory_mib: memory } = tenant.manifest.limits;
-    const limits = {
-      fuel: fuel ?? this.#options.fuel,
-      memoryPages: (memory ?? this.#options.memoryMib) * PAGES_PER_MIB,
-    };
+    const limits = limitsFor(tenant.manifest, this.#options);
     const before = this.#active.get(tenant.id);
     const unchanged = before?.revision === bundle.revision;
     if (unchanged && before.limits.fuel === limits.fuel && before.limits.memoryPages === limits.memoryPages) {
@@ -166,7 +161,7 @@ export class Policies {
   }
 
   /** The tenant's instance. Where there is room for no more, the one that was not asked for longest gives way. */
-  #instanceOf(tenant: TenantId, shared: Shared, limits: PolicyLimits): Warm {
+  #instanceOf(tenant: TenantId, shared: Proven, limits: PolicyLimits): Warm {
     const known = this.#instances.get(tenant);
     if (known) return known;
     const fresh =
@@ -179,7 +174,7 @@ export class Policies {
    * The instance that gives way, if it is of the same revision: its memory is written anew, every byte, which costs
    * a hundredth of a new one. Tenants on the same revision have the same data, so nothing in it is the other's.
    */
-  #reused(shared: Shared, limits: PolicyLimits): Warm | undefined {
+  #reused(shared: Proven, limits: PolicyLimits): Warm | undefined {
     if (this.#instances.size < this.#options.maxInstances) return undefined;
     const old = this.#instances.pop();
     if (!old || old.shared !== shared || old.memoryPages !== limits.memoryPages) return undefined;
@@ -188,15 +183,15 @@ export class Policies {
       : undefined;
   }
 
-  /** What tenants on a revision share. Instantiating proves that module and data load before anybody depends on it. */
-  #shared(bundle: Bundle, limits: PolicyLimits): Shared {
+  /** What tenants on a revision share, proven in the least memory that any of them has. */
+  #shared(bundle: Bundle, limits: PolicyLimits): Proven {
     const known = this.#revisions.get(bundle.revision);
-    if (known) return known;
-    const module = PolicyModule.compile(bundle.wasm);
-    const image = module.instantiate(bundle.data, limits).image();
-    const shared = { module, data: bundle.data, image };
-    this.#revisions.set(bundle.revision, shared);
-    return shared;
+    if (known && known.memoryPages <= limits.memoryPages) return known;
+    const proven = prove(bundle, limits, known?.module);
+    // Instances know each other's revision by what they share of it, so that stays the same.
+    if (known) known.memoryPages = limits.memoryPages;
+    else this.#revisions.set(bundle.revision, proven);
+    return known ?? proven;
   }
 
   /** Drops what is shared of a revision that no tenant runs any more. */

@@ -1,59 +1,77 @@
-import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import path from 'node:path';
-import { describe, ServiceError } from '../errors.ts';
+import { isUtf8 } from 'node:buffer';
+import { composeData } from '../tenancy/folder/parser.ts';
+import { readTenantFiles, type TenantFiles } from '../tenancy/folder/read.ts';
 import type { Manifest } from '../tenancy/manifest.ts';
+import { MANIFEST } from '../tenancy/manifest-invalid.ts';
+import { type Diagnostic, policyInvalid } from './diagnostics.ts';
+
+/** One file of the list that a revision is made from. */
+export interface SourceFile {
+  /** Relative to the tenant's folder. */
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
 
 /** Everything of a tenant that goes into its revision. */
 export interface PolicySources {
-  /** Rego by path relative to the tenant's folder, tests left out; in the order of the paths. */
+  readonly tenant: string;
+  /** The one list: modules, tests and data documents, in the order of their paths. The rest is read from it. */
+  readonly files: readonly SourceFile[];
+  /** Rego by path, tests left out: what decides. */
   readonly modules: ReadonlyMap<string, string>;
-  /** `*_test.rego`. */
+  /** `*_test.rego`: what tests it, and is never compiled into it. */
   readonly tests: ReadonlyMap<string, string>;
   /** Entry points beside the platform's. */
   readonly entrypoints: readonly string[];
-  /** JSON text of `data`: the tenant's data.json and what the manifest declares. */
+  /** JSON text of `data`: the data documents and what the manifest declares. */
   readonly data: string;
 }
 
-const MAX_FILES = 1_000;
-const MAX_BYTES = 16 * 1024 * 1024;
+/** The one place that tells a test from what decides. */
+export const isTest = (path: string): boolean => path.endsWith('_test.rego');
 
-/** Reads a tenant's folder. Throws `policy_invalid` or `config_invalid`. */
+/** Reads a tenant's folder. Throws `policy_invalid`; `unavailable` where the disk fails. */
 export async function readSources(folder: string, manifest: Manifest): Promise<PolicySources> {
-  const names = (await readdir(folder, { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.rego'))
-    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).replaceAll(path.sep, '/'))
-    .sort();
-  if (names.length > MAX_FILES)
-    throw new ServiceError('policy_invalid', `${folder}: more than ${MAX_FILES} Rego files`);
-  const modules = new Map<string, string>();
-  const tests = new Map<string, string>();
-  let bytes = 0;
-  for (const name of names) {
-    const text = await readFile(path.join(folder, name), 'utf8');
-    bytes += text.length;
-    if (bytes > MAX_BYTES)
-      throw new ServiceError('policy_invalid', `${folder}: more than ${MAX_BYTES} bytes of Rego`);
-    (name.endsWith('_test.rego') ? tests : modules).set(name, text);
-  }
-  return { modules, tests, entrypoints: manifest.entrypoints, data: await readData(folder, manifest) };
+  return sourcesOf(await readTenantFiles({ folder, root: folder }), manifest);
 }
 
-async function readData(folder: string, manifest: Manifest): Promise<string> {
-  const file = path.join(folder, 'data.json');
-  let own: unknown = {};
-  if (existsSync(file)) {
-    try {
-      own = JSON.parse(await readFile(file, 'utf8'));
-    } catch (error) {
-      throw new ServiceError('policy_invalid', `data.json:0: ${describe(error)}`);
-    }
+/** What of the files as they were read is the tenant's policy. Throws `policy_invalid`, naming each file at fault. */
+export async function sourcesOf(read: TenantFiles, manifest: Manifest): Promise<PolicySources> {
+  const wrong: Diagnostic[] = read.faults
+    .filter(({ file }) => file !== MANIFEST)
+    .map(({ file, problem }) => ({ file, line: 0, message: problem }));
+  const modules = new Map<string, string>();
+  const tests = new Map<string, string>();
+  const documents: (readonly [string, string])[] = [];
+  const files = [...read.files].map(([path, bytes]) => ({ path, bytes }));
+  for (const { path, bytes } of files) {
+    const line = lineNotUtf8(bytes);
+    if (line > 0) wrong.push({ file: path, line, message: 'this is not UTF-8' });
+    const text = bytes.toString('utf8');
+    if (path.endsWith('.rego')) (isTest(path) ? tests : modules).set(path, text);
+    else documents.push([path, text]);
   }
-  if (typeof own !== 'object' || own === null || Array.isArray(own) || Object.hasOwn(own, 'mandate'))
-    throw new ServiceError(
-      'policy_invalid',
-      'data.json:0: an object without a member "mandate", which is the platform\'s',
-    );
-  return JSON.stringify({ ...own, mandate: { tenant: { actions: manifest.actions } } });
+  if (wrong.length > 0) throw policyInvalid(wrong);
+  const composed = await composeData(documents, { tenant: { actions: manifest.actions } });
+  if ('problem' in composed)
+    throw policyInvalid([{ file: composed.file, line: composed.line, message: composed.problem }]);
+  return {
+    tenant: manifest.id,
+    files,
+    modules,
+    tests,
+    entrypoints: manifest.entrypoints,
+    data: composed.data,
+  };
+}
+
+/** The first line that is not UTF-8, counted from 1; 0 if all are. No sequence of more than a byte holds a line's end. */
+function lineNotUtf8(bytes: Buffer): number {
+  if (isUtf8(bytes)) return 0;
+  let [line, start] = [1, 0];
+  for (;;) {
+    const end = bytes.indexOf(0x0a, start);
+    if (end < 0 || !isUtf8(bytes.subarray(start, end))) return line;
+    [line, start] = [line + 1, end + 1];
+  }
 }

@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
+import { readYaml, YamlInvalid } from './folder/yaml.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
 import { needsTrust } from './subject-claim.ts';
 
@@ -169,6 +171,28 @@ export type Manifest = z.infer<typeof manifest>;
 export type ManifestPrincipal = Manifest['principals'][number];
 export type TrustedIssuer = Manifest['issuers'][number];
 export type Ceiling = z.infer<typeof ceiling>;
+
+/** How deep properties may be: what is deeper some reader of them may not get to the end of. */
+const MAX_DEPTH = 64;
+
+/** Reads the text of a tenant.yaml. Throws `ManifestInvalid` with the place of the mistake. */
+export function readManifest(text: string, file: string): Manifest {
+  let value: unknown;
+  try {
+    // A manifest has no use for aliases, and a bomb is made of them.
+    value = readYaml(text, { maxAliasCount: 0, exact: false });
+  } catch (cause) {
+    const line = cause instanceof YamlInvalid ? cause.line : 0;
+    throw new ManifestInvalid(file, describe(cause).split('\n')[0] ?? '', { cause, line });
+  }
+  if (isDeeper(value, MAX_DEPTH)) throw new ManifestInvalid(file, `more than ${MAX_DEPTH} levels deep`);
+  return parseManifest(value, file);
+}
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some((each) => isDeeper(each, levels - 1)));
 
 /** Throws `ManifestInvalid` with the place of the first mistakes. */
 export function parseManifest(value: unknown, file: string): Manifest {

@@ -1,19 +1,20 @@
+import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { type Dirent, existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { parse, YAMLParseError } from 'yaml';
-import { describe, ServiceError } from '../errors.ts';
+import { ServiceError } from '../errors.ts';
 import { type PrincipalRef, principalKey, type TenantId, tenantId } from '../ids.ts';
 import type { TenantNo } from '../storage/rows.ts';
-import { type Ceiling, type Manifest, type ManifestPrincipal, parseManifest } from './manifest.ts';
+import type { TenantPlace } from './folder/list.ts';
+import { parseManifestText } from './folder/parser.ts';
+import type { TenantFiles } from './folder/read.ts';
+import type { Ceiling, Manifest, ManifestPrincipal } from './manifest.ts';
 import { MANIFEST, ManifestInvalid } from './manifest-invalid.ts';
 
 /** One tenant as it is now. Replaced whole when its manifest changes, never edited. */
-export interface Tenant {
+export interface Tenant extends TenantPlace {
   readonly id: TenantId;
   /** The store's number for it. */
   readonly no: TenantNo;
-  readonly folder: string;
   readonly manifest: Manifest;
   /** Principals that authenticate here, by `sha256:<hex>` of their secret or by SPIFFE id. */
   readonly credentials: ReadonlyMap<string, ManifestPrincipal>;
@@ -24,9 +25,8 @@ export interface Tenant {
 }
 
 /** A manifest as read from its folder, before the store knows it. */
-export interface TenantSource {
+export interface TenantSource extends TenantPlace {
   readonly id: TenantId;
-  readonly folder: string;
   readonly manifest: Manifest;
   /** SHA-256 of the file: the same hash means there is nothing to store. */
   readonly hash: string;
@@ -94,68 +94,24 @@ function add(counts: Map<string, number>, key: string, by: number): void {
   else counts.set(key, count);
 }
 
-/**
- * The tenant folders under `place`: itself if it holds a tenant.yaml, else each child that does. Throws
- * `config_invalid`, naming the place.
- */
-export function tenantFolders(place: string): string[] {
-  if (existsSync(path.join(place, MANIFEST))) return [place];
-  const folders = entriesOf(place)
-    .filter((entry) => entry.isDirectory() && existsSync(path.join(place, entry.name, MANIFEST)))
-    .map((entry) => path.join(place, entry.name))
-    .sort();
-  if (folders.length === 0)
-    throw new ServiceError('config_invalid', `${place} holds no ${MANIFEST}, nor does any folder in it`);
-  return folders;
-}
-
-function entriesOf(place: string): Dirent[] {
-  try {
-    return readdirSync(place, { withFileTypes: true });
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new ServiceError('config_invalid', `no such folder: ${place}`, { cause });
-    if (code === 'ENOTDIR') throw new ServiceError('config_invalid', `${place} is not a folder`, { cause });
-    throw new ServiceError('config_invalid', `${place} cannot be read (${code})`, { cause });
-  }
-}
-
-/** Reads `tenant.yaml`. Throws `ManifestInvalid`, with the place of the mistake. */
-export function readTenant(folder: string): TenantSource {
-  const file = path.join(folder, MANIFEST);
-  const text = textOf(file);
-  let value: unknown;
-  try {
-    // A manifest has no use for aliases, and a bomb is made of them.
-    value = parse(text, { maxAliasCount: 0 });
-  } catch (cause) {
-    const line = cause instanceof YAMLParseError ? cause.linePos?.[0].line : undefined;
-    // Below the first line the library draws the place.
-    const problem = (describe(cause).split('\n')[0] ?? '').replace(/:$/, '');
-    throw new ManifestInvalid(file, problem, { cause, ...(line === undefined ? {} : { line }) });
-  }
-  const manifest = parseManifest(value, file);
+/** The tenant that a folder's files are of. Throws `ManifestInvalid`, with the place of the mistake. */
+export async function readTenant({ place, manifest: bytes, faults }: TenantFiles): Promise<TenantSource> {
+  const file = path.join(place.folder, MANIFEST);
+  const fault = faults.find((each) => each.file === MANIFEST);
+  if (!bytes) throw new ManifestInvalid(file, fault?.problem ?? 'it cannot be read (ENOENT)');
+  if (!isUtf8(bytes)) throw new ManifestInvalid(file, 'it is not UTF-8');
+  const manifest = await parseManifestText(bytes.toString('utf8'), file);
   try {
     const id = tenantId(manifest.id);
-    return { id, folder, manifest, hash: createHash('sha256').update(text).digest('hex') };
+    return { id, ...place, manifest, hash: createHash('sha256').update(bytes).digest('hex') };
   } catch {
     throw new ManifestInvalid(file, 'id: 1 to 63 of a-z, 0-9 and -, such as acme');
   }
 }
 
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new ManifestInvalid(file, `it cannot be read (${(cause as NodeJS.ErrnoException).code})`, {
-      cause,
-    });
-  }
-}
-
 /** Builds the look-ups of a tenant. Throws `ManifestInvalid` where two principals share a credential or audience. */
 export function buildTenant(source: TenantSource, no: TenantNo): Tenant {
-  const { manifest, folder } = source;
+  const { manifest, folder, root } = source;
   const credentials = new Map<string, ManifestPrincipal>();
   const audiences = new Map<string, PrincipalRef>();
   const claim = <T>(map: Map<string, T>, key: string, value: T, what: string): void => {
@@ -172,7 +128,7 @@ export function buildTenant(source: TenantSource, no: TenantNo): Tenant {
       claim(audiences, audience, { class: principal.class, id: principal.id }, `the audience ${audience}`);
   }
   const declared = new Map(manifest.principals.map((entry) => [principalKey(entry), entry]));
-  return { id: source.id, no, folder, manifest, credentials, declared, audiences };
+  return { id: source.id, no, folder, root, manifest, credentials, declared, audiences };
 }
 
 /** What a principal may be granted at most when it acts for others; none means: nothing. */

@@ -19,11 +19,6 @@ describe('a revision', () => {
     ]);
     expect(new Set(revisions).size).toBe(3);
   });
-
-  test('leaves tests out', async () => {
-    const tested = await revisionOf({ 'x_test.rego': 'package authz_test\n\ntest_x if true\n' });
-    expect(tested).toBe(await revisionOf({}));
-  });
 });
 
 describe('diagnostics', () => {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -99,6 +99,68 @@ describe('a watched folder', () => {
       (count) => count === 2,
     );
     expect(most).toBe(1);
+  });
+
+  /** Puts a link in another's place at once, as Kubernetes and git-sync do. */
+  const swapped = async (target: string, name: string): Promise<void> => {
+    await symlink(target, at('new-link'));
+    await rename(at('new-link'), at(name));
+  };
+
+  test('notices that the version of a volume is swapped, again and again', async () => {
+    for (const version of ['..one', '..two', '..three']) {
+      await mkdir(at(`${version}/authz`), { recursive: true });
+      await writeFile(at(`${version}/b.rego`), version);
+    }
+    await symlink('..one', at('..data'));
+    await noticed(() => symlink('..data/b.rego', at('b.rego')));
+    await noticed(() => symlink('..data/authz', at('more')));
+    for (const version of ['..two', '..three', '..one']) {
+      await noticed(() => swapped(version, '..data'));
+      await noticed(() => writeFile(at(`${version}/b.rego`), '2'));
+      await noticed(() => writeFile(at(`${version}/authz/c.rego`), '2'));
+    }
+  });
+
+  test('notices a change of what it links to, and of the link', async () => {
+    await mkdir(at('kept/deep'), { recursive: true });
+    await writeFile(at('kept/deep/plain'), '1');
+    await noticed(() => symlink('../kept/deep/plain', at('authz/l.rego')));
+    await noticed(() => writeFile(at('kept/deep/plain'), '2'));
+    await noticed(() => swapped('kept/deep', 'authz/l.rego'));
+    await noticed(() => rm(at('authz/l.rego')));
+  });
+
+  test('that is itself a link, or below one, is noticed when that is swapped', async () => {
+    watching[Symbol.dispose]();
+    for (const version of ['one', 'two', 'three']) {
+      await mkdir(at(`git/${version}/acme`), { recursive: true });
+      await writeFile(at(`git/${version}/acme/a.rego`), version);
+    }
+    await symlink('git/one', at('current'));
+    for (const below of ['current/acme', 'current']) {
+      using _ = watchFolder(at(below), async () => {
+        calls += 1;
+      });
+      for (const version of ['two', 'three', 'one']) {
+        await noticed(() => swapped(`git/${version}`, 'current'));
+        await noticed(() => writeFile(at(`git/${version}/acme/a.rego`), '2'));
+      }
+    }
+  });
+
+  test('that is put in the place of another is noticed, with what is in it', async () => {
+    watching[Symbol.dispose]();
+    for (const name of ['acme', 'next']) await mkdir(at(`${name}/authz`), { recursive: true });
+    using _ = watchFolder(at('acme'), async () => {
+      calls += 1;
+    });
+    await rename(at('acme'), at('before'));
+    await noticed(() => rename(at('next'), at('acme')));
+    await noticed(() => writeFile(at('acme/authz/a.rego'), '1'));
+    await noticed(() => rm(at('acme'), { recursive: true }));
+    await noticed(() => mkdir(at('acme')));
+    await noticed(() => writeFile(at('acme/a.rego'), '1'));
   });
 
   test('that is not there is refused', () => {

@@ -10,8 +10,8 @@ import {
 } from '../../gen/mandate/v1/tenant_pb.ts';
 import { principalClass, principalKey } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
-import type { PrincipalStore } from '../../storage/principals.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
+import type { PrincipalStore } from '../../storage/principals.ts';
 import type { PrincipalRow } from '../../storage/rows.ts';
 import type { Administration } from '../../tenancy/administration.ts';
 import type { Callers } from '../../tenancy/callers.ts';

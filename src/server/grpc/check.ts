@@ -10,8 +10,8 @@ import { type Peer, presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
 import { type Outline, outlineOf, outlineOfStream } from './codec/outline.ts';
 import { decodeBatch, decodeCheck, decodeStreamCheck } from './codec/request.ts';
-import type { UnaryHandler } from './unary.ts';
 import { encodeBatch, encodeCheck, encodeStreamAnswer, encodeStreamError } from './codec/response.ts';
+import type { UnaryHandler } from './unary.ts';
 
 export interface HotParts extends DecisionParts {
   /** The decision threads, where there may be any. */

@@ -1,0 +1,79 @@
+import { execFile } from 'node:child_process';
+import { ServiceError } from '../../errors.ts';
+
+/** What a run of the compiler left. */
+export interface Run {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export type RunOpa = (args: readonly string[], input?: string) => Promise<Run>;
+
+/** Wall clock; a process that waits spends no processor time. */
+const TIMEOUT_MS = 60_000;
+const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+
+/**
+ * What the kernel holds the compiler to, in the units of `ulimit`. Address space is what Go's allocator fails on: the
+ * runtime alone reserves 1 GB of it, a megabyte of Rego takes 800 MB resident in the greediest of its commands.
+ */
+const LIMITS: readonly (readonly [flag: string, value: number])[] = [
+  ...(process.platform === 'linux' ? [['-v', 2.5 * 1024 * 1024] as const] : []),
+  // Seconds of processor time, over all its threads.
+  ['-t', 60],
+  // Blocks of 512 bytes, of 1,024 in some shells: 128 or 256 MiB a file.
+  ['-f', 262_144],
+  ['-n', 256],
+  ['-c', 0],
+];
+
+/** A limit that cannot be set ends the shell, and nothing runs without it. */
+const SCRIPT = `${LIMITS.map(([flag, value]) => `ulimit ${flag} ${value} || exit 125`).join('; ')}; exec "$0" "$@"`;
+
+/** The compiler's own words for what is the machine's fault, not the policy's. */
+const MACHINE =
+  /no space left on device|read-only file system|input\/output error|too many open files|quota/i;
+/** How Go says that it was refused memory. */
+const GREEDY = /out of memory|cannot allocate memory|failed to reserve|stack overflow|exceeds \d+-byte limit/;
+
+/**
+ * Runs OPA in `cwd`, with no environment and nothing open but its input and output. What it may take is bounded by the
+ * kernel, so Rego that makes it greedy ends it and nothing else.
+ * @throws ServiceError `unavailable` where the machine is at fault, `policy_invalid` where the policy took too much
+ */
+export function runOpa(opa: string, cwd: string, args: readonly string[], input = ''): Promise<Run> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(
+      '/bin/sh',
+      ['-c', SCRIPT, opa, ...args],
+      { cwd, env: {}, timeout: TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES },
+      (error, stdout, stderr) => {
+        const code = error ? error.code : 0;
+        if (typeof code === 'number' && code < 125 && !MACHINE.test(stderr) && !greedy(code, stderr))
+          return resolve({ code, stdout, stderr });
+        reject(failure(error ?? new Error(stderr), code, stderr, `${opa} ${args[0]}`));
+      },
+    );
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(input);
+  });
+}
+
+/** Go's runtime ends with 2 and a trace; OPA's own refusals are diagnostics. */
+const greedy = (code: number, stderr: string): boolean => code === 2 && GREEDY.test(stderr);
+
+function failure(cause: Error, code: unknown, stderr: string, what: string): ServiceError {
+  const detail = `${what}: ${(stderr || cause.message).slice(0, 300)}`;
+  // The shell's own codes for what it could not run, and errors of the system's for the shell.
+  const isMachine =
+    MACHINE.test(stderr) ||
+    (typeof code === 'number' && code >= 125 && code <= 127) ||
+    (typeof code === 'string' && code !== 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER');
+  return isMachine
+    ? new ServiceError('unavailable', 'the policy compiler cannot run now', { cause, detail })
+    : new ServiceError('policy_invalid', 'the policy takes more time or memory to compile than it may', {
+        cause,
+        detail,
+      });
+}

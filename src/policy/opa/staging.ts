@@ -1,0 +1,58 @@
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { ServiceError } from '../../errors.ts';
+import type { PolicySources } from '../sources.ts';
+
+/** A folder that the compiler runs in: `platform/`, `tenant/`, `data/`, input.json and capabilities.json. */
+export interface Stage {
+  readonly folder: string;
+  readonly capabilities: string;
+}
+
+/** Which of a tenant's files are laid out: only what decides, or its tests beside. */
+export type Laid = 'deciding' | 'tested';
+
+/** Lays out a tenant's files in a folder of their own, which is gone afterwards. Throws `unavailable` if the disk fails. */
+export async function staged<T>(
+  { policies, capabilities }: { policies: string; capabilities: string },
+  sources: PolicySources,
+  laid: Laid,
+  use: (stage: Stage) => Promise<T>,
+): Promise<T> {
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'mandate-policy-')).catch(failed);
+  try {
+    const stage = { folder, capabilities: path.join(folder, 'capabilities.json') };
+    await layOut(stage, policies, capabilities, sources, laid).catch(failed);
+    return await use(stage);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function layOut(
+  { folder, capabilities: place }: Stage,
+  policies: string,
+  capabilities: string,
+  sources: PolicySources,
+  laid: Laid,
+): Promise<void> {
+  await cp(path.join(policies, 'platform'), path.join(folder, 'platform'), { recursive: true });
+  await cp(path.join(policies, 'schemas', 'input.json'), path.join(folder, 'input.json'));
+  await mkdir(path.join(folder, 'tenant'));
+  for (const [name, text] of [...sources.modules, ...(laid === 'tested' ? sources.tests : [])]) {
+    const file = path.join(folder, 'tenant', name);
+    await mkdir(path.dirname(file), { recursive: true });
+    await writeFile(file, text);
+  }
+  await mkdir(path.join(folder, 'data'));
+  await writeFile(path.join(folder, 'data', 'data.json'), sources.data);
+  await writeFile(place, capabilities);
+}
+
+function failed(cause: unknown): never {
+  throw new ServiceError('unavailable', 'the policy cannot be laid out for the compiler now', {
+    cause,
+    detail: String(cause),
+  });
+}

@@ -1,0 +1,107 @@
+import { Worker } from 'node:worker_threads';
+import { ServiceError } from '../../errors.ts';
+import { type Manifest, readManifest } from '../manifest.ts';
+import { ManifestInvalid } from '../manifest-invalid.ts';
+import { type Composed, composeDocuments, type DataDocument } from './data.ts';
+
+/** What the thread is asked, and what it answers: a value, or what is wrong. */
+export type Question =
+  | { readonly manifest: string; readonly file: string }
+  | { readonly documents: readonly DataDocument[]; readonly platform: unknown };
+export type Answer =
+  | { readonly manifest: Manifest }
+  | { readonly problem: string; readonly line: number }
+  | { readonly composed: Composed };
+
+/**
+ * Up to here a text is parsed where it is: the worst of that length takes some 50 ms, and a thread takes longer to
+ * start. JSON is the runtime's own and a hundred times faster.
+ */
+const SMALL_YAML = 8 * 1024;
+const SMALL_JSON = 256 * 1024;
+/** A parser that has not come to an end is ended. In milliseconds. */
+const TIMEOUT_MS = 20_000;
+const IDLE_MS = 5_000;
+const MAX_HEAP_MIB = 1_024;
+
+/** Parses a tenant.yaml; a large one not on this thread. Throws `ManifestInvalid` with the place of the mistake. */
+export async function parseManifestText(text: string, file: string): Promise<Manifest> {
+  if (text.length <= SMALL_YAML) return readManifest(text, file);
+  const answer = await thread.ask({ manifest: text, file });
+  if ('manifest' in answer) return answer.manifest;
+  throw 'problem' in answer
+    ? new ManifestInvalid(file, answer.problem, { line: answer.line })
+    : new ServiceError('internal', 'the parser answered something else');
+}
+
+/** The value of `data`; see `composeDocuments`. Large documents are not read on this thread. */
+export async function composeData(documents: readonly DataDocument[], platform: unknown): Promise<Composed> {
+  const isSmall = (kind: 'json' | 'yaml', bytes: number): boolean =>
+    documents
+      .filter(([name]) => name.endsWith('.json') === (kind === 'json'))
+      .reduce((sum, [, text]) => sum + text.length, 0) <= bytes;
+  if (isSmall('json', SMALL_JSON) && isSmall('yaml', SMALL_YAML))
+    return composeDocuments(documents, platform);
+  const answer = await thread.ask({ documents, platform });
+  if ('composed' in answer) return answer.composed;
+  return {
+    file: documents[0]?.[0] ?? 'data',
+    line: 0,
+    problem: 'problem' in answer ? answer.problem : 'it cannot be parsed',
+  };
+}
+
+/** One question at a time; it starts with the first and ends when it has had none for a while. */
+class ParserThread {
+  #worker: Worker | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #idle: NodeJS.Timeout | undefined;
+
+  ask(question: Question): Promise<Answer> {
+    const answer = this.#last.then(() => this.#ask(question));
+    this.#last = answer.catch(() => undefined);
+    return answer;
+  }
+
+  async #ask(question: Question): Promise<Answer> {
+    clearTimeout(this.#idle);
+    const worker = (this.#worker ??= this.#start());
+    worker.ref();
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    const failed = (problem: string) => (): void => {
+      this.#worker = undefined;
+      void worker.terminate();
+      resolve({ problem, line: 0 });
+    };
+    const timer = setTimeout(failed('it takes too long to parse'), TIMEOUT_MS);
+    worker.once('message', resolve);
+    // It has run out of its heap, or of its stack.
+    worker.once('error', failed('it takes too much memory to parse'));
+    worker.postMessage(question);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      worker.removeAllListeners();
+      worker.on('error', () => {});
+      worker.unref();
+      this.#idle = setTimeout(() => this.#end(), IDLE_MS).unref();
+    }
+  }
+
+  #start(): Worker {
+    const file = import.meta.url.endsWith('.ts') ? './parser-thread.ts' : './parser-thread.js';
+    return new Worker(new URL(file, import.meta.url), {
+      name: 'mandate-parser',
+      env: {},
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB },
+    });
+  }
+
+  #end(): void {
+    void this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+}
+
+const thread = new ParserThread();

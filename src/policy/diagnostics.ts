@@ -53,6 +53,15 @@ export function diagnosticsOf(output: string): Diagnostic[] {
     if (match)
       lines.push({ file: fileName(match[1] ?? ''), line: Number(match[2]), message: match[3] ?? '' });
   }
+  const entry = /entrypoint "([^"]+)" does not refer to a rule/.exec(output)?.[1];
+  if (entry !== undefined)
+    return [
+      {
+        file: 'policy',
+        line: 0,
+        message: `there is no rule ${entry}, which ${MANIFEST} names as an entry point`,
+      },
+    ];
   return lines.length > 0 ? lines : [{ file: 'policy', line: 0, message: output.trim().slice(0, 500) }];
 }
 

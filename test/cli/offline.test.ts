@@ -1,4 +1,4 @@
-import { copyFile, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -117,6 +117,40 @@ describe('mandate policy check', () => {
     expect(code).toBe(0);
   });
 
+  test('holds it to the memory that the server would give it', async () => {
+    const data = JSON.stringify({
+      rows: Array.from({ length: 20_000 }, (_, id) => ({ id, name: `user ${id}` })),
+    });
+    const place = await tenantOf({ 'policy.rego': 'package authz\n\nallow := true\n', 'data.json': data });
+    expect((await mandate(['policy', 'check', place])).code).toBe(0);
+    const manifest = path.join(place, 'tenant.yaml');
+    await writeFile(manifest, 'id: acme\nlimits: {memory_mib: 8}\n');
+    const [plain, asJson] = await Promise.all([
+      mandate(['policy', 'check', place]),
+      mandate(['--json', 'policy', 'check', place]),
+    ]);
+    expect(plain.stdout).toMatch(/^data: the policy and \d+ bytes of data need more than 8 MiB of memory/);
+    expect(JSON.parse(asJson.stdout)).toMatchObject({ ok: false, diagnostics: [{ file: 'data' }] });
+    expect([plain.code, asJson.code]).toEqual([1, 1]);
+  });
+
+  test('names what is not taken, and follows links within the root that is named', async () => {
+    const place = await tenantOf({ 'policy.rego': 'package authz\n\nallow := true\n' });
+    await mkdir(path.join(folder, 'shared'));
+    await writeFile(path.join(folder, 'shared', 'deny.rego'), 'package authz\n\ndeny contains "no"\n');
+    await symlink('../shared/deny.rego', path.join(place, 'deny.rego'));
+    const [without, within] = await Promise.all([
+      mandate(['policy', 'check', place]),
+      mandate(['policy', 'check', place, '--root', folder]),
+    ]);
+    expect(without).toMatchObject({
+      code: 1,
+      stdout: `${path.join(place, 'deny.rego')}: it links out of the tenants' folder\n`,
+    });
+    expect(within.stdout).toContain('deny.rego');
+    expect(within.code).toBe(0);
+  });
+
   test('exits 2 for a folder that is no tenant, and names it, or for a compiler that is not there', async () => {
     const nowhere = path.join(folder, 'nowhere');
     const file = path.join(good, 'tenant.yaml');
@@ -150,6 +184,20 @@ describe('mandate policy test', () => {
     const report = JSON.parse(picked.stdout) as { name: string }[];
     expect(report.length).toBeGreaterThan(0);
     for (const { name } of report) expect(name).toMatch(/^test_agent/);
+  });
+});
+
+describe('mandate policy test refuses', () => {
+  test('tests that would pass by what no decision sees, by file and line', async () => {
+    const place = await tenantOf({
+      'policy.rego': 'package authz\n\ndefault allow := false\n',
+      'policy_test.rego': 'package authz\n\nallow if input.x\n\ntest_x if allow with input as {"x": 1}\n',
+    });
+    const { code, stdout } = await mandate(['policy', 'test', place]);
+    expect(stdout).toBe(
+      `${path.join(place, 'policy_test.rego')}:3: data.authz.allow is a rule of policy.rego; a test file adds to no rule that decides\n`,
+    );
+    expect(code).toBe(1);
   });
 });
 

@@ -121,7 +121,9 @@ describe('the process that compiles', () => {
   });
 
   test('ends when it wants more memory than it may have, and the message says so', async () => {
-    const greedy = runOpa(opa, tmpdir(), ['eval', 'count([x | some x in numbers.range(1, 900000000)])']);
+    const greedy = withFolder({ 'x.rego': annotated('{"$ref": "file:///dev/zero"}') }, (folder) =>
+      runOpa(opa, folder, ['check', 'x.rego']),
+    );
     await expect(greedy).rejects.toMatchObject({
       code: 'policy_invalid',
       message: 'the policy takes more time or memory to compile than it may',
@@ -143,7 +145,7 @@ describe('sources', () => {
       for (let n = 0; text.length < bytes; n += 1) text += `r${n} if input.subject.id == "u${n}"\n`;
       return text;
     };
-    expect((await compile({ 'big.rego': rules(500_000, 'big') })).files).toContain('big.rego');
+    expect((await compile({ 'big.rego': rules(250_000, 'big') })).files).toContain('big.rego');
     for (const name of ['two.rego', 'two_test.rego'])
       await expect(
         compile({ 'one.rego': rules(600_000, 'one'), [name]: rules(600_000, 'two') }),

@@ -14,7 +14,7 @@ export const compiler = (): Compiler => {
   return new Compiler({ opa, policies: path.join(home, 'policies'), cache: undefined });
 };
 
-type Files = Readonly<Record<string, string>>;
+type Files = Readonly<Record<string, string | Buffer>>;
 
 const manifest = parseManifest({ id: 'acme' }, 'tenant.yaml');
 

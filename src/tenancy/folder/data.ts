@@ -38,7 +38,11 @@ export function composeDocuments(documents: readonly DataDocument[], platform: u
       if ('mandate' in root) throw new DataInvalid("data.mandate is the platform's");
     } catch (error) {
       const line = error instanceof YamlInvalid || error instanceof DataInvalid ? error.line : 0;
-      return { file, line, problem: (error as Error).message };
+      return {
+        file,
+        line,
+        problem: error instanceof RangeError ? 'it is too deep' : (error as Error).message,
+      };
     }
   }
   root['mandate'] = platform;

@@ -81,7 +81,11 @@ class Walk {
     if (this.#folders.has(real)) return;
     this.#folders.add(real);
     if (depth > MAX_DEPTH) return this.#fault(name, `it is more than ${MAX_DEPTH} folders deep`);
-    const entries = await readdir(real, { withFileTypes: true });
+    const entries = await readdir(real, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EACCES' && error.code !== 'EPERM') throw error;
+      this.#fault(name || MANIFEST, `it cannot be read (${error.code})`);
+      return [];
+    });
     if (real !== this.#own && !isWithin(real, this.#own) && entries.some((each) => each.name === MANIFEST))
       return this.#fault(name, "it is another tenant's folder");
     for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
@@ -119,12 +123,12 @@ class Walk {
     try {
       real = await realpath(at);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
+      const { code = '' } = error as NodeJS.ErrnoException;
       // Emacs locks a file by a link of this name that leads nowhere.
       if (code === 'ENOENT' && path.basename(at).startsWith('.#')) return;
-      if (code === 'ENOENT') return this.#fault(name, 'it links to what is not there');
-      if (code === 'ELOOP') return this.#fault(name, 'it links to itself');
-      throw error;
+      const problem = linkProblems.get(code);
+      if (problem === undefined) throw error;
+      return this.#fault(name, problem);
     }
     const status = await lstat(real);
     const kind = kindIn(status);
@@ -153,6 +157,16 @@ class Walk {
     if (this.faults.length < MAX_FAULTS) this.faults.push({ file: shown(file || '.'), problem });
   }
 }
+
+/** What the system says of a link that is not followed; all else it says of itself. */
+const linkProblems: ReadonlyMap<string, string> = new Map([
+  ['ENOENT', 'it links to what is not there'],
+  ['ENOTDIR', 'it links to what is not there'],
+  ['ELOOP', 'it links to itself'],
+  ['ENAMETOOLONG', 'it links to what is not there'],
+  ['EACCES', 'it links to what cannot be read (EACCES)'],
+  ['EPERM', 'it links to what cannot be read (EPERM)'],
+]);
 
 /** One file under two names is read once, so it must not be two things. */
 const roleOf = (name: string): string =>

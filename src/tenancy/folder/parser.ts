@@ -20,7 +20,7 @@ export type Answer =
 const SMALL_YAML = 8 * 1024;
 const SMALL_JSON = 256 * 1024;
 /** A parser that has not come to an end is ended. In milliseconds. */
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 10_000;
 const IDLE_MS = 5_000;
 const MAX_HEAP_MIB = 1_024;
 
@@ -74,16 +74,15 @@ class ParserThread {
       resolve({ problem, line: 0 });
     };
     const timer = setTimeout(failed('it takes too long to parse'), TIMEOUT_MS);
-    worker.once('message', resolve);
     // It has run out of its heap, or of its stack.
-    worker.once('error', failed('it takes too much memory to parse'));
+    const crashed = failed('it takes too much memory to parse');
+    worker.once('message', resolve).once('error', crashed);
     worker.postMessage(question);
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
-      worker.removeAllListeners();
-      worker.on('error', () => {});
+      worker.off('message', resolve).off('error', crashed);
       worker.unref();
       this.#idle = setTimeout(() => this.#end(), IDLE_MS).unref();
     }
@@ -91,11 +90,13 @@ class ParserThread {
 
   #start(): Worker {
     const file = import.meta.url.endsWith('.ts') ? './parser-thread.ts' : './parser-thread.js';
-    return new Worker(new URL(file, import.meta.url), {
+    const worker = new Worker(new URL(file, import.meta.url), {
       name: 'mandate-parser',
       env: {},
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB },
     });
+    // Whoever asks hears of it; between questions nobody does.
+    return worker.on('error', () => {});
   }
 
   #end(): void {

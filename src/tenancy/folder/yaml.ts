@@ -10,6 +10,9 @@ export class YamlInvalid extends Error {
   }
 }
 
+/** YAML 1.2 section 5.1: what is printable. The library takes a quadratic time over what is not. */
+const UNPRINTABLE = /[^\t\n\r\u0020-\u007e\u0085\u00a0-\ufffd\u{10000}-\u{10ffff}]/u;
+
 /**
  * Parses one document of YAML 1.2, in time that grows with its length alone: the library looks for a key that stands
  * twice among all keys before it, and draws the place of each of its errors, so neither is left to it.
@@ -19,6 +22,12 @@ export function readYaml(
   text: string,
   { maxAliasCount, exact }: { maxAliasCount: number; exact: boolean },
 ): unknown {
+  const unprintable = text.search(UNPRINTABLE);
+  if (unprintable >= 0)
+    throw new YamlInvalid(
+      'a character that YAML does not have',
+      text.slice(0, unprintable).split('\n').length,
+    );
   const lines = new LineCounter();
   const document = parseDocument(text, {
     uniqueKeys: false,

@@ -4,7 +4,8 @@ import { Command } from 'commander';
 import type { Config } from '../config.ts';
 import { describe } from '../errors.ts';
 import type { Mandate } from '../main.ts';
-import { type Diagnostic, formatDiagnostic, isOfManifest, rejectionOf } from '../policy/diagnostics.ts';
+import { type Diagnostic, formatDiagnostic } from '../policy/diagnostics.ts';
+import { isOfManifest, rejectionOf } from '../policy/rejections.ts';
 import { ExitCode, print } from './output.ts';
 
 interface ServeOptions {

@@ -27,22 +27,6 @@ export const policyInvalid = (diagnostics: readonly Diagnostic[]): PolicyInvalid
 export const formatDiagnostic = ({ file, line, message }: Diagnostic): string =>
   `${file}:${line === 0 ? '' : `${line}:`} ${message}`;
 
-/** Whether it is the manifest that was not taken: it is read before any Rego is looked at. */
-export const isOfManifest = (diagnostics: readonly Diagnostic[]): boolean =>
-  diagnostics.some(({ file }) => file === MANIFEST);
-
-/** The place of what is nobody's mistake: the store or the disk failed, and the change is tried again. */
-export const UNTAKEN = 'server';
-
-export const isUntaken = (diagnostics: readonly Diagnostic[]): boolean =>
-  diagnostics.some(({ file }) => file === UNTAKEN);
-
-/** What is wrong with a tenant's folder, in a line. */
-export function rejectionOf(diagnostics: readonly Diagnostic[]): string {
-  if (isUntaken(diagnostics)) return 'a change on disk could not be taken yet, and is tried again';
-  return isOfManifest(diagnostics) ? `${MANIFEST} was not taken` : 'the policy on disk does not compile';
-}
-
 /** Reads what OPA says, as JSON (`opa check -f json`) or as lines (`opa build`). */
 export function diagnosticsOf(output: string): Diagnostic[] {
   const structured = fromJson(output);

@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Clock } from '../effects.ts';
-import { describe, type ErrorCode, ServiceError } from '../errors.ts';
+import { describe, ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import type { TenantPlace } from '../tenancy/folder/list.ts';
@@ -9,8 +9,8 @@ import { readTenantFiles, type TenantFiles } from '../tenancy/folder/read.ts';
 import { MANIFEST, ManifestInvalid } from '../tenancy/manifest-invalid.ts';
 import { readTenant, type Tenant, type Tenants } from '../tenancy/tenants.ts';
 import type { Compiler } from './compiler.ts';
-import { type Diagnostic, PolicyInvalid, rejectionOf, UNTAKEN } from './diagnostics.ts';
 import type { Policies } from './policies.ts';
+import { diagnosticsIn, isMistake, rejectionOf, untaken } from './rejections.ts';
 import { Retries } from './retries.ts';
 import { sourcesOf } from './sources.ts';
 import { watchFolder } from './watch.ts';
@@ -242,31 +242,4 @@ export class Fleet implements Disposable {
     this.#retries[Symbol.dispose]();
     this.#entering[Symbol.dispose]();
   }
-}
-
-/** Errors that say something of the files; any other says that they could not be taken now. */
-const mistakes: ReadonlySet<ErrorCode> = new Set([
-  'policy_invalid',
-  'policy_undefined',
-  'policy_failed',
-  'policy_memory_exceeded',
-  'deadline_exceeded',
-  'config_invalid',
-]);
-
-const isMistake = (error: unknown): error is ServiceError =>
-  error instanceof ServiceError && mistakes.has(error.code);
-
-const untaken = (error: unknown): Diagnostic => ({
-  file: UNTAKEN,
-  line: 0,
-  // Internals are for the operator's log alone.
-  message: error instanceof ServiceError ? `${error.code}: ${error.message}` : 'internal: the server failed',
-});
-
-/** `file` is named where the error itself names no place. */
-function diagnosticsIn(error: unknown, file: string): readonly Diagnostic[] {
-  if (error instanceof PolicyInvalid) return error.diagnostics;
-  if (error instanceof ManifestInvalid) return [{ file, line: error.line, message: error.problem }];
-  return [{ file, line: 0, message: describe(error) }];
 }

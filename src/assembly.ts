@@ -128,6 +128,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     principals,
     records,
     keys,
+    base,
     issuerOf,
     decisions,
     offload,

@@ -56,6 +56,9 @@ const schema = z.strictObject({
   tenant_labels: z.int().min(0).default(100),
   /** How many decisions may be under way at once; beyond it callers are told to come back. */
   max_open_decisions: z.int().min(1).default(20_000),
+  /** How many connections there may be on a plane, and how many of them from one address; of IPv6 from one /64. */
+  max_connections: z.int().min(1).default(10_000),
+  max_connections_per_address: z.int().min(1).default(1_000),
   /** How many threads may decide gRPC's checks, beside the one that speaks the protocols. They start when needed. */
   decision_threads: z
     .int()

@@ -48,8 +48,9 @@ export async function start(
   const tls = config.tls && readCertificates(config.tls);
   const tracing = config.tracing ? otelTracing() : noTracing;
   const dev = config.dev ? await devIssuer(clock, () => base, services.tenants) : [];
-  const data = stack.use(new Listener(planeHandlers(dataPlane(services, dev), tracing)));
-  const admin = stack.use(new Listener(planeHandlers(adminPlane(services), tracing)));
+  const connections = { total: config.max_connections, each: config.max_connections_per_address };
+  const data = stack.use(new Listener(planeHandlers(dataPlane(services, dev), tracing), connections));
+  const admin = stack.use(new Listener(planeHandlers(adminPlane(services), tracing), connections));
   const socket = config.socket && { path: config.socket.path, mode: Number.parseInt(config.socket.mode, 8) };
   const dataPort = await data.listen({ ...config.data, socket, tls });
   const adminPort = await admin.listen({ ...config.admin, tls });

@@ -54,7 +54,10 @@ export const errorForms = {
 /** The header, metadata entry or trailer that carries the stable code where a protocol has a code of its own. */
 export const ERROR_CODE_HEADER = 'mandate-error-code';
 
-/** Anything thrown, as an error a caller may see; reported with its cause. What is unknown is internal, never a 400. */
+/**
+ * Anything thrown, as an error a caller may see; reported with its cause, unless there is no caller any more. What is
+ * unknown is internal, never a 400.
+ */
 export function toServiceError(error: unknown, where: string): ServiceError {
   const known =
     error instanceof ServiceError
@@ -63,7 +66,8 @@ export function toServiceError(error: unknown, where: string): ServiceError {
           cause: error,
           detail: describe(error),
         });
-  if (errorChannel.hasSubscribers) errorChannel.publish({ error: known, where });
+  if (known.code !== 'cancelled' && errorChannel.hasSubscribers)
+    errorChannel.publish({ error: known, where });
   return known;
 }
 
@@ -87,6 +91,7 @@ const libraryCodes: Readonly<Partial<Record<Code, ErrorCode>>> = {
   [Code.ResourceExhausted]: 'payload_too_large',
   [Code.DeadlineExceeded]: 'deadline_exceeded',
   [Code.Canceled]: 'cancelled',
+  [Code.Aborted]: 'cancelled',
   [Code.Unimplemented]: 'unimplemented',
   [Code.Unavailable]: 'unavailable',
 };
@@ -102,6 +107,6 @@ export function nameLibraryError(error: unknown, where: string): void {
   const known = new ServiceError(code, error.rawMessage, { cause: error.cause });
   error.metadata.set(ERROR_CODE_HEADER, code);
   Object.assign(error, { code: errorForms[code].grpc, rawMessage: `${code}: ${error.rawMessage}` });
-  // A caller that went away, or waits no longer, is nobody's trouble here.
-  if (code !== 'cancelled' && code !== 'deadline_exceeded') toServiceError(known, where);
+  // A caller that waits no longer is nobody's trouble here.
+  if (code !== 'deadline_exceeded') toServiceError(known, where);
 }

@@ -1,9 +1,14 @@
-import { chmodSync, rmSync, statSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
-import net, { type AddressInfo } from 'node:net';
+import net from 'node:net';
 import tls from 'node:tls';
-import { ServiceError } from '../errors.ts';
+import type { ErrorCode } from '../errors.ts';
+import { Drain } from './http/drain.ts';
+import { bind, removeStaleSocket } from './intake/bind.ts';
+import { Places } from './intake/places.ts';
+import { sniff } from './intake/sniff.ts';
+import { countedAs, OVER_SOCKET_FILE } from './peer.ts';
 
 export interface Endpoint {
   readonly host: string;
@@ -24,13 +29,34 @@ export interface Handlers {
   readonly stream?: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => boolean;
 }
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-const SNIFF_TIMEOUT_MS = 10_000;
 const MAX_HEADER_BYTES = 32 * 1024;
-const MAX_CONNECTIONS = 10_000;
-const MAX_STREAMS = 1_000;
+/** How many connections there may be, and how many of them from one address. */
+const CONNECTIONS = { total: 10_000, each: 1_000 };
 /** How long an HTTP/2 connection stays without anything being asked, before its first request and after. */
 const PATIENCE = { unusedMs: 10_000, idleMs: 300_000 };
+const HANDSHAKE_MS = 10_000;
+/** How long an HTTP/1.1 connection must be still to be closed when the server stops, at most. */
+const REST_MS = 500;
+
+/** What is not read yet is held for a stranger by the connection: a little on each of a few streams. */
+const STRANGER = {
+  maxConcurrentStreams: 100,
+  maxHeaderListSize: MAX_HEADER_BYTES,
+  enablePush: false,
+  initialWindowSize: 32 * 1024,
+} as const satisfies http2.Settings;
+const KNOWN = { maxConcurrentStreams: 1_000, initialWindowSize: 1024 * 1024 };
+const KNOWN_WINDOW = 4 * 1024 * 1024;
+
+const welcomed = new WeakSet<http2.Http2Session>();
+
+/** Gives a connection the room of somebody who is known. */
+export function welcome(session: http2.ServerHttp2Session): void {
+  if (welcomed.has(session) || session.closed || session.destroyed) return;
+  welcomed.add(session);
+  session.settings(KNOWN);
+  session.setLocalWindowSize(KNOWN_WINDOW);
+}
 
 /** HTTP/1.1 and HTTP/2 on one address: told apart by the preface in cleartext, by ALPN under TLS. */
 export class Listener implements AsyncDisposable {
@@ -39,12 +65,15 @@ export class Listener implements AsyncDisposable {
   readonly #compat: http2.Http2Server;
   readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #servers: net.Server[] = [];
+  readonly #drain: Drain;
+  readonly #places: Places;
   readonly #sniffing = new Set<net.Socket>();
   #secure: tls.Server | undefined;
   /** Every open connection, whatever it speaks. */
   readonly #sockets = new Set<net.Socket>();
 
-  constructor(handlers: Handlers, patience = PATIENCE) {
+  constructor(handlers: Handlers, connections = CONNECTIONS, patience = PATIENCE) {
+    this.#places = new Places({ ...connections, full: 'too many connections' });
     this.#h1 = http.createServer(
       {
         maxHeaderSize: MAX_HEADER_BYTES,
@@ -57,20 +86,12 @@ export class Listener implements AsyncDisposable {
     // It never listens itself, and Node tracks connections only from then on: without this neither the timeouts above
     // nor the closing of idle connections would work.
     this.#h1.emit('listening');
+    this.#drain = new Drain(this.#h1);
     // Never listens: it only lends its compatibility layer to the streams that the hot handlers leave.
     this.#compat = http2.createServer(handlers.request);
-    this.#h2 = http2.createServer({
-      settings: {
-        maxConcurrentStreams: MAX_STREAMS,
-        maxHeaderListSize: MAX_HEADER_BYTES,
-        enablePush: false,
-        initialWindowSize: 1024 * 1024,
-      },
-      maxSessionMemory: 64,
-    });
+    this.#h2 = http2.createServer({ settings: STRANGER, maxSessionMemory: 64 });
     this.#h2.on('session', (session) => {
       this.#sessions.add(session);
-      session.setLocalWindowSize(4 * 1024 * 1024);
       // A graceful end: calls under way finish, and clients connect again without a word. A ping is activity too.
       session.setTimeout(patience.unusedMs, () => session.close());
       session.once('stream', () => session.setTimeout(patience.idleMs));
@@ -92,6 +113,7 @@ export class Listener implements AsyncDisposable {
         ...endpoint.tls,
         // A caller without a certificate may have another credential; one with a bad certificate is turned away below.
         rejectUnauthorized: false,
+        handshakeTimeout: HANDSHAKE_MS,
         ALPNProtocols: ['h2', 'http/1.1'],
         minVersion: 'TLSv1.2',
       });
@@ -105,11 +127,17 @@ export class Listener implements AsyncDisposable {
       });
       this.#secure.on('tlsClientError', (_error, socket) => socket.destroy());
     }
-    const server = net.createServer({ noDelay: true }, (socket) => this.#accept(socket, this.#secure));
+    const server = net.createServer({ noDelay: true }, (socket) =>
+      this.#accept(socket, countedAs(socket.remoteAddress ?? ''), this.#secure),
+    );
     const port = await bind(server, { host: endpoint.host, port: endpoint.port });
     this.#servers.push(server);
     if (endpoint.socket) {
-      const local = net.createServer((socket) => this.#accept(socket));
+      const local = net.createServer((socket) => {
+        Object.assign(socket, { [OVER_SOCKET_FILE]: true });
+        // Who may open the file is for its mode to say.
+        this.#accept(socket, undefined);
+      });
       await removeStaleSocket(endpoint.socket.path);
       await bind(local, { path: endpoint.socket.path });
       chmodSync(endpoint.socket.path, endpoint.socket.mode);
@@ -123,43 +151,28 @@ export class Listener implements AsyncDisposable {
     this.#secure?.setSecureContext(options);
   }
 
-  #accept(socket: net.Socket, secure?: tls.Server): void {
-    if (this.#sockets.size >= MAX_CONNECTIONS) {
+  #accept(socket: net.Socket, address: string | undefined, secure?: tls.Server): void {
+    if (address !== undefined && !this.#places.tryTake(address)) {
       socket.destroy();
       return;
     }
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      if (address !== undefined) this.#places.giveBack(address);
+    });
     if (secure) secure.emit('connection', socket);
     else this.#sniff(socket);
   }
 
-  /** Reads until the first bytes tell the protocol, then gives them back and hands the socket on. */
   #sniff(socket: net.Socket): void {
     this.#sniffing.add(socket);
-    const timer = setTimeout(() => socket.destroy(), SNIFF_TIMEOUT_MS);
-    const onError = (): void => void socket.destroy();
-    const settle = (): void => {
-      clearTimeout(timer);
-      this.#sniffing.delete(socket);
-    };
-    socket.on('error', onError);
+    const settle = (): void => void this.#sniffing.delete(socket);
     socket.once('close', settle);
-    let head: Buffer = Buffer.alloc(0);
-    const onReadable = (): void => {
-      const chunk = socket.read() as Buffer | null;
-      if (chunk === null) return;
-      head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
-      const length = Math.min(head.length, PREFACE.length);
-      const isPreface = head.subarray(0, length).equals(PREFACE.subarray(0, length));
-      if (isPreface && head.length < PREFACE.length) return;
-      socket.off('readable', onReadable);
-      socket.off('error', onError);
+    sniff(socket, (isHttp2) => {
       settle();
-      socket.unshift(head);
-      this.#hand(socket, isPreface);
-    };
-    socket.on('readable', onReadable);
+      this.#hand(socket, isHttp2);
+    });
   }
 
   #hand(socket: net.Socket, isHttp2: boolean): void {
@@ -174,20 +187,17 @@ export class Listener implements AsyncDisposable {
 
   /** Takes no more connections, lets requests finish for at most `graceMs`, then ends what is left. */
   async drain(graceMs: number): Promise<void> {
-    const closed = this.#servers.map(
-      (server) => new Promise<void>((resolve) => server.close(() => resolve())),
+    const closed = Promise.all(
+      this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
     );
     for (const socket of this.#sniffing) socket.destroy();
     // HTTP/2 connections get a GOAWAY: streams that run may finish, new ones go elsewhere.
     for (const session of this.#sessions) session.close();
-    this.#h1.closeIdleConnections();
-    const idle = setInterval(() => this.#h1.closeIdleConnections(), 50);
     const force = setTimeout(() => {
       for (const session of this.#sessions) session.destroy();
       for (const socket of this.#sockets) socket.destroy();
     }, graceMs);
-    await Promise.all(closed);
-    clearInterval(idle);
+    await this.#drain.begin(Math.min(REST_MS, graceMs / 4), closed);
     clearTimeout(force);
     // Ends its check of timeouts.
     this.#h1.close();
@@ -200,30 +210,32 @@ export class Listener implements AsyncDisposable {
 
 const nobodyThrows = (): void => {};
 
-function onClientError(_error: Error, socket: net.Socket | tls.TLSSocket): void {
-  if (socket.writable)
-    socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-  else socket.destroy();
-}
+/** What Node's parser finds wrong, by its code: nothing but this was read of the request. */
+const clientErrors: Readonly<Record<string, readonly [status: string, code: ErrorCode, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [
+    '431 Request Header Fields Too Large',
+    'payload_too_large',
+    `headers are at most ${MAX_HEADER_BYTES} bytes`,
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    '408 Request Timeout',
+    'deadline_exceeded',
+    'the request did not come to its end in time',
+  ],
+};
 
-function bind(server: net.Server, where: net.ListenOptions): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const place = where.path ?? `${where.host}:${where.port}`;
-      const why = cause.code === 'EADDRINUSE' ? 'it is in use; is Mandate running already?' : cause.message;
-      reject(new ServiceError('config_invalid', `cannot listen on ${place}: ${why}`, { cause }));
-    });
-    server.listen(where, () => resolve((server.address() as AddressInfo | string as AddressInfo).port ?? 0));
-  });
-}
-
-/** A socket file that a dead process left would be in the way; any other file there is not ours to remove. */
-async function removeStaleSocket(path: string): Promise<void> {
-  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return;
-  const isStale = await new Promise<boolean>((resolve) => {
-    const probe = net.connect(path, () => resolve(false));
-    probe.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
-    probe.on('connect', () => probe.destroy());
-  });
-  if (isStale) rmSync(path);
+function onClientError(error: NodeJS.ErrnoException, socket: net.Socket | tls.TLSSocket): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, code, message] = clientErrors[error.code ?? ''] ?? [
+    '400 Bad Request',
+    'invalid_request',
+    'what was sent is no HTTP',
+  ];
+  const body = JSON.stringify({ error: code, error_description: message });
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
 }

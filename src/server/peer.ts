@@ -1,3 +1,4 @@
+import type { TLSSocket } from 'node:tls';
 import { ServiceError } from '../errors.ts';
 import type { Presented } from '../tenancy/callers.ts';
 
@@ -7,13 +8,56 @@ export interface Peer {
   readonly loopback: boolean;
   /** The SPIFFE id of a verified client certificate. */
   readonly spiffeId: string | undefined;
+  /** By what connections and what strangers send are counted. */
+  readonly address?: string;
+  /** Where it was taken; undefined over the Unix socket, which has no name that a page could borrow. */
+  readonly port?: number | undefined;
+  /** Called when somebody on it is known: what only strangers are kept from is theirs from then on. */
+  readonly welcome?: () => void;
 }
 
-export const isLoopback = (address: string | undefined): boolean =>
-  address === undefined ||
-  address === '::1' ||
-  address.startsWith('127.') ||
-  address.startsWith('::ffff:127.');
+/** Set on connections over the Unix socket by the listener that takes them. */
+export const OVER_SOCKET_FILE = Symbol('over the socket file');
+
+export type Socket = Pick<TLSSocket, 'authorized' | 'getPeerCertificate' | 'localPort' | 'remoteAddress'> & {
+  readonly [OVER_SOCKET_FILE]?: true;
+};
+
+/** A connection that is over has no address any more: it is nobody's then, and not this machine's. */
+export function peerOn(socket: Socket, welcome?: () => void): Peer {
+  const isFile = socket[OVER_SOCKET_FILE] === true;
+  const { remoteAddress = '', localPort } = socket;
+  return {
+    loopback: isFile || isLoopback(remoteAddress),
+    spiffeId: isFile ? undefined : spiffeIdOf(socket),
+    address: isFile ? 'socket file' : countedAs(remoteAddress),
+    port: isFile ? undefined : localPort,
+    ...(welcome && { welcome }),
+  };
+}
+
+const isLoopback = (address: string): boolean =>
+  address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
+
+/** Of IPv6 the network: whoever has one address of it has all 2^64. */
+export function countedAs(address: string): string {
+  if (address.startsWith('::ffff:')) return address.slice(7);
+  if (!address.includes(':')) return address;
+  const [head = '', tail] = (address.split('%')[0] ?? '').split('::');
+  const groups = head.split(':').filter((group) => group !== '');
+  // What stands for the zeros may reach into the first four groups.
+  const after = tail === undefined ? [] : tail.split(':').filter((group) => group !== '');
+  const zeros = tail === undefined ? 0 : 8 - groups.length - after.length;
+  return [...groups, ...Array<string>(zeros).fill('0'), ...after].slice(0, 4).join(':');
+}
+
+/** SPIFFE X.509-SVID: exactly one URI name, of the scheme spiffe, in a certificate the TLS layer has verified. */
+function spiffeIdOf(socket: Socket): string | undefined {
+  if (!socket.authorized) return undefined;
+  const names = socket.getPeerCertificate().subjectaltname?.split(', ') ?? [];
+  const uris = names.filter((name) => name.startsWith('URI:')).map((name) => name.slice(4));
+  return uris.length === 1 && uris[0]?.startsWith('spiffe://') ? uris[0] : undefined;
+}
 
 /**
  * The credential of a caller: `Authorization: Bearer <credential>`, `Basic <client id:secret>` (RFC 6749 section

@@ -37,6 +37,7 @@ import { oauthRoutes } from './http/oauth.ts';
 import { opaRoutes } from './http/opa.ts';
 import { type Route, Router } from './http/router.ts';
 import { searchRoutes } from './http/search.ts';
+import { isNamedRightly } from './intake/hosts.ts';
 import type { Offload } from './offload/offload.ts';
 import { presentedBy } from './peer.ts';
 import type { Plane } from './server.ts';
@@ -55,6 +56,8 @@ export interface Services {
   readonly administration: Administration;
   readonly principals: PrincipalStore;
   readonly records: RecordStore;
+  /** What the outside calls the data plane. */
+  readonly base: () => string;
   readonly issuerOf: (tenant: string) => string;
   readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
   /** Throws `resource_exhausted` for a tenant whose policy is slowed down. */
@@ -71,8 +74,7 @@ export interface Services {
 /** The data plane: what services and agents ask. */
 export function dataPlane(services: Services, extra: readonly Route[] = []): Plane {
   return {
-    guardHost: services.dev,
-    greet: greeting(services),
+    ...commonTo(services),
     router: new Router([
       ...healthRoutes(services.readiness, () => false),
       ...authzenRoutes(services),
@@ -101,7 +103,7 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
 export function adminPlane(services: Services): Plane {
   // They name the tenants and tell how busy each is.
   const mayKnow = (request: HttpRequest): boolean =>
-    request.peer.loopback ||
+    (request.peer.loopback && isNamedRightly(request.headers, request.peer, services.base())) ||
     services.callers.isOperator(presentedBy(request.header('authorization'), request.peer));
   const metrics: Route = {
     method: 'GET',
@@ -120,8 +122,7 @@ export function adminPlane(services: Services): Plane {
     },
   };
   return {
-    guardHost: services.dev,
-    greet: greeting(services),
+    ...commonTo(services),
     router: new Router([...healthRoutes(services.readiness, mayKnow), metrics]),
     services: (router) => {
       router
@@ -137,12 +138,12 @@ export function adminPlane(services: Services): Plane {
 /** A member that is misspelt would be left out without a word, of a change, a filter or what is asked to be delegated. */
 const strict = { jsonOptions: { ignoreUnknownFields: false } };
 
-/** Health and reflection are for everybody. */
-const greeting =
-  ({ callers }: Services) =>
-  (context: HandlerContext): void => {
-    if (!context.service.typeName.startsWith('grpc.')) callers.greet(presentedIn(context));
-  };
+const commonTo = ({ callers, dev, base, stopping }: Services) => ({
+  guardHost: dev,
+  greet: (context: HandlerContext) => callers.greet(presentedIn(context)),
+  base,
+  stopping,
+});
 
 /** What every gRPC server is asked: whether it serves, and what. */
 function common(

@@ -46,42 +46,35 @@ const REFUSED: ReadonlySet<string> = new Set([
   'resource_exhausted',
 ]);
 
-/** Lines a second for refusals: strangers do not get to fill the disk. */
-const REFUSALS_A_SECOND = 20;
+/** Lines a second of each kind: nobody gets to fill the disk, by whatever protocol. */
+const LINES_A_SECOND = 20;
 
 /** Writes what the core publishes. */
 export function logChannels(logger: Logger, clock: Clock = systemClock): Disposable {
-  let second = 0;
-  let written = 0;
-  const mayWrite = (): boolean => {
-    const now = Math.floor(clock() / 1000);
-    if (now !== second) {
-      if (written > REFUSALS_A_SECOND)
-        logger.info({ left_out: written - REFUSALS_A_SECOND }, 'more was refused');
-      second = now;
-      written = 0;
-    }
-    written += 1;
-    return written <= REFUSALS_A_SECOND;
-  };
+  const bound = new LineBound(logger, clock);
   const listeners: [string, (message: unknown) => void][] = [
     [
       'mandate:error',
       (message) => {
         const { error, where } = message as { error: ServiceError; where: string };
+        const level = SERIOUS.has(error.code) ? 'error' : REFUSED.has(error.code) ? 'info' : 'debug';
+        if (!logger.isLevelEnabled(level) || !bound.mayWrite(error.code)) return;
         const line = { code: error.code, where, detail: error.detail };
-        if (SERIOUS.has(error.code)) logger.error({ ...line, cause: causes(error) }, error.message);
-        else if (!REFUSED.has(error.code)) logger.debug(line, error.message);
-        else if (mayWrite()) logger.info(line, error.message);
+        logger[level](level === 'error' ? { ...line, cause: causes(error) } : line, error.message);
+      },
+    ],
+    [
+      'mandate:policy.activated',
+      (message) => {
+        if (bound.mayWrite('policy.activated')) logger.info(message as object, 'policy active');
       },
     ],
     [
       'mandate:store.fault',
       (message) => {
-        if (mayWrite()) logger.error(message as object, 'the store is at fault');
+        if (bound.mayWrite('store.fault')) logger.error(message as object, 'the store is at fault');
       },
     ],
-    ['mandate:policy.activated', (message) => logger.info(message as object, 'policy active')],
   ];
   for (const [name, listener] of listeners) subscribe(name, listener);
   return {
@@ -89,6 +82,36 @@ export function logChannels(logger: Logger, clock: Clock = systemClock): Disposa
       for (const [name, listener] of listeners) unsubscribe(name, listener);
     },
   };
+}
+
+/** Counts the lines of each kind in a second; what is left out of them is one line in a later one. */
+class LineBound {
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  #written = new Map<string, number>();
+  #second = 0;
+
+  constructor(logger: Logger, clock: Clock) {
+    this.#logger = logger;
+    this.#clock = clock;
+  }
+
+  /** Kinds are ours and few, never a caller's word. */
+  mayWrite(kind: string): boolean {
+    const second = Math.floor(this.#clock() / 1000);
+    if (second !== this.#second) this.#turn(second);
+    const written = (this.#written.get(kind) ?? 0) + 1;
+    this.#written.set(kind, written);
+    return written <= LINES_A_SECOND;
+  }
+
+  #turn(second: number): void {
+    for (const [kind, written] of this.#written)
+      if (written > LINES_A_SECOND)
+        this.#logger.info({ kind, left_out: written - LINES_A_SECOND }, 'more of the same');
+    this.#written = new Map();
+    this.#second = second;
+  }
 }
 
 /** The chain of causes, as text; a stack only for what is a fault of ours. */

@@ -58,6 +58,7 @@ export class Callers {
   readonly #tenants: Tenants;
   readonly #known = new WeakMap<ManifestPrincipal, Caller>();
   readonly #greeted = new WeakSet<Presented>();
+  readonly #greetings = new WeakMap<Presented, Promise<void>>();
 
   constructor(options: {
     operators: readonly Operator[];
@@ -74,13 +75,50 @@ export class Callers {
   }
 
   /**
-   * Called before a request is read: where no tenant could know what was presented, not a byte of it is worth keeping.
-   * Whoever passes is authenticated by `authenticate` all the same. Throws `unauthenticated`.
+   * Called before a request is read: whoever no tenant knows, of such not a byte is worth keeping. A JWT is verified,
+   * as its word on who issued it is anybody's. Whoever passes is authenticated by `authenticate` all the same. Throws
+   * or, for a JWT, rejects with `unauthenticated` or `unavailable`.
    */
-  greet(presented: Presented): void {
+  greet(presented: Presented): void | Promise<void> {
     if (this.#greeted.has(presented)) return;
+    if (presented.kind === 'secret' && isJwt(presented.secret) && !this.#dev)
+      return this.#greetBearer(presented, presented.secret);
     if (!this.#isKnown(presented)) throw presented.kind === 'none' ? nobody() : unknownCaller();
     this.#greeted.add(presented);
+  }
+
+  /** Many requests may come with one token before it is known; it is verified once. */
+  #greetBearer(presented: Presented, token: string): Promise<void> {
+    const under = this.#greetings.get(presented);
+    if (under) return under;
+    const greeting = this.#verifiedAnywhere(token)
+      .then(() => void this.#greeted.add(presented))
+      .finally(() => this.#greetings.delete(presented));
+    this.#greetings.set(presented, greeting);
+    return greeting;
+  }
+
+  /** By any tenant that trusts its issuer; tenants that trust it alike are one. */
+  async #verifiedAnywhere(token: string): Promise<void> {
+    const issuer = issuerOf(token);
+    const alike = new Map(
+      this.#tenants
+        .trusting(issuer)
+        .map((tenant) => [
+          JSON.stringify(tenant.manifest.issuers.find((each) => each.issuer === issuer)),
+          tenant,
+        ]),
+    );
+    let refusal: unknown = unknownCaller();
+    for (const tenant of alike.values()) {
+      try {
+        await this.#verifyJwt(tenant, token);
+        return;
+      } catch (error) {
+        refusal = error;
+      }
+    }
+    throw refusal;
   }
 
   isOperator(presented: Presented): boolean {
@@ -90,8 +128,8 @@ export class Callers {
   #isKnown(presented: Presented): boolean {
     if (presented.kind === 'none') return this.#dev && presented.loopback;
     if (presented.kind === 'certificate') return this.#tenants.knowCredential(presented.spiffeId);
-    // Who it is from is read before it is verified, and decides nothing but whether to go on.
-    if (isJwt(presented.secret)) return this.#dev || this.#tenants.trustIssuer(issuerOf(presented.secret));
+    // Under --dev everybody on this machine may go on, with or without a credential.
+    if (isJwt(presented.secret)) return this.#dev;
     const digest = digestOf(presented);
     return this.#tenants.knowCredential(`sha256:${digest}`) || this.#operators.has(digest);
   }

@@ -35,9 +35,10 @@ export interface TenantSource extends TenantPlace {
 /** The tenants this process serves. */
 export class Tenants implements Iterable<Tenant> {
   readonly #byId = new Map<string, Tenant>();
-  /** How many tenants know a credential, or trust an issuer. */
+  /** How many tenants know a credential. */
   readonly #credentials = new Map<string, number>();
-  readonly #issuers = new Map<string, number>();
+  /** Which tenants trust an issuer. */
+  readonly #issuers = new Map<string, Set<TenantId>>();
   readonly #onChange: (tenant: TenantId) => void;
 
   /** `onChange` hears of every tenant that was put, right after it. */
@@ -57,8 +58,12 @@ export class Tenants implements Iterable<Tenant> {
   }
 
   put(tenant: Tenant): void {
-    this.#count(this.#byId.get(tenant.id), -1);
+    const before = this.#byId.get(tenant.id);
+    this.#count(before, -1);
+    for (const { issuer } of before?.manifest.issuers ?? []) this.#issuers.get(issuer)?.delete(tenant.id);
     this.#count(tenant, 1);
+    for (const { issuer } of tenant.manifest.issuers)
+      this.#issuers.set(issuer, (this.#issuers.get(issuer) ?? new Set()).add(tenant.id));
     this.#byId.set(tenant.id, tenant);
     this.#onChange(tenant.id);
   }
@@ -68,15 +73,14 @@ export class Tenants implements Iterable<Tenant> {
     return this.#credentials.has(key);
   }
 
-  /** Whether any tenant trusts the issuer. */
-  trustIssuer(issuer: string): boolean {
-    return this.#issuers.has(issuer);
+  /** The tenants that trust the issuer. */
+  trusting(issuer: string): Tenant[] {
+    return [...(this.#issuers.get(issuer) ?? [])].flatMap((id) => this.#byId.get(id) ?? []);
   }
 
   #count(tenant: Tenant | undefined, by: 1 | -1): void {
     if (!tenant) return;
     for (const key of tenant.credentials.keys()) add(this.#credentials, key, by);
-    for (const { issuer } of tenant.manifest.issuers) add(this.#issuers, issuer, by);
   }
 
   get size(): number {

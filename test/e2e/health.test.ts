@@ -3,6 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { status } from '@grpc/grpc-js';
 import { loadFileDescriptorSetFromBuffer } from '@grpc/proto-loader';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Places } from '../../src/server/intake/places.ts';
+import { Uploads } from '../../src/server/intake/uploads.ts';
 import { adminPlane } from '../../src/server/planes.ts';
 import { failure, Grpc } from './grpc.ts';
 import { request } from './requests.ts';
@@ -215,7 +217,11 @@ describe('/livez and /readyz', () => {
 
 test('from beyond the machine, /metrics and the names of tenants are for operators', async () => {
   const { router } = adminPlane(server.mandate.services);
-  const remote = { loopback: false, spiffeId: undefined };
+  const remote = {
+    peer: { loopback: false, spiffeId: undefined },
+    uploads: new Uploads(),
+    anteroom: new Places({ total: 1, each: 1, full: '' }),
+  };
   const front = http.createServer((raw, response) => void router.serve(raw, response, remote));
   await new Promise<void>((resolve) => {
     front.listen(0, '127.0.0.1', resolve);

@@ -48,6 +48,7 @@ describe('Listener', () => {
     let answer: (() => void) | undefined;
     const listener = new Listener(
       { request: (_request, response) => (answer = () => response.end('late')) },
+      undefined,
       { unusedMs: 100, idleMs: 200 },
     );
     await using _ = listener;
@@ -105,6 +106,41 @@ describe('Listener', () => {
     await under.promise;
     await listener.drain(10);
     await cut;
+  });
+
+  test('one peer does not get all connections, and one that ends is another’s', async () => {
+    const listener = new Listener({ request: (_request, response) => response.end() }, { total: 5, each: 3 });
+    await using _ = listener;
+    const port = await listener.listen({ host: '127.0.0.1', port: 0 });
+    /** Whether a connection from this address is kept: asks over it. */
+    const asks = async (localAddress: string): Promise<net.Socket | undefined> => {
+      const socket = net.connect({ port, host: '127.0.0.1', localAddress });
+      socket.on('error', () => undefined);
+      socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+      const answered = once(socket, 'data').then(() => socket);
+      return await Promise.race([answered, once(socket, 'close').then(() => undefined)]);
+    };
+    const held = await Promise.all(Array.from({ length: 3 }, () => asks('127.0.0.1')));
+    expect(held.every((socket) => socket !== undefined)).toBe(true);
+    expect(await asks('127.0.0.1')).toBeUndefined();
+    const others = [await asks('127.0.0.2'), await asks('127.0.0.2')];
+    expect(others.every((socket) => socket !== undefined)).toBe(true);
+    // All five are taken.
+    expect(await asks('127.0.0.3')).toBeUndefined();
+    held[0]?.destroy();
+    let again: net.Socket | undefined;
+    for (let round = 0; again === undefined && round < 100; round += 1) again = await asks('127.0.0.3');
+    expect(again).toBeDefined();
+    for (const socket of [...held, ...others, again]) socket?.destroy();
+  });
+
+  test('headers beyond the bound are 431, in the form of every refusal', async () => {
+    const { listener, port } = await listening((_request, response) => response.end());
+    await using _ = listener;
+    const headers = { 'x-long': 'x'.repeat(40_000) };
+    const response = await fetch(`http://127.0.0.1:${port}`, { headers });
+    expect(response.status).toBe(431);
+    expect(await response.json()).toMatchObject({ error: 'payload_too_large' });
   });
 
   test('says which address it cannot have', async () => {

@@ -36,6 +36,27 @@ test('strangers do not get to fill the log: the rest of a second is a count', ()
   expect(JSON.parse(seen.lines[20] ?? '')).toMatchObject({ left_out: 980 });
 });
 
+test('a fault that a caller can bring about again and again is bounded like any line, each kind for itself', () => {
+  const now = { ms: 0 };
+  using seen = collect(now);
+  for (let each = 0; each < 500; each += 1) {
+    publish('internal', { cause: new Error('a stack each time') });
+    publish('unavailable');
+  }
+  publish('permission_denied');
+  const codes = seen.lines.map((line) => (JSON.parse(line) as { code: string }).code);
+  expect(codes.filter((code) => code === 'internal')).toHaveLength(20);
+  expect(codes.filter((code) => code === 'unavailable')).toHaveLength(20);
+  expect(codes.filter((code) => code === 'permission_denied')).toHaveLength(1);
+  now.ms = 60_000;
+  publish('internal');
+  expect(seen.lines.slice(41).map((line) => JSON.parse(line) as object)).toMatchObject([
+    { kind: 'internal', left_out: 480 },
+    { kind: 'unavailable', left_out: 480 },
+    { code: 'internal' },
+  ]);
+});
+
 test('a fault of ours is written with its causes, and never with a secret', () => {
   using seen = collect({ ms: 0 });
   publish('internal', {

@@ -1,5 +1,6 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
+import { Arrivals } from '../../audit/arrivals.ts';
 import { queryRecords, readRecord } from '../../audit/read.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
 import { tailRecords } from '../../audit/tail.ts';
@@ -9,10 +10,13 @@ import { principalClass } from '../../ids.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
+import { Places } from '../intake/places.ts';
 import { admit } from './context.ts';
 import { recordMessage } from './messages.ts';
 
 const MAX_PAGE = 1_000;
+/** How many tails there may be, and how many of them of one caller of a tenant. */
+const TAILS = { total: 256, each: 16, full: 'too many tails are open' };
 
 export function auditService(parts: {
   tenants: Tenants;
@@ -22,6 +26,8 @@ export function auditService(parts: {
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
   const { records, stopping } = parts;
+  const arrivals = new Arrivals(records);
+  const tails = new Places(TAILS);
   return {
     async query(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
@@ -41,10 +47,11 @@ export function auditService(parts: {
       return { records: page.records.map(recordMessage), nextPageToken: page.nextPageToken };
     },
     async *tail(message, context) {
-      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'audit.read');
+      using _place = tails.take(`${tenant.id} ${caller.id}`);
       const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
       const signal = AbortSignal.any([context.signal, stopping]);
-      for await (const record of tailRecords(records, tenant.no, from, signal))
+      for await (const record of tailRecords(records, tenant.no, from, signal, arrivals))
         yield { record: recordMessage(readRecord(record)) };
     },
   };

@@ -26,22 +26,45 @@ export function healthService(
       : Status.SERVICE_UNKNOWN;
     return create(HealthCheckResponseSchema, { status });
   };
+  const looks = new Looks(stopping);
   return {
     async check({ service }) {
       const answer = statusOf(service);
       if (answer.status === Status.SERVICE_UNKNOWN) throw new ConnectError('no such service', Code.NotFound);
       return answer;
     },
-    async *watch({ service }, context) {
-      const signal = AbortSignal.any([context.signal, stopping]);
+    async *watch({ service }, { signal }) {
       let last: number | undefined;
       for (;;) {
         const answer = statusOf(service);
         if (answer.status !== last) yield answer;
         last = answer.status;
-        if (signal.aborted) return;
-        await sleep(WATCH_MS, undefined, { signal, ref: false }).catch(() => undefined);
+        if (signal.aborted || stopping.aborted) return;
+        await looks.next(signal);
       }
     },
   };
+}
+
+/** When to look again, for all who watch at once: one timer while there is anybody. */
+class Looks {
+  readonly #stopping: AbortSignal;
+  #next: Promise<void> | undefined;
+
+  constructor(stopping: AbortSignal) {
+    this.#stopping = stopping;
+  }
+
+  async next(signal: AbortSignal): Promise<void> {
+    this.#next ??= sleep(WATCH_MS, undefined, { signal: this.#stopping, ref: false })
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+      });
+    const gone = Promise.withResolvers<void>();
+    const onAbort = (): void => gone.resolve();
+    signal.addEventListener('abort', onAbort, { once: true });
+    await Promise.race([this.#next, gone.promise]);
+    signal.removeEventListener('abort', onAbort);
+  }
 }

@@ -57,14 +57,26 @@ function described(file: DescFile | undefined) {
   if (!file) return failed(NOT_FOUND, 'no such file or symbol');
   const ordered = new Map<string, Uint8Array>();
   const visit = (each: DescFile): void => {
+    if (ordered.has(each.name)) return;
     for (const dependency of each.dependencies) visit(dependency);
-    ordered.set(each.name, toBinary(FileDescriptorProtoSchema, each.proto));
+    ordered.set(each.name, bytesOf(each));
   };
   visit(file);
   return {
     case: 'fileDescriptorResponse',
     value: { fileDescriptorProto: [...ordered.values()].toReversed() },
   } as const;
+}
+
+/** They never change, and everybody may ask. */
+const bytes = new WeakMap<DescFile, Uint8Array>();
+
+function bytesOf(file: DescFile): Uint8Array {
+  const known = bytes.get(file);
+  if (known) return known;
+  const made = toBinary(FileDescriptorProtoSchema, file.proto);
+  bytes.set(file, made);
+  return made;
 }
 
 const failed = (errorCode: number, errorMessage: string) =>

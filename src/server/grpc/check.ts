@@ -22,11 +22,12 @@ export interface HotParts extends DecisionParts {
 export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
   const opened =
     (kind: Kind, here: (presented: Presented, message: Uint8Array, until: number) => Promise<Uint8Array>) =>
-    (headers: IncomingHttpHeaders, peer: Peer): UnaryHandler => {
+    (headers: IncomingHttpHeaders, peer: Peer): UnaryHandler | Promise<UnaryHandler> => {
       const presented = presentedBy(headers.authorization, peer);
-      parts.callers.greet(presented);
-      return (message, until) =>
+      const handle: UnaryHandler = (message, until) =>
         onThread(parts, kind, presented, message, until) ?? here(presented, message, until);
+      const greeting = parts.callers.greet(presented);
+      return greeting instanceof Promise ? greeting.then(() => handle) : handle;
     };
   return {
     Check: {
@@ -56,19 +57,27 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
             await check(parts, presented, asked.tenant, asked.request),
           );
         })(headers, peer);
-        return async (message, until) => {
-          try {
-            return await answer(message, until);
-          } catch (error) {
-            // A message that cannot be read at all ends the stream; what it asks for only its own answer.
-            const { correlationId } = decodeStreamCheck(message);
-            return encodeStreamError(correlationId, toServiceError(error, 'CheckStream'));
-          }
-        };
+        return answer instanceof Promise ? answer.then(forItself) : forItself(answer);
       },
+      refuse: named,
     },
   };
 }
+
+/** What goes wrong with one question of a stream is its own answer. */
+const forItself =
+  (answer: UnaryHandler): UnaryHandler =>
+  async (message, until) => {
+    try {
+      return await answer(message, until);
+    } catch (error) {
+      return named(message, toServiceError(error, 'CheckStream'));
+    }
+  };
+
+/** A message that cannot be read at all ends the stream: nobody would know whose answer it is. */
+const named = (message: Uint8Array, error: ServiceError): Uint8Array =>
+  encodeStreamError(decodeStreamCheck(message).correlationId, error);
 
 const outlines = {
   check: outlineOf,

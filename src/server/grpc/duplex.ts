@@ -1,34 +1,56 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
+import type { Uploads } from '../intake/uploads.ts';
 import { LONGEST_TIMER_MS } from './deadline.ts';
+import { Farewell } from './farewell.ts';
 import { FrameReader } from './frames.ts';
 import { begin, fail, isGone, OK_TRAILERS, statusOf } from './unary.ts';
 
 /** Answers each message of a stream, protobuf bytes, with a whole frame; a rejection ends the stream. */
 export type MessageHandler = (message: Uint8Array) => Promise<Uint8Array>;
 
+export interface DuplexOptions {
+  readonly timeoutMs: number;
+  readonly handle: MessageHandler;
+  /** The frame that refuses one message by name. */
+  readonly refuse: (message: Uint8Array, error: ServiceError) => Uint8Array;
+  readonly uploads: Uploads;
+  /** Aborted when the server stops: the stream is to end soon then, with nothing that was asked left open. */
+  readonly stopping: AbortSignal;
+}
+
 /** How many messages of one stream are worked on at once. Beyond it the stream is not read: back-pressure. */
 const MAX_OPEN = 1_024;
 
+const RESET_MS = 100;
+
 /** Serves one bidirectional gRPC stream straight on its HTTP/2 stream. Answers go out as they come. */
-export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle: MessageHandler): void {
+export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): void {
+  const { timeoutMs, handle, refuse, uploads, stopping } = options;
   const reader = new FrameReader();
   let open = 0;
   let ended = false;
   let finished = false;
   let congested = false;
   let outgoing: Uint8Array[] = [];
+  let farewell: Farewell | undefined;
 
   const finish = (trailers: Record<string, string>): void => {
     if (finished || isGone(stream)) return;
     finished = true;
     flush();
-    stream.once('wantTrailers', () => stream.sendTrailers(trailers));
+    stream.once('wantTrailers', () => {
+      stream.sendTrailers(trailers);
+      // What is still sent is not waited for; a reset at once would overtake the trailers.
+      if (!ended) setTimeout(() => stream.close(), RESET_MS).unref();
+    });
     stream.end();
   };
   const abort = (error: unknown): void => {
     stream.off('data', onData);
     stream.resume();
+    // A stream that was broken off ends too, and nobody is told what is missing of it.
+    if (isGone(stream) || stream.aborted) return;
     if (stream.headersSent) finish(statusOf(error));
     else fail(stream, error);
   };
@@ -48,19 +70,42 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
     open -= 1;
     if (finished) return;
     outgoing.push(frame);
-    if (ended && open === 0) finish(OK_TRAILERS);
+    if (open === 0 && ended) finish(OK_TRAILERS);
+    else if (open === 0 && farewell?.isOver) finish(statusOf(farewell.error));
     else if (outgoing.length === 1) setImmediate(flush);
   };
   const onData = (chunk: Uint8Array): void => {
     try {
+      const wasWhole = reader.whole;
       for (const message of reader.push(chunk)) {
         open += 1;
-        handle(message).then(answered, abort);
+        farewell?.heard();
+        if (farewell?.isLate) answered(refuse(message, farewell.error));
+        else handle(message).then(answered, abort);
       }
+      // Between two messages there may be any time, within one there may not.
+      if (!reader.whole) {
+        if (wasWhole) uploads.begin(reader, tooSlow);
+      } else if (!wasWhole) uploads.end(reader);
       flow();
     } catch (error) {
       abort(error);
     }
+  };
+  const tooSlow = (): void =>
+    abort(new ServiceError('deadline_exceeded', 'a message did not come to its end in time'));
+  const stop = (): void => {
+    farewell ??= new Farewell((error) => {
+      // Nothing more is read; what was read is answered first.
+      stream.off('data', onData);
+      stream.resume();
+      if (open === 0) finish(statusOf(error));
+    });
+  };
+  const over = (): void => {
+    uploads.end(reader);
+    stopping.removeEventListener('abort', stop);
+    farewell?.cancel();
   };
 
   if (timeoutMs <= LONGEST_TIMER_MS) {
@@ -68,6 +113,9 @@ export function serveDuplex(stream: ServerHttp2Stream, timeoutMs: number, handle
     const timer = setTimeout(abort, timeoutMs, late);
     stream.once('close', () => clearTimeout(timer));
   }
+  stopping.addEventListener('abort', stop);
+  if (stopping.aborted) stop();
+  stream.once('close', over);
   stream.on('drain', () => {
     congested = false;
     flow();

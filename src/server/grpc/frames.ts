@@ -1,4 +1,5 @@
 import { ServiceError } from '../../errors.ts';
+import { Gather } from '../intake/gather.ts';
 
 /** gRPC's length-prefixed message: one flag byte, four bytes of length, big-endian, then the message. */
 export const PREFIX_BYTES = 5;
@@ -6,8 +7,8 @@ export const PREFIX_BYTES = 5;
 /** The most bytes of one message, either way. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
-export const tooLarge = (): ServiceError =>
-  new ServiceError('payload_too_large', `a message is at most ${MAX_MESSAGE_BYTES} bytes`);
+export const tooLarge = (maxBytes = MAX_MESSAGE_BYTES): ServiceError =>
+  new ServiceError('payload_too_large', `a message is at most ${maxBytes} bytes`);
 
 /** The one message of a unary request. Throws `invalid_request` for anything but exactly one whole frame. */
 export function onlyMessage(body: Uint8Array): Uint8Array {
@@ -28,25 +29,45 @@ export const lengthAt = (bytes: Uint8Array, at: number): number =>
 
 /** Cuts a stream of bytes into messages. Throws `payload_too_large`, or `unimplemented` for a compressed message. */
 export class FrameReader {
-  #rest: Uint8Array = new Uint8Array();
+  /** The beginning of a message whose end has not come. */
+  readonly #begun = new Gather(PREFIX_BYTES + MAX_MESSAGE_BYTES, tooLarge);
 
   /** The messages that this chunk completes, as views of it where it holds them whole. */
   *push(chunk: Uint8Array): Generator<Uint8Array> {
-    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    let bytes = chunk;
+    while (this.#begun.length > 0 && bytes.length > 0) {
+      const count = Math.min(bytes.length, this.#missing());
+      this.#begun.add(bytes.subarray(0, count));
+      bytes = bytes.subarray(count);
+      if (this.#missing() === 0) yield this.#begun.take().subarray(PREFIX_BYTES);
+    }
     while (bytes.length >= PREFIX_BYTES) {
-      if (bytes[0] !== 0)
-        throw new ServiceError('unimplemented', 'a message is compressed with an unknown encoding');
-      const length = lengthAt(bytes, 1);
-      if (length > MAX_MESSAGE_BYTES) throw tooLarge();
+      const length = lengthIn(bytes);
       if (bytes.length < PREFIX_BYTES + length) break;
       yield bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + length);
       bytes = bytes.subarray(PREFIX_BYTES + length);
     }
-    this.#rest = bytes;
+    if (bytes.length === 0) return;
+    this.#begun.add(bytes);
+    this.#missing();
+  }
+
+  /** How many bytes are missing to the end of the prefix, or then of the message. */
+  #missing(): number {
+    const { length, bytes } = this.#begun;
+    return (length < PREFIX_BYTES ? PREFIX_BYTES : PREFIX_BYTES + lengthIn(bytes)) - length;
   }
 
   /** True between messages: where a stream may end. */
   get whole(): boolean {
-    return this.#rest.length === 0;
+    return this.#begun.length === 0;
   }
+}
+
+function lengthIn(bytes: Uint8Array): number {
+  if (bytes[0] !== 0)
+    throw new ServiceError('unimplemented', 'a message is compressed with an unknown encoding');
+  const length = lengthAt(bytes, 1);
+  if (length > MAX_MESSAGE_BYTES) throw tooLarge();
+  return length;
 }

@@ -1,6 +1,9 @@
 import type { ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 import { ERROR_CODE_HEADER, errorForms, toServiceError } from '../errors.ts';
+import { Gather } from '../intake/gather.ts';
+import type { Uploads } from '../intake/uploads.ts';
+import { LONGEST_TIMER_MS } from './deadline.ts';
 import { MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
 
 /**
@@ -15,45 +18,55 @@ const RESPONSE_HEADERS = [':status', '200', 'content-type', 'application/grpc+pr
 /** Begins an answer that ends with trailers. */
 export const begin = (stream: ServerHttp2Stream): void =>
   stream.respond(RESPONSE_HEADERS, { waitForTrailers: true, sendDate: false } as ServerStreamResponseOptions);
-/** How long a request may take to come to its end, if its deadline is not sooner. */
-const UPLOAD_MS = 30_000;
 const NOTHING = new Uint8Array();
 export const OK_TRAILERS = { 'grpc-status': '0' };
 
 /** Serves one unary gRPC call straight on its HTTP/2 stream: what Connect does for every call, without its layers. */
-export function serveUnary(stream: ServerHttp2Stream, timeoutMs: number, handle: UnaryHandler): void {
+export function serveUnary(
+  stream: ServerHttp2Stream,
+  timeoutMs: number,
+  handle: UnaryHandler,
+  uploads: Uploads,
+): void {
   const began = timeoutMs === Number.POSITIVE_INFINITY ? 0 : performance.now();
   let first: Uint8Array | undefined;
-  let more: Uint8Array[] | undefined;
-  let size = 0;
+  let more: Gather | undefined;
   let timer: NodeJS.Timeout | undefined;
-  const giveUp = (error: ServiceError): void => {
-    stream.removeAllListeners('data').removeAllListeners('end').resume();
+  const ended = (): void => {
+    clearTimeout(timer);
+    uploads.end(stream);
+  };
+  const giveUp = (error: unknown): void => {
+    ended();
+    stream.removeAllListeners('data').removeAllListeners('end');
     first = more = undefined;
-    fail(stream, error);
+    refuseUnread(stream, error);
   };
-  const tooSlow = (): void => {
+  // Nobody reads on for as long as somebody likes to send.
+  const tooSlow = (): void =>
     giveUp(new ServiceError('deadline_exceeded', 'the request did not come to its end in time'));
-    // Nobody reads on for as long as somebody likes to send.
-    stream.close();
-  };
+  uploads.begin(stream, tooSlow);
   stream.on('data', (chunk: Uint8Array) => {
-    size += chunk.length;
-    if (size > MAX_MESSAGE_BYTES) return giveUp(tooLarge());
-    if (first === undefined) first = chunk;
-    else {
+    // Nearly all fit a frame.
+    if (first === undefined) {
+      first = chunk;
+      return;
+    }
+    try {
       if (!more) {
-        more = [first];
-        // Nearly all fit a frame; whoever takes many is not waited for without end.
-        timer = setTimeout(tooSlow, Math.min(timeoutMs, UPLOAD_MS));
-        stream.once('close', () => clearTimeout(timer));
+        more = new Gather(MAX_MESSAGE_BYTES, tooLarge);
+        more.add(first);
+        if (timeoutMs <= LONGEST_TIMER_MS) timer = setTimeout(tooSlow, timeoutMs);
       }
-      more.push(chunk);
+      more.add(chunk);
+    } catch (error) {
+      giveUp(error);
     }
   });
+  stream.on('close', ended);
   stream.on('end', () => {
-    clearTimeout(timer);
-    const body = more ? Buffer.concat(more) : (first ?? NOTHING);
+    ended();
+    const body = more?.take() ?? first ?? NOTHING;
     // The stream outlives its answer by a collection or two, and would keep them.
     first = more = undefined;
     if (performance.now() - began >= timeoutMs)
@@ -96,6 +109,13 @@ export function fail(stream: ServerHttp2Stream, error: unknown): void {
     { ':status': 200, 'content-type': 'application/grpc+proto', ...statusOf(error) },
     { endStream: true },
   );
+}
+
+/** The same for a call that is not read to its end: what is left of it is not waited for, nor kept. */
+export function refuseUnread(stream: ServerHttp2Stream, error: unknown): void {
+  fail(stream, error);
+  stream.resume();
+  stream.close();
 }
 
 /** The trailers of a failed call. */

@@ -19,16 +19,33 @@ export async function readJson(request: HttpRequest, maxBytes?: number): Promise
  * written. Throws `invalid_request`.
  */
 export function parseJson(bytes: Uint8Array): unknown {
+  const text = textOf(bytes);
+  return DOUBTFUL.test(text) ? parsed(text, sound) : parsed(text);
+}
+
+/** The same for bytes that somebody else will parse. Throws `invalid_request` for what is unsound. */
+export function checkJson(bytes: Uint8Array): void {
+  const text = textOf(bytes);
+  if (DOUBTFUL.test(text)) parsed(text, sound);
+}
+
+function textOf(bytes: Uint8Array): string {
   let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    text = strict.decode(bytes);
   } catch {
     throw new ServiceError('invalid_request', 'the body is not UTF-8');
   }
   if (deeperThan(text, MAX_JSON_DEPTH))
     throw new ServiceError('invalid_request', `the body nests deeper than ${MAX_JSON_DEPTH}`);
+  return text;
+}
+
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function parsed(text: string, reviver?: typeof sound): unknown {
   try {
-    return DOUBTFUL.test(text) ? JSON.parse(text, sound) : JSON.parse(text);
+    return JSON.parse(text, reviver);
   } catch (cause) {
     if (cause instanceof ServiceError) throw cause;
     throw new ServiceError('invalid_request', 'the body is not JSON', { cause });

@@ -9,6 +9,7 @@ import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from './exchange.ts';
+import { checkFormType, type Form, formIn } from './form.ts';
 import type { Route } from './router.ts';
 
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -151,58 +152,40 @@ function exchangeAsked(form: Form) {
   };
 }
 
-/** A form whose parameters stand once each, but for those that RFC 8693 lets repeat. */
-interface Form {
-  /** Throws `invalid_request` if it is missing. */
-  one(name: string): string;
-  maybe(name: string): string | undefined;
-  all(name: string): string[];
-}
-
-const REPEATABLE: ReadonlySet<string> = new Set(['audience', 'resource']);
-
 function formHandler({ tenants, callers }: Parts, operation: Operation, handle: FormHandler): HttpHandler {
   return async (request, { tenant: id = '' }) => {
     try {
       const tenant = tenants.get(id);
-      const form = await readForm(request);
-      const caller = await callers.authenticate(tenant, clientOf(request, form), operation);
-      return await handle(tenant, caller, form);
+      checkFormType(request);
+      const presented = presentedBy(request.header('authorization'), request.peer);
+      // Who is told by the headers is known before the form is read. Others may be told by the form, a small one.
+      const isTold = request.header('authorization') !== undefined;
+      const early = isTold ? await callers.authenticate(tenant, presented, operation) : undefined;
+      const isKnown = isTold || (await isGreeted(callers, presented));
+      const form = formIn(await (isKnown ? request.body() : request.strangersBody()));
+      const client = clientOf(request, form, presented);
+      return await handle(tenant, early ?? (await callers.authenticate(tenant, client, operation)), form);
     } catch (error) {
       return oauthError(error, `${request.method} ${request.url.pathname}`);
     }
   };
 }
 
-async function readForm(request: HttpRequest): Promise<Form> {
-  const type = request.header('content-type')?.split(';')[0]?.trim().toLowerCase();
-  if (type !== 'application/x-www-form-urlencoded')
-    throw new ServiceError('unsupported_media_type', 'the content type is application/x-www-form-urlencoded');
-  const fields = new URLSearchParams(Buffer.from(await request.body()).toString('utf8'));
-  const seen = new Set<string>();
-  for (const name of fields.keys()) {
-    if (seen.has(name) && !REPEATABLE.has(name))
-      throw new ServiceError('invalid_request', `${name.slice(0, 64)} stands twice`);
-    seen.add(name);
+async function isGreeted(callers: Callers, presented: Presented): Promise<boolean> {
+  try {
+    await callers.greet(presented);
+    return true;
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === 'unauthenticated') return false;
+    throw error;
   }
-  const maybe = (name: string): string | undefined => fields.get(name) || undefined;
-  return {
-    maybe,
-    all: (name) => fields.getAll(name).filter((value) => value !== ''),
-    one: (name) => {
-      const value = maybe(name);
-      if (value === undefined) throw new ServiceError('invalid_request', `${name} is missing`);
-      return value;
-    },
-  };
 }
 
 /** RFC 6749 section 2.3: one way of authentication, not two. */
-function clientOf(request: HttpRequest, form: Form): Presented {
-  const authorization = request.header('authorization');
+function clientOf(request: HttpRequest, form: Form, presented: Presented): Presented {
   const secret = form.maybe('client_secret');
-  if (secret === undefined) return presentedBy(authorization, request.peer);
-  if (authorization !== undefined)
+  if (secret === undefined) return presented;
+  if (request.header('authorization') !== undefined)
     throw new ServiceError('invalid_request', 'the client authenticates in two ways');
   return { kind: 'secret', secret, clientId: form.one('client_id') };
 }

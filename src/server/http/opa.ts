@@ -1,10 +1,9 @@
-import { gunzipSync } from 'node:zlib';
 import type { DataQueries } from '../../decision/data.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { presentedBy } from '../peer.ts';
-import { errorResponse, type HttpHandler, type HttpRequest, MAX_BODY_BYTES } from './exchange.ts';
+import { errorResponse, type HttpHandler, type HttpRequest } from './exchange.ts';
 import { parseJson } from './json.ts';
 import type { Route } from './router.ts';
 
@@ -26,6 +25,7 @@ export function opaRoutes(parts: {
       );
       parts.throttle(tenant);
       const { searchParams } = request.url;
+      checkQuery(request.url.search);
       const input = request.method === 'POST' ? await posted(request) : inQuery(searchParams.get('input'));
       const { result, isDeclared, decisionId, cost } = await parts.data.evaluate(
         tenant,
@@ -70,8 +70,7 @@ const undeclared = {
 
 /** As OPA takes it: whatever its content type, gzipped or not; with an empty body or no member `input` there is none. */
 async function posted(request: HttpRequest): Promise<unknown> {
-  const sent = await request.body();
-  const body = request.header('content-encoding') === 'gzip' ? unzipped(sent) : sent;
+  const body = await request.body();
   if (body.length === 0) return undefined;
   const value = parseJson(body);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -79,13 +78,12 @@ async function posted(request: HttpRequest): Promise<unknown> {
   return (value as { input?: unknown }).input;
 }
 
-function unzipped(bytes: Uint8Array): Uint8Array {
+/** `URL` reads what is no UTF-8 as something that nobody wrote. */
+function checkQuery(query: string): void {
   try {
-    return gunzipSync(bytes, { maxOutputLength: MAX_BODY_BYTES });
+    decodeURIComponent(query);
   } catch (cause) {
-    const isLarge = (cause as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE';
-    if (isLarge) throw new ServiceError('payload_too_large', `a body is at most ${MAX_BODY_BYTES} bytes`);
-    throw new ServiceError('invalid_request', 'the body is not gzip', { cause });
+    throw new ServiceError('invalid_request', 'the query is not UTF-8, percent-encoded', { cause });
   }
 }
 

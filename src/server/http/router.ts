@@ -1,10 +1,11 @@
 import { ServiceError } from '../../errors.ts';
-import type { Peer } from '../peer.ts';
 import { noTracing, type Tracing } from '../tracing.ts';
 import {
+  endWithAnswer,
   errorResponse,
   type HttpHandler,
   type HttpResponse,
+  type Intake,
   type NodeRequest,
   type NodeResponse,
   readRequest,
@@ -36,20 +37,19 @@ export class Router {
   async serve(
     raw: NodeRequest,
     response: NodeResponse,
-    peer: Peer,
+    intake: Intake,
     tracing: Tracing = noTracing,
   ): Promise<void> {
-    const answer = await this.#answer(raw, peer, tracing);
+    const answer = await this.#answer(raw, intake, tracing);
     const requestId = raw.headers['x-request-id'];
     if (typeof requestId === 'string') response.setHeader('x-request-id', requestId);
-    // What is left of a body that was not wanted is not waited for: the connection ends with the answer.
-    if (!raw.complete && !('stream' in raw)) response.shouldKeepAlive = false;
+    endWithAnswer(raw, response);
     writeResponse(response, answer);
   }
 
-  async #answer(raw: NodeRequest, peer: Peer, tracing: Tracing): Promise<HttpResponse> {
+  async #answer(raw: NodeRequest, intake: Intake, tracing: Tracing): Promise<HttpResponse> {
     try {
-      const request = readRequest(raw, peer);
+      const request = readRequest(raw, intake);
       const found = this.#find(request.method === 'HEAD' ? 'GET' : request.method, request.url.pathname);
       const { method, path, handle } = found.route;
       // By the route and not by the address, which callers make up.
@@ -60,7 +60,9 @@ export class Router {
         failureIn,
       );
     } catch (error) {
-      return errorResponse(error, `${raw.method} ${raw.url?.split('?')[0]}`);
+      const refused = errorResponse(error, `${raw.method} ${raw.url?.split('?')[0]}`);
+      if (!(error instanceof NotAllowed)) return refused;
+      return { ...refused, headers: { ...refused.headers, allow: error.methods.join(', ') } };
     }
   }
 
@@ -72,9 +74,18 @@ export class Router {
       if (route.method === method) return { route, parameters: match.groups ?? {} };
       methods.add(route.method);
     }
-    if (methods.size > 0)
-      throw new ServiceError('method_not_allowed', `this path takes ${[...methods].join(', ')}`);
+    if (methods.size > 0) throw new NotAllowed([...methods, ...(methods.has('GET') ? ['HEAD'] : [])]);
     throw new ServiceError('not_found', 'nothing is served here');
+  }
+}
+
+/** RFC 9110 section 15.5.6: says in `Allow` what the path does take. */
+class NotAllowed extends ServiceError {
+  readonly methods: readonly string[];
+
+  constructor(methods: readonly string[]) {
+    super('method_not_allowed', `this path takes ${methods.join(', ')}`);
+    this.methods = methods;
   }
 }
 

@@ -4,9 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { serveDuplex } from '../../../src/server/grpc/duplex.ts';
 import { fail, serveUnary } from '../../../src/server/grpc/unary.ts';
+import { Uploads } from '../../../src/server/intake/uploads.ts';
 
 const { NGHTTP2_CANCEL } = http2.constants;
 const MESSAGE = Buffer.from([0, 0, 0, 0, 1, 0]);
+const uploads = new Uploads();
 const FOREVER = Number.POSITIVE_INFINITY;
 
 /** How a stream ends that `serve` serves; what it throws into nobody's hands fails the test as unhandled. */
@@ -34,20 +36,30 @@ async function resetBy(serve: (stream: ServerHttp2Stream) => void): Promise<numb
 // A reset closes a stream at once and destroys it a turn later. In between it takes no response.
 test('a unary call broken off before its answer gets none', async () => {
   const code = await resetBy((stream) =>
-    serveUnary(stream, FOREVER, async () => {
-      stream.close(NGHTTP2_CANCEL);
-      return MESSAGE;
-    }),
+    serveUnary(
+      stream,
+      FOREVER,
+      async () => {
+        stream.close(NGHTTP2_CANCEL);
+        return MESSAGE;
+      },
+      uploads,
+    ),
   );
   expect(code).toBe(NGHTTP2_CANCEL);
 });
 
 test('a unary call broken off before its error gets none', async () => {
   const code = await resetBy((stream) =>
-    serveUnary(stream, FOREVER, async () => {
-      stream.close(NGHTTP2_CANCEL);
-      throw new Error('late');
-    }),
+    serveUnary(
+      stream,
+      FOREVER,
+      async () => {
+        stream.close(NGHTTP2_CANCEL);
+        throw new Error('late');
+      },
+      uploads,
+    ),
   );
   expect(code).toBe(NGHTTP2_CANCEL);
 });
@@ -55,7 +67,13 @@ test('a unary call broken off before its error gets none', async () => {
 test('a stream broken off before it is served gets no answer', async () => {
   const code = await resetBy((stream) => {
     stream.close(NGHTTP2_CANCEL);
-    serveDuplex(stream, FOREVER, async () => MESSAGE);
+    serveDuplex(stream, {
+      timeoutMs: FOREVER,
+      handle: async () => MESSAGE,
+      refuse: () => MESSAGE,
+      uploads,
+      stopping: new AbortController().signal,
+    });
   });
   expect(code).toBe(NGHTTP2_CANCEL);
 });

@@ -1,0 +1,73 @@
+import { generateKeyPair, SignJWT } from 'jose';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { systemClock } from '../../src/effects.ts';
+import { Callers, type Presented } from '../../src/tenancy/callers.ts';
+import type { FactSource } from '../../src/tenancy/facts.ts';
+import { Issuers } from '../../src/tenancy/issuers.ts';
+import { parseManifest } from '../../src/tenancy/manifest.ts';
+import { type Tenant, Tenants } from '../../src/tenancy/tenants.ts';
+import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
+
+/** Who is let in before a byte of a request is read, with an issuer whose keys are fetched and tokens that are signed. */
+
+let services: Issuer;
+let callers: Callers;
+let verified: string[];
+
+beforeAll(async () => {
+  services = await startIssuer();
+  const issuers = new Issuers(systemClock, true);
+  const tenants = new Tenants();
+  for (const [no, id] of ['acme', 'globex', 'initech'].entries()) {
+    const manifest = parseManifest(
+      {
+        id,
+        issuers: [{ ...trustIn(services.url), subject_class: 'service' }],
+        principals: [{ class: 'service', id: 'docs-api' }],
+      },
+      id,
+    );
+    const nothing = { credentials: new Map(), declared: new Map(), audiences: new Map(), folder: '' };
+    tenants.put({ id, no, manifest, ...nothing } as unknown as Tenant);
+  }
+  verified = [];
+  callers = new Callers({
+    operators: [],
+    dev: false,
+    facts: {} as FactSource,
+    tenants,
+    verifyJwt: (tenant, token) => {
+      verified.push(tenant.id);
+      return issuers.verifyCaller(tenant, token);
+    },
+  });
+});
+afterAll(() => services[Symbol.asyncDispose]());
+
+const bearer = (secret: string): Presented => ({ kind: 'secret', secret });
+const claims = { sub: 'docs-api', client_id: 'docs-api' };
+
+test('a token that its issuer signed is let in, verified once however many requests wait for it', async () => {
+  const presented = bearer(await services.sign(claims));
+  await Promise.all(Array.from({ length: 20 }, async () => callers.greet(presented)));
+  // The tenants trust the issuer alike.
+  expect(verified).toHaveLength(1);
+  expect(callers.greet(presented)).toBeUndefined();
+});
+
+test('one that only says so is not: unsigned, signed by another key, expired, for another server', async () => {
+  const { privateKey } = await generateKeyPair('ES256');
+  const header = { alg: 'ES256', kid: 'issuer-1', typ: 'at+jwt' };
+  const forged = await new SignJWT({ ...claims, iss: services.url, aud: 'x', iat: 1, exp: 2 ** 32 })
+    .setProtectedHeader(header)
+    .sign(privateKey);
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const unsigned = `${part({ ...header, alg: 'none' })}.${part({ ...claims, iss: services.url })}.`;
+  const expired = await services.sign({ ...claims, exp: 1 });
+  const elsewhere = await services.sign({ ...claims, aud: 'https://elsewhere.example' });
+  const unknown = `${part(header)}.${part({ ...claims, iss: 'https://evil.example' })}.x`;
+  for (const token of [forged, unsigned, expired, elsewhere, unknown, 'a.b.c'])
+    await expect(async () => callers.greet(bearer(token)), token).rejects.toMatchObject({
+      code: 'unauthenticated',
+    });
+});

@@ -85,19 +85,29 @@ const routeOf = (method: string, where: string): Route | undefined =>
       ),
   );
 
-async function asked(method: string, where: string, token: string | undefined): Promise<Answer> {
+const plainly = (token: string | undefined): object => ({
+  headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+});
+
+async function asked(
+  method: string,
+  where: string,
+  token: string | undefined,
+  headersOf = plainly,
+): Promise<Answer> {
   const filter = manager.http_filters.find(({ name }) => name === FILTER)?.typed_config;
   expect(filter?.failure_mode_allow).toBe(false);
   const metadata = Object.fromEntries(
     (filter?.grpc_service?.initial_metadata ?? []).map(({ key, value }) => [key, value]),
   );
   const settings = routeOf(method, where)?.typed_per_filter_config[FILTER].check_settings;
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const { status, body } = await postJson<Answer>(
     `${server.data}/envoy.service.auth.v3.Authorization/Check`,
     {
       attributes: {
-        request: { http: { method, path: where, host: '127.0.0.1:8080', scheme: 'http', headers } },
+        request: {
+          http: { method, path: where, host: '127.0.0.1:8080', scheme: 'http', ...headersOf(token) },
+        },
         contextExtensions: settings?.context_extensions,
       },
     },
@@ -110,6 +120,16 @@ async function asked(method: string, where: string, token: string | undefined): 
 describe('deploy/envoy.yaml, in front of the example tenant', () => {
   test('lets the agent read the handbook for whoever may', async () => {
     expect((await asked('GET', '/handbook/holidays?year=2025', agent)).okResponse).toBeDefined();
+  });
+
+  test('sees the same token with encode_raw_headers', async () => {
+    const raw = (token: string | undefined): object => ({
+      headerMap: {
+        headers: [{ key: 'Authorization', rawValue: Buffer.from(`Bearer ${token}`).toString('base64') }],
+      },
+    });
+    expect((await asked('GET', '/handbook/holidays', agent, raw)).okResponse).toBeDefined();
+    expect((await asked('GET', '/salaries', agent, raw)).deniedResponse?.status.code).toBe(403);
   });
 
   test.each([

@@ -18,6 +18,7 @@ import {
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { admit } from './context.ts';
+import { EnvoyHeaders } from './envoy-headers.ts';
 import { proto } from './messages.ts';
 
 export interface ExtAuthzOptions {
@@ -34,14 +35,6 @@ interface Parts {
   readonly decisions: Decisions;
   readonly extAuthz: ExtAuthzOptions;
 }
-
-/** Headers that carry credentials; they are no policy's business and in no record. */
-const SECRET_HEADERS: ReadonlySet<string> = new Set([
-  'authorization',
-  'cookie',
-  'proxy-authorization',
-  'x-api-key',
-]);
 
 /** google.rpc.Code */
 const OK = 0;
@@ -60,11 +53,13 @@ export function extAuthzService(parts: Parts): ServiceImpl<typeof Authorization>
       const http = attributes?.request?.http;
       if (!attributes || !http)
         throw new ServiceError('invalid_request', 'attributes.request.http is missing');
-      const tenantId = tenantOf(parts.extAuthz, attributes, http);
+      const headers = new EnvoyHeaders(http);
+      const tenantId = tenantOf(parts.extAuthz, attributes, headers);
       const { tenant, caller } = await admit(parts, context, tenantId, 'check');
-      const principal = principalOf(tenant, attributes, http);
-      const request = { ...requestOf(attributes, http), ...principal };
-      if (!principal) return responseOf(await parts.decisions.refuse(tenant, caller, request, NOBODY));
+      const principal = principalOf(tenant, attributes, headers);
+      const request = { ...requestOf(attributes, http, headers), ...principal };
+      const fault = principal ? (headers.isText ? undefined : UNREADABLE) : NOBODY;
+      if (fault) return responseOf(await parts.decisions.refuse(tenant, caller, request, fault));
       // A batch of one: what cannot be put to the policy, such as a path that is too long, is a deny like any other.
       const [answer] = await parts.decisions.checkBatch(tenant, caller, [request], 'execute_all');
       if (!answer) throw new ServiceError('internal', 'there is no answer');
@@ -77,34 +72,34 @@ export function extAuthzService(parts: Parts): ServiceImpl<typeof Authorization>
 function tenantOf(
   { tenantHeader }: ExtAuthzOptions,
   attributes: AttributeContext,
-  http: HttpRequest,
+  headers: EnvoyHeaders,
 ): string {
   const configured = attributes.contextExtensions['tenant'];
   if (configured) return configured;
-  const stated = tenantHeader === undefined ? undefined : http.headers[tenantHeader];
+  const stated = tenantHeader === undefined ? undefined : headers.only(tenantHeader);
   if (stated) return stated;
   return /^spiffe:\/\/[^/]+\/t\/([^/]+)\//.exec(attributes.source?.principal ?? '')?.[1] ?? '';
 }
 
 const NOBODY = new ServiceError('unauthenticated', 'no token, no known workload');
+const UNREADABLE = new ServiceError('invalid_request', 'a header is not UTF-8');
 
 /** The bearer of the request's token, or the workload that Envoy verified. */
 function principalOf(
   tenant: Tenant,
   attributes: AttributeContext,
-  http: HttpRequest,
+  headers: EnvoyHeaders,
 ): Pick<UncheckedRequest, 'token' | 'subject'> | undefined {
-  const authorization = http.headers['authorization'];
-  const token = authorization && /^bearer (\S+)$/i.exec(authorization)?.[1];
+  const token = /^bearer +(\S+)$/i.exec(headers.only('authorization') ?? '')?.[1];
   if (token) return { token };
   // A request that came with a credential is judged by it: a token nobody can read does not become the workload's word.
-  if (authorization) return undefined;
+  if (headers.has('authorization')) return undefined;
   const workload = tenant.credentials.get(attributes.source?.principal ?? '');
   return workload && { subject: { type: workload.class, id: workload.id } };
 }
 
 /** The path is never cut: a policy that allows by its beginning or its end would be told another one. */
-function requestOf(attributes: AttributeContext, http: HttpRequest): UncheckedRequest {
+function requestOf(attributes: AttributeContext, http: HttpRequest, headers: EnvoyHeaders): UncheckedRequest {
   const mark = http.path.indexOf('?');
   const [path, query] = mark < 0 ? [http.path, ''] : [http.path.slice(0, mark), http.path.slice(mark + 1)];
   const { action, audience } = attributes.contextExtensions;
@@ -117,7 +112,7 @@ function requestOf(attributes: AttributeContext, http: HttpRequest): UncheckedRe
       properties: { host: http.host, method: http.method, path, query, scheme: http.scheme },
     },
     context: {
-      headers: Object.fromEntries(Object.entries(http.headers).filter(([name]) => !SECRET_HEADERS.has(name))),
+      headers: headers.shown,
       source: attributes.source?.principal ?? '',
       destination: attributes.destination?.principal ?? '',
     },

@@ -125,6 +125,54 @@ describe("Envoy's external authorization, asked through go-control-plane", () =>
     expect(basic.denied_response?.status.code).toBe('Unauthorized');
   });
 
+  describe('with encode_raw_headers', () => {
+    const bytes = (text: string | Buffer): string => Buffer.from(text).toString('base64');
+    const raw = (...headers: [string, string | Buffer][]) => ({
+      ...get('/docs/roadmap'),
+      raw: headers.map(([name, value]) => [bytes(name), bytes(value)]),
+    });
+
+    test('a workload is still the workload', async () => {
+      expect((await ask(raw([':path', '/docs/roadmap'], ['x-request-id', 'r-1']))).ok_response).toBeDefined();
+    });
+
+    test('a credential is seen, and one that cannot be read is refused, whatever the workload may', async () => {
+      const forged = 'Bearer a.b.c';
+      for (const headers of [
+        [['authorization', forged]],
+        [['Authorization', forged]],
+        [['AUTHORIZATION', 'Basic YTpi']],
+        [['authorization', '']],
+        [['authorization', Buffer.from([0x42, 0xff, 0xfe])]],
+        [
+          ['authorization', forged],
+          ['authorization', forged],
+        ],
+      ] as [string, string | Buffer][][]) {
+        const answer = await ask(raw(...headers));
+        expect(answer.denied_response?.status.code, JSON.stringify(headers)).toBe('Unauthorized');
+      }
+    });
+
+    test('a header that is not UTF-8 is no sound request', async () => {
+      const answer = await ask(raw(['x-name', Buffer.from([0x61, 0xe9])]));
+      expect(answer.denied_response?.status.code).toBe('BadRequest');
+    });
+
+    test('no header that carries a credential is in the record', async () => {
+      const answer = await ask(raw(['Cookie', 'session=s3cr3t'], ['x-request-id', 'r-78']));
+      using operator = new Grpc(server.admin, secrets.operator);
+      const { records } = await operator.call<{ records: { body: Buffer }[] }>('AuditService', 'Query', {
+        tenant: 'acme',
+        decision_id: answer.dynamic_metadata?.['decision_id'],
+        page_size: 1,
+      });
+      const body = records[0]?.body.toString() ?? '';
+      expect(body).toContain('r-78');
+      expect(body).not.toContain('s3cr3t');
+    });
+  });
+
   test('what is refused for want of a principal is in the record, with the id that Envoy is told', async () => {
     const stranger = await ask({ ...get('/docs/roadmap'), principal: '' });
     using operator = new Grpc(server.admin, secrets.operator);

@@ -1,5 +1,5 @@
 // Asks Mandate as Envoy does, with Envoy's published stubs. Reads a request a line as JSON
-// {"tenant", "principal", "method", "path", "headers"} and prints the answer as JSON a line.
+// {"extensions", "principal", "method", "path", "headers", "raw"} and prints the answer as JSON a line.
 package main
 
 import (
@@ -24,6 +24,19 @@ type ask struct {
 	Method     string            `json:"method"`
 	Path       string            `json:"path"`
 	Headers    map[string]string `json:"headers"`
+	// As encode_raw_headers sends them: name and value of each in base64.
+	Raw [][2][]byte `json:"raw"`
+}
+
+func (a ask) headerMap() *core.HeaderMap {
+	if len(a.Raw) == 0 {
+		return nil
+	}
+	headers := &core.HeaderMap{}
+	for _, each := range a.Raw {
+		headers.Headers = append(headers.Headers, &core.HeaderValue{Key: string(each[0]), RawValue: each[1]})
+	}
+	return headers
 }
 
 func main() {
@@ -51,7 +64,8 @@ func main() {
 				}}},
 			},
 			Request: &auth.AttributeContext_Request{Http: &auth.AttributeContext_HttpRequest{
-				Id: "1", Method: a.Method, Path: a.Path, Host: "docs.acme.example", Scheme: "https", Headers: a.Headers,
+				Id: "1", Method: a.Method, Path: a.Path, Host: "docs.acme.example", Scheme: "https",
+				Headers: a.Headers, HeaderMap: a.headerMap(),
 			}},
 			ContextExtensions: a.Extensions,
 		}})

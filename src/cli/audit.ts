@@ -4,8 +4,9 @@ import { systemClock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type Record as AuditRecord, AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { clientOf } from './client.ts';
-import { globalsOf, print, printTable } from './output.ts';
+import { globalsOf, print, printJsonText, printTable } from './output.ts';
 import { keyed, moment, wholeNumber } from './values.ts';
+import { visible } from './visible.ts';
 
 export function auditCommands(): Command {
   return new Command('audit').description("read a tenant's log").addCommand(query()).addCommand(tail());
@@ -48,7 +49,7 @@ const query = (): Command =>
         found.push(...page.records);
         pageToken = page.nextPageToken;
       } while (pageToken !== '' && found.length < options.limit);
-      if (globals.json) for (const record of found) print(line(record));
+      if (globals.json) for (const record of found) printJsonText(line(record));
       else printTable(HEAD, found.map(row));
     });
 
@@ -76,7 +77,8 @@ const tail = (): Command =>
         ...(options.from === undefined ? {} : { fromIndex: BigInt(options.from) }),
       });
       for await (const { record } of records)
-        if (record) print(globals.json ? line(record) : row(record).join('  '));
+        if (record && globals.json) printJsonText(line(record));
+        else if (record) print(row(record).map(visible).join('  '));
       // The log has no end, so it was the server that did.
       throw new ServiceError(
         'unavailable',

@@ -5,6 +5,7 @@ import { Decision } from '../gen/mandate/v1/model_pb.ts';
 import { clientOf } from './client.ts';
 import { ExitCode, globalsOf, print, printFields, printJson } from './output.ts';
 import { jsonObject, keyed } from './values.ts';
+import { visible } from './visible.ts';
 
 interface CheckOptions {
   tenant: string;
@@ -70,7 +71,8 @@ export function checkCommand(): Command {
       if (globals.json) printJson({ decision: word, ...plain(answer) });
       else {
         print(word);
-        for (const { code, message } of answer.reasons) print(`  ${code}${message ? `: ${message}` : ''}`);
+        for (const { code, message } of answer.reasons)
+          print(`  ${visible(code)}${message ? `: ${visible(message)}` : ''}`);
         if (options.explain)
           printFields([
             ['decision', answer.decisionId],

@@ -3,6 +3,7 @@ import { ServiceError } from '../errors.ts';
 import { addressOf } from './address.ts';
 import { explained, isErrorCode } from './explain.ts';
 import { globalsOf, print, printJson } from './output.ts';
+import { visible } from './visible.ts';
 
 interface DevTokenOptions {
   tenant: string;
@@ -47,7 +48,8 @@ const answerOf = (response: Response): Promise<Answer> =>
 
 /** The path is there in --dev mode alone, so a server without it knows nothing of it. */
 function refusalOf({ error, error_description }: Answer, address: string): Error {
-  if (isErrorCode(error) && error !== 'not_found') return new ServiceError(error, error_description ?? '');
+  if (isErrorCode(error) && error !== 'not_found')
+    return new ServiceError(error, visible(error_description ?? ''));
   return new ServiceError(
     'unavailable',
     `the server at ${address} is not in --dev mode, so it has no identity provider of its own`,

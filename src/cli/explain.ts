@@ -1,5 +1,6 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { type ErrorCode, errorCodes, ServiceError } from '../errors.ts';
+import { visible } from './visible.ts';
 
 /** The metadata in which the server sends its stable code, beside Connect's own. */
 const ERROR_CODE_HEADER = 'mandate-error-code';
@@ -24,7 +25,7 @@ function saidByServer(error: unknown): ServiceError | undefined {
   const code = error.metadata.get(ERROR_CODE_HEADER);
   if (!isErrorCode(code)) return undefined;
   // The message repeats the code, for clients that show nothing else.
-  return new ServiceError(code, error.rawMessage.replace(`${code}: `, ''), { cause: error });
+  return new ServiceError(code, visible(error.rawMessage.replace(`${code}: `, '')), { cause: error });
 }
 
 export const isErrorCode = (code: string | null | undefined): code is ErrorCode =>
@@ -97,6 +98,6 @@ function saidByConnect(error: unknown, address: string): Error | undefined {
     case Code.Canceled: // Cleartext to a TLS server: the stream ends before anything is said.
       return new ServiceError('unavailable', hungUp(address), { cause: error });
     default:
-      return new Error(`${address}: ${error.rawMessage || Code[error.code]}`, { cause: error });
+      return new Error(`${address}: ${visible(error.rawMessage) || Code[error.code]}`, { cause: error });
   }
 }

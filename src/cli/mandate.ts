@@ -7,7 +7,7 @@ import { auditCommands } from './audit.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { explainEverywhere } from './help.ts';
-import { ExitCode, endWithReader } from './output.ts';
+import { ExitCode, endWithReader, warn } from './output.ts';
 import { policyCommands } from './policy.ts';
 import { serveCommand } from './serve.ts';
 import { tenantCommands } from './tenant.ts';
@@ -67,9 +67,7 @@ try {
   if (error instanceof CommanderError)
     process.exitCode = error.exitCode === 0 ? ExitCode.allow : ExitCode.error;
   else {
-    process.stderr.write(
-      `mandate: ${error instanceof ServiceError ? `${error.code}: ` : ''}${describe(error)}\n`,
-    );
+    warn(`mandate: ${error instanceof ServiceError ? `${error.code}: ` : ''}${describe(error)}`);
     process.exitCode = ExitCode.error;
   }
 }

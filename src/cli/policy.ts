@@ -7,7 +7,8 @@ import type { Compiler } from '../policy/compiler.ts';
 import { type Diagnostic, formatDiagnostic, PolicyInvalid } from '../policy/diagnostics.ts';
 import type { PolicySources } from '../policy/sources.ts';
 import type { Manifest } from '../tenancy/manifest.ts';
-import { ExitCode, globalsOf, print, printJson } from './output.ts';
+import { ExitCode, globalsOf, print, printJson, warn } from './output.ts';
+import { visibleJson, visibleLines } from './visible.ts';
 
 export function policyCommands(): Command {
   return new Command('policy')
@@ -78,8 +79,7 @@ const check = (): Command =>
         prove(bundle, limitsFor(manifest, { fuel, memoryMib }));
         if (json) printJson({ ok: true, revision: bundle.revision, files: bundle.files });
         else print([`ok  ${bundle.revision}`, ...bundle.files].join('\n    '));
-        if (sources.modules.size === 0)
-          process.stderr.write(`mandate: ${folder} holds no Rego; every request is denied\n`);
+        if (sources.modules.size === 0) warn(`mandate: ${folder} holds no Rego; every request is denied`);
       } catch (error) {
         refuse(error, folder, json);
       }
@@ -124,12 +124,12 @@ async function runTests(folder: string, options: TestOptions, json = false): Pro
   const { code, stdout, stderr } = await (await compilerOf()).test(sources, args);
   const wrong = /^error parsing regexp: (.+)/.exec(stderr)?.[1];
   if (wrong !== undefined) throw new ServiceError('invalid_request', `--run: ${wrong}`);
-  process.stdout.write(authored(stdout, json ? '' : folder, sources));
-  process.stderr.write(authored(stderr, folder, sources));
-  if (sources.tests.size === 0) process.stderr.write(`mandate: ${folder} holds no *_test.rego\n`);
+  process.stdout.write((json ? visibleJson : visibleLines)(authored(stdout, json ? '' : folder, sources)));
+  process.stderr.write(visibleLines(authored(stderr, folder, sources)));
+  if (sources.tests.size === 0) warn(`mandate: ${folder} holds no *_test.rego`);
   // OPA is content with no test at all: a name that is mistyped would pass for ever.
   const missed = options.run !== undefined && code === 0 && NO_TESTS.has(stdout.trim());
-  if (missed) process.stderr.write(`mandate: no test in ${folder} matches --run ${options.run}\n`);
+  if (missed) warn(`mandate: no test in ${folder} matches --run ${options.run}`);
   process.exitCode = code === 0 && !missed ? ExitCode.allow : ExitCode.deny;
 }
 

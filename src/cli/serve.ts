@@ -6,7 +6,7 @@ import { describe } from '../errors.ts';
 import type { Mandate } from '../main.ts';
 import { type Diagnostic, formatDiagnostic } from '../policy/diagnostics.ts';
 import { isOfManifest, rejectionOf } from '../policy/rejections.ts';
-import { ExitCode, print } from './output.ts';
+import { ExitCode, print, warn } from './output.ts';
 
 interface ServeOptions {
   config?: string;
@@ -77,11 +77,11 @@ async function run(config: Config): Promise<void> {
     (config.drain_seconds + FORCE_SECONDS) * 1_000,
   ).unref();
   if (typeof signal === 'string') {
-    process.stderr.write(`mandate: ${signal}, finishing what runs\n`);
+    warn(`mandate: ${signal}, finishing what runs`);
     return;
   }
   // Whoever supervises the process starts it again; what it held in memory may be behind the store.
-  process.stderr.write(`mandate: ${describe(signal)}; nothing can be recorded, so the process ends\n`);
+  warn(`mandate: ${describe(signal)}; nothing can be recorded, so the process ends`);
   process.exitCode = ExitCode.error;
 }
 
@@ -139,8 +139,8 @@ function announcePolicies(): void {
       diagnostics: Diagnostic[];
       kept: string;
     };
-    process.stderr.write(`mandate: ${tenant}: ${rejectionOf(diagnostics)}; ${stays(diagnostics, kept)}\n`);
-    for (const diagnostic of diagnostics) process.stderr.write(`  ${formatDiagnostic(diagnostic)}\n`);
+    warn(`mandate: ${tenant}: ${rejectionOf(diagnostics)}; ${stays(diagnostics, kept)}`);
+    for (const diagnostic of diagnostics) warn(`  ${formatDiagnostic(diagnostic)}`);
   });
 }
 

@@ -24,8 +24,18 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
   };
-  return destination ? pino(options, destination) : pino(options, pino.destination({ fd: 2, sync: false }));
+  return pino(options, shown(destination ?? pino.destination({ fd: 2, sync: false })));
 }
+
+/** JSON leaves these as they are, and a terminal that shows the log acts on them: C1, DEL, what turns the text. */
+const UNSEEN = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
+const shown = (destination: DestinationStream): DestinationStream => ({
+  write: (line) =>
+    destination.write(
+      line.replace(UNSEEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`),
+    ),
+});
 
 /** Codes whose causes an operator must look at; the rest are a caller's own mistakes. */
 const SERIOUS: ReadonlySet<string> = new Set([

@@ -228,3 +228,25 @@ describe('mandate audit and tenant', () => {
     );
   });
 });
+
+test('nothing that a request said acts on the terminal of who reads of it', async () => {
+  const hostile = 'r\u001b]0;owned\u0007\u009b31m\u202e\nINDEX  forged';
+  const asked = ['check', '-t', 'acme', '-s', `user:${hostile}`, '-a', hostile, '-r', `document:${hostile}`];
+  const { stdout } = await dev(...asked, '--json');
+  const id = (JSON.parse(stdout) as { decision_id: string }).decision_id;
+  const outputs = await Promise.all([
+    dev(...asked, '--explain'),
+    dev('audit', 'query', '-t', 'acme', '--decision', id),
+    dev('audit', 'query', '-t', 'acme', '--decision', id, '--json'),
+    dev('check', '-t', hostile, '-s', 'user:alice', ...READ),
+    dev('check', '-t', 'acme', '-s', `${hostile}:alice`, ...READ),
+    dev('tenant', 'disable', '-t', 'acme', `${hostile}:x`),
+  ]);
+  for (const { stdout: out, stderr } of outputs) {
+    expect(out + stderr).not.toMatch(/[\0-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]/);
+    expect(out + stderr).not.toMatch(/^INDEX {2}forged/m);
+  }
+  const [, table, record] = outputs;
+  expect(table?.stdout).toContain('\\x1b]0;owned');
+  expect(JSON.stringify(JSON.parse(record?.stdout ?? ''))).toContain(JSON.stringify(hostile).slice(1, -1));
+});

@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
+import { recordKey } from '../storage/log/heads.ts';
 import type { RecordFilter, RecordStore, StoredRecord } from '../storage/log/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 
@@ -109,11 +110,12 @@ const names = ({ subject, actors }: AuditRecord, principal: PrincipalRef): boole
   [subject, actors[0]].some((each) => each?.class === principal.class && each.id === principal.id);
 
 /** A UUIDv7 begins with its millisecond, so a decision is found by when it was taken. */
-function momentOf(decisionId: string): { since: number; until: number } {
-  if (!/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-/.test(decisionId))
+function momentOf(decisionId: string): { since: number; until: number; key: number } {
+  if (!/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/.test(decisionId))
     throw new ServiceError('invalid_request', 'decision_id is not the id of a decision');
+  const key = recordKey(decisionId);
   const time = Number.parseInt(decisionId.slice(0, 8) + decisionId.slice(9, 13), 16);
-  return { since: time, until: time + 1 };
+  return { since: time, until: time + 1, key };
 }
 
 function positionIn(token: string): number {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { PrincipalRef } from '../ids.ts';
-import { principalHash, type RecordKind, type RecordOutcome } from '../storage/log/heads.ts';
+import { principalHash, type RecordKind, type RecordOutcome, recordKey } from '../storage/log/heads.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import { isoTime } from '../time.ts';
 
@@ -35,6 +35,7 @@ export function buildRecord(draft: RecordDraft): RecordRow {
     outcome: draft.outcome,
     subject: principalHash(draft.subject),
     actor: principalHash(draft.actor),
+    key: recordKey(draft.decisionId),
     body: bounded(head, draft.members, draft.input),
   };
 }

@@ -17,12 +17,14 @@ export async function* tailRecords(
 ): AsyncGenerator<StoredRecord> {
   let next = from ?? store.size(tenantNo);
   while (!signal.aborted) {
-    const page = store.range(tenantNo, next, PAGE);
-    for (const record of page) {
+    const page = store.read(tenantNo, next, PAGE);
+    for (const record of page.records) {
       if (signal.aborted) return;
       yield record;
-      next = record.index + 1;
     }
-    if (page.length === 0) await arrivals.after(tenantNo, next, signal);
+    // What is damaged is passed by, and does not end it.
+    const isAtEnd = page.next === next;
+    next = page.next;
+    if (isAtEnd) await arrivals.after(tenantNo, next, signal);
   }
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import Database from 'better-sqlite3';
 import { ServiceError } from '../errors.ts';
 import { makeFolder } from './files.ts';
+import { segmentSealer } from './log/appender.ts';
 import { migrations } from './migrations.ts';
 
 export type Connection = Database.Database;
@@ -62,6 +63,12 @@ export function claim(folder: string): Connection {
 
 export const databaseFile = (folder: string): string => path.join(folder, 'mandate.db');
 
+function sealAgain(db: Connection): void {
+  const seal = segmentSealer(db);
+  const starts = db.prepare<[], number>('SELECT id FROM segments').pluck().all();
+  for (const start of starts) seal(start);
+}
+
 function migrate(db: Connection, file: string): void {
   db.transaction(() => {
     const version = db.pragma('user_version', { simple: true }) as number;
@@ -71,6 +78,8 @@ function migrate(db: Connection, file: string): void {
         `the store ${file} was written by a newer version of Mandate (schema ${version}, this one knows ${migrations.length}); upgrade Mandate or point data_dir at another folder`,
       );
     for (const step of migrations.slice(version)) db.exec(step);
+    // A store that had segments before they had spans.
+    if (version === 1) sealAgain(db);
     db.pragma(`user_version = ${migrations.length}`);
   }).immediate();
 }

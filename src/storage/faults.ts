@@ -19,6 +19,16 @@ export function reportFault(fault: StoreFault): void {
   faultChannel.publish(fault);
 }
 
+/** Thrown where the writer must not go on. */
+export class Damaged extends Error {
+  readonly fault: StoreFault;
+
+  constructor(fault: StoreFault) {
+    super(fault.text);
+    this.fault = fault;
+  }
+}
+
 /** SQLite's primary result codes that are about the store, and not about what it was asked. */
 const lastsByCode: ReadonlyMap<string, boolean> = new Map([
   ['SQLITE_CORRUPT', true],
@@ -35,6 +45,7 @@ const lastsByCode: ReadonlyMap<string, boolean> = new Map([
 
 /** What an error of SQLite's says of the store; undefined if nothing. */
 export function faultIn(error: unknown): StoreFault | undefined {
+  if (error instanceof Damaged) return error.fault;
   if (!(error instanceof Database.SqliteError)) return undefined;
   const lasts = lastsByCode.get(error.code.split('_', 2).join('_'));
   if (lasts === undefined) return undefined;

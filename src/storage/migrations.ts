@@ -66,4 +66,33 @@ export const migrations: readonly string[] = [
   CREATE TRIGGER runs_no_update BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   CREATE TRIGGER runs_no_delete BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   `,
+  `
+  -- How many changes of state were made, and which store this is: see watch/heads-file.ts.
+  CREATE TABLE store (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, changes INTEGER NOT NULL) STRICT;
+  INSERT INTO store VALUES (1, lower(hex(randomblob(16))), 0);
+
+  -- How many records each log has, and the bytes of their bodies. It says the same as the end of the tenant's runs, in
+  -- another tree: a fault in one of them does not hide records.
+  CREATE TABLE logs (tenant_no INTEGER PRIMARY KEY, size INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+  INSERT INTO logs
+    SELECT no,
+      (SELECT id + length(heads) / 32 FROM runs WHERE id >= no << 36 AND id < (no + 1) << 36 ORDER BY id DESC LIMIT 1)
+        - (no << 36),
+      (SELECT sum(length(bodies)) FROM runs WHERE id >= no << 36 AND id < (no + 1) << 36)
+    FROM tenants WHERE EXISTS (SELECT 1 FROM runs WHERE id >= no << 36 AND id < (no + 1) << 36);
+  CREATE TRIGGER logs_only_grow BEFORE UPDATE ON logs WHEN new.size < old.size
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER logs_no_delete BEFORE DELETE ON logs BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+
+  -- Of each full segment, with its id: between which times its records lie, both inclusive, and the CRC-32 of its blobs.
+  CREATE TABLE spans (
+    id INTEGER PRIMARY KEY,
+    first_time INTEGER NOT NULL,
+    last_time INTEGER NOT NULL,
+    principals_sum INTEGER NOT NULL,
+    decisions_sum INTEGER NOT NULL
+  ) STRICT;
+  -- The keys of its records, and where each stands: see log/segments.ts.
+  CREATE TABLE decisions (id INTEGER PRIMARY KEY, keys BLOB NOT NULL) STRICT;
+  `,
 ];

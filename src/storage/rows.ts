@@ -16,6 +16,8 @@ export interface RecordRow {
   /** `principalHash` of the subject and of the current actor. */
   readonly subject: number;
   readonly actor: number;
+  /** `recordKey` of its decision id. */
+  readonly key: number;
   /** JSON text. Its UTF-8 bytes are the record. */
   readonly body: string;
 }

@@ -1,12 +1,16 @@
+import { subscribe } from 'node:diagnostics_channel';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { describe } from '../errors.ts';
 import { type Commands, prepareCommands } from './commands.ts';
-import { claim, openWriter } from './database.ts';
-import { faultIn } from './faults.ts';
+import { type Connection, claim, databaseFile, openWriter } from './database.ts';
+import { faultChannel, faultIn, reportFault, type StoreFault } from './faults.ts';
 import { LogAppender } from './log/appender.ts';
 import { Heads } from './log/heads.ts';
+import { Runs } from './log/runs.ts';
+import type { TenantNo } from './rows.ts';
 import { Disk } from './watch/disk.ts';
 import { Identity } from './watch/identity.ts';
+import { compareWithMarks, Marks } from './watch/marks.ts';
 import { LOOK_MS, Pulse } from './watch/pulse.ts';
 import { WriteAheadLog } from './watch/write-ahead-log.ts';
 import type {
@@ -24,7 +28,9 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const pulse = new Pulse(options.pulse);
   pulse.keep();
   const claimed = claim(options.folder);
+  compareWithMarks(options.folder, databaseFile(options.folder));
   const db = openWriter(options);
+  const marks = Marks.open(options.folder, db);
   const identity = new Identity(db.name);
   identity.look();
   const commands = prepareCommands(db);
@@ -34,18 +40,27 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const rollback = db.prepare('ROLLBACK');
 
   const tell = (message: FromWriter): void => port.postMessage(message);
+  subscribe(faultChannel.name, (message) => tell({ fault: message as StoreFault }));
+
+  const allChanges = db.prepare<[], number>('SELECT total_changes()').pluck();
+  const countChange = db.prepare('UPDATE store SET changes = changes + 1');
+  let isCommanded = false;
 
   const transaction = (work: () => void): void => {
     begin.run();
     try {
+      isCommanded = false;
+      const before = allChanges.get();
       work();
-      log.write();
+      const isChanged = isCommanded && allChanges.get() !== before;
+      if (isChanged) countChange.run();
+      const records = log.write();
       commit.run();
+      marks.committed(records, isChanged ? 1 : 0);
     } catch (error) {
       log.forget();
-      // One that was reported by its code: the batch is tried again in parts, each of which says what it met.
       const fault = faultIn(error);
-      if (fault) tell({ fault });
+      if (fault) reportFault(fault);
       if (db.inTransaction) rollback.run();
       throw error;
     }
@@ -53,6 +68,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
 
   const applyUnit = ({ command, record }: Unit, at: number, { source, indexes, values }: Work): void => {
     if (command) {
+      isCommanded = true;
       const value = commands[command.name as keyof Commands](command.args as never);
       values.set(at, value);
       if (value === undefined) return;
@@ -112,6 +128,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const look = (): void => {
     writeAhead.look();
     disk.look();
+    marks.look();
     const now = identity.look() || writeAhead.problem || disk.problem;
     if (now !== standing) tell({ standing: now });
     standing = now;
@@ -119,19 +136,52 @@ function serve(port: MessagePort, options: WriterOptions): void {
   setInterval(look, LOOK_MS).unref();
 
   const others: MessagePort[] = [];
+  const close = async (): Promise<void> => {
+    await marks.close();
+    identity.close();
+    db.close();
+    claimed.close();
+    for (const each of [...others, port]) each.close();
+  };
   port.on('message', (message: ToWriter) => {
-    if (message === 'close') {
-      identity.close();
-      db.close();
-      claimed.close();
-      for (const each of [...others, port]) each.close();
-    } else if ('connect' in message) {
+    if (message === 'close') void close();
+    else if ('connect' in message) {
       const { connect } = message;
       others.push(connect);
       connect.on('message', (batch: Batch) => answer(connect, batch));
     } else answer(port, message);
   });
   port.postMessage('ready');
+  checkEnds(db);
+}
+
+/** How long the ends of logs are looked at in one go. */
+const SLICE_MS = 10;
+
+/** Looks whether each log ends where it should; which one does not is reported. Others get their turn meanwhile. */
+function checkEnds(db: Connection): void {
+  const runs = new Runs(db);
+  const next = (left: TenantNo[]): void => {
+    const until = performance.now() + SLICE_MS;
+    for (let no = left.pop(); no !== undefined; no = left.pop()) {
+      const each = no;
+      attempt(() => runs.size(each));
+      if (performance.now() >= until) return void setImmediate(next, left);
+    }
+  };
+  const logs = db.prepare<[], TenantNo>('SELECT tenant_no FROM logs').pluck();
+  setImmediate(() => next(attempt(() => logs.all()) ?? []));
+}
+
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    const fault = faultIn(error);
+    if (!fault) throw error;
+    reportFault(fault);
+    return undefined;
+  }
 }
 
 /** What is done or not done as one: a command, a record, or both. */

@@ -24,7 +24,7 @@ interface Entry {
 }
 
 // More than one search looks at, so that pages end early and empty ones come.
-const COUNT = 5_000;
+const COUNT = 13_000;
 const principals: PrincipalRef[] = [
   { class: 'user', id: 'alice' },
   { class: 'user', id: 'bob' },
@@ -162,6 +162,68 @@ describe('a query', () => {
       expect(() => queryRecords(store, no, { pageSize: 1, pageToken: '', decisionId })).toThrow(
         /decision_id/,
       );
+  });
+});
+
+/** Its order is its index; what a clock said is only what is in the records. */
+describe('a log whose clock was set', () => {
+  const HOUR = 3_600_000;
+  /** Forward and back, by little and by much, within segments and at their borders. */
+  const times = Array.from({ length: 9_500 }, (_, at) => {
+    const jumps = [0, -HOUR, 5 * HOUR, 0, -300 * HOUR];
+    return T0 + at * 10 + (jumps[Math.floor(at / 1_900)] ?? 0);
+  });
+  let set: TenantNo;
+  const ids: string[] = [];
+
+  beforeAll(async () => {
+    set = await tenantNo(writer, 'set-back');
+    const drafts = times.map((time) => draftOf(set, { time }));
+    ids.push(...drafts.map(({ decisionId }) => decisionId));
+    for (let at = 0; at < drafts.length; at += 1_000)
+      await appendRows(
+        writer,
+        drafts.slice(at, at + 1_000).map((draft) => rowOf(set, draft)),
+      );
+  });
+
+  const found = (filter: Filter): number[] => {
+    const seen: number[] = [];
+    for (let pageToken = '', page = 0; page < 100; page += 1) {
+      const answer = queryRecords(store, set, { ...filter, pageSize: 1_000, pageToken });
+      seen.push(...answer.records.map(({ index }) => index));
+      pageToken = answer.nextPageToken;
+      if (pageToken === '') return seen;
+    }
+    throw new Error('the pages do not end');
+  };
+
+  test('is searched by time without missing any', () => {
+    for (const [since, until] of [
+      [T0, T0 + 1_000],
+      [T0 - 2 * HOUR, T0],
+      [T0 + 4 * HOUR, T0 + 6 * HOUR],
+      [T0 - 400 * HOUR, T0 - 200 * HOUR],
+      [T0 - HOUR, undefined],
+      [undefined, T0],
+    ] as const) {
+      const want = times.flatMap((time, index) =>
+        time >= (since ?? time) && time < (until ?? Number.POSITIVE_INFINITY) ? [index] : [],
+      );
+      expect(want.length).toBeGreaterThan(0);
+      expect(found({ since, until })).toEqual(want.toReversed());
+    }
+  });
+
+  test('has each decision found by its id, with one read', () => {
+    for (const index of [0, 1_899, 1_900, 4_095, 4_096, 5_000, 8_191, 8_192, 9_499]) {
+      const decisionId = ids[index] ?? '';
+      const page = queryRecords(store, set, { decisionId, pageSize: 1, pageToken: '' });
+      expect(page.records.map((each) => each.index)).toEqual([index]);
+    }
+    const nobody = '019b75e0-0000-7000-8000-000000000000';
+    const page = queryRecords(store, set, { decisionId: nobody, pageSize: 1, pageToken: '' });
+    expect(page).toEqual({ records: [], nextPageToken: '' });
   });
 });
 

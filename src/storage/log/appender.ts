@@ -1,7 +1,9 @@
 import type { Connection } from '../database.ts';
+import { Damaged } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from '../rows.ts';
-import { HEAD_BYTES, Heads } from './heads.ts';
-import { SEGMENT_RECORDS, sealSegment } from './segments.ts';
+import { damagedEnd } from './damage.ts';
+import { HEAD_BYTES, Heads, SUM_BYTES } from './heads.ts';
+import { SEGMENT_RECORDS, type Segment, sealSegment, sumOf } from './segments.ts';
 
 /** Records that stand side by side among those they came with, from one place to before another. */
 interface Piece {
@@ -17,44 +19,68 @@ interface Run {
   readonly pieces: Piece[];
 }
 
+/** Where a log ends. */
+interface End {
+  /** Row id of the next record. */
+  id: number;
+  /** Of all bodies. */
+  bytes: number;
+}
+
 /**
  * Appends records to the tenants' logs, each at the next index of its tenant. What one transaction appends to a log
  * is one row, a run: inserting a row a record costs more than everything else together. A run does not cross a
  * multiple of RUN_RECORDS.
  *
- * Where a log ends is read once and then counted on; after a failure it is read again, so that it is never guessed.
+ * Where a log ends is read once and then counted on; after a failure it is read again, so that it is never guessed. It
+ * is read from the runs and from the count of them: where the two differ, the tree of one of them is damaged, and
+ * nothing is appended at an index that may have been given away.
  */
 export class LogAppender {
-  readonly #ends = new Map<number, number>();
+  readonly #ends = new Map<number, End>();
   readonly #runs = new Map<number, Run>();
-  readonly #endOf: (no: TenantNo) => number;
+  readonly #touched = new Set<number>();
+  #taken = 0;
+  readonly #endOf: (no: TenantNo) => End;
   readonly #insert: (id: number, heads: Uint8Array, bodies: Uint8Array) => void;
+  readonly #count: (no: number, end: End) => void;
   readonly #seal: (startId: number) => void;
 
   constructor(db: Connection) {
     const last = db.prepare<[number, number], { id: number; size: number }>(
       `SELECT id, length(heads) / ${HEAD_BYTES} AS size FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1`,
     );
+    const counted = db.prepare<[number], { size: number; bytes: number }>(
+      'SELECT size, bytes FROM logs WHERE tenant_no = ?',
+    );
     this.#endOf = (no) => {
       const first = recordId(no, 0);
       const run = last.get(first, recordId((no + 1) as TenantNo, 0));
-      return run ? run.id + run.size : first;
+      const id = run ? run.id + run.size : first;
+      const { size, bytes } = counted.get(no) ?? { size: 0, bytes: 0 };
+      if (size !== id - first) throw new Damaged(damagedEnd(no, size, id - first));
+      return { id, bytes };
     };
     const insert = db.prepare('INSERT INTO runs (id, heads, bodies) VALUES (?, ?, ?)');
     this.#insert = (id, heads, bodies) => void insert.run(id, heads, bodies);
-    const headsOf = db
-      .prepare<[number, number], Uint8Array>('SELECT heads FROM runs WHERE id >= ? AND id < ? ORDER BY id')
-      .pluck();
-    const insertSegment = db.prepare('INSERT INTO segments (id, principals) VALUES (?, ?)');
-    this.#seal = (start) =>
-      void insertSegment.run(start, sealSegment(headsOf.all(start, start + SEGMENT_RECORDS)));
+    const count = db.prepare(
+      `INSERT INTO logs (tenant_no, size, bytes) VALUES (?, ?, ?)
+       ON CONFLICT DO UPDATE SET size = excluded.size, bytes = excluded.bytes`,
+    );
+    this.#count = (no, { id, bytes }) => void count.run(no, recordIndex(id), bytes);
+    this.#seal = segmentSealer(db);
   }
 
   /** Takes a record up; answers its index. It is in the transaction after `write`. */
   add(heads: Heads, at: number, bodies: Uint8Array): number {
     const no = heads.tenantNo(at) as TenantNo;
-    const id = this.#ends.get(no) ?? this.#endOf(no);
-    this.#ends.set(no, id + 1);
+    const end = this.#ends.get(no) ?? this.#endOf(no);
+    this.#ends.set(no, end);
+    this.#touched.add(no);
+    this.#taken += 1;
+    const { id } = end;
+    end.id += 1;
+    end.bytes += heads.end(at) - heads.start(at);
     const run = this.#runs.get(no);
     const last = run?.pieces.at(-1);
     if (last?.heads === heads && last.to === at) last.to += 1;
@@ -64,40 +90,83 @@ export class LogAppender {
     return recordIndex(id);
   }
 
-  /** Writes what was taken up. */
-  write(): void {
+  /** Writes what was taken up; answers how many records that were. */
+  write(): number {
     for (const no of this.#runs.keys()) this.#finish(no, 0);
+    for (const no of this.#touched) {
+      const end = this.#ends.get(no);
+      if (end) this.#count(no, end);
+    }
+    this.#touched.clear();
+    const written = this.#taken;
+    this.#taken = 0;
+    return written;
   }
 
   /** After a transaction that did not commit. */
   forget(): void {
     this.#ends.clear();
     this.#runs.clear();
+    this.#touched.clear();
+    this.#taken = 0;
   }
 
   #finish(no: number, endId: number): void {
     const run = this.#runs.get(no);
     if (!run) return;
     this.#runs.delete(no);
-    const { heads, bodies } = laidOut(run.pieces);
+    const { heads, bodies } = laidOut(run);
     this.#insert(run.firstId, heads, bodies);
     if (endId !== 0 && recordIndex(endId) % SEGMENT_RECORDS === 0) this.#seal(endId - SEGMENT_RECORDS);
   }
 }
 
 /** The bytes of a run: its heads in a row, its bodies in a row, and each head says where its body now ends. */
-function laidOut(pieces: readonly Piece[]): { heads: Uint8Array; bodies: Uint8Array } {
-  const heads = Buffer.concat(pieces.map((piece) => piece.heads.bytes(piece.from, piece.to)));
+function laidOut({ firstId, pieces }: Run): { heads: Uint8Array; bodies: Uint8Array } {
+  const heads = Buffer.concat([
+    ...pieces.map((piece) => piece.heads.bytes(piece.from, piece.to)),
+    Buffer.alloc(SUM_BYTES),
+  ]);
   const laid = new Heads(heads);
   let [place, size] = [0, 0];
-  for (const { heads: from, from: first, to } of pieces) {
+  for (const { heads: from, bodies, from: first, to } of pieces) {
     const shift = size - from.start(first);
-    for (let at = first; at < to; at += 1) laid.setEnd(place++, from.end(at) + shift);
+    for (let at = first; at < to; at += 1)
+      laid.lay(place++, from.end(at) + shift, bodies.subarray(from.start(at), from.end(at)));
     size = from.end(to - 1) + shift;
   }
+  laid.seal(firstId);
   const parts = pieces.map((piece) =>
     piece.bodies.subarray(piece.heads.start(piece.from), piece.heads.end(piece.to - 1)),
   );
   // Those of a tenant that is alone in the commit are not copied.
   return { heads, bodies: parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts) };
+}
+
+/** Seals the segment that begins with a row id, from the heads of its runs. One with damage is left to be searched whole. */
+export function segmentSealer(db: Connection): (startId: number) => void {
+  const runsOf = db.prepare<[number, number], { id: number; heads: Uint8Array }>(
+    'SELECT id, heads FROM runs WHERE id >= ? AND id < ? ORDER BY id',
+  );
+  const principals = db.prepare('INSERT INTO segments (id, principals) VALUES (?, ?) ON CONFLICT DO NOTHING');
+  const decisions = db.prepare('INSERT INTO decisions (id, keys) VALUES (?, ?)');
+  const span = db.prepare(
+    'INSERT INTO spans (id, first_time, last_time, principals_sum, decisions_sum) VALUES (?, ?, ?, ?, ?)',
+  );
+  const sumsOf = ({ principals: by, decisions: keys }: Segment): [number, number] => [
+    sumOf(by),
+    keys ? sumOf(keys) : 0,
+  ];
+  return (startId) => {
+    const runs = runsOf
+      .all(startId, startId + SEGMENT_RECORDS)
+      .map(({ id, heads }) => ({ id, heads: new Heads(heads) }));
+    const count = runs.reduce((sum, { heads }) => sum + heads.capacity, 0);
+    if (count !== SEGMENT_RECORDS || runs.some(({ id, heads }) => heads.isSealed && !heads.isSound(id)))
+      return;
+    const segment = sealSegment(runs.map(({ heads }) => heads));
+    principals.run(startId, segment.principals);
+    if (segment.decisions) decisions.run(startId, segment.decisions);
+    span.run(startId, segment.firstTime, segment.lastTime, ...sumsOf(segment));
+  };
 }

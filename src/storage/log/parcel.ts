@@ -32,12 +32,12 @@ export class Parcel {
     return this.#count;
   }
 
-  add({ time, tenantNo, subject, actor, kind, outcome, body }: RecordRow): void {
+  add({ time, tenantNo, subject, actor, kind, outcome, key, body }: RecordRow): void {
     // No UTF-16 unit takes more than three bytes.
     if (this.#end + body.length * 3 > this.#bodies.length) this.#growBodies(body.length * 3);
     this.#end += this.#bodies.write(body, this.#end, 'utf8');
     if (this.#count === this.#heads.capacity) this.#growHeads();
-    this.#heads.put(this.#count, time, tenantNo, this.#end, subject, actor, kind, outcome);
+    this.#heads.put(this.#count, time, tenantNo, this.#end, subject, actor, kind, outcome, key);
     this.#count += 1;
   }
 

@@ -1,8 +1,10 @@
 import type { PrincipalRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
-import { recordId, recordIndex, type TenantNo } from '../rows.ts';
-import { HEAD_BYTES, Heads, principalHash } from './heads.ts';
-import { placesOf, SEGMENT_RECORDS } from './segments.ts';
+import type { TenantNo } from '../rows.ts';
+import { type Heads, principalHash } from './heads.ts';
+import { type Run, Runs } from './runs.ts';
+import { SegmentIndex } from './segment-index.ts';
+import { SEGMENT_RECORDS } from './segments.ts';
 
 export interface RecordFilter {
   /** Milliseconds since the epoch, inclusive. */
@@ -11,6 +13,8 @@ export interface RecordFilter {
   readonly until?: number | undefined;
   /** The subject or the current actor. Found by a hash: whoever reads compares the names in the record. */
   readonly principal?: PrincipalRef | undefined;
+  /** `recordKey` of a decision id: whoever reads compares the whole id. */
+  readonly key?: number | undefined;
   readonly outcome?: string | undefined;
   readonly kind?: string | undefined;
 }
@@ -26,33 +30,28 @@ export interface RecordPage {
   readonly below: number;
 }
 
+/** What is damaged is left out, and reported (`runs.ts`); indexes tell that it is missing. */
 export interface RecordStore {
   /** How many records the tenant's log holds; the next index. */
   size(tenantNo: TenantNo): number;
   /** In the order of the log. */
   range(tenantNo: TenantNo, from: number, limit: number): StoredRecord[];
-  /** Newest first, below an index. Looks at no more than SCAN records a call, so it never holds others up. */
+  /** The same, with the index to go on from: also where there was nothing but damage it is a later one. */
+  read(tenantNo: TenantNo, from: number, limit: number): { records: StoredRecord[]; next: number };
+  /** Newest first, below an index. Does no more than EFFORT a call, so it never holds others up. */
   search(tenantNo: TenantNo, filter: RecordFilter, below: number, limit: number): RecordPage;
 }
 
-/** How many records one search looks at; at a few microseconds each it stays within ten milliseconds. */
-const SCAN = 2_000;
-
 /**
- * Records are appended in the order of their commits, their times are taken a moment earlier: a record's time is
- * never further than this from its place, as no request lives longer. In milliseconds.
+ * How much one search does, counted in heads that are looked at one after the other: 12,288 take two milliseconds. As
+ * many stand behind the last full segment at most three times, so that one page finds a record by its key.
  */
-const DISORDER = 60_000;
+const EFFORT = 3 * SEGMENT_RECORDS;
 
-/** Reading a segment's blob is as much work as looking at this many records. */
-const SEGMENT_EFFORT = 20;
-
-/** Heads of one run. */
-interface Run {
-  /** Index of the first. */
-  readonly first: number;
-  readonly heads: Heads;
-}
+/** What other work is in heads: a segment that only its times are read of, one whose blob is, a record by its place. */
+const SPAN_EFFORT = 5;
+const SEGMENT_EFFORT = 100;
+const PLACE_EFFORT = 20;
 
 /** A record that was looked at, or none where a segment ends; the search may stop at either. */
 interface Candidate {
@@ -62,126 +61,75 @@ interface Candidate {
 }
 
 export function recordStore(db: Connection): RecordStore {
-  const last = db.prepare<[number, number], { id: number; size: number }>(
-    `SELECT id, length(heads) / ${HEAD_BYTES} AS size FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1`,
-  );
-  const runAt = db.prepare<[number, number], { id: number; heads: Uint8Array }>(
-    'SELECT id, heads FROM runs WHERE id >= ? AND id <= ? ORDER BY id DESC LIMIT 1',
-  );
-  const runsBelow = db.prepare<[number, number], { id: number; heads: Uint8Array }>(
-    'SELECT id, heads FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC',
-  );
-  const runsFrom = db.prepare<[number, number], { id: number; heads: Uint8Array; bodies: Uint8Array }>(
-    'SELECT id, heads, bodies FROM runs WHERE id >= ? AND id < ? ORDER BY id',
-  );
-  const part = db
-    .prepare<[number, number, number], Uint8Array>('SELECT substr(bodies, ?, ?) FROM runs WHERE id = ?')
-    .pluck();
-  const segmentAt = db.prepare<[number], Uint8Array>('SELECT principals FROM segments WHERE id = ?').pluck();
-
-  const endOf = (no: TenantNo): number => recordId((no + 1) as TenantNo, 0);
-
-  const size = (no: TenantNo): number => {
-    const run = last.get(recordId(no, 0), endOf(no));
-    return run ? recordIndex(run.id) + run.size : 0;
-  };
-
-  /** The run that holds the record of an index. */
-  const runOf = (no: TenantNo, index: number): Run | undefined => {
-    const row = runAt.get(recordId(no, 0), recordId(no, index));
-    return row && { first: recordIndex(row.id), heads: new Heads(row.heads) };
-  };
-
-  const bodyOf = (no: TenantNo, { first, heads }: Run, index: number): Uint8Array | undefined => {
-    const [start, end] = [heads.start(index - first), heads.end(index - first)];
-    return part.get(start + 1, end - start, recordId(no, first));
-  };
-
-  /** The first index whose record is not older than `time`, by bisection. */
-  const indexAt = (no: TenantNo, time: number): number => {
-    let [low, high] = [0, size(no)];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      const run = runOf(no, middle);
-      if ((run?.heads.time(middle - run.first) ?? 0) < time) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
+  const runs = new Runs(db);
+  const segments = new SegmentIndex(db);
 
   /** Every record from `first` to before `end`, newest first. */
   function* all(no: TenantNo, first: number, end: number): Generator<Candidate> {
-    if (first >= end) return;
-    // The run that holds the first may begin before it.
-    const from = runOf(no, first)?.first ?? first;
-    for (const row of runsBelow.iterate(recordId(no, from), recordId(no, end))) {
-      const run = { first: recordIndex(row.id), heads: new Heads(row.heads) };
-      for (
-        let at = Math.min(end, run.first + run.heads.capacity) - 1;
-        at >= Math.max(first, run.first);
-        at -= 1
-      )
-        yield { at, run, effort: 1 };
-    }
+    for (const { run, next } of runs.below(no, first, end))
+      if (run) {
+        const last = Math.min(end, run.first + run.heads.capacity) - 1;
+        for (let at = last; at >= Math.max(first, run.first); at -= 1) yield { at, run, effort: 1 };
+      } else yield { at: Math.max(first, next), run: undefined, effort: 1 };
   }
 
-  /** Records that may name the principal, newest first: by the segment where one is sealed, else all of them. */
-  function* candidates(no: TenantNo, hash: number, first: number, end: number): Generator<Candidate> {
-    for (let below = end; below > first; ) {
+  /** Records that may be meant, newest first, segment by segment: by what is sealed, else all of them. */
+  function* candidates(no: TenantNo, filter: RecordFilter, end: number): Generator<Candidate> {
+    for (let below = end; below > 0; ) {
       const start = Math.floor((below - 1) / SEGMENT_RECORDS) * SEGMENT_RECORDS;
-      const sealed = segmentAt.get(recordId(no, start));
-      if (sealed) {
-        for (const place of placesOf(sealed, hash)) {
-          const at = start + place;
-          if (at < below && at >= first) yield { at, run: runOf(no, at), effort: 1 };
-        }
-        yield { at: Math.max(start, first), run: undefined, effort: SEGMENT_EFFORT };
-      } else yield* all(no, Math.max(start, first), below);
+      const mayHold = segments.overlaps(no, start, filter.since, filter.until);
+      const places = mayHold ? segments.places(no, start, filter) : [];
+      if (places) {
+        for (const place of places.filter((each) => start + each < below))
+          yield { at: start + place, run: runs.at(no, start + place), effort: PLACE_EFFORT };
+        yield { at: start, run: undefined, effort: mayHold ? SEGMENT_EFFORT : SPAN_EFFORT };
+      } else yield* all(no, start, below);
       below = start;
     }
   }
 
+  const read: RecordStore['read'] = (no, from, limit) => {
+    const records: StoredRecord[] = [];
+    let next = from;
+    for (const step of runs.from(no, from, runs.size(no))) {
+      const { run } = step;
+      if (run)
+        for (let at = Math.max(next, run.first); at < step.next && records.length < limit; at += 1) {
+          const body = runs.body(no, run, at);
+          if (body) records.push({ index: at, body });
+          next = at + 1;
+        }
+      else next = step.next;
+      if (records.length >= limit) break;
+    }
+    return { records, next };
+  };
+
   return {
-    size,
-    range(no, from, limit) {
-      const records: StoredRecord[] = [];
-      const begin = runOf(no, from)?.first ?? from;
-      for (const { id, heads: bytes, bodies } of runsFrom.iterate(recordId(no, begin), endOf(no))) {
-        const [heads, first] = [new Heads(bytes), recordIndex(id)];
-        for (let at = Math.max(0, from - first); at < heads.capacity && records.length < limit; at += 1)
-          records.push({ index: first + at, body: bodies.subarray(heads.start(at), heads.end(at)) });
-        if (records.length >= limit) break;
-      }
-      return records;
-    },
+    size: (no) => runs.size(no),
+    range: (no, from, limit) => read(no, from, limit).records,
+    read,
     search(no, filter, below, limit) {
-      const first = filter.since === undefined ? 0 : indexAt(no, filter.since - DISORDER);
-      const end = filter.until === undefined ? below : Math.min(below, indexAt(no, filter.until + DISORDER));
       const hash = filter.principal && principalHash(filter.principal);
-      const looked = hash === undefined ? all(no, first, end) : candidates(no, hash, first, end);
-      const hits: (Candidate & { run: Run })[] = [];
+      const records: StoredRecord[] = [];
       let effort = 0;
-      let lowest = 0;
-      for (const candidate of looked) {
+      for (const candidate of candidates(no, filter, Math.min(below, runs.size(no)))) {
         const { run, at } = candidate;
         effort += candidate.effort;
-        if (run && matches(run.heads, at - run.first, filter, hash)) hits.push({ ...candidate, run });
-        if (hits.length < limit && effort < SCAN) continue;
-        lowest = at;
-        break;
+        if (run && matches(run.heads, at - run.first, filter, hash)) {
+          const body = runs.body(no, run, at);
+          if (body) records.push({ index: at, body });
+        }
+        if (records.length >= limit || effort >= EFFORT) return { records, below: at };
       }
-      const records: StoredRecord[] = [];
-      for (const { run, at } of hits) {
-        const body = bodyOf(no, run, at);
-        if (body) records.push({ index: at, body });
-      }
-      return { records, below: lowest };
+      return { records, below: 0 };
     },
   };
 }
 
 const matches = (heads: Heads, at: number, filter: RecordFilter, hash: number | undefined): boolean =>
   (hash === undefined || heads.subject(at) === hash || heads.actor(at) === hash) &&
+  (filter.key === undefined || !heads.isSealed || heads.key(at) === filter.key) &&
   (filter.since === undefined || heads.time(at) >= filter.since) &&
   (filter.until === undefined || heads.time(at) < filter.until) &&
   (filter.outcome === undefined || heads.outcome(at) === filter.outcome) &&

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import path from 'node:path';
+import { describe } from '../../errors.ts';
 
 /** The first bytes of a write-ahead log; the last bit tells the order of bytes in its checksums (sqlite.org/fileformat2). */
 const MAGIC = 0x377f0682;
@@ -31,24 +32,34 @@ export class Identity {
 
   /** Called before each commit, as what is cut off is no longer seen to be when more was written behind it. */
   beforeCommit(): string {
-    this.#ofLog();
-    return this.#problem;
+    return this.#looked(() => this.#ofLog());
   }
 
   /** Called after each commit, before anybody hears of it. Two system calls: what takes more is looked at by `look`. */
   afterCommit(): string {
-    this.#ofLog();
-    this.#same(this.#database);
-    return this.#problem;
+    return this.#looked(() => {
+      this.#ofLog();
+      this.#same(this.#database);
+    });
   }
 
   /** Called when it is open, and each second. */
   look(): string {
-    for (const file of [this.#database, this.#logFile, `${this.#database}-shm`]) this.#same(file);
-    this.#log ??= this.#opened.has(this.#logFile) ? openSync(this.#logFile, 'r') : undefined;
-    if (this.#log !== undefined && readSync(this.#log, this.#header, 0, 4, 0) === 4)
+    return this.#looked(() => {
+      for (const file of [this.#database, this.#logFile, `${this.#database}-shm`]) this.#same(file);
+      this.#log ??= this.#opened.has(this.#logFile) ? openSync(this.#logFile, 'r') : undefined;
+      if (this.#log === undefined || readSync(this.#log, this.#header, 0, 4, 0) < 4) return;
       if ((this.#header.readUInt32BE() & ~1) >>> 0 !== MAGIC) this.#found(this.#logFile, 'was written over');
-    return this.#problem;
+    });
+  }
+
+  #looked(look: () => void): string {
+    try {
+      look();
+      return this.#problem;
+    } catch (error) {
+      return `its files cannot be looked at: ${describe(error)}`;
+    }
   }
 
   /** Called after the write-ahead log was cut off by who may. */

@@ -27,11 +27,13 @@ test('a sealed segment finds every record of a principal, the latest first, and 
         const bytes = new Uint8Array(records.length * HEAD_BYTES);
         const heads = new Heads(bytes);
         for (const [at, { subject, actor }] of records.entries())
-          heads.put(at, 0, 1, 0, principalHash(subject), principalHash(actor), 'decision', 'allow');
-        const runs = Array.from({ length: Math.ceil(records.length / runLength) }, (_, run) =>
-          bytes.slice(run * runLength * HEAD_BYTES, (run + 1) * runLength * HEAD_BYTES),
+          heads.put(at, 0, 1, 0, principalHash(subject), principalHash(actor), 'decision', 'allow', at);
+        const runs = Array.from(
+          { length: Math.ceil(records.length / runLength) },
+          (_, run) =>
+            new Heads(bytes.slice(run * runLength * HEAD_BYTES, (run + 1) * runLength * HEAD_BYTES)),
         );
-        const blob = sealSegment(runs);
+        const { principals: blob } = sealSegment(runs);
         for (const wanted of [...names.slice(1), ref('user', 'nobody')]) {
           const expected = records.flatMap((each, at) =>
             each.subject === wanted || each.actor === wanted ? [at] : [],
@@ -64,6 +66,7 @@ test('a principal is found in sealed segments, across their borders and behind t
       outcome: 'allow' as const,
       subject: principalHash(rare.has(at) ? ref('user', 'rare') : ref('user', `u${at % 1_000}`)),
       actor: principalHash(at === 7 ? ref('agent', 'helper') : undefined),
+      key: at,
       body: '{}',
     }));
     await appendRows(writer, rows);

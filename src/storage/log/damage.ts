@@ -1,0 +1,22 @@
+import type { StoreFault } from '../faults.ts';
+import type { TenantNo } from '../rows.ts';
+
+/** Part of a tenant's log that is not there, or not as it was written: from an index to before another. */
+export const damagedRecords = (tenantNo: TenantNo, from: number, end: number): StoreFault => ({
+  tenantNo,
+  text: `${end - from === 1 ? `record ${from} of its log is` : `records ${from} to ${end - 1} of its log are`} damaged`,
+  lasts: true,
+});
+
+export const damagedIndex = (tenantNo: TenantNo, start: number): StoreFault => ({
+  tenantNo,
+  text: `an index over its log is damaged, from record ${start} on; what it would find is searched for`,
+  lasts: true,
+});
+
+/** Two trees that count the same do not agree: neither is believed, and nothing is appended. */
+export const damagedEnd = (tenantNo: TenantNo, counted: number, found: number): StoreFault => ({
+  tenantNo,
+  text: `its log has ${counted} records by their count, and ends with ${found} by their index`,
+  lasts: true,
+});

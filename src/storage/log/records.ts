@@ -73,6 +73,17 @@ export function recordStore(db: Connection): RecordStore {
       } else yield { at: Math.max(first, next), run: undefined, effort: 1 };
   }
 
+  /** Records by their places in a segment; those that stand together are read together. */
+  function* named(no: TenantNo, start: number, places: readonly number[]): Generator<Candidate> {
+    let run: Run | undefined;
+    for (const place of places) {
+      const at = start + place;
+      const isAtHand = run !== undefined && at >= run.first;
+      if (!isAtHand) run = runs.at(no, at);
+      yield { at, run, effort: isAtHand ? 1 : PLACE_EFFORT };
+    }
+  }
+
   /** Records that may be meant, newest first, segment by segment: by what is sealed, else all of them. */
   function* candidates(no: TenantNo, filter: RecordFilter, end: number): Generator<Candidate> {
     for (let below = end; below > 0; ) {
@@ -80,8 +91,11 @@ export function recordStore(db: Connection): RecordStore {
       const mayHold = segments.overlaps(no, start, filter.since, filter.until);
       const places = mayHold ? segments.places(no, start, filter) : [];
       if (places) {
-        for (const place of places.filter((each) => start + each < below))
-          yield { at: start + place, run: runs.at(no, start + place), effort: PLACE_EFFORT };
+        yield* named(
+          no,
+          start,
+          places.filter((place) => start + place < below),
+        );
         yield { at: start, run: undefined, effort: mayHold ? SEGMENT_EFFORT : SPAN_EFFORT };
       } else yield* all(no, start, below);
       below = start;

@@ -4,7 +4,7 @@ import { createLogger } from '../../src/telemetry/logs.ts';
 
 const HOSTILE = '\u001b]0;owned\u0007\u001b[2J\r\n\u009b31m\u202emoc.live\u2028\u007f\u0000';
 /** Whatever a terminal acts on instead of showing it, but for the end of a line. */
-const ACTED_ON = /[\0-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/;
+const ACTED_ON = /(?!\n)[\p{Cc}\u2028-\u202e\u2066-\u2069]/u;
 
 describe('what a request once said is shown, not acted on', () => {
   test('on one line', () => {

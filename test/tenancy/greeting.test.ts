@@ -1,6 +1,6 @@
 import { generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { systemClock } from '../../src/effects.ts';
+import { systemClock, systemMonotonic } from '../../src/effects.ts';
 import { Callers, type Presented } from '../../src/tenancy/callers.ts';
 import type { FactSource } from '../../src/tenancy/facts.ts';
 import { Issuers } from '../../src/tenancy/issuers.ts';
@@ -16,7 +16,7 @@ let verified: string[];
 
 beforeAll(async () => {
   services = await startIssuer();
-  const issuers = new Issuers(systemClock, true);
+  const issuers = new Issuers(systemClock, systemMonotonic, true);
   const tenants = new Tenants();
   for (const [no, id] of ['acme', 'globex', 'initech'].entries()) {
     const manifest = parseManifest(

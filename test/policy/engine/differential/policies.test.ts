@@ -74,9 +74,7 @@ function differences(rego: string, ours: string, theirs: string): unknown[] {
       value === undefined ? undefined : toJson(value),
     );
     if (left === right) return [];
-    const rule = rego
-      .split('\n\n')
-      .filter((part) => part.includes(`${toJson(name).slice(1, -1)} `));
+    const rule = rego.split('\n\n').filter((part) => part.includes(`${toJson(name).slice(1, -1)} `));
     return [{ rule: rule.join('\n'), ours: left, theirs: right }];
   });
 }

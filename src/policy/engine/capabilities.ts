@@ -1,6 +1,4 @@
 import { hostBuiltins } from './builtins/index.ts';
-import { nativeBuiltins } from './builtins/native.ts';
-import { isAlias } from './builtins/routed.ts';
 
 /** What `opa capabilities --current` prints, as far as it is looked at; the rest is passed on. */
 export interface OpaCapabilities {
@@ -22,6 +20,9 @@ export const deniedBuiltins: readonly string[] = [
   'providers.',
   'internal.test_case',
 ];
+
+/** What the compiler leaves nothing of. */
+const compiledAway: ReadonlySet<string> = new Set(['assign', 'eq', 'internal.print', 'print']);
 
 /**
  * The compiler's capabilities cut down to what this engine runs, so that a policy that uses anything else fails to
@@ -51,5 +52,5 @@ const isDenied = (name: string): boolean =>
   deniedBuiltins.some((denied) => (denied.endsWith('.') ? name.startsWith(denied) : name === denied));
 
 function isAvailable(name: string): boolean {
-  return !isDenied(name) && (nativeBuiltins.has(name) || hostBuiltins.has(name) || isAlias(name));
+  return !isDenied(name) && (compiledAway.has(name) || hostBuiltins.has(name));
 }

@@ -1,5 +1,4 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { nativeBuiltins, routed } from '../../../src/policy/engine/linking/calls.ts';
 import { PolicyModule } from '../../../src/policy/engine/module.ts';
 import { buildWasm, context, limits } from './opa.ts';
 
@@ -83,9 +82,5 @@ describe('a linked module', () => {
     );
     const json = JSON.stringify({ users });
     expect(module.instantiate(json, limits).image().length).toBeLessThan(3 * json.length);
-  });
-
-  test('has every built-in either in the module or from the host', () => {
-    expect(routed.filter((name) => nativeBuiltins.has(name))).toEqual([]);
   });
 });

@@ -20,8 +20,9 @@ export const service = {
 /**
  * The function that OPA's runtime has for a built-in, and the built-in: each is the host's instead. From
  * builtinsFunctions in internal/compiler/wasm/wasm.go (v1.22). The runtime's own are C code that differs from OPA's
- * evaluator in a hundred places; what is `native` below does not (the differential test holds that), and is so short
- * or so frequent that a call of the host would count.
+ * evaluator in a hundred places. What is not here stays in the module: comparisons, types, `count`, `in`, `object.get`,
+ * `&`, `|`, `array.concat`, `startswith`, `endswith` and `contains`, which are right there (the differential tests hold
+ * that) and so short or so frequent that a call of the host would count.
  */
 export const routes: Readonly<Record<string, string>> = {
   opa_arith_plus: 'plus',
@@ -93,45 +94,6 @@ export const routes: Readonly<Record<string, string>> = {
   opa_regex_find_all_string_submatch: 'regex.find_all_string_submatch_n',
   builtin_json_remove: 'json.remove',
   builtin_json_filter: 'json.filter',
-};
-
-/** The built-ins that stay in the module, and those that the compiler takes away. */
-export const nativeBuiltins: ReadonlySet<string> = new Set([
-  'and',
-  'array.concat',
-  'assign',
-  'contains',
-  'count',
-  'endswith',
-  'eq',
-  'equal',
-  'gt',
-  'gte',
-  'internal.member_2',
-  'internal.member_3',
-  'internal.print',
-  'is_array',
-  'is_boolean',
-  'is_null',
-  'is_number',
-  'is_object',
-  'is_set',
-  'is_string',
-  'lt',
-  'lte',
-  'neq',
-  'object.get',
-  'or',
-  'print',
-  'set_diff',
-  'startswith',
-  'type_name',
-]);
-
-/** Built-ins that share another's function of the runtime. */
-export const aliases: Readonly<Record<string, string>> = {
-  'net.cidr_overlap': 'net.cidr_contains',
-  re_match: 'regex.match',
 };
 
 /** The number of each routed built-in counts from `firstRouted` in this order. */

@@ -13,7 +13,6 @@ import {
   when,
 } from '../binary/instructions.ts';
 import { refuseMalformed } from '../binary/leb128.ts';
-import { routedBuiltins } from '../builtins/routed.ts';
 import { kind } from '../memory/layout.ts';
 import { firstRouted, routed, routes } from './calls.ts';
 import { linkArithmetic, linkComparison } from './numbers.ts';
@@ -54,7 +53,7 @@ function linkBuiltins(editor: ModuleEditor): void {
   for (const native of Object.keys(routes)) {
     const index = editor.find(native);
     const signature = index === undefined ? undefined : editor.signatureOf(index);
-    if (index !== undefined && signature && routedBuiltins[routed.indexOf(routes[native] as string)])
+    if (index !== undefined && signature)
       editor.replace(index, body(0, callOf(native, signature.parameters)));
   }
   linkArithmetic(editor, callOf);

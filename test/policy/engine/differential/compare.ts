@@ -74,7 +74,7 @@ export async function answersOfOpa(calls: readonly Call[]): Promise<string[]> {
  * Arguments are made such as may be anything to the compiler, which would refuse the calls that are to fail. Not by a
  * function: its results are kept, and 2e0 would become the 2 that was asked for before.
  */
-function queryOf({ builtin, args }: Call): string {
+export function queryOf({ builtin, args }: Call): string {
   const opaque = args.map((arg) => `object.get({"v": ${inAscii(toRego(arg))}}, "v", null)`).join(', ');
   if (builtin === 'walk') return `x := [p | walk(${opaque}, p)]`;
   // The text of a number may be such as JSON does not have.

@@ -55,7 +55,7 @@ export function prove(bundle: Bundle, limits: Limits, module = PolicyModule.comp
 const tooLarge = (message: string): Diagnostic => ({
   file: 'data',
   line: 0,
-  message: `${message} of memory (limits.memory_mib); data takes some thirteen times its JSON`,
+  message: `${message} of memory (limits.memory_mib); data takes some four times its JSON`,
 });
 
 const isTooLarge = (error: unknown): boolean =>

@@ -119,17 +119,17 @@ describe('mandate policy check', () => {
 
   test('holds it to the memory that the server would give it', async () => {
     const data = JSON.stringify({
-      rows: Array.from({ length: 20_000 }, (_, id) => ({ id, name: `user ${id}` })),
+      rows: Array.from({ length: 60_000 }, (_, id) => ({ id, name: `user ${id}` })),
     });
     const place = await tenantOf({ 'policy.rego': 'package authz\n\nallow := true\n', 'data.json': data });
     expect((await mandate(['policy', 'check', place])).code).toBe(0);
     const manifest = path.join(place, 'tenant.yaml');
-    await writeFile(manifest, 'id: acme\nlimits: {memory_mib: 8}\n');
+    await writeFile(manifest, 'id: acme\nlimits: {memory_mib: 6}\n');
     const [plain, asJson] = await Promise.all([
       mandate(['policy', 'check', place]),
       mandate(['--json', 'policy', 'check', place]),
     ]);
-    expect(plain.stdout).toMatch(/^data: the policy and \d+ bytes of data need more than 8 MiB of memory/);
+    expect(plain.stdout).toMatch(/^data: the policy and \d+ bytes of data need more than 6 MiB of memory/);
     expect(JSON.parse(asJson.stdout)).toMatchObject({ ok: false, diagnostics: [{ file: 'data' }] });
     expect([plain.code, asJson.code]).toEqual([1, 1]);
   });

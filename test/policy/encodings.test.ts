@@ -134,7 +134,7 @@ describe('a bundle is proven in the memory it will have', () => {
     JSON.stringify({ rows: Array.from({ length: count }, (_, id) => ({ id, name: `user ${id}` })) });
 
   let large: Promise<Bundle>;
-  const bundle = (): Promise<Bundle> => (large ??= compile({ 'data.json': rows(60_000) }));
+  const bundle = (): Promise<Bundle> => (large ??= compile({ 'data.json': rows(160_000) }));
 
   test('and is refused, with what it needs to know, where its data does not fit', async () => {
     const made = await bundle();

@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { type Dirent, lstatSync, opendirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { isLeftAlone } from '../tenancy/folder/names.ts';
 
@@ -12,6 +12,8 @@ interface Names {
 }
 
 const MAX_FOLDERS = 2_000;
+/** Of one folder: one that has more is not taken. */
+const MAX_ENTRIES = 20_000;
 const MAX_HOPS = 40;
 
 /**
@@ -83,12 +85,14 @@ function linkAt(file: string): string | undefined | null {
   }
 }
 
-function entriesOf(place: string): ReturnType<typeof list> {
+function entriesOf(place: string): Dirent[] {
+  const entries: Dirent[] = [];
   try {
-    return list(place);
+    using folder = opendirSync(place);
+    for (let entry = folder.readSync(); entry !== null; entry = folder.readSync())
+      if (entries.push(entry) > MAX_ENTRIES) break;
   } catch {
-    return [];
+    // It is gone, or not to be looked into.
   }
+  return entries;
 }
-
-const list = (place: string) => readdirSync(place, { withFileTypes: true });

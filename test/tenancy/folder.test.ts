@@ -213,6 +213,14 @@ describe('sizes', () => {
     }
   });
 
+  test('of folders are bounded, in breadth and in depth', async () => {
+    await put(`tenants/acme/${Array(40).fill('d').join('/')}/x.rego`, 'x');
+    expect(Object.values((await seen()).faults)).toEqual(['it is more than 32 folders deep']);
+    await rm(at('tenants/acme/d'), { recursive: true });
+    for (let n = 0; n < 1_001; n += 1) await writeFile(at(`tenants/acme/${n}.rego`), '');
+    expect(Object.values((await seen()).faults)).toEqual(['more than 1000 Rego files']);
+  });
+
   test('count over all files of a kind', async () => {
     for (const name of ['a', 'b', 'c']) await put(`tenants/acme/${name}.rego`, Buffer.alloc(400_000, 0x20));
     expect((await seen()).faults).toEqual({ 'c.rego': 'more than 1048576 bytes of Rego in all' });

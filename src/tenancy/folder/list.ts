@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs';
-import { lstat, readdir, realpath } from 'node:fs/promises';
+import { lstat, opendir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { MANIFEST } from '../manifest-invalid.ts';
 import { isLeftAlone, isRead, problemOf, shown } from './names.ts';
@@ -81,7 +81,7 @@ class Walk {
     if (this.#folders.has(real)) return;
     this.#folders.add(real);
     if (depth > MAX_DEPTH) return this.#fault(name, `it is more than ${MAX_DEPTH} folders deep`);
-    const entries = await readdir(real, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    const entries = await entriesOf(real).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'EACCES' && error.code !== 'EPERM') throw error;
       this.#fault(name || MANIFEST, `it cannot be read (${error.code})`);
       return [];
@@ -156,6 +156,14 @@ class Walk {
   #fault(file: string, problem: string): void {
     if (this.faults.length < MAX_FAULTS) this.faults.push({ file: shown(file || '.'), problem });
   }
+}
+
+/** No more of a folder than is a fault already. */
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  const entries: Dirent[] = [];
+  for await (const entry of await opendir(folder, { bufferSize: 256 }))
+    if (entries.push(entry) > MAX_ENTRIES) break;
+  return entries;
 }
 
 /** What the system says of a link that is not followed; all else it says of itself. */

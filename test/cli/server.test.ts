@@ -243,7 +243,7 @@ test('nothing that a request said acts on the terminal of who reads of it', asyn
     dev('tenant', 'disable', '-t', 'acme', `${hostile}:x`),
   ]);
   for (const { stdout: out, stderr } of outputs) {
-    expect(out + stderr).not.toMatch(/(?!\n)[\p{Cc}\u2028-\u202e]/u);
+    expect((out + stderr).replaceAll('\n', '')).not.toMatch(/[\p{Cc}\u2028-\u202e]/u);
     expect(out + stderr).not.toMatch(/^INDEX {2}forged/m);
   }
   const [, table, record] = outputs;

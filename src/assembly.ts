@@ -18,6 +18,7 @@ import type { Connection } from './storage/database.ts';
 import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
 import { keyStore } from './storage/keys.ts';
+import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
 import { principalStore } from './storage/principals.ts';
 import type { Writer } from './storage/writer.ts';
@@ -26,6 +27,7 @@ import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
+import type { TenantLimits } from './tenancy/limits.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
 
 /** What the services are made from; all of it can be replaced by a test. */
@@ -50,7 +52,13 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
 
   const tenants = new Tenants((tenant) => offload?.forget(tenant));
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
-  const administration = new Administration({ writer, facts, clock, random });
+  const administration = new Administration({
+    writer,
+    facts,
+    limits: tenantLimitsOf(config),
+    clock,
+    random,
+  });
   const policies = new Policies({
     clock,
     ...limitsOf(config),
@@ -127,6 +135,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     administration,
     principals,
     records,
+    parts: partStore(reader),
     keys,
     base,
     issuerOf,
@@ -160,6 +169,18 @@ const logProblems = (health: StoreHealth, tenants: Tenants): string[] =>
     const tenant = [...tenants].find(({ no }) => no === tenantNo);
     return `tenant ${tenant?.id ?? `number ${tenantNo}`}: ${text}`;
   });
+
+function tenantLimitsOf(config: Config): TenantLimits {
+  const { fuel = config.fuel, memory_mib = config.memory_mib, ...most } = config.tenant_limits;
+  const {
+    decisions_per_second,
+    record_bytes_per_second,
+    store_bytes = halfOf(config.max_store_bytes),
+  } = most;
+  return { fuel, memory_mib, decisions_per_second, record_bytes_per_second, store_bytes };
+}
+
+const halfOf = (bytes: number | undefined): number | undefined => bytes && Math.floor(bytes / 2);
 
 const limitsOf = (config: Config) => ({
   fuel: config.fuel,

@@ -67,6 +67,19 @@ const schema = z.strictObject({
     .default(() => Math.min(4, availableParallelism())),
   /** Bounds the database; a write beyond it fails, and so does its request. */
   max_store_bytes: z.int().min(1_048_576).optional(),
+  /**
+   * The most that a tenant's own `limits` may be. Fuel and memory are the server's where they are left out; a tenant
+   * may fill half of a bounded store, so that it does not fill it for all, and record 256 MiB a second.
+   */
+  tenant_limits: z
+    .strictObject({
+      fuel: z.int().min(1_000).max(2_000_000_000).optional(),
+      memory_mib: z.int().min(4).max(1_024).optional(),
+      decisions_per_second: z.int().min(1).optional(),
+      record_bytes_per_second: z.int().min(1_024).default(268_435_456),
+      store_bytes: z.int().min(65_536).optional(),
+    })
+    .prefault({}),
   /** For Envoy: the request header that names the tenant, where the edge sets or strips it. Lower case. */
   ext_authz: z
     .strictObject({

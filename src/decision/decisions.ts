@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { type DecisionId, type PrincipalRef, uuidv7 } from '../ids.ts';
+import { type DecisionId, uuidv7 } from '../ids.ts';
 import type { RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
@@ -11,9 +11,10 @@ import type { Admission, Share } from './admission.ts';
 import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
 import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
-import type { TokenPrincipal, TokenResolver } from './principal.ts';
+import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import { type CheckRequest, checkRequest, type UncheckedRequest } from './request.ts';
-import { decisionRow, errorRow, soundQuestion, unsoundQuestion } from './rows.ts';
+import { decisionRow, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
+import { SharedParts } from './shared.ts';
 import { refusal } from './verdict.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */
@@ -157,7 +158,7 @@ export class Decisions {
     const { admission, clock, writer } = this.#options;
     const place = admission.enter(tenant, 1);
     const now = clock();
-    const refused = this.#refused(tenant, caller, unsoundQuestion(unchecked), now, error);
+    const refused = this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
     const { decided, decisionId, row } = refused;
     return this.#recorded(tenant, place, decided, decisionId, writer.append(row));
   }
@@ -173,17 +174,18 @@ export class Decisions {
     const now = clock();
     const parcel = writer.parcel();
     const decisions: Omit<Pending, 'row'>[] = [];
+    const shared = new SharedParts(items);
     const pace = new Pace(isOver);
     for (const item of items) {
       if (pace.isDue) await pace.pause();
-      const each = this.#item(tenant, caller, item, now);
+      const each = this.#item(tenant, caller, item, now, shared);
       const { decided, decisionId, row } = each instanceof Promise ? await each : each;
       parcel.add(row);
       decisions.push({ decided, decisionId });
       pace.decided(decided.cost);
       if (stopsAt[semantic](decided.outcome)) break;
     }
-    const indexes = await writer.appendAll(parcel);
+    const indexes = await writer.appendAll(parcel, tenant.no, shared.used);
     return decisions.map(({ decided, decisionId }, at) =>
       this.#answer(tenant, decided, decisionId, indexes[at] ?? -1),
     );
@@ -194,17 +196,18 @@ export class Decisions {
     caller: Caller,
     unchecked: UncheckedRequest,
     now: number,
+    shared: SharedParts,
   ): Pending | Promise<Pending> {
     let request: CheckRequest;
     try {
       request = checkRequest(unchecked);
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
-      return this.#refused(tenant, caller, unsoundQuestion(unchecked), now, error);
+      return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
     }
     if ('stated' in request.principal)
-      return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated));
-    return this.#withToken(tenant, caller, request, request.principal.token, now);
+      return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), shared);
+    return this.#withToken(tenant, caller, request, request.principal.token, now, shared);
   }
 
   async #withToken(
@@ -213,13 +216,14 @@ export class Decisions {
     request: CheckRequest,
     token: string,
     now: number,
+    shared?: SharedParts,
   ): Promise<Pending> {
     try {
       const principal = await this.#options.resolveToken(tenant, token, now);
-      return this.#evaluate(tenant, caller, request, now, principal);
+      return this.#evaluate(tenant, caller, request, now, principal, shared);
     } catch (error) {
       if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
-      return this.#refused(tenant, caller, soundQuestion(request), now, error);
+      return this.#refused(tenant, caller, soundQuestion(request, shared), now, error);
     }
   }
 
@@ -236,11 +240,12 @@ export class Decisions {
     request: CheckRequest,
     now: number,
     principal: TokenPrincipal,
+    shared?: SharedParts,
   ): Pending {
     const { admission, facts, policyOf, random } = this.#options;
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const { subject, actors, grant } = principal;
-    const input = buildInput({
+    const given = {
       now,
       tenant: tenant.id,
       subject: facts.of(tenant, subject),
@@ -250,7 +255,8 @@ export class Decisions {
       resource: request.resource,
       context: request.context,
       grant,
-    });
+    };
+    const input = buildInput(given, shared);
     const policy = policyOf(tenant);
     const decided = forAnotherAudience(caller, request, grant?.audience)
       ? {
@@ -264,35 +270,28 @@ export class Decisions {
     return {
       decided,
       decisionId,
-      row: decisionRow(head, decided, { subject, actor: actors[0], grantId: grant?.id, input: input.json }),
+      row: decisionRow(head, decided, {
+        subject,
+        actor: actors[0],
+        grantId: grant?.id,
+        input: input.kept.json,
+        parts: input.kept.members,
+      }),
     };
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */
-  #refused(tenant: Tenant, caller: Caller, asked: string, now: number, error: ServiceError): Pending {
+  #refused(
+    tenant: Tenant,
+    caller: Caller,
+    asked: { readonly input: string; readonly parts?: string },
+    now: number,
+    error: ServiceError,
+  ): Pending {
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const { revision } = this.#options.policyOf(tenant);
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-    return { decided, decisionId, row: decisionRow(head, decided, { input: asked }) };
+    return { decided, decisionId, row: decisionRow(head, decided, asked) };
   }
-}
-
-/** What `checkRequest` throws, and what the resolver of tokens does where it cannot tell. */
-const unsoundCodes: ReadonlySet<string> = new Set([
-  'invalid_request',
-  'principal_class_unknown',
-  'unavailable',
-]);
-
-const asStated = (subject: PrincipalRef): TokenPrincipal => ({ subject, actors: [], grant: undefined });
-
-/** A token minted for one server is no good at another, whoever passes it on (RFC 8707 section 2.2). */
-function forAnotherAudience(caller: Caller, request: CheckRequest, audience: string | undefined): boolean {
-  if (audience === undefined) return false;
-  if (request.audience !== undefined && request.audience !== audience) return true;
-  if (caller.audiences === 'any') return false;
-  return caller.audiences === 'stated'
-    ? request.audience === undefined
-    : !caller.audiences.includes(audience);
 }

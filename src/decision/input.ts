@@ -5,6 +5,7 @@ import type { GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
 import type { JsonObject } from './request.ts';
+import { Kept, type SharedParts } from './shared.ts';
 
 /** Everything a policy gets to see. A decision is a function of it and the revision, and of nothing else. */
 export interface InputParts {
@@ -25,8 +26,13 @@ export interface InputParts {
   readonly grant: GrantRow | undefined;
 }
 
+/** An input and what its record keeps of it: all, but for what the items of a batch have in common. */
+export interface BuiltInput extends PolicyInput {
+  readonly kept: { readonly json: string; readonly members: string };
+}
+
 /** What the policy gets, in the form it is evaluated from: the text is what the record keeps, and says the same. */
-export function buildInput(parts: InputParts): PolicyInput {
+export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput {
   const { action, resource } = parts;
   const now = isoTime(parts.now);
   const subject = principal(parts.subject, parts.stated);
@@ -35,14 +41,19 @@ export function buildInput(parts: InputParts): PolicyInput {
   const properties = resource.properties ?? NOTHING;
   const context = parts.context ?? NOTHING;
   const grant = parts.grant ? grantMembers(parts.grant) : null;
-  return {
-    json: `{"now":"${now}","tenant":{"id":"${parts.tenant}"},"subject":${subject.json},"actors":[${
+  const whole = (of: string, how: string, what: string, around: string): string =>
+    `{"now":"${now}","tenant":{"id":"${parts.tenant}"},"subject":${of},"actors":[${
       actors.length === 0 ? '' : actors.map(({ json }) => json).join(',')
-    }],"action":{"name":${JSON.stringify(action.name)},"properties":${text(given)}},"resource":{"type":${JSON.stringify(
+    }],"action":{"name":${JSON.stringify(action.name)},"properties":${how}},"resource":{"type":${JSON.stringify(
       resource.type,
-    )},"id":${JSON.stringify(resource.id)},"properties":${text(properties)}},"context":${text(context)},"grant":${
+    )},"id":${JSON.stringify(resource.id)},"properties":${what}},"context":${around},"grant":${
       grant === null ? 'null' : JSON.stringify(grant)
-    }}`,
+    }}`;
+  const texts = [subject.json, text(given), text(properties), text(context)] as const;
+  const json = whole(...texts);
+  return {
+    json,
+    kept: shared ? keptOf(parts, shared, texts, whole) : { json, members: '' },
     value: outline.filled([
       now,
       parts.tenant,
@@ -57,6 +68,26 @@ export function buildInput(parts: InputParts): PolicyInput {
       grant,
     ]),
   };
+}
+
+type Texts = readonly [subject: string, given: string, properties: string, context: string];
+
+/** Who it is stays readable in the record itself. */
+function keptOf(
+  { subject, stated, action, resource, context }: InputParts,
+  shared: SharedParts,
+  texts: Texts,
+  whole: (...texts: Texts) => string,
+): BuiltInput['kept'] {
+  const kept = new Kept(shared);
+  const { class: cls, id } = subject.ref;
+  const json = whole(
+    kept.text('subject', stated, texts[0], JSON.stringify({ class: cls, id })),
+    kept.text('action.properties', action.properties, texts[1]),
+    kept.text('resource.properties', resource.properties, texts[2]),
+    kept.text('context', context, texts[3]),
+  );
+  return { json, members: kept.members };
 }
 
 /** The input's shape, which is the same each time. */

@@ -1,6 +1,8 @@
 import type { PrincipalRef } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
+import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import type { CheckRequest } from './request.ts';
 
 /** Who a token turned out to be. */
 export interface TokenPrincipal {
@@ -16,3 +18,20 @@ export interface TokenPrincipal {
  * `token_revoked` or `unavailable`. A token is looked at anew each time: what was revoked a moment ago is refused.
  */
 export type TokenResolver = (tenant: Tenant, token: string, now: number) => Promise<TokenPrincipal>;
+
+/** Who the caller says it is about. */
+export const asStated = (subject: PrincipalRef): TokenPrincipal => ({
+  subject,
+  actors: [],
+  grant: undefined,
+});
+
+/** A token minted for one server is no good at another, whoever passes it on (RFC 8707 section 2.2). */
+export function forAnotherAudience(caller: Caller, request: CheckRequest, audience: string | undefined): boolean {
+  if (audience === undefined) return false;
+  if (request.audience !== undefined && request.audience !== audience) return true;
+  if (caller.audiences === 'any') return false;
+  return caller.audiences === 'stated'
+    ? request.audience === undefined
+    : !caller.audiences.includes(audience);
+}

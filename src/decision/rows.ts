@@ -4,6 +4,7 @@ import type { PrincipalRef } from '../ids.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Decided } from './decide.ts';
 import type { CheckRequest, UncheckedRequest } from './request.ts';
+import { Kept, type SharedParts } from './shared.ts';
 import { verdictText } from './verdict.ts';
 
 interface Head {
@@ -19,6 +20,8 @@ interface Question {
   readonly grantId?: string | undefined;
   /** JSON text: the policy input, or what is known of the request. */
   readonly input: string;
+  /** JSON members that say what of it stands elsewhere, each with a leading comma. */
+  readonly parts?: string;
 }
 
 /** The record of a decision. */
@@ -29,9 +32,16 @@ export const decisionRow = (head: Head, decided: Decided, question: Question): R
     outcome: decided.outcome,
     subject: question.subject,
     actor: question.actor,
-    members: decidedMembers(decided, question.grantId),
+    members: decidedMembers(decided, question.grantId) + (question.parts ?? ''),
     input: question.input,
   });
+
+/** What `checkRequest` throws, and what the resolver of tokens does where it cannot tell. */
+export const unsoundCodes: ReadonlySet<string> = new Set([
+  'invalid_request',
+  'principal_class_unknown',
+  'unavailable',
+]);
 
 /** The record of a request that was answered with an error. */
 export const errorRow = (head: Head, error: ServiceError, input: string): RecordRow =>
@@ -53,8 +63,26 @@ export function decidedMembers(decided: Decided, grantId: string | undefined): s
 }
 
 /** A request whose parts are sound but whose principal is not: nobody is named. */
-export const soundQuestion = ({ action, resource, context }: CheckRequest): string =>
-  JSON.stringify({ subject: null, actors: [], action, resource, context: context ?? {} });
+export function soundQuestion(
+  { action, resource, context = {} }: CheckRequest,
+  shared?: SharedParts,
+): { readonly input: string; readonly parts: string } {
+  if (!shared)
+    return { input: JSON.stringify({ subject: null, actors: [], action, resource, context }), parts: '' };
+  const kept = new Kept(shared);
+  const textOf = (member: string, object: object | undefined): string =>
+    kept.text(member, object, JSON.stringify(object ?? {}));
+  const { name } = action;
+  const { type, id } = resource;
+  const input = `{"subject":null,"actors":[],"action":{"name":${JSON.stringify(name)},"properties":${textOf(
+    'action.properties',
+    action.properties,
+  )}},"resource":{"type":${JSON.stringify(type)},"id":${JSON.stringify(id)},"properties":${textOf(
+    'resource.properties',
+    resource.properties,
+  )}},"context":${textOf('context', context)}}`;
+  return { input, parts: kept.members };
+}
 
 /** Of a request that is not sound only names are kept, and not all of those: it may be anything. */
 export const unsoundQuestion = ({ subject, action, resource }: UncheckedRequest): string =>

@@ -15,6 +15,7 @@ import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Policies } from '../policy/policies.ts';
+import type { PartStore } from '../storage/log/parts.ts';
 import type { RecordStore } from '../storage/log/records.ts';
 import type { PrincipalStore } from '../storage/principals.ts';
 import type { Administration } from '../tenancy/administration.ts';
@@ -58,6 +59,7 @@ export interface Services {
   readonly records: RecordStore;
   /** What the outside calls the data plane. */
   readonly base: () => string;
+  readonly parts: PartStore;
   readonly issuerOf: (tenant: string) => string;
   readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
   /** Throws `resource_exhausted` for a tenant whose policy is slowed down. */

@@ -36,9 +36,6 @@ export function openWriter(options: StoreOptions): Connection {
   db.pragma(BUSY_TIMEOUT);
   db.pragma('wal_autocheckpoint = 2000');
   db.pragma('cache_size = -16384');
-  // A store keeps the page size it was made with.
-  const pageBytes = db.pragma('page_size', { simple: true }) as number;
-  if (options.maxBytes) db.pragma(`max_page_count = ${Math.ceil(options.maxBytes / pageBytes)}`);
   migrate(db, file);
   return db;
 }

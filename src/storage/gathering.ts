@@ -1,7 +1,7 @@
 import type { ServiceError } from '../errors.ts';
 import type { Parcel } from './log/parcel.ts';
 import type { RecordRow } from './rows.ts';
-import type { BatchItem, CommandEntry, ItemDone } from './writer-protocol.ts';
+import type { BatchItem, CommandEntry, ItemDone, ItemError } from './writer-protocol.ts';
 
 export type Settle = (error: ServiceError | undefined, index: number, value: unknown) => void;
 
@@ -19,9 +19,9 @@ export class Gathering {
   readonly #commands: CommandEntry[] = [];
   readonly #settles: Settle[] = [];
   /** Makes the error of an entry from what the thread says of it. */
-  readonly #errorOf: (detail: string) => ServiceError;
+  readonly #errorOf: (error: ItemError) => ServiceError;
 
-  constructor(parcel: Parcel, errorOf: (detail: string) => ServiceError) {
+  constructor(parcel: Parcel, errorOf: (error: ItemError) => ServiceError) {
     this.#parcel = parcel;
     this.#errorOf = errorOf;
   }
@@ -44,7 +44,7 @@ export class Gathering {
   sent(): Sent {
     const settles = this.#settles;
     return {
-      item: { parcel: this.#parcel.seal(), commands: this.#commands, whole: false },
+      item: { parcel: this.#parcel.seal(), commands: this.#commands, shared: undefined, whole: false },
       entries: settles.length,
       settle: ({ indexes, values, errors }) => {
         for (let unit = 0; unit < settles.length; unit += 1) {

@@ -94,5 +94,16 @@ export const migrations: readonly string[] = [
   ) STRICT;
   -- The keys of its records, and where each stands: see log/segments.ts.
   CREATE TABLE decisions (id INTEGER PRIMARY KEY, keys BLOB NOT NULL) STRICT;
+
+  -- What several records of a tenant have in common, stored once: they name it by its SHA-256.
+  CREATE TABLE parts (
+    id INTEGER PRIMARY KEY,
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    digest TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (tenant_no, digest)
+  ) STRICT;
+  CREATE TRIGGER parts_no_update BEFORE UPDATE ON parts BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER parts_no_delete BEFORE DELETE ON parts BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   `,
 ];

@@ -22,6 +22,12 @@ export interface RecordRow {
   readonly body: string;
 }
 
+/** What several records have in common, beside them: JSON text, and its SHA-256 as hex. */
+export interface SharedPart {
+  readonly digest: string;
+  readonly body: string;
+}
+
 export interface PrincipalRow {
   readonly class: PrincipalClass;
   readonly id: string;

@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { StoreOptions } from './database.ts';
 import type { StoreFault } from './faults.ts';
 import type { ParcelBytes } from './log/parcel.ts';
+import type { SharedPart, TenantNo } from './rows.ts';
 
 /** What the thread is started with. */
 export interface WriterOptions extends StoreOptions {
@@ -20,6 +21,8 @@ export interface BatchItem {
   /** Transferred, not copied. */
   readonly parcel: ParcelBytes;
   readonly commands: readonly CommandEntry[];
+  /** What its records have in common; they are all of one tenant then. */
+  readonly shared: { readonly tenantNo: TenantNo; readonly parts: readonly SharedPart[] } | undefined;
   /** Appended all or none; else, where the batch cannot be done whole, each unit is done that can be. */
   readonly whole: boolean;
 }
@@ -33,10 +36,28 @@ export interface CommandEntry {
 }
 
 /** To the thread: work, another way in for another thread, or the end. */
-export type ToWriter = Batch | { readonly connect: MessagePort } | 'close';
+export type ToWriter =
+  | Batch
+  | { readonly connect: MessagePort }
+  | { readonly quota: TenantQuota; readonly of: TenantNo }
+  | 'close';
 
 /** From the thread: what became of a batch; and to the one that started it, what it met, and what stands in its way now. */
 export type FromWriter = BatchDone | { readonly fault: StoreFault } | { readonly standing: string };
+
+/** Why something was not done. */
+export interface ItemError {
+  readonly detail: string;
+  /** Where it is the tenant that has used up what it may, and no fault of the store: until when, in milliseconds. */
+  readonly exhausted?: { readonly retryAfterMs: number | undefined } | undefined;
+}
+
+/** What a tenant may write. Left out: as much as there is room for. */
+export interface TenantQuota {
+  readonly bytesPerSecond: number | undefined;
+  /** In all, of records' bodies. */
+  readonly bytes: number | undefined;
+}
 
 export type BatchDone = readonly ItemDone[];
 
@@ -48,5 +69,5 @@ export interface ItemDone {
   /** By unit, what a command answered: `undefined` when its condition did not hold. */
   readonly values: ReadonlyMap<number, unknown>;
   /** By unit, what it failed with; of a whole item at 0. */
-  readonly errors: ReadonlyMap<number, string>;
+  readonly errors: ReadonlyMap<number, ItemError>;
 }

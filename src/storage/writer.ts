@@ -6,9 +6,10 @@ import type { StoreOptions } from './database.ts';
 import { reportFault } from './faults.ts';
 import { Gathering, type Sent, type Settle } from './gathering.ts';
 import { type Parcel, Parcels } from './log/parcel.ts';
-import type { RecordRow } from './rows.ts';
+import type { RecordRow, SharedPart, TenantNo } from './rows.ts';
 import { LOOK_MS, Pulse } from './watch/pulse.ts';
-import type { Batch, BatchDone, FromWriter } from './writer-protocol.ts';
+import { errorOf, SILENT, unavailable } from './writer-errors.ts';
+import type { Batch, BatchDone, FromWriter, TenantQuota } from './writer-protocol.ts';
 import { startWriter } from './writer-start.ts';
 
 /** Published after each commit: how many entries it held. */
@@ -113,6 +114,11 @@ export class Writer implements AsyncDisposable {
     return this.#failed.promise;
   }
 
+  /** What the tenant may write from now on. */
+  limit(tenantNo: TenantNo, quota: TenantQuota): void {
+    this.#thread.postMessage({ quota, of: tenantNo });
+  }
+
   /** Why nothing can be recorded, and so nothing answered; empty while it can. */
   get problem(): string {
     if (this.#failure) return 'the writer stopped';
@@ -158,19 +164,27 @@ export class Writer implements AsyncDisposable {
     return this.#parcels.make();
   }
 
-  /** Appends a parcel's records in one commit, one after the other; resolves with their indexes. All or none. */
-  appendAll(parcel: Parcel): Promise<Float64Array> {
+  /**
+   * Appends a parcel's records in one commit, one after the other, with what those of a tenant have in common; resolves
+   * with their indexes. All or none. Rejects as `append` does.
+   */
+  appendAll(parcel: Parcel, tenantNo?: TenantNo, parts: readonly SharedPart[] = []): Promise<Float64Array> {
     return new Promise((resolve, reject) => {
       const refusal = this.#refusal();
       if (refusal) return reject(refusal);
       this.#close();
       this.#waiting.push({
-        item: { parcel: parcel.seal(), commands: [], whole: true },
+        item: {
+          parcel: parcel.seal(),
+          commands: [],
+          shared: tenantNo === undefined || parts.length === 0 ? undefined : { tenantNo, parts },
+          whole: true,
+        },
         entries: parcel.count,
         settle: ({ indexes, errors }) => {
           const failed = errors.get(0);
           if (failed === undefined) resolve(indexes);
-          else reject(unavailable(failed));
+          else reject(errorOf(failed));
         },
         fail: reject,
       });
@@ -209,7 +223,7 @@ export class Writer implements AsyncDisposable {
   }
 
   #gather(): Gathering {
-    return new Gathering(this.#parcels.make(), unavailable);
+    return new Gathering(this.#parcels.make(), errorOf);
   }
 
   /** Makes what was gathered an item, so that what comes next comes after it. */
@@ -244,7 +258,8 @@ export class Writer implements AsyncDisposable {
     for (const [at, each] of sent.entries()) {
       const item = done[at];
       if (item) each.settle(item);
-      const lost = item?.errors.size ?? 0;
+      // What a tenant may not do is no fault of the store.
+      const lost = [...(item?.errors.values() ?? [])].filter(({ exhausted }) => !exhausted).length;
       failed += each.item.whole && lost > 0 ? each.entries : lost;
       entries += each.entries;
     }
@@ -302,11 +317,3 @@ export class Writer implements AsyncDisposable {
     clearInterval(this.#looking);
   }
 }
-
-const SILENT = 'the writer does not answer; the disk may not';
-
-const unavailable = (detail: string, cause?: unknown): ServiceError =>
-  new ServiceError('audit_unavailable', 'the answer could not be recorded, so there is none', {
-    detail,
-    ...(cause === undefined ? {} : { cause }),
-  });

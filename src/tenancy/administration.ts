@@ -5,6 +5,7 @@ import { type PrincipalRef, uuidv7 } from '../ids.ts';
 import type { PrincipalRow, RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { FactSource } from './facts.ts';
+import { limitsOf, type TenantLimits } from './limits.ts';
 import type { ManifestPrincipal } from './manifest.ts';
 import { buildTenant, type Tenant, type TenantSource } from './tenants.ts';
 
@@ -14,9 +15,18 @@ export class Administration {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #facts: FactSource;
+  readonly #limits: TenantLimits;
 
-  constructor(options: { writer: Writer; facts: FactSource; clock: Clock; random: Random }) {
+  constructor(options: {
+    writer: Writer;
+    facts: FactSource;
+    /** The most that a tenant may have. */
+    limits: TenantLimits;
+    clock: Clock;
+    random: Random;
+  }) {
     this.#facts = options.facts;
+    this.#limits = options.limits;
     this.#writer = options.writer;
     this.#clock = options.clock;
     this.#random = options.random;
@@ -25,7 +35,12 @@ export class Administration {
   /** Brings a manifest into the store, if it is not the one that is there. */
   async adopt(source: TenantSource): Promise<Tenant> {
     const { value: stored } = await this.#writer.run('putTenant', { id: source.id });
-    const tenant = buildTenant(source, stored.no);
+    const limits = limitsOf(source.manifest.limits, this.#limits);
+    const tenant = buildTenant({ ...source, manifest: { ...source.manifest, limits } }, stored.no);
+    this.#writer.limit(tenant.no, {
+      bytesPerSecond: limits.record_bytes_per_second,
+      bytes: limits.store_bytes,
+    });
     if (stored.manifestHash !== source.hash) {
       const at = this.#clock();
       const principals = source.manifest.principals.map(rowOf);

@@ -127,6 +127,10 @@ const limits = z
     memory_mib: z.int().min(4).max(1_024).optional(),
     /** Decisions a second, on average, with a burst of one second's worth. */
     decisions_per_second: z.int().min(1).optional(),
+    /** Bytes of records a second, on average, with a burst of one second's worth. */
+    record_bytes_per_second: z.int().min(1_024).optional(),
+    /** How much its records may take in all. What revokes, disables or administers is recorded beyond it. */
+    store_bytes: z.int().min(65_536).optional(),
   })
   .prefault({});
 

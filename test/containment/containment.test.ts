@@ -44,7 +44,7 @@ beforeAll(async () => {
       { id: 'dear', rego: HOSTILE },
       { id: 'calm', rego: HARMLESS },
     ],
-    { fuel: 5_000_000 },
+    { fuel: 5_000_000, tenant_limits: { fuel: 2_000_000_000 } },
   );
 });
 

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { buildInput, type InputParts } from '../../src/decision/input.ts';
 import type { JsonObject } from '../../src/decision/request.ts';
 import type { TenantId } from '../../src/ids.ts';
+import type { PolicyInput } from '../../src/input.ts';
 import { PolicyModule } from '../../src/policy/engine/module.ts';
 import type { GrantRow } from '../../src/storage/rows.ts';
 import { Facts } from '../../src/tenancy/facts.ts';
@@ -45,8 +46,7 @@ describe('the policy input', () => {
   });
 
   /** What a policy sees of it, which is to be what the record says. */
-  const seen = (input: ReturnType<typeof buildInput>) =>
-    module.instantiate('{}', limits).evaluate('test/echo', input, context);
+  const seen = (input: PolicyInput) => module.instantiate('{}', limits).evaluate('test/echo', input, context);
 
   test('is complete: what is not known is empty or null', () => {
     const input = buildInput(parts);

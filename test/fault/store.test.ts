@@ -14,6 +14,8 @@ interface Broken extends AsyncDisposable {
   readonly data: string;
   /** A token that was granted while writes still worked. */
   readonly token: string;
+  /** Whether what revokes and disables goes on: there is room for it when there is none for anything else. */
+  readonly isRoomKept: boolean;
   /** Decisions that were answered, by their place in the log. */
   readonly answered: ReadonlyMap<number, string>;
 }
@@ -21,7 +23,9 @@ interface Broken extends AsyncDisposable {
 /** The faults, each with what breaks the writes of a server that has worked so far. */
 const faults: Record<string, () => Promise<Broken>> = {
   'the store is full': async () => {
-    const stage = await Stage.open({ overrides: { max_store_bytes: 1_048_576 } });
+    const stage = await Stage.open({
+      overrides: { max_store_bytes: 1_048_576, tenant_limits: { store_bytes: 1_048_576 } },
+    });
     const token = await stage.granted();
     const answered = new Map<number, string>();
     // First large ones, then small ones into what is left.
@@ -44,7 +48,7 @@ const faults: Record<string, () => Promise<Broken>> = {
       if (status !== 200) break;
       expect(body.active).toBeUndefined();
     }
-    return broken(stage, token, answered);
+    return broken(stage, token, answered, true);
   },
   'the writer thread died': async () => {
     const workers: Worker[] = [];
@@ -64,13 +68,19 @@ const faults: Record<string, () => Promise<Broken>> = {
   },
 };
 
-const broken = (stage: Stage, token: string, answered: Map<number, string>): Broken => ({
+const broken = (stage: Stage, token: string, answered: Map<number, string>, isRoomKept = false): Broken => ({
   stage,
   data: stage.server.data,
   token,
   answered,
+  isRoomKept,
   [Symbol.asyncDispose]: () => stage[Symbol.asyncDispose](),
 });
+
+function expectUnchanged(data: string, log: readonly unknown[], grants: readonly string[]): void {
+  expect(logIn(data).length).toBe(log.length);
+  expect(livingGrants(data)).toEqual(grants);
+}
 
 describe.each(Object.keys(faults))('%s', (name) => {
   const open = (): Promise<Broken> => {
@@ -95,7 +105,7 @@ describe.each(Object.keys(faults))('%s', (name) => {
       body: { error: 'temporarily_unavailable', code: 'audit_unavailable' },
     });
     expect(await it.stage.introspect(it.token)).toMatchObject({ code: 'audit_unavailable' });
-    expect(await it.stage.revoke(it.token)).toMatchObject({ status: 503 });
+    expect(await it.stage.revoke(it.token)).toMatchObject({ status: it.isRoomKept ? 200 : 503 });
   });
 
   test('/readyz says so while nothing can be recorded', async () => {
@@ -115,6 +125,7 @@ describe.each(Object.keys(faults))('%s', (name) => {
     const grants = livingGrants(data);
     await check(it.data, aliceReads);
     await it.stage.exchange(await it.stage.issuer.sign());
+    if (it.isRoomKept) return expectUnchanged(data, before, grants);
     await it.stage.revoke(it.token);
     await connect(it.stage.server.admin, 'TenantService/SetPrincipalStatus', {
       tenant: 'acme',
@@ -122,8 +133,7 @@ describe.each(Object.keys(faults))('%s', (name) => {
       id: 'alice',
       status: 'PRINCIPAL_STATUS_DISABLED',
     });
-    expect(logIn(data).length).toBe(before.length);
-    expect(livingGrants(data)).toEqual(grants);
+    expectUnchanged(data, before, grants);
     expect(grants).toContain(claimsOf(it.token)['jti']);
   });
 
@@ -154,4 +164,23 @@ describe.each(Object.keys(faults))('%s', (name) => {
     ).toMatchObject({ status: 200 });
     await next.stop();
   });
+});
+
+test('in a store that is full, grants are revoked and principals disabled, and that is recorded', async () => {
+  const fault = faults['the store is full'];
+  await using it = await (fault as () => Promise<Broken>)();
+  const data = path.join(it.stage.server.folder, 'data');
+  for (let round = 0; round < 20; round += 1) {
+    await it.stage.setStatus('user', 'bob', 'DISABLED');
+    await it.stage.setStatus('user', 'bob', 'ACTIVE');
+  }
+  await it.stage.setStatus('user', 'alice', 'DISABLED');
+  expect(await it.stage.revoke(it.token)).toMatchObject({ status: 200 });
+  expect(livingGrants(data)).toEqual([]);
+  expect(logIn(data).at(-2)).toMatchObject({
+    action: 'principal.disable',
+    subject: { class: 'user', id: 'alice' },
+  });
+  // And still nobody is answered what is not recorded.
+  expect(await check(it.data, aliceReads)).toMatchObject({ status: 503 });
 });

@@ -7,6 +7,7 @@ import { tailRecords } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
 import type { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
 import { principalClass } from '../../ids.ts';
+import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
@@ -22,10 +23,11 @@ export function auditService(parts: {
   tenants: Tenants;
   callers: Callers;
   records: RecordStore;
+  parts: PartStore;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
-  const { records, stopping } = parts;
+  const { records, parts: shared, stopping } = parts;
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
   return {
@@ -45,6 +47,12 @@ export function auditService(parts: {
         pageToken: message.pageToken,
       });
       return { records: page.records.map(recordMessage), nextPageToken: page.nextPageToken };
+    },
+    async getPart(message, context) {
+      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
+      const body = shared.find(tenant.no, message.sha256);
+      if (body === undefined) throw new ServiceError('not_found', 'no record of the tenant has such a part');
+      return { body: Buffer.from(body) };
     },
     async *tail(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'audit.read');

@@ -1,6 +1,6 @@
 import type { Connection } from '../database.ts';
 import { Damaged } from '../faults.ts';
-import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from '../rows.ts';
+import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } from '../rows.ts';
 import { damagedEnd } from './damage.ts';
 import { HEAD_BYTES, Heads, SUM_BYTES } from './heads.ts';
 import { SEGMENT_RECORDS, type Segment, sealSegment, sumOf } from './segments.ts';
@@ -23,7 +23,7 @@ interface Run {
 interface End {
   /** Row id of the next record. */
   id: number;
-  /** Of all bodies. */
+  /** Of all bodies, and of what they have in common. */
   bytes: number;
 }
 
@@ -45,6 +45,7 @@ export class LogAppender {
   readonly #insert: (id: number, heads: Uint8Array, bodies: Uint8Array) => void;
   readonly #count: (no: number, end: End) => void;
   readonly #seal: (startId: number) => void;
+  readonly #insertPart;
 
   constructor(db: Connection) {
     const last = db.prepare<[number, number], { id: number; size: number }>(
@@ -69,14 +70,15 @@ export class LogAppender {
     );
     this.#count = (no, { id, bytes }) => void count.run(no, recordIndex(id), bytes);
     this.#seal = segmentSealer(db);
+    this.#insertPart = db.prepare(
+      'INSERT INTO parts (tenant_no, digest, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+    );
   }
 
   /** Takes a record up; answers its index. It is in the transaction after `write`. */
   add(heads: Heads, at: number, bodies: Uint8Array): number {
     const no = heads.tenantNo(at) as TenantNo;
-    const end = this.#ends.get(no) ?? this.#endOf(no);
-    this.#ends.set(no, end);
-    this.#touched.add(no);
+    const end = this.#known(no);
     this.#taken += 1;
     const { id } = end;
     end.id += 1;
@@ -88,6 +90,25 @@ export class LogAppender {
     else this.#runs.set(no, { firstId: id, pieces: [{ heads, bodies, from: at, to: at + 1 }] });
     if ((id + 1) % RUN_RECORDS === 0) this.#finish(no, id + 1);
     return recordIndex(id);
+  }
+
+  /** Keeps what records of the transaction have in common, unless it is there already. */
+  share(no: TenantNo, { digest, body }: SharedPart): void {
+    if (this.#insertPart.run(no, digest, body).changes > 0) this.#known(no).bytes += Buffer.byteLength(body);
+  }
+
+  /** How many bytes the log has: of bodies, and of what they have in common. */
+  bytes(no: TenantNo): number {
+    const end = this.#ends.get(no) ?? this.#endOf(no);
+    this.#ends.set(no, end);
+    return end.bytes;
+  }
+
+  #known(no: TenantNo): End {
+    const end = this.#ends.get(no) ?? this.#endOf(no);
+    this.#ends.set(no, end);
+    this.#touched.add(no);
+    return end;
   }
 
   /** Writes what was taken up; answers how many records that were. */

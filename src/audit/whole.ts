@@ -1,0 +1,33 @@
+/** A record's bytes, as they are in the log: JSON. */
+interface Body {
+  readonly input?: Record<string, unknown>;
+  /** Path of a part that stands elsewhere, and its SHA-256 as hex. */
+  readonly input_parts?: Readonly<Record<string, string>>;
+}
+
+/** The digests of what a record has in common with others, by their paths in its input. */
+export const partsOf = (body: Uint8Array): Readonly<Record<string, string>> =>
+  (JSON.parse(utf8.decode(body)) as Body).input_parts ?? {};
+
+/**
+ * The input that a record's decision was a function of, as JSON text: with the parts that stand beside it, each of which
+ * `partOf` finds by its digest. Undefined where the record keeps but a digest of it, or a part is not to be had.
+ */
+export function wholeInput(
+  body: Uint8Array,
+  partOf: (digest: string) => string | undefined,
+): string | undefined {
+  const { input, input_parts: parts = {} } = JSON.parse(utf8.decode(body)) as Body;
+  if (!input) return undefined;
+  for (const [place, digest] of Object.entries(parts)) {
+    const text = partOf(digest);
+    if (text === undefined) return undefined;
+    const names = place.split('.');
+    const last = names.pop() ?? '';
+    const within = names.reduce((each, name) => each[name] as Record<string, unknown>, input);
+    within[last] = JSON.parse(text) as unknown;
+  }
+  return JSON.stringify(input);
+}
+
+const utf8 = new TextDecoder();

@@ -1,0 +1,165 @@
+import { describe } from '../errors.ts';
+import { type Commands, prepareCommands } from './commands.ts';
+import type { Connection } from './database.ts';
+import { faultIn, reportFault } from './faults.ts';
+import { LogAppender } from './log/appender.ts';
+import type { TenantNo } from './rows.ts';
+import type { Identity } from './watch/identity.ts';
+import type { Marks } from './watch/marks.ts';
+import type { Quotas } from './watch/quotas.ts';
+import { isReserved, type Room } from './watch/room.ts';
+import { anew, doneOf, prepare, refuse, type Unit, type Work } from './work.ts';
+import type { Batch, BatchDone, ItemError } from './writer-protocol.ts';
+
+interface Parts {
+  readonly db: Connection;
+  readonly marks: Marks;
+  readonly identity: Identity;
+  readonly room: Room;
+  readonly quotas: Quotas;
+}
+
+/** Applies batches: each is one transaction, all of it durable or none, but for what its tenants may not write. */
+export class Applier {
+  readonly #parts: Parts;
+  readonly #commands: Commands;
+  readonly #log: LogAppender;
+  readonly #begin;
+  readonly #commit;
+  readonly #rollback;
+  readonly #allChanges;
+  readonly #countChange;
+  #isCommanded = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { db } = parts;
+    this.#commands = prepareCommands(db);
+    this.#log = new LogAppender(db);
+    this.#begin = db.prepare('BEGIN IMMEDIATE');
+    this.#commit = db.prepare('COMMIT');
+    this.#rollback = db.prepare('ROLLBACK');
+    this.#allChanges = db.prepare<[], number>('SELECT total_changes()').pluck();
+    this.#countChange = db.prepare('UPDATE store SET changes = changes + 1');
+  }
+
+  apply(batch: Batch): BatchDone {
+    const { identity } = this.#parts;
+    let works = batch.map(prepare);
+    const lost = identity.beforeCommit();
+    if (lost === '') works = this.#applied(works);
+    const gone = lost || identity.afterCommit();
+    if (gone !== '') for (const work of works) refuse(work, gone);
+    return works.map(doneOf);
+  }
+
+  #applied(works: Work[]): Work[] {
+    const isAllReserved = works.every((work) => work.units.every((unit) => reservedIn(work, unit)));
+    if (!isAllReserved) for (const work of works) this.#admit(work);
+    try {
+      const run = (): void => this.#transaction(() => works.forEach((work) => this.#item(work)));
+      if (isAllReserved) this.#parts.room.reserved(run);
+      else run();
+      return works;
+    } catch {
+      const again = works.map(anew);
+      for (const work of again) this.#apart(work);
+      return again;
+    }
+  }
+
+  /** What the store has no room for, or its tenant no right to, is not tried. */
+  #admit(work: Work): void {
+    const { quotas, room } = this.#parts;
+    const { heads } = work.source;
+    const full = room.problem;
+    const now = performance.now();
+    const take = (no: TenantNo, bytes: number): ItemError | undefined =>
+      full === '' ? quotas.take(no, bytes, () => this.#held(no), now) : { detail: full };
+    if (work.item.whole) {
+      const shared = work.item.shared?.parts.reduce((sum, { body }) => sum + body.length, 0) ?? 0;
+      const { count } = work.item.parcel;
+      if (count === 0) return;
+      const error = take(heads.tenantNo(0) as TenantNo, heads.end(count - 1) + shared);
+      if (error) work.errors.set(0, error);
+      return;
+    }
+    for (const [at, unit] of work.units.entries()) {
+      const { record } = unit;
+      if (reservedIn(work, unit)) continue;
+      const error =
+        record === undefined
+          ? full !== '' && { detail: full }
+          : take(heads.tenantNo(record) as TenantNo, heads.end(record) - heads.start(record));
+      if (error) work.errors.set(at, error);
+    }
+  }
+
+  /** What cannot be read is found out by the transaction. */
+  #held(no: TenantNo): number {
+    try {
+      return this.#log.bytes(no);
+    } catch {
+      return 0;
+    }
+  }
+
+  #item(work: Work): void {
+    const { shared, whole } = work.item;
+    if (whole && work.errors.size > 0) return;
+    for (const part of shared?.parts ?? []) if (shared) this.#log.share(shared.tenantNo, part);
+    for (const [at, unit] of work.units.entries()) if (!work.errors.has(at)) this.#unit(unit, at, work);
+  }
+
+  #unit({ command, record }: Unit, at: number, { source, indexes, values }: Work): void {
+    if (command) {
+      this.#isCommanded = true;
+      const value = this.#commands[command.name as keyof Commands](command.args as never);
+      values.set(at, value);
+      if (value === undefined) return;
+    }
+    if (record !== undefined) indexes[at] = this.#log.add(source.heads, record, source.bodies);
+  }
+
+  /** What fails must not take its neighbours down: each again, in a transaction of its own. */
+  #apart(work: Work): void {
+    const attempt = (at: number, isForReserve: boolean, apply: () => void): void => {
+      if (work.errors.has(at)) return;
+      try {
+        const run = (): void => this.#transaction(apply);
+        if (isForReserve) this.#parts.room.reserved(run);
+        else run();
+      } catch (error) {
+        work.indexes.fill(-1, at, work.item.whole ? undefined : at + 1);
+        work.errors.set(at, { detail: describe(error) });
+      }
+    };
+    if (work.item.whole) attempt(0, false, () => this.#item(work));
+    else
+      for (const [at, unit] of work.units.entries())
+        attempt(at, reservedIn(work, unit), () => this.#unit(unit, at, work));
+  }
+
+  #transaction(work: () => void): void {
+    this.#begin.run();
+    try {
+      this.#isCommanded = false;
+      const before = this.#allChanges.get();
+      work();
+      const isChanged = this.#isCommanded && this.#allChanges.get() !== before;
+      if (isChanged) this.#countChange.run();
+      const records = this.#log.write();
+      this.#commit.run();
+      this.#parts.marks.committed(records, isChanged ? 1 : 0);
+    } catch (error) {
+      this.#log.forget();
+      const fault = faultIn(error);
+      if (fault) reportFault(fault);
+      if (this.#parts.db.inTransaction) this.#rollback.run();
+      throw error;
+    }
+  }
+}
+
+const reservedIn = ({ source }: Work, { command, record }: Unit): boolean =>
+  isReserved(command, source.heads, record);

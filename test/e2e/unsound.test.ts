@@ -63,7 +63,7 @@ async function postGrpc(path: string, type: string, body: Uint8Array): Promise<s
   const session = http2.connect(server.data);
   const headers = { ':method': 'POST', ':path': path, 'content-type': type, te: 'trailers' };
   const stream = session.request({ ...headers, authorization: bearer(secrets.api) });
-  let told: Record<string, unknown> = {};
+  let told: http2.IncomingHttpHeaders = {};
   let data = '';
   stream.on('response', (fields) => (told = { ...told, ...fields }));
   stream.on('trailers', (fields) => (told = { ...told, ...fields }));
@@ -71,7 +71,9 @@ async function postGrpc(path: string, type: string, body: Uint8Array): Promise<s
   stream.end(body);
   await new Promise((resolve) => stream.once('close', resolve));
   session.destroy();
-  return String(told['mandate-error-code'] ?? /"mandate-error-code":\["(\w+)/.exec(data)?.[1] ?? data);
+  const code = told['mandate-error-code'];
+  if (typeof code === 'string') return code;
+  return /"mandate-error-code":\["(\w+)/.exec(data)?.[1] ?? data;
 }
 
 /** Every way in that takes JSON. */

@@ -99,11 +99,18 @@ function subsetOf(whole: Value, part: Value, context: BuiltinContext): boolean |
   if (whole instanceof RegoObject && part instanceof RegoObject) return isObjectSubset(whole, part, context);
   if (whole instanceof RegoSet && part instanceof RegoSet) return isWithin(part, whole, context);
   if (isArray(whole) && isArray(part)) return isRun(whole, part, context);
-  if (isArray(whole) && part instanceof RegoSet) {
-    context.spend(whole.length * unitsPerComparison);
-    return isWithin(part, new RegoSet(whole), context);
-  }
+  if (isArray(whole) && part instanceof RegoSet) return isAmong(whole, part, context);
   return undefined;
+}
+
+/** As OPA counts: an element that is there twice counts for two members, and an empty array has no subset. */
+function isAmong(whole: readonly Value[], part: RegoSet, context: BuiltinContext): boolean {
+  context.spend(whole.length * unitsPerComparison);
+  let missing = part.size;
+  return whole.some((element) => {
+    if (part.has(element)) missing -= 1;
+    return missing === 0;
+  });
 }
 
 function isWithin(part: RegoSet, whole: RegoSet, context: BuiltinContext): boolean {

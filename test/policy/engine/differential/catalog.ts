@@ -1,4 +1,7 @@
+import { numberOf } from '../../../../src/policy/engine/values/numbers.ts';
+import { RegoObject, type Value } from '../../../../src/policy/engine/values/values.ts';
 import {
+  type Draw,
   arrayOf,
   either,
   type Generator,
@@ -294,6 +297,448 @@ const replacement = of(
 const template: Generator<string> = (draw) =>
   draw.list(4, of('a', '<[a-z]+>', '<b>', '<', '>', 'c.', '<(>', '<a<b>>', '|', '[a]')).join('');
 
+const directive: Generator<string> = (draw) =>
+  `%${draw.list(2, of('+', '-', '#', ' ', '0')).join('')}${draw.chance(3) ? draw.one(['1', '5', '12', '*', '[1]*', '[2]', '007', '1000001']) : ''}${
+    draw.chance(3) ? draw.one(['.', '.0', '.2', '.7', '.*', '.20', '.[1]*']) : ''
+  }${draw.chance(8) ? draw.one(['[1]', '[2]', '[3]', '[0]', '[x]', '[', '[9]']) : ''}${draw.one(Array.from('vvssddqxXbocUeEfFgGtTOw%!é'))}`;
+const format: Generator<string> = (draw) =>
+  draw
+    .list(3, (inner) =>
+      inner.chance(3) ? inner.one(['', 'a', '%', 'é', '%%', '%d', '%s', '%v']) : directive(inner),
+    )
+    .join(draw.one(['', ' ', '-']));
+const identifier: Generator<string> = of(
+  '0',
+  '1',
+  '2',
+  '10',
+  '01',
+  'a',
+  'alpha',
+  'beta',
+  'x-y',
+  '',
+  '1a',
+  'A',
+);
+const version: Generator<string> = (draw) =>
+  draw.one(['', '', 'v', 'V', '=']) +
+  Array.from({ length: draw.one([3, 3, 3, 2, 4]) }, () =>
+    draw.one(
+      ['0', '1', '2', '10', '01', '', 'x', '9223372036854775807', '9223372036854775808'].slice(
+        0,
+        draw.one([4, 4, 9]),
+      ),
+    ),
+  ).join('.') +
+  (draw.chance(2) ? `-${draw.list(3, identifier).join('.')}` : '') +
+  (draw.chance(3) ? `+${draw.list(2, identifier).join('.')}` : '');
+const amount: Generator<string> = (draw) =>
+  draw.one([
+    '1',
+    '10',
+    '1.5',
+    '0.1',
+    '.5',
+    '5.',
+    '-1',
+    '+2',
+    '1e3',
+    '1E3',
+    '1e',
+    '100',
+    '9007199254740993',
+    '1.23456789012345',
+    '1_0',
+    '',
+    '0x1',
+    '1e-3',
+    '33',
+    '1.0',
+    '1e4000',
+  ]) +
+  draw.one([
+    '',
+    'K',
+    'k',
+    'M',
+    'm',
+    'Mi',
+    'mi',
+    'MI',
+    'G',
+    'Gi',
+    'KB',
+    'kb',
+    'KiB',
+    'MiB',
+    'EiB',
+    'E',
+    'e',
+    'Ei',
+    'B',
+    'P',
+    'T',
+    'ti',
+    ' K',
+    'Kb',
+    'kib',
+    '"',
+    'é',
+    'm"',
+  ]);
+const hexDigits: Generator<string> = (draw) =>
+  Array.from({ length: draw.one([32, 32, 12, 31]) }, () =>
+    draw.one(Array.from('0123456789abcdefABCDEF')),
+  ).join('');
+const uuid: Generator<string> = (draw) => {
+  const hex = hexDigits(draw);
+  const version = hex.slice(0, 12) + draw.one(['1', '2', '3', '4', '7', '6']) + hex.slice(13);
+  const dashed = version.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+  return (
+    draw.one(['', '', '', '{', 'urn:uuid:', 'URN:UUID:', '(', 'urn:']) +
+    draw.one([dashed, dashed, dashed, version]) +
+    draw.one(['', '', '', '}', ')', 'x'])
+  );
+};
+const query: Generator<string> = (draw) =>
+  draw
+    .list(5, of('a', 'b', '=', '&', '+', '%20', '%zz', '%', '%C3%A9', '%ff', 'é', ';', 'a=1', '&&'))
+    .join('');
+const operation: Generator = (draw) =>
+  new RegoObject([
+    ['op', draw.one(['add', 'add', 'remove', 'replace', 'move', 'copy', 'test', 'x'])],
+    ['path', either(path, path, of('a/-', '-', 'a/01', 'a/2'))(draw)],
+    ...(draw.chance(4) ? [] : [['value', tree(draw)] as const]),
+    ...(draw.chance(3) ? [] : [['from', path(draw)] as const]),
+  ]);
+const options = objectOf(
+  of('pretty', 'indent', 'prefix', 'x'),
+  either(of(true, false), of('', ' ', '\t', '>>'), scalar),
+  3,
+);
+const segment: Generator<string> = (draw) =>
+  Buffer.from(
+    draw.one([
+      '{}',
+      '{"alg":"HS256"}',
+      '{"alg":"none","kid":"é"}',
+      '{"cty":"JWT"}',
+      '{"enc":"x"}',
+      '[]',
+      '{',
+      '1',
+      '{"a":1e400}',
+      '{"n":1.0}',
+      'null',
+      '"a"',
+    ]),
+  ).toString('base64url') + draw.one(['', '', '', '=', '==', '\n', '!']);
+const token: Generator<string> = (draw) =>
+  Array.from({ length: draw.one([3, 3, 3, 2, 4]) }, () =>
+    draw.chance(8) ? draw.one(['', 'AA', '_-', 'a']) : segment(draw),
+  ).join('.');
+
+const nanoseconds: Generator = (draw) => {
+  if (draw.chance(6)) return number(draw);
+  const seconds = draw.below(2 ** 32) * draw.one([1, 2, -1, -2, 1, 0]) + draw.below(1_000);
+  return numberOf(
+    String(BigInt(seconds) * 1_000_000_000n + BigInt(draw.one([0, 0, draw.below(1e9), 120_000_000]))),
+  );
+};
+const zone: Generator<string> = of(
+  'UTC',
+  '',
+  'Europe/Berlin',
+  'Europe/London',
+  'America/New_York',
+  'Asia/Kolkata',
+  'Australia/Sydney',
+  'America/Sao_Paulo',
+  'Asia/Kathmandu',
+  'Africa/Casablanca',
+  'America/St_Johns',
+  'Asia/Tehran',
+  'Pacific/Apia',
+  'Antarctica/Troll',
+  'Asia/Gaza',
+  'America/Nuuk',
+  'Etc/GMT+5',
+  'GMT',
+  'Zulu',
+  'Europe/Dublin',
+  'Africa/Monrovia',
+  'Pacific/Kiritimati',
+  'europe/berlin',
+  'No/Where',
+  '+01:00',
+  '../UTC',
+  'Europe',
+  'Etc/Unknown',
+  'utc',
+  'Europe/Berlin ',
+);
+const layoutPiece: Generator<string> = of(
+  '2006',
+  '06',
+  '01',
+  '1',
+  'Jan',
+  'January',
+  '02',
+  '2',
+  '_2',
+  '002',
+  '__2',
+  'Mon',
+  'Monday',
+  '15',
+  '03',
+  '3',
+  '04',
+  '4',
+  '05',
+  '5',
+  'PM',
+  'pm',
+  'MST',
+  'Z07:00',
+  '-0700',
+  '-07:00',
+  '-07',
+  'Z0700',
+  'Z07',
+  '-070000',
+  'Z07:00:00',
+  '.000',
+  '.999999999',
+  ',000',
+  '.99',
+  '.001',
+  '_2006',
+  'January1',
+  'Janet',
+  'Mona',
+  ' ',
+  '  ',
+  '-',
+  'T',
+  'é',
+  'x',
+  '20',
+  '.',
+  '[',
+  '(',
+);
+const layout: Generator<string> = (draw) =>
+  draw.chance(2)
+    ? draw.one([
+        'RFC3339',
+        'RFC3339Nano',
+        'ANSIC',
+        'UnixDate',
+        'RubyDate',
+        'RFC822',
+        'RFC822Z',
+        'RFC850',
+        'RFC1123',
+        'RFC1123Z',
+        'Kitchen',
+        '2006-01-02',
+        '2006-01-02T15:04:05Z07:00',
+        '',
+      ])
+    : draw.list(6, layoutPiece).join(draw.one(['', ' ', '-']));
+const moment: Generator = (draw) =>
+  draw.one<Generator>([
+    nanoseconds,
+    (inner) => [nanoseconds(inner), zone(inner)],
+    (inner) => [nanoseconds(inner), zone(inner), layout(inner)],
+    arrayOf(scalar, 3),
+  ])(draw);
+const timePiece: Generator<string> = of(
+  '2006',
+  '1999',
+  '06',
+  '69',
+  '68',
+  '01',
+  '12',
+  '13',
+  '1',
+  'Jan',
+  'feb',
+  'January',
+  '02',
+  '31',
+  '30',
+  '2',
+  ' 2',
+  '002',
+  '365',
+  '366',
+  '060',
+  'Mon',
+  'Tuesday',
+  '15',
+  '24',
+  '03',
+  '12',
+  '3',
+  '04',
+  '60',
+  '4',
+  '05',
+  '5',
+  '59',
+  'PM',
+  'AM',
+  'pm',
+  'MST',
+  'CEST',
+  'GMT+3',
+  'UTC',
+  'ChST',
+  '+03',
+  'Z',
+  '+01:00',
+  '-0700',
+  '+07',
+  '+25:00',
+  '-070000',
+  '.000',
+  '.123456789',
+  ',5',
+  '.5',
+  ' ',
+  '  ',
+  '-',
+  'T',
+  'é',
+  'x',
+  '0',
+  '',
+);
+const formatted = [
+  ['2006-01-02', '1970-02-29'],
+  ['2006-01-02', '1972-02-29'],
+  ['2006-01-02 15:04:05', '2024-02-30 01:02:03.5'],
+  ['RFC3339', '2026-01-02T03:04:05.123456789Z'],
+  ['RFC3339', '2026-01-02T03:04:05,5+01:00'],
+  ['RFC3339', '2026-01-02T03:04:05+24:00'],
+  ['RFC3339', '2026-01-02t03:04:05z'],
+  ['RFC3339', '2026-1-02T03:04:05Z'],
+  ['RFC1123', 'Mon, 02 Jan 2006 15:04:05 MST'],
+  ['RFC1123', 'mon, 02 JAN 2006 15:04:05 UTC'],
+  ['RFC850', 'Monday, 02-Jan-06 15:04:05 GMT-8'],
+  ['ANSIC', 'Mon Jan  2 15:04:05 2006'],
+  ['ANSIC', 'Mon Jan 12 15:04:05 2006'],
+  ['UnixDate', 'Mon Jan _2 15:04:05 MST 2006'],
+  ['RubyDate', 'Mon Jan 02 15:04:05 -0700 2006'],
+  ['3:04PM', '12:00AM'],
+  ['03 PM', '13 PM'],
+  ['15 pm', '5 pm'],
+  ['2006 002', '2024 366'],
+  ['2006 002', '2023 366'],
+  ['2006 __2', '2023   5'],
+  ['2006 01 002', '2023 02 032'],
+  ['.000', '.123'],
+  ['05.999', '05.123456'],
+  ['05', '05.123456'],
+  ['05,000', '05.123'],
+  ['MST', 'WITA'],
+  ['MST', 'MeST'],
+  ['-07', '-00'],
+] as const;
+const duration: Generator<string> = (draw) =>
+  draw.one(['', '', '-', '+', '--']) +
+  draw
+    .list(
+      3,
+      (inner) =>
+        inner.one([
+          '1',
+          '1.5',
+          '.5',
+          '5.',
+          '0',
+          '00',
+          '1e3',
+          '9223372036854775807',
+          '9223372036854775808',
+          '106751',
+          '292',
+          '0.1',
+          '1.1.1',
+          '.',
+          '',
+          '1.0000000000000000001',
+        ]) + inner.one(['h', 'm', 's', 'ms', 'us', 'ns', '\u00b5s', '\u03bcs', 'd', 'w', 'y', '', 'x', 'H']),
+    )
+    .join('');
+
+const layouts: readonly (readonly [layout: string, texts: readonly string[]])[] = [
+  ['2006', ['2006', '1999', '2024', '0000', '99', '12345']],
+  ['06', ['06', '69', '68', '99', '6']],
+  ['01', ['01', '12', '13', '2', '00']],
+  ['1', ['1', '12', '02', '13', '0']],
+  ['Jan', ['Jan', 'feb', 'DEC', 'Janu', 'J']],
+  ['January', ['January', 'february', 'MAY', 'Feb']],
+  ['02', ['02', '31', '30', '29', '5', '00', ' 5']],
+  ['2', ['2', '31', '05', ' 5', '32']],
+  ['_2', ['2', ' 2', '31', '  2', '02']],
+  ['002', ['002', '365', '366', '060', '5', '000']],
+  ['__2', ['  2', '  5', '365', '60', ' 60', '366']],
+  ['Mon', ['Mon', 'tue', 'Tuesday', 'xyz']],
+  ['Monday', ['Monday', 'SUNDAY', 'Mon']],
+  ['15', ['15', '24', '5', '05', '23']],
+  ['03', ['03', '12', '13', '3', '00']],
+  ['3', ['3', '12', '03', '13', '0']],
+  ['04', ['04', '60', '4', '59']],
+  ['4', ['4', '59', '04', '60']],
+  ['05', ['05', '60', '5', '59', '05.5', '05,123456789', '05.1234567891', '05.']],
+  ['5', ['5', '59', '05.25', '60']],
+  ['PM', ['PM', 'AM', 'pm', 'Am']],
+  ['pm', ['pm', 'am', 'PM']],
+  [
+    'MST',
+    [
+      'MST',
+      'CEST',
+      'GMT+3',
+      'GMT-25',
+      'GMT',
+      'UTC',
+      'ChST',
+      'MeST',
+      'WITA',
+      '+03',
+      '-1130',
+      'ABCDE',
+      'AB',
+      'CESTX',
+      'GMT+',
+      '+24',
+    ],
+  ],
+  ['Z07:00', ['Z', '+01:00', '-07:30', '+24:00', '+25:00', '+01', '+0100', '+00:60', 'z']],
+  ['-0700', ['+0100', '-0730', '+2400', 'Z', '+1', '+0061']],
+  ['-07:00', ['+01:00', '-00:30', 'Z', '+0100']],
+  ['-07', ['+01', '-11', '+24', 'Z', '+25']],
+  ['Z0700', ['Z', '+0100']],
+  ['Z07', ['Z', '-03']],
+  ['-070000', ['+010203', '-000001', '+010260']],
+  ['Z07:00:00', ['Z', '+01:02:03', '+01:02:61']],
+  ['-07:00:00', ['+01:02:03']],
+  ['.000', ['.123', '.12', ',123', '.1234', '']],
+  ['.999', ['.1', '.123456789', '', ',5', '.']],
+  [',000', [',123', '.123']],
+  ['T', ['T', 't']],
+  [' ', [' ', '  ', '']],
+  ['é', ['é', 'e']],
+  ['_2006', ['_2006', ' 2006', '2006']],
+];
+
 /** The arguments that suit each built-in; a call now and then has others. */
 export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   abs: [number],
@@ -326,6 +771,14 @@ export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   concat: [text, texts],
   contains: [text, text],
   count: [any],
+  'crypto.hmac.equal': [text, text],
+  'crypto.hmac.md5': [text, text],
+  'crypto.hmac.sha1': [text, text],
+  'crypto.hmac.sha256': [text, text],
+  'crypto.hmac.sha512': [text, text],
+  'crypto.md5': [text],
+  'crypto.sha1': [text],
+  'crypto.sha256': [text],
   div: [number, number],
   endswith: [text, text],
   equal: [any, any],
@@ -344,6 +797,10 @@ export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   'internal.member_2': [scalar, either(arrayOf(scalar), setOf(scalar), objectOf(scalar, scalar))],
   'internal.member_3': [scalar, scalar, either(arrayOf(scalar), setOf(scalar), objectOf(scalar, scalar))],
   intersection: [sets],
+  'io.jwt.decode': [token],
+  'io.jwt.verify_hs256': [token, text],
+  'io.jwt.verify_hs384': [token, text],
+  'io.jwt.verify_hs512': [token, text],
   is_array: [any],
   is_boolean: [any],
   is_null: [any],
@@ -354,6 +811,8 @@ export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   'json.filter': [document, paths],
   'json.is_valid': [text],
   'json.marshal': [any],
+  'json.marshal_with_options': [any, options],
+  'json.patch': [document, arrayOf(operation, 3)],
   'json.remove': [document, paths],
   'json.unmarshal': [text],
   lower: [text],
@@ -399,9 +858,12 @@ export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   rem: [number, number],
   replace: [text, text, text],
   round: [number],
+  'semver.compare': [version, version],
+  'semver.is_valid': [version],
   set_diff: [set, set],
   sort: [collection],
   split: [text, text],
+  sprintf: [format, arrayOf(either(scalar, number, any), 3)],
   startswith: [text, text],
   'strings.any_prefix_match': [either(text, texts), either(text, texts)],
   'strings.any_suffix_match': [either(text, texts), either(text, texts)],
@@ -411,6 +873,15 @@ export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   'strings.split_n': [text, text, integer],
   substring: [text, integer, integer],
   sum: [numbers],
+  'time.add_date': [moment, integer, integer, integer],
+  'time.clock': [moment],
+  'time.date': [moment],
+  'time.diff': [moment, moment],
+  'time.format': [moment],
+  'time.parse_duration_ns': [duration],
+  'time.parse_ns': [layout, either(layout, (draw) => draw.list(6, timePiece).join(draw.one(['', ' ', '-'])))],
+  'time.parse_rfc3339_ns': [of(...formatted.map(([, value]) => value))],
+  'time.weekday': [moment],
   to_number: [text],
   trim: [text, text],
   trim_left: [text, text],
@@ -420,6 +891,26 @@ export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   trim_suffix: [text, text],
   type_name: [any],
   union: [sets],
+  'units.parse': [amount],
+  'units.parse_bytes': [amount],
   upper: [text],
+  'urlquery.decode': [query],
+  'urlquery.decode_object': [query],
+  'urlquery.encode': [text],
+  'urlquery.encode_object': [objectOf(either(text, scalar), either(text, texts, any))],
+  'uuid.parse': [uuid],
   walk: [any],
+};
+
+/** Arguments that suit each other. */
+export const joint: Readonly<Record<string, (draw: Draw) => readonly Value[]>> = {
+  'time.parse_ns': (draw) => {
+    const written = layout(draw);
+    if (draw.chance(3)) return draw.one(formatted);
+    const pieces = Array.from({ length: 1 + draw.below(5) }, () => draw.below(layouts.length));
+    const between = draw.one(['', ' ', '-', '/']);
+    const first = pieces.map((index) => layouts[index]?.[0] ?? '').join(between);
+    if (draw.chance(4)) return [written, first];
+    return [first, pieces.map((index) => draw.one(layouts[index]?.[1] ?? [''])).join(between)];
+  },
 };

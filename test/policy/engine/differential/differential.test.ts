@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { catalog } from './catalog.ts';
+import { catalog, joint } from './catalog.ts';
 import { answerOf, answersOfOpa, type Call, textOf } from './compare.ts';
 import { Draw, value } from './draw.ts';
 
@@ -13,6 +13,8 @@ const bounded = /range|lsh/;
 function callsOf(draw: Draw, names: readonly string[], length: number): Call[] {
   return Array.from({ length }, () => {
     const builtin = draw.one(names);
+    const both = joint[builtin];
+    if (both && draw.chance(2)) return { builtin, args: both(draw) };
     const generators = catalog[builtin] ?? [];
     const args = generators.map((make) =>
       draw.chance(15) && !bounded.test(builtin) ? value(draw) : make(draw),

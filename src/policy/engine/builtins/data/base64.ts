@@ -8,10 +8,15 @@ const urlSafe = /^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}==|[A-Za-z0-9_-]{3}=)?
 /** Fuel units per character. */
 const unitsPerCharacter = 8;
 
-function decode(value: string, form: RegExp): string {
+function decode(value: string, form: RegExp): Buffer {
   const plain = value.replace(/[\r\n]/g, '');
   if (!isEncoded(plain, form)) throw new BuiltinError('illegal base64 data');
-  return decodeUtf8(Buffer.from(plain, 'base64'));
+  return Buffer.from(plain, 'base64');
+}
+
+/** The bytes of base64url, with padding or without. @throws BuiltinError for what is none */
+export function decodeUrlBase64(value: string): Buffer {
+  return decode(padded(value), urlSafe);
 }
 
 /** Piece by piece: a regular expression over all of a long text would need a stack as long. */
@@ -49,7 +54,7 @@ function encodeUrl(value: string): string {
 
 export const base64Builtins: BuiltinTable = {
   'base64.encode': onText((value) => Buffer.from(value).toString('base64')),
-  'base64.decode': onText((value) => decode(value, standard)),
+  'base64.decode': onText((value) => decodeUtf8(decode(value, standard))),
   'base64.is_valid': ([value], context) => {
     if (typeof value !== 'string') return false;
     context.spend(value.length * unitsPerCharacter);
@@ -57,5 +62,5 @@ export const base64Builtins: BuiltinTable = {
   },
   'base64url.encode': onText(encodeUrl),
   'base64url.encode_no_pad': onText((value) => Buffer.from(value).toString('base64url')),
-  'base64url.decode': onText((value) => decode(padded(value), urlSafe)),
+  'base64url.decode': onText((value) => decodeUtf8(decodeUrlBase64(value))),
 };

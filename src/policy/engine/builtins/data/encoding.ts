@@ -1,6 +1,7 @@
-import { RegoObject, type Value } from '../../values/values.ts';
+import { compareText, RegoObject, type Value } from '../../values/values.ts';
 import { type BuiltinContext, BuiltinError, type BuiltinTable, members, object, text } from '../builtin.ts';
-import { marshalJson } from './json.ts';
+import { marshalJson, namedEntries } from './json.ts';
+import { decodeUtf8 } from './utf8.ts';
 
 /** Fuel units per character that is escaped or unescaped, and of a pair: measured, 20 ns and up to 2 µs. */
 const unitsPerEscaped = 24;
@@ -12,7 +13,7 @@ export const encodingBuiltins: BuiltinTable = {
   'hex.encode': ([value]) => Buffer.from(text(value)).toString('hex'),
   'hex.decode': ([value]) => {
     if (!/^(?:[0-9a-fA-F]{2})*$/.test(text(value))) throw new BuiltinError('not hexadecimal');
-    return Buffer.from(text(value), 'hex').toString();
+    return decodeUtf8(Buffer.from(text(value), 'hex'));
   },
   'json.marshal_with_options': ([value, options], context) => {
     if (value === undefined) throw new BuiltinError('no value');
@@ -45,16 +46,16 @@ function unescapeQuery(value: string, context: BuiltinContext): string {
       at += 2;
     }
   }
-  return Buffer.from(decoded).toString();
+  return decodeUtf8(Buffer.from(decoded));
 }
 
 function encodeObject(value: RegoObject, context: BuiltinContext): string {
-  return value
-    .sorted()
+  return [...namedEntries(value, context)]
+    .sort(([a], [b]) => compareText(a, b))
     .flatMap(([key, inner]) => {
       const values = typeof inner === 'string' ? [inner] : members(inner).map(text);
       // The name is written for each value, but escaped once.
-      const name = escapeQuery(text(key), context);
+      const name = escapeQuery(key, context);
       return values.map((each) => {
         context.spend(unitsPerPair + name.length * unitsPerByte);
         return `${name}=${escapeQuery(each, context)}`;

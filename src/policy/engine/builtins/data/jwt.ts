@@ -8,9 +8,18 @@ import {
   X509Certificate,
 } from 'node:crypto';
 import { FuelExhausted } from '../../failure.ts';
-import { parseJson } from '../../values/parse.ts';
 import { RegoObject, type Value } from '../../values/values.ts';
-import { type Builtin, type BuiltinContext, BuiltinError, type BuiltinTable, text } from '../builtin.ts';
+import {
+  array,
+  type Builtin,
+  type BuiltinContext,
+  BuiltinError,
+  type BuiltinTable,
+  text,
+} from '../builtin.ts';
+import { decodeUrlBase64 } from './base64.ts';
+import { unmarshalJson } from './documents.ts';
+import { decodeUtf8 } from './utf8.ts';
 
 /** Fuel units of a signature's verification: some 100 µs. */
 const unitsPerVerification = 300_000;
@@ -92,30 +101,17 @@ function split(token: string, context: BuiltinContext): Token {
   const [header, payload, signature, ...rest] = token.split('.');
   if (header === undefined || payload === undefined || signature === undefined || rest.length > 0)
     throw new BuiltinError('a JWT has three parts');
-  return { header, payload, signature: decodeBase64(signature), signed: `${header}.${payload}` };
+  return { header, payload, signature: decodeUrlBase64(signature), signed: `${header}.${payload}` };
 }
 
-function decodeBase64(part: string): Buffer {
-  const unpadded = part.replace(/={1,2}$/, '');
-  if (!/^[A-Za-z0-9_-]*$/.test(unpadded) || unpadded.length % 4 === 1)
-    throw new BuiltinError('not base64url');
-  return Buffer.from(unpadded, 'base64url');
-}
-
-function decodeObject(json: string, context: BuiltinContext): RegoObject {
-  let value: Value;
-  try {
-    value = parseJson(json, (units) => context.spend(units));
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause;
-    throw new BuiltinError('not JSON', { cause });
-  }
+function decodeObject(part: string, context: BuiltinContext): RegoObject {
+  const value = unmarshalJson(decodeUtf8(decodeUrlBase64(part)), context);
   if (!(value instanceof RegoObject)) throw new BuiltinError('not a JSON object');
   return value;
 }
 
 function decodeHeader(token: Token, context: BuiltinContext): RegoObject {
-  const header = decodeObject(decodeBase64(token.header).toString(), context);
+  const header = decodeObject(token.header, context);
   if (header.get('enc') !== undefined) throw new BuiltinError('encrypted tokens are not supported');
   return header;
 }
@@ -124,10 +120,11 @@ function decodeHeader(token: Token, context: BuiltinContext): RegoObject {
 function decodeUnverified(value: string, context: BuiltinContext): Value {
   const token = split(value, context);
   const header = decodeHeader(token, context);
-  const payload = decodeBase64(token.payload).toString();
+  const type = header.get('cty');
+  if (type !== undefined) text(type);
   // RFC 7519 section 5.2: the payload is a token itself.
-  if (header.get('cty') === 'JWT') return decodeUnverified(unquote(payload), context);
-  return [header, decodeObject(payload, context), token.signature.toString('hex')];
+  if (type === 'JWT') return decodeUnverified(unquote(decodeUtf8(decodeUrlBase64(token.payload))), context);
+  return [header, decodeObject(token.payload, context), token.signature.toString('hex')];
 }
 
 function unquote(value: string): string {
@@ -135,6 +132,17 @@ function unquote(value: string): string {
   while (value[start] === '"' || value[start] === "'") start += 1;
   while (end > start && (value[end - 1] === '"' || value[end - 1] === "'")) end -= 1;
   return value.slice(start, end);
+}
+
+/** The parameters of RFC 7515 that have a type must have it, whoever signed. */
+function checkHeader(header: RegoObject): void {
+  for (const name of ['alg', 'kid', 'typ', 'cty']) {
+    const value = header.get(name);
+    if (value !== undefined) text(value);
+  }
+  const critical = header.get('crit');
+  if (critical !== undefined && !array(critical).some((name) => typeof name === 'string'))
+    throw new BuiltinError('crit: must be a nonempty list');
 }
 
 interface VerificationKey {
@@ -146,6 +154,7 @@ interface VerificationKey {
 function isSignedBy(token: Token, keysText: string, algorithm: Algorithm, context: BuiltinContext): boolean {
   const keys = parseKeys(keysText, context);
   const header = decodeHeader(token, context);
+  checkHeader(header);
   const [alg, kid] = [header.get('alg'), header.get('kid')];
   const isGood = ({ key }: VerificationKey): boolean => {
     context.spend(unitsOf(key));

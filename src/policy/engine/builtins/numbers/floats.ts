@@ -33,7 +33,7 @@ export const formats = {
     const { digits, point } = rounded;
     let limit = wanted ?? 6;
     if (wanted !== undefined && wanted > digits.length && digits.length >= point) limit = digits.length;
-    const exponent = digits === '' ? 0 : point - 1;
+    const exponent = point - 1;
     if (exponent < -4 || exponent >= limit) return exponential(rounded, Math.max(digits.length - 1, 0));
     return fixed(rounded, Math.max(digits.length - point, 0));
   },

@@ -8,6 +8,8 @@ import {
   integer,
   text,
 } from '../builtin.ts';
+import { fromInteger, multiply, parseFloat64, truncated } from './bigfloat.ts';
+import { isInRange } from './literals.ts';
 import { drawBelow } from './random.ts';
 
 /** Fuel units of an element of a range (measured, 100 ns), and of a draw: up to 4 µs for the digest it is made of. */
@@ -16,8 +18,8 @@ const unitsPerDraw = 4_000;
 /** Fuel units of an amount with a unit, and per power of ten of its exponent: measured, 80 µs for `1e4000m`. */
 const unitsPerAmount = 2_000;
 const unitsPerPower = 25;
-/** Ten to the millionth is legal and of no use; OPA takes minutes for sums of them. */
-const largestPower = 4096;
+/** Ten to the millionth is legal there and of no use; OPA takes minutes for sums of them. */
+const largestPower = 32_768;
 
 /** Exact fractions: units must not round where OPA's do not. */
 interface Ratio {
@@ -55,9 +57,8 @@ function range(first: bigint, last: bigint, by: bigint, context: BuiltinContext)
 
 /** Digits are read and written again, with as many more as the exponent says. */
 function paidFor(value: string, context: BuiltinContext): string {
-  const exponent = Number(/[eE][+-]?(\d{1,7})/.exec(value)?.[1] ?? 0);
-  const power = Math.min(exponent, largestPower) * unitsPerPower;
-  context.spend(unitsPerAmount + 2 * unitsOfDigits(value.length) + power);
+  const exponent = Math.min(Number(/[eE][+-]?(\d{1,7})/.exec(value)?.[1] ?? 0), largestPower);
+  context.spend(unitsPerAmount + 2 * unitsOfDigits(value.length + exponent) + exponent * unitsPerPower);
   return value;
 }
 
@@ -78,9 +79,8 @@ function parseBytes(raw: string): RegoNumber {
   const [amount, unit] = splitUnit(raw.toLowerCase().replaceAll('"', ''));
   const factor = byteUnits.get(unit);
   if (factor === undefined) throw new BuiltinError('byte unit not recognized');
-  // big.Float has 64 bits of mantissa in Go; exact here, which differs beyond 2^64 only.
-  const { numerator, denominator } = parseAmount(amount);
-  return fromBigInt((numerator * factor) / denominator);
+  if (!isAmount(amount)) throw new BuiltinError('could not parse byte amount to a number');
+  return fromBigInt(truncated(multiply(parseFloat64(amount), fromInteger(factor))));
 }
 
 function parseUnits(raw: string): RegoNumber {
@@ -101,6 +101,10 @@ function splitUnit(value: string): [amount: string, unit: string] {
   if (amount === '') throw new BuiltinError('no amount provided');
   if (/[eE][+-]?\d{7}/.test(amount)) throw new BuiltinError('exponent too large');
   return [amount, value.slice(amount.length)];
+}
+
+function isAmount(amount: string): boolean {
+  return /^[-+]?(?=\.?\d)\d*\.?\d*(?:[eE][-+]?\d+)?$/.test(amount) && isInRange(amount);
 }
 
 function parseAmount(amount: string): Ratio {

@@ -27,11 +27,13 @@ const domains = ['Person', 'Group', 'Org'];
 /** 100 ns intervals from the Gregorian calendar's start to the Unix epoch (RFC 9562 section 5.1). */
 const gregorian = 0x01b21dd213814000n;
 
+/** Go's uuid.Parse: what stands around one of 36 characters may be any two bytes. */
 function parse(value: string): Value | undefined {
-  const braced = /^\{.{36}\}$/.test(value) ? value.slice(1, -1) : value;
-  const plain = /^[0-9a-f]{32}$/i.test(value)
-    ? value.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
-    : braced;
+  const octets = Buffer.from(value).toString('latin1');
+  const framed = octets.length === 38 ? octets.slice(1, -1) : octets;
+  const plain = /^[0-9a-f]{32}$/i.test(framed)
+    ? framed.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+    : framed;
   const found = form.exec(plain);
   if (!found) return undefined;
   const bytes = Buffer.from(found.slice(1).join(''), 'hex');
@@ -55,7 +57,7 @@ function timeBased(bytes: Buffer): [string, Value][] {
   const nodeId = Array.from(bytes.subarray(10), (byte) => byte.toString(16).padStart(2, '0')).join('-');
   const scope = (first & 2) === 0 ? 'global' : 'local';
   return [
-    ['time', fromBigInt((ticks - gregorian) * 100n)],
+    ['time', fromBigInt(BigInt.asIntN(64, (ticks - gregorian) * 100n))],
     ['nodeid', nodeId],
     ['macvariables', `${scope}:${(first & 1) === 0 ? 'unicast' : 'multicast'}`],
     ['clocksequence', bytes.readUInt16BE(8) & 0x3fff],

@@ -10,6 +10,8 @@ import { type Argument, type Directive, formatValue, isBig, plain, typeName } fr
 const unitsPerDirective = 500;
 const unitsPerCharacter = 100;
 const unitsPerPlainCharacter = 4;
+/** Fuel units of a character that is looked at for a closing bracket. */
+const unitsPerLooked = 0.5;
 /** Fuel units per power of two that an exact number is away from 1: its digits are those of a power of five. */
 const unitsPerExponent = 60;
 
@@ -23,7 +25,10 @@ export const sprintfBuiltins: BuiltinTable = {
 
 function toArgument(value: Value): Argument {
   // Go hands on the text of what no float64 holds.
-  if (value instanceof Decimal) return Number.isFinite(value.float) ? value.float : value.text;
+  if (value instanceof Decimal) {
+    if (!/[.eE]/.test(value.text)) return BigInt(value.text);
+    return Number.isFinite(value.float) ? value.float : value.text;
+  }
   if (isNumber(value)) return BigInt(value);
   return typeof value === 'string' ? value : toDisplay(value);
 }
@@ -74,23 +79,35 @@ class Formatter {
       flags.add(this.#format[this.#at++] ?? '');
     }
     let problem = '';
-    let indexed = this.#index();
-    let width = this.#number(() => (problem += '%!(BADWIDTH)'));
-    if (width !== undefined && indexed) this.#badIndex = true;
-    if (width !== undefined && width < 0) {
-      flags.add('-');
-      width = -width;
+    let isIndexed = this.#index();
+    let width: number | undefined;
+    if (this.#format[this.#at] === '*') {
+      width = this.#star();
+      if (width === undefined) problem += '%!(BADWIDTH)';
+      if (width !== undefined && width < 0) {
+        flags.add('-');
+        flags.delete('0');
+        width = -width;
+      }
+      isIndexed = false;
+    } else {
+      width = this.#number();
+      if (isIndexed && width !== undefined) this.#badIndex = true;
     }
     let precision: number | undefined;
-    if (this.#format[this.#at] === '.') {
+    // A dot at the end is a verb.
+    if (this.#format[this.#at] === '.' && this.#at + 1 < this.#format.length) {
       this.#at += 1;
-      if (indexed) this.#badIndex = true;
-      indexed = this.#index();
-      precision = this.#number(() => (problem += '%!(BADPREC)'));
-      if (precision === undefined || precision < 0)
-        precision = precision === undefined && !problem ? 0 : undefined;
+      if (isIndexed) this.#badIndex = true;
+      isIndexed = this.#index();
+      if (this.#format[this.#at] === '*') {
+        precision = this.#star();
+        if (precision !== undefined && precision < 0) precision = undefined;
+        if (precision === undefined) problem += '%!(BADPREC)';
+        isIndexed = false;
+      } else precision = this.#number() ?? 0;
     }
-    if (!indexed) this.#index();
+    if (!isIndexed) this.#index();
     const verb = this.#verb();
     if (verb === undefined) return `${problem}%!(NOVERB)`;
     if (verb === '%') return `${problem}%`;
@@ -99,12 +116,14 @@ class Formatter {
     if (value === undefined) return `${problem}%!${verb}(MISSING)`;
     this.#next += 1;
     this.#pay(verb, value, (width ?? 0) + (precision ?? 0));
+    const isValue = verb === 'v' || verb === 'w';
     const directive: Directive = {
-      plus: flags.has('+'),
+      plus: flags.has('+') && (!isValue || (typeof value === 'bigint' && isBig(value))),
       minus: flags.has('-'),
-      sharp: flags.has('#'),
+      sharp: flags.has('#') && !isValue,
       space: flags.has(' '),
-      zero: flags.has('0') && !flags.has('-'),
+      zero: flags.has('0'),
+      sharpValue: flags.has('#') && isValue,
       width,
       precision,
     };
@@ -128,39 +147,44 @@ class Formatter {
     return verb;
   }
 
-  /** `[3]` selects the third argument. */
+  /** `[3]` selects the third argument. False where there is none, or no number in the brackets. */
   #index(): boolean {
     if (this.#format[this.#at] !== '[') return false;
     this.#reordered = true;
-    // No index is longer; to look further would be quadratic in the length of `%[%[%[`.
-    const near = this.#format.slice(this.#at, this.#at + 32).indexOf(']');
-    const close = near < 0 ? near : this.#at + near;
-    const digits = close < 0 ? '' : this.#format.slice(this.#at + 1, close);
+    const close = this.#format.indexOf(']', this.#at);
+    // Each of `%[%[%[` looks as far.
+    this.#context.spend(((close < 0 ? this.#format.length : close) - this.#at) * unitsPerLooked);
+    const digits = close < 0 ? '' : this.#format.slice(this.#at + 1, Math.min(close, this.#at + 32));
     this.#at = close < 0 ? this.#at + 1 : close + 1;
-    const index = /^\d{1,7}$/.test(digits) ? Number(digits) : 0;
+    const isNumber = /^\d+$/.test(digits) && counted(digits) !== undefined;
+    const index = isNumber ? Number(digits) : 0;
     if (index < 1 || index > this.#arguments.length) this.#badIndex = true;
     else this.#next = index - 1;
-    return true;
+    return isNumber;
   }
 
-  /** Digits, or `*` for the next argument. */
-  #number(complain: () => void): number | undefined {
-    if (this.#format[this.#at] === '*') {
-      this.#at += 1;
-      const value = this.#arguments[this.#next];
-      this.#next += 1;
-      if (typeof value === 'bigint' && value <= largest && value >= -largest) return Number(value);
-      complain();
-      return undefined;
-    }
+  /** The next argument, if it is an integer and not too large. */
+  #star(): number | undefined {
+    this.#at += 1;
+    const value = this.#arguments[this.#next];
+    if (value === undefined) return undefined;
+    this.#next += 1;
+    return typeof value === 'bigint' && value <= largest && value >= -largest ? Number(value) : undefined;
+  }
+
+  /** A number that is too large takes all that is left of the format. */
+  #number(): number | undefined {
     const digits = /^\d+/.exec(this.#format.slice(this.#at, this.#at + 20))?.[0];
     if (digits === undefined) return undefined;
-    this.#at += digits.length;
-    const value = Number(digits);
-    if (value <= largest) return value;
-    complain();
-    return undefined;
+    const value = counted(digits);
+    this.#at = value === undefined ? this.#format.length : this.#at + digits.length;
+    return value;
   }
+}
+
+/** Go looks whether it is too large before each digit, so that the last may make it so. */
+function counted(digits: string): number | undefined {
+  return Number(digits.slice(0, -1)) > largest ? undefined : Number(digits);
 }
 
 /** The digits of an integer beyond 64 bits take a time that grows faster than they do. */

@@ -1,4 +1,5 @@
 import { BuiltinError } from '../builtin.ts';
+import { isUtc, typeAt } from './zones.ts';
 
 /** Instants as nanoseconds since the Unix epoch, and what a clock on a wall shows of them. */
 
@@ -25,53 +26,12 @@ export function checkRange(nanos: bigint): bigint {
 
 /** How far a zone is ahead of UTC at an instant, in seconds. */
 export function offsetAt(zone: string, nanos: bigint): number {
-  if (isUtc(zone)) return 0;
-  const name = zoneName(zone, 'longOffset', nanos);
-  // "GMT", "GMT+05:30", and for the local times before the zones "GMT-00:01:15".
-  const [, sign, hours, minutes, seconds] = /^GMT([+-])(\d+):(\d+)(?::(\d+))?$/.exec(name ?? '') ?? [];
-  const size = Number(hours ?? 0) * 3600 + Number(minutes ?? 0) * 60 + Number(seconds ?? 0);
-  return sign === '-' ? -size : size;
+  return typeAt(zone, Number(floorDivide(nanos, nanosPerSecond))).offset;
 }
 
-/** What the zone is called at an instant; as Go does without an abbreviation: its offset. */
+/** What the zone is called at an instant. */
 export function abbreviationAt(zone: string, nanos: bigint): string {
-  if (isUtc(zone)) return 'UTC';
-  const name = zoneName(zone, 'short', nanos);
-  if (name !== undefined && /^[A-Z]{3,5}$/.test(name)) return name;
-  const minutes = Math.abs(offsetAt(zone, nanos)) / 60;
-  const digits = String(Math.floor(minutes / 60)).padStart(2, '0');
-  const rest = minutes % 60 === 0 ? '' : String(minutes % 60).padStart(2, '0');
-  return `${offsetAt(zone, nanos) < 0 ? '-' : '+'}${digits}${rest}`;
-}
-
-export function isUtc(zone: string): boolean {
-  // The host's own zone must not make a difference to a decision.
-  return zone === '' || zone === 'UTC' || zone === 'Local';
-}
-
-function zoneName(zone: string, style: 'longOffset' | 'short', nanos: bigint): string | undefined {
-  const parts = formatterOf(zone, style).formatToParts(Number(floorDivide(nanos, nanosPerMilli)));
-  return parts.find((part) => part.type === 'timeZoneName')?.value;
-}
-
-/** A formatter takes longer to make than all else here. Bounded by the number of zones: no other name is kept. */
-const formatters = new Map<string, Intl.DateTimeFormat>();
-
-function formatterOf(zone: string, style: 'longOffset' | 'short'): Intl.DateTimeFormat {
-  // Intl takes any letter case: the places here would be filled with names of one zone.
-  const key = `${style} ${zone.toLowerCase()}`;
-  const known = formatters.get(key);
-  if (known) return known;
-  // Intl also takes offsets, which the time zone database does not have.
-  if (/^[+-]/.test(zone)) throw new BuiltinError('unknown time zone');
-  let formatter: Intl.DateTimeFormat;
-  try {
-    formatter = new Intl.DateTimeFormat('en-US', { timeZone: zone, timeZoneName: style });
-  } catch {
-    throw new BuiltinError('unknown time zone');
-  }
-  formatters.set(key, formatter);
-  return formatter;
+  return typeAt(zone, Number(floorDivide(nanos, nanosPerSecond))).abbreviation;
 }
 
 export function toCivil(nanos: bigint, zone: string): CivilTime {

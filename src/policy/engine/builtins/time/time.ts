@@ -1,16 +1,20 @@
-import { isArray, type Value } from '../../values/values.ts';
+import { isArray, type RegoNumber, type Value } from '../../values/values.ts';
 import {
   type BuiltinContext,
   BuiltinError,
   type BuiltinTable,
   count,
   fromBigInt,
-  integer,
+  number,
   text,
 } from '../builtin.ts';
+import { floatOf, payFor } from '../numbers/arithmetic.ts';
+import { isInteger, truncated } from '../numbers/bigfloat.ts';
 import { parseDuration } from './durations.ts';
-import { checkRange, daysInMonth, fromCivilIn, isUtc, toCivil, weekdayOf } from './instants.ts';
-import { formatTime, parseTime, weekdays } from './layouts.ts';
+import { checkRange, daysInMonth, fromCivilIn, toCivil, weekdayOf } from './instants.ts';
+import { formatTime, weekdays } from './layouts.ts';
+import { parseTime } from './parsing.ts';
+import { checkZone, isUtc } from './zones.ts';
 
 interface Moment {
   readonly nanos: bigint;
@@ -30,14 +34,20 @@ const unitsPerDurationCharacter = 300;
 
 /** Nanoseconds, or `[nanoseconds, zone, layout]`. */
 function moment(operand: Value | undefined, context: BuiltinContext): Moment {
-  const [nanos, zone, layout] = isArray(operand) ? operand : [operand];
+  const [nanos, zone = '', layout = ''] = isArray(operand) ? operand : [operand];
   context.spend(unitsPerTime);
-  if (zone !== undefined && !isUtc(text(zone))) context.spend(unitsPerZone);
-  return {
-    nanos: checkRange(integer(nanos)),
-    zone: zone === undefined ? '' : text(zone),
-    layout: layout === undefined ? '' : text(layout),
-  };
+  if (!isUtc(text(zone))) context.spend(unitsPerZone);
+  checkZone(text(zone));
+  return { nanos: nanosOf(number(nanos), context), zone: text(zone), layout: text(layout) };
+}
+
+/** OPA takes it as a float of 64 bits first. */
+function nanosOf(value: RegoNumber, context: BuiltinContext): bigint {
+  if (typeof value === 'number') return BigInt(value);
+  payFor(value, context);
+  const float = floatOf(value);
+  if (!isInteger(float)) throw new BuiltinError('timestamp too big');
+  return checkRange(truncated(float));
 }
 
 export const timeBuiltins: BuiltinTable = {

@@ -148,8 +148,9 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
     readiness: {
-      ready: () => writer.problem === '' && health.ready,
+      ready: () => writer.problem === '' && health.ready && !parts.stopping.aborted,
       problems: () => [
+        ...(parts.stopping.aborted ? ['the server stops'] : []),
         ...(writer.problem ? [`store: ${writer.problem}`] : []),
         ...health.problems(),
         ...(offload?.problem ? [offload.problem] : []),

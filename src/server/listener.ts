@@ -2,9 +2,10 @@ import { chmodSync } from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import tls from 'node:tls';
-import type { ErrorCode } from '../errors.ts';
 import { Drain } from './http/drain.ts';
+import { MAX_HEADER_BYTES, onClientError } from './http/malformed.ts';
 import { bind, removeStaleSocket } from './intake/bind.ts';
 import { Places } from './intake/places.ts';
 import { sniff } from './intake/sniff.ts';
@@ -29,7 +30,6 @@ export interface Handlers {
   readonly stream?: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => boolean;
 }
 
-const MAX_HEADER_BYTES = 32 * 1024;
 /** How many connections there may be, and how many of them from one address. */
 const CONNECTIONS = { total: 10_000, each: 1_000 };
 /** How long an HTTP/2 connection stays without anything being asked, before its first request and after. */
@@ -37,6 +37,10 @@ const PATIENCE = { unusedMs: 10_000, idleMs: 300_000 };
 const HANDSHAKE_MS = 10_000;
 /** How long an HTTP/1.1 connection must be still to be closed when the server stops, at most. */
 const REST_MS = 500;
+
+/** How long a client has to hear that an HTTP/2 connection takes no more. */
+const NOTICE_MS = 100;
+const LAST_STREAM = 2 ** 31 - 1;
 
 /** What is not read yet is held for a stranger by the connection: a little on each of a few streams. */
 const STRANGER = {
@@ -187,18 +191,29 @@ export class Listener implements AsyncDisposable {
 
   /** Takes no more connections, lets requests finish for at most `graceMs`, then ends what is left. */
   async drain(graceMs: number): Promise<void> {
+    // Who has connected by now is still taken: a connection that is not would be reset.
+    await nextTurn();
     const closed = Promise.all(
       this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
     );
-    for (const socket of this.#sniffing) socket.destroy();
-    // HTTP/2 connections get a GOAWAY: streams that run may finish, new ones go elsewhere.
-    for (const session of this.#sessions) session.close();
+    const restMs = Math.min(REST_MS, graceMs / 4);
+    // HTTP/2 connections get a GOAWAY, streams that run may finish: at first one that takes whatever is on its way, and
+    // when its client has heard it one that tells which stream was the last (RFC 9113 section 6.8).
+    const noticeMs = Math.min(NOTICE_MS, restMs);
+    for (const session of this.#sessions)
+      if (noticeMs > 0 && !session.closed && !session.destroyed) session.goaway(undefined, LAST_STREAM);
+    const goAway = setInterval(() => {
+      for (const session of this.#sessions) session.close();
+    }, noticeMs);
+    const mute = setTimeout(() => {
+      for (const socket of this.#sniffing) socket.destroy();
+    }, restMs);
     const force = setTimeout(() => {
       for (const session of this.#sessions) session.destroy();
       for (const socket of this.#sockets) socket.destroy();
     }, graceMs);
-    await this.#drain.begin(Math.min(REST_MS, graceMs / 4), closed);
-    clearTimeout(force);
+    await this.#drain.begin(restMs, closed);
+    for (const timer of [goAway, mute, force]) clearTimeout(timer);
     // Ends its check of timeouts.
     this.#h1.close();
   }
@@ -209,33 +224,3 @@ export class Listener implements AsyncDisposable {
 }
 
 const nobodyThrows = (): void => {};
-
-/** What Node's parser finds wrong, by its code: nothing but this was read of the request. */
-const clientErrors: Readonly<Record<string, readonly [status: string, code: ErrorCode, message: string]>> = {
-  HPE_HEADER_OVERFLOW: [
-    '431 Request Header Fields Too Large',
-    'payload_too_large',
-    `headers are at most ${MAX_HEADER_BYTES} bytes`,
-  ],
-  ERR_HTTP_REQUEST_TIMEOUT: [
-    '408 Request Timeout',
-    'deadline_exceeded',
-    'the request did not come to its end in time',
-  ],
-};
-
-function onClientError(error: NodeJS.ErrnoException, socket: net.Socket | tls.TLSSocket): void {
-  if (!socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const [status, code, message] = clientErrors[error.code ?? ''] ?? [
-    '400 Bad Request',
-    'invalid_request',
-    'what was sent is no HTTP',
-  ];
-  const body = JSON.stringify({ error: code, error_description: message });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-  );
-}

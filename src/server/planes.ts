@@ -156,5 +156,5 @@ function common(
   const names = new Set(served.map(({ typeName }) => typeName));
   router
     .service(Health, healthService(readiness, names, stopping))
-    .service(ServerReflection, reflectionService([...served, Health, ServerReflection]));
+    .service(ServerReflection, reflectionService([...served, Health, ServerReflection], stopping));
 }

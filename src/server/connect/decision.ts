@@ -15,6 +15,7 @@ import {
 import type { Callers, Presented } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { toServiceError } from '../errors.ts';
+import { Farewells } from '../intake/farewell.ts';
 import { presentedIn } from './context.ts';
 import { batchOf, batchResult, checkResponse, requestOf } from './messages.ts';
 
@@ -23,6 +24,9 @@ export interface DecisionParts {
   readonly callers: Callers;
   readonly decisions: Decisions;
 }
+
+/** Aborted when the server stops. */
+type Stopping = { readonly stopping: AbortSignal };
 
 export const MAX_ITEMS = 10_000;
 
@@ -101,14 +105,20 @@ async function answerOne(
     const value = checkResponse(await check(parts, presented, request.tenant, requestOf(request)));
     return create(CheckStreamResponseSchema, { correlationId, result: { case: 'response', value } });
   } catch (error) {
-    const { code, message, retryAfterMs = 0 } = toServiceError(error, 'CheckStream');
-    const value = { code, message, retryAfterMs };
-    return create(CheckStreamResponseSchema, { correlationId, result: { case: 'error', value } });
+    return refused(correlationId, toServiceError(error, 'CheckStream'));
   }
 }
 
+function refused(
+  correlationId: bigint,
+  { code, message, retryAfterMs = 0 }: ServiceError,
+): CheckStreamResponse {
+  const value = { code, message, retryAfterMs };
+  return create(CheckStreamResponseSchema, { correlationId, result: { case: 'error', value } });
+}
+
 /** DecisionService behind Connect: for JSON, gRPC-Web, compressed messages and HTTP/1.1. */
-export function decisionService(parts: DecisionParts): ServiceImpl<typeof DecisionService> {
+export function decisionService(parts: DecisionParts & Stopping): ServiceImpl<typeof DecisionService> {
   return {
     check: async (message, context) =>
       checkResponse(await check(parts, presentedIn(context), message.tenant, requestOf(message))),
@@ -129,7 +139,7 @@ const MAX_OPEN = 256;
 
 /** Answers as they come, also while the caller sends nothing more. */
 async function* answers(
-  parts: DecisionParts,
+  parts: DecisionParts & Stopping,
   messages: AsyncIterable<CheckStreamRequest>,
   context: HandlerContext,
 ): AsyncGenerator<CheckStreamResponse> {
@@ -141,24 +151,33 @@ async function* answers(
     change.resolve();
     change = Promise.withResolvers();
   };
+  let failure: { readonly error: unknown } | undefined;
+  /** Nothing more is read; what was read is answered first. */
+  const end = (error?: unknown): void => {
+    if (error !== undefined) failure ??= { error };
+    state.isRead = true;
+    changed();
+  };
+  using farewells = new Farewells(parts.stopping, end);
   const read = async (): Promise<void> => {
     for await (const message of messages) {
-      state.open += 1;
-      void answerOne(parts, presented, message).then((answer) => {
-        state.open -= 1;
-        done.push(answer);
+      if (state.isRead) return;
+      const late = farewells.heard();
+      if (late) {
+        done.push(refused(message.correlationId, late));
         changed();
-      });
+      } else {
+        state.open += 1;
+        void answerOne(parts, presented, message).then((answer) => {
+          state.open -= 1;
+          done.push(answer);
+          changed();
+        });
+      }
       while (state.open + done.length >= MAX_OPEN) await change.promise;
     }
   };
-  let failure: { readonly error: unknown } | undefined;
-  void read()
-    .catch((error: unknown) => (failure = { error }))
-    .then(() => {
-      state.isRead = true;
-      changed();
-    });
+  void read().then(() => end(), end);
   while (!state.isRead || state.open > 0 || done.length > 0) {
     if (done.length === 0) await change.promise;
     yield* done.splice(0);

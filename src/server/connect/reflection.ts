@@ -1,6 +1,7 @@
 import { create, type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
+import { ServiceError } from '../../errors.ts';
 import {
   type ServerReflection,
   type ServerReflectionRequest,
@@ -11,7 +12,10 @@ const NOT_FOUND = 5;
 const UNIMPLEMENTED = 12;
 
 /** gRPC server reflection over the services that are served: what grpcurl and its like ask. */
-export function reflectionService(services: readonly DescService[]): ServiceImpl<typeof ServerReflection> {
+export function reflectionService(
+  services: readonly DescService[],
+  stopping: AbortSignal,
+): ServiceImpl<typeof ServerReflection> {
   const files = new Map<string, DescFile>();
   const symbols = new Map<string, DescFile>();
   const add = (file: DescFile): void => {
@@ -26,7 +30,7 @@ export function reflectionService(services: readonly DescService[]): ServiceImpl
 
   return {
     async *serverReflectionInfo(requests) {
-      for await (const request of requests)
+      for await (const request of bounded(requests, stopping))
         yield create(ServerReflectionResponseSchema, {
           validHost: request.host,
           originalRequest: request,
@@ -50,6 +54,23 @@ export function reflectionService(services: readonly DescService[]): ServiceImpl
         return failed(UNIMPLEMENTED, 'there are no extensions here');
     }
   }
+}
+
+const MAX_QUESTIONS = 1_000;
+
+/** Until the server stops, or so much was asked that nobody asks it to learn of a service. */
+async function* bounded<T>(requests: AsyncIterable<T>, stopping: AbortSignal): AsyncGenerator<T> {
+  const stopped = new Promise<undefined>((resolve) => {
+    if (stopping.aborted) resolve(undefined);
+    else stopping.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+  const iterator = requests[Symbol.asyncIterator]();
+  for (let asked = 0; asked < MAX_QUESTIONS; asked += 1) {
+    const next = await Promise.race([iterator.next(), stopped]);
+    if (!next || next.done) return;
+    yield next.value;
+  }
+  throw new ServiceError('resource_exhausted', `a stream takes ${MAX_QUESTIONS} questions`);
 }
 
 /** The file and all it depends on, dependencies first, so that one answer is enough. */

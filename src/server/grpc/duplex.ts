@@ -1,8 +1,9 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
+import { Farewells } from '../intake/farewell.ts';
 import type { Uploads } from '../intake/uploads.ts';
 import { LONGEST_TIMER_MS } from './deadline.ts';
-import { Farewell } from './farewell.ts';
+
 import { FrameReader } from './frames.ts';
 import { begin, fail, isGone, OK_TRAILERS, statusOf } from './unary.ts';
 
@@ -33,7 +34,8 @@ export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): 
   let finished = false;
   let congested = false;
   let outgoing: Uint8Array[] = [];
-  let farewell: Farewell | undefined;
+  /** Why it ends, once nothing more is read. */
+  let stopped: ServiceError | undefined;
 
   const finish = (trailers: Record<string, string>): void => {
     if (finished || isGone(stream)) return;
@@ -71,16 +73,18 @@ export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): 
     if (finished) return;
     outgoing.push(frame);
     if (open === 0 && ended) finish(OK_TRAILERS);
-    else if (open === 0 && farewell?.isOver) finish(statusOf(farewell.error));
+    else if (open === 0 && stopped) finish(statusOf(stopped));
     else if (outgoing.length === 1) setImmediate(flush);
   };
   const onData = (chunk: Uint8Array): void => {
     try {
       const wasWhole = reader.whole;
+      // A part of a question is one that is coming.
+      farewells.heard();
       for (const message of reader.push(chunk)) {
         open += 1;
-        farewell?.heard();
-        if (farewell?.isLate) answered(refuse(message, farewell.error));
+        const late = farewells.heard();
+        if (late) answered(refuse(message, late));
         else handle(message).then(answered, abort);
       }
       // Between two messages there may be any time, within one there may not.
@@ -94,28 +98,22 @@ export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): 
   };
   const tooSlow = (): void =>
     abort(new ServiceError('deadline_exceeded', 'a message did not come to its end in time'));
-  const stop = (): void => {
-    farewell ??= new Farewell((error) => {
-      // Nothing more is read; what was read is answered first.
-      stream.off('data', onData);
-      stream.resume();
-      if (open === 0) finish(statusOf(error));
-    });
-  };
-  const over = (): void => {
-    uploads.end(reader);
-    stopping.removeEventListener('abort', stop);
-    farewell?.cancel();
-  };
+  const farewells = new Farewells(stopping, (error) => {
+    stopped = error;
+    stream.off('data', onData);
+    stream.resume();
+    if (open === 0) finish(statusOf(error));
+  });
 
   if (timeoutMs <= LONGEST_TIMER_MS) {
     const late = new ServiceError('deadline_exceeded', 'the caller waits no longer');
     const timer = setTimeout(abort, timeoutMs, late);
     stream.once('close', () => clearTimeout(timer));
   }
-  stopping.addEventListener('abort', stop);
-  if (stopping.aborted) stop();
-  stream.once('close', over);
+  stream.once('close', () => {
+    uploads.end(reader);
+    farewells[Symbol.dispose]();
+  });
   stream.on('drain', () => {
     congested = false;
     flow();

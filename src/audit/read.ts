@@ -1,5 +1,7 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
+import { reportFault } from '../storage/faults.ts';
+import { damagedRecords } from '../storage/log/damage.ts';
 import { recordKey } from '../storage/log/heads.ts';
 import type { RecordFilter, RecordStore, StoredRecord } from '../storage/log/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
@@ -71,6 +73,18 @@ export function readRecord({ index, body }: StoredRecord): AuditRecord {
   };
 }
 
+/** Those that can be read. What a store of an older version holds has no checksum, and may be no JSON any more. */
+export function readRecords(tenantNo: TenantNo, stored: readonly StoredRecord[]): AuditRecord[] {
+  return stored.flatMap((each) => {
+    try {
+      return [readRecord(each)];
+    } catch {
+      reportFault(damagedRecords(tenantNo, each.index, each.index + 1));
+      return [];
+    }
+  });
+}
+
 export interface AuditQuery extends RecordFilter {
   readonly decisionId?: string | undefined;
   readonly pageSize: number;
@@ -95,8 +109,7 @@ export function queryRecords(store: RecordStore, tenantNo: TenantNo, query: Audi
   const below = query.pageToken === '' ? store.size(tenantNo) : positionIn(query.pageToken);
   const page = store.search(tenantNo, filter, below, query.pageSize);
   const { decisionId, principal } = query;
-  const records = page.records
-    .map(readRecord)
+  const records = readRecords(tenantNo, page.records)
     .filter((each) => decisionId === undefined || each.decisionId === decisionId)
     // The store finds names by their hash.
     .filter((each) => principal === undefined || names(each, principal));

@@ -1,13 +1,22 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, createClient, type Interceptor, type Transport } from '@connectrpc/connect';
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import {
+  type ConnectTransportOptions,
+  createConnectTransport,
+  Http2SessionManager,
+} from '@connectrpc/connect-node';
 import { ServiceError } from '../errors.ts';
 import { addressOf, type Plane } from './address.ts';
 import { explained, explainedMidway } from './explain.ts';
 import type { GlobalOptions } from './output.ts';
 
 /** A client of one of the planes, with the caller's credential. What it throws is explained. */
-export function clientOf<T extends DescService>(service: T, plane: Plane, options: GlobalOptions): Client<T> {
+export function clientOf<T extends DescService>(
+  service: T,
+  plane: Plane,
+  options: GlobalOptions,
+  transportOptions: Pick<ConnectTransportOptions, 'acceptCompression'> = {},
+): Client<T> {
   const address = addressOf(plane, options);
   const { credential } = options;
   // Refused here, as the library's own message would quote it.
@@ -23,6 +32,7 @@ export function clientOf<T extends DescService>(service: T, plane: Plane, option
     httpVersion: '2',
     interceptors: [authorize],
     sessionManager,
+    ...transportOptions,
   });
   return createClient(
     service,

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
+import path from 'node:path';
 import { expect, test } from 'vitest';
-import { startServer } from '../e2e/server.ts';
+import { startIn, startServer } from '../e2e/server.ts';
 import { at, mandate } from './run.ts';
 
 /** `mandate audit tail` has no end of its own: it says which other end it came to. */
@@ -21,6 +23,25 @@ test('outlasts --timeout, and says so when the server stops', async () => {
     code: 2,
     stderr: `mandate: unavailable: the server at ${server.admin} stopped; there may be more records\n`,
   });
+  expect(stdout.match(/ decision /g)).toHaveLength(2);
+});
+
+test('passes by a record that is damaged in the store, and says which', async () => {
+  const before = await startServer();
+  for (let turn = 0; turn < 3; turn += 1) await at(before)(...CHECK);
+  await before.stop();
+  const file = path.join(before.folder, 'data', 'mandate.db');
+  const bytes = readFileSync(file);
+  // Of the first of the three; still JSON.
+  const place = bytes.indexOf('"id":"roadmap"') + 6;
+  bytes[place] = (bytes[place] ?? 0) ^ 1;
+  writeFileSync(file, bytes);
+  await using server = await startIn(before.folder);
+  const tailing = mandate(['--admin', server.admin, ...TAIL]);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  await server.stop();
+  const { stdout, stderr } = await tailing;
+  expect(stderr).toMatch(/^mandate: record \d+ is damaged in the store and left out\nmandate: unavailable: /);
   expect(stdout.match(/ decision /g)).toHaveLength(2);
 });
 

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { partsOf, wholeInput } from '../../src/audit/whole.ts';
+import type { Connection } from '../../src/storage/database.ts';
 import { partStore } from '../../src/storage/log/parts.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
 import { openReader } from '../../src/storage/reader.ts';
@@ -22,16 +23,19 @@ interface Stored {
   readonly digests: readonly string[];
 }
 
+const acmeIn = (db: Connection): TenantNo =>
+  db.prepare<[], TenantNo>("SELECT no FROM tenants WHERE id = 'acme'").pluck().get() as TenantNo;
+
 function storedIn(folder: string, from: number): Stored {
   const db = openReader(path.join(folder, 'data'));
   try {
-    const no = 1 as TenantNo;
+    const no = acmeIn(db);
     const parts = partStore(db);
     const bodies = recordStore(db)
       .range(no, from, 10_000)
       .map(({ body }) => body);
     return {
-      bytes: db.prepare<[], number>('SELECT bytes FROM logs WHERE tenant_no = 1').pluck().get() ?? 0,
+      bytes: db.prepare<[number], number>('SELECT bytes FROM logs WHERE tenant_no = ?').pluck().get(no) ?? 0,
       inputs: bodies.map((body) => {
         const text = wholeInput(body, (digest) => parts.find(no, digest));
         return JSON.parse(text ?? 'null') as Record<string, unknown>;
@@ -45,7 +49,7 @@ function storedIn(folder: string, from: number): Stored {
 
 const sizeOf = (folder: string): number => {
   const db = openReader(path.join(folder, 'data'));
-  const size = recordStore(db).size(1 as TenantNo);
+  const size = recordStore(db).size(acmeIn(db));
   db.close();
   return size;
 };

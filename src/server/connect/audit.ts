@@ -1,9 +1,9 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { Arrivals } from '../../audit/arrivals.ts';
-import { queryRecords, readRecord } from '../../audit/read.ts';
+import { queryRecords, readRecords } from '../../audit/read.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
-import { tailRecords } from '../../audit/tail.ts';
+import { tailPages } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
 import type { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
 import { principalClass } from '../../ids.ts';
@@ -59,8 +59,9 @@ export function auditService(parts: {
       using _place = tails.take(`${tenant.id} ${caller.id}`);
       const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
       const signal = AbortSignal.any([context.signal, stopping]);
-      for await (const record of tailRecords(records, tenant.no, from, signal, arrivals))
-        yield { record: recordMessage(readRecord(record)) };
+      for await (const page of tailPages(records, tenant.no, from, signal, arrivals))
+        if (message.stored) yield { stored: page.map(({ index, body }) => ({ index: BigInt(index), body })) };
+        else for (const record of readRecords(tenant.no, page)) yield { record: recordMessage(record) };
     },
   };
 }

@@ -36,8 +36,13 @@ export interface RecordStore {
   size(tenantNo: TenantNo): number;
   /** In the order of the log. */
   range(tenantNo: TenantNo, from: number, limit: number): StoredRecord[];
-  /** The same, with the index to go on from: also where there was nothing but damage it is a later one. */
-  read(tenantNo: TenantNo, from: number, limit: number): { records: StoredRecord[]; next: number };
+  /** The same, of no more bytes than that and one record, with the index to go on from: also where there was nothing but damage it is a later one. */
+  read(
+    tenantNo: TenantNo,
+    from: number,
+    limit: number,
+    maxBytes?: number,
+  ): { records: StoredRecord[]; next: number };
   /** Newest first, below an index. Does no more than EFFORT a call, so it never holds others up. */
   search(tenantNo: TenantNo, filter: RecordFilter, below: number, limit: number): RecordPage;
 }
@@ -102,19 +107,21 @@ export function recordStore(db: Connection): RecordStore {
     }
   }
 
-  const read: RecordStore['read'] = (no, from, limit) => {
+  const read: RecordStore['read'] = (no, from, limit, maxBytes = Number.POSITIVE_INFINITY) => {
     const records: StoredRecord[] = [];
-    let next = from;
+    let [next, bytes] = [from, 0];
+    const isFull = (): boolean => records.length >= limit || bytes >= maxBytes;
     for (const step of runs.from(no, from, runs.size(no))) {
       const { run } = step;
       if (run)
-        for (let at = Math.max(next, run.first); at < step.next && records.length < limit; at += 1) {
+        for (let at = Math.max(next, run.first); at < step.next && !isFull(); at += 1) {
           const body = runs.body(no, run, at);
           if (body) records.push({ index: at, body });
+          bytes += body?.length ?? 0;
           next = at + 1;
         }
       else next = step.next;
-      if (records.length >= limit) break;
+      if (isFull()) break;
     }
     return { records, next };
   };

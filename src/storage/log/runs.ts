@@ -121,7 +121,7 @@ export class Runs {
 
   /** Runs with records from an index to before `end`, with their bodies, in the order of the log. */
   *from(no: TenantNo, first: number, end: number): Generator<Step> {
-    let [from, next] = [startOf(first), first];
+    let [from, next] = [this.#beginOf(no, first), first];
     for (let tries = 0; next < end && tries < TRIES; tries += 1) {
       try {
         for (const row of this.#from.iterate(recordId(no, from), recordId(no, end))) {
@@ -143,6 +143,12 @@ export class Runs {
         yield { run: undefined, next };
       }
     }
+  }
+
+  /** Where the run begins that holds an index: small ones before it in its tile need not be read. */
+  #beginOf(no: TenantNo, index: number): number {
+    const row = this.#read(() => this.#at.get(recordId(no, startOf(index)), recordId(no, index)));
+    return row && extentOf(row)[1] > index ? extentOf(row)[0] : startOf(index);
   }
 
   #read<T>(read: () => T): T | undefined {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
-import { type CheckJson, check, connect } from './requests.ts';
+import { check, connect } from './requests.ts';
 import { eventually, type Running, startIn } from './server.ts';
 
 /** Tenants as they are mounted: a volume of Kubernetes and a checkout of git-sync, both swapped by a link. */

@@ -27,7 +27,7 @@ const MAX_HEAP_MIB = 1_024;
 /** Parses a tenant.yaml; a large one not on this thread. Throws `ManifestInvalid` with the place of the mistake. */
 export async function parseManifestText(text: string, file: string): Promise<Manifest> {
   if (text.length <= SMALL_YAML) return readManifest(text, file);
-  const answer = await thread.ask({ manifest: text, file });
+  const answer = await forManifests.ask({ manifest: text, file });
   if ('manifest' in answer) return answer.manifest;
   throw 'problem' in answer
     ? new ManifestInvalid(file, answer.problem, { line: answer.line })
@@ -42,7 +42,7 @@ export async function composeData(documents: readonly DataDocument[], platform: 
       .reduce((sum, [, text]) => sum + text.length, 0) <= bytes;
   if (isSmall('json', SMALL_JSON) && isSmall('yaml', SMALL_YAML))
     return composeDocuments(documents, platform);
-  const answer = await thread.ask({ documents, platform });
+  const answer = await forData.ask({ documents, platform });
   if ('composed' in answer) return answer.composed;
   return {
     file: documents[0]?.[0] ?? 'data',
@@ -105,4 +105,6 @@ class ParserThread {
   }
 }
 
-const thread = new ParserThread();
+/** Who is disabled in a manifest does not wait for somebody's data. */
+const forManifests = new ParserThread();
+const forData = new ParserThread();

@@ -1,5 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { LRUCache } from 'lru-cache';
@@ -8,10 +8,16 @@ import { crossings } from './boundary.ts';
 import { type Bundle, bundleOf, moduleIn, sha256 } from './bundle.ts';
 import { type Diagnostic, diagnosticsOf, policyInvalid } from './diagnostics.ts';
 import { hostBuiltins } from './engine/builtins/index.ts';
-import { capabilitiesFor, capabilitiesForTests, type OpaCapabilities } from './engine/capabilities.ts';
+import {
+  capabilitiesFor,
+  capabilitiesForTests,
+  deniedBuiltins,
+  type OpaCapabilities,
+} from './engine/capabilities.ts';
 import { ModuleCache } from './opa/cache.ts';
 import { type Run, runOpa } from './opa/child.ts';
 import { intrusions } from './opa/intrusions.ts';
+import { type Platform, readPlatform } from './opa/platform.ts';
 import { foreignSchemas } from './opa/schemas.ts';
 import { type Stage, staged } from './opa/staging.ts';
 import type { PolicySources } from './sources.ts';
@@ -25,6 +31,8 @@ export interface CompilerOptions {
   readonly cache: string | undefined;
 }
 
+/** Raised with what a module is checked for before it is kept: one that was kept before is checked anew. */
+const CHECKS = 1;
 const KEPT_MODULES = 16;
 const MAX_RUNNING = 2;
 const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation'];
@@ -34,7 +42,7 @@ export class Compiler {
   readonly #options: CompilerOptions;
   readonly #cache: ModuleCache;
   #capabilities: Promise<{ deciding: string; tested: string }> | undefined;
-  #platform: Promise<string> | undefined;
+  #platform: Promise<Platform> | undefined;
   /** By what went in: tenants with the same sources are compiled once, and while that runs they wait for it together. */
   readonly #compiled = new LRUCache<string, Promise<Uint8Array>>({ max: KEPT_MODULES });
   #running = 0;
@@ -136,7 +144,7 @@ export class Compiler {
     use: (stage: Stage) => Promise<T>,
   ): Promise<T> {
     const capabilities = (await this.#capabilitiesTexts())[laid];
-    return staged({ policies: this.#options.policies, capabilities }, sources, laid, use);
+    return staged({ platform: await this.#platformOnce(), capabilities }, sources, laid, use);
   }
 
   #runIn(folder: string): (args: readonly string[], input?: string) => Promise<Run> {
@@ -161,30 +169,23 @@ export class Compiler {
     };
   }
 
-  /** Everything that the module is made from, and the compiler itself. JSON: no two contents share it. */
+  /** Everything that the module is made from, the compiler itself, and what it was checked for. No two share the JSON. */
   async #keyOf({ modules, entrypoints }: PolicySources): Promise<string> {
-    this.#platform ??= this.#platformDigest();
+    const { digest } = await this.#platformOnce();
+    const { opa } = this.#options;
+    const compiler = statSync(opa, { throwIfNoEntry: false });
+    const built = [opa, compiler?.size, compiler?.mtimeMs, compiler?.ino];
+    const checked = [CHECKS, [...hostBuiltins.keys()], deniedBuiltins];
     const made = [...modules].map(([name, text]) => [name, sha256(text)]);
-    return sha256(JSON.stringify([await this.#platform, made, entrypoints]));
+    return sha256(JSON.stringify([built, checked, digest, made, entrypoints]));
   }
 
-  async #platformDigest(): Promise<string> {
-    const { opa, policies } = this.#options;
-    const compiler = existsSync(opa) ? statSync(opa) : undefined;
-    const folders = await Promise.all(
-      ['platform', 'schemas'].map((folder) => digestOf(path.join(policies, folder))),
-    );
-    return JSON.stringify([opa, compiler?.size, compiler?.mtimeMs, folders, [...hostBuiltins.keys()]]);
+  #platformOnce(): Promise<Platform> {
+    this.#platform ??= readPlatform(this.#options.policies);
+    this.#platform.catch(() => (this.#platform = undefined));
+    return this.#platform;
   }
 }
 
 const mistakesIn = ({ code, stdout, stderr }: Run): Diagnostic[] =>
   code === 0 ? [] : diagnosticsOf(stdout.trim() ? stdout : stderr);
-
-async function digestOf(folder: string): Promise<string> {
-  const names = (await readdir(folder)).sort();
-  const made = await Promise.all(
-    names.map(async (name) => [name, sha256(await readFile(path.join(folder, name)))]),
-  );
-  return sha256(JSON.stringify(made));
-}

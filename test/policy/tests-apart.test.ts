@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -165,6 +165,32 @@ describe('compiled modules on disk', () => {
         await writeFile(entry, bad);
         expect(Buffer.from(await made(cache, 'acme', {})).equals(plain)).toBe(true);
       }
+    }));
+
+  test('are made from the platform that their key names, also when it is replaced under a compiler that runs', () =>
+    withCache(async (cache) => {
+      const { opa, home } = readConfig({ MANDATE_OPA: process.env['MANDATE_OPA'] });
+      const policies = path.join(cache, 'policies');
+      await cp(path.join(home, 'policies'), policies, { recursive: true });
+      const own = new Compiler({ opa, policies, cache: path.join(cache, 'kept') });
+      await withFolder(base, async (folder) => {
+        const sources = await read(folder);
+        const before = await own.compile(sources);
+        await writeFile(
+          path.join(policies, 'platform/guardrails.rego'),
+          'package mandate.guardrails\n\nclear if true\n\ndenials := set()\n\nacting_denials := set()\n',
+        );
+        const more = {
+          ...sources,
+          modules: new Map([...sources.modules, ['x.rego', 'package authz\n\nx := 1\n']]),
+        };
+        await own.compile(more);
+        // As a server that is started again finds it.
+        await cp(path.join(home, 'policies'), policies, { recursive: true });
+        const again = new Compiler({ opa, policies, cache: path.join(cache, 'kept') });
+        const after = await again.compile(more);
+        expect(Buffer.from(after.wasm).equals(before.wasm)).toBe(true);
+      });
     }));
 
   test('of the form before are not taken, and go', () =>

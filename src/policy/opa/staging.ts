@@ -1,8 +1,9 @@
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { ServiceError } from '../../errors.ts';
 import type { PolicySources } from '../sources.ts';
+import type { Platform } from './platform.ts';
 
 /** A folder that the compiler runs in: `platform/`, `tenant/`, `data/`, input.json and capabilities.json. */
 export interface Stage {
@@ -15,7 +16,7 @@ export type Laid = 'deciding' | 'tested';
 
 /** Lays out a tenant's files in a folder of their own, which is gone afterwards. Throws `unavailable` if the disk fails. */
 export async function staged<T>(
-  { policies, capabilities }: { policies: string; capabilities: string },
+  { platform, capabilities }: { platform: Platform; capabilities: string },
   sources: PolicySources,
   laid: Laid,
   use: (stage: Stage) => Promise<T>,
@@ -23,7 +24,7 @@ export async function staged<T>(
   const folder = await mkdtemp(path.join(os.tmpdir(), 'mandate-policy-')).catch(failed);
   try {
     const stage = { folder, capabilities: path.join(folder, 'capabilities.json') };
-    await layOut(stage, policies, capabilities, sources, laid).catch(failed);
+    await layOut(stage, platform, capabilities, sources, laid).catch(failed);
     return await use(stage);
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -32,13 +33,14 @@ export async function staged<T>(
 
 async function layOut(
   { folder, capabilities: place }: Stage,
-  policies: string,
+  platform: Platform,
   capabilities: string,
   sources: PolicySources,
   laid: Laid,
 ): Promise<void> {
-  await cp(path.join(policies, 'platform'), path.join(folder, 'platform'), { recursive: true });
-  await cp(path.join(policies, 'schemas', 'input.json'), path.join(folder, 'input.json'));
+  await mkdir(path.join(folder, 'platform'));
+  for (const [name, bytes] of platform.modules) await writeFile(path.join(folder, 'platform', name), bytes);
+  await writeFile(path.join(folder, 'input.json'), platform.schema);
   await mkdir(path.join(folder, 'tenant'));
   for (const [name, text] of [...sources.modules, ...(laid === 'tested' ? sources.tests : [])]) {
     const file = path.join(folder, 'tenant', name);

@@ -1,0 +1,23 @@
+import { readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { sha256 } from '../bundle.ts';
+
+/** The platform's own part of every policy: read once, so that what is laid out is what was hashed. */
+export interface Platform {
+  /** Rego by name. */
+  readonly modules: ReadonlyMap<string, Buffer>;
+  /** JSON Schema of the input. */
+  readonly schema: Buffer;
+  readonly digest: string;
+}
+
+/** `policies` holds `platform/` and `schemas/`. */
+export async function readPlatform(policies: string): Promise<Platform> {
+  const folder = path.join(policies, 'platform');
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.rego')).sort();
+  const modules = new Map<string, Buffer>();
+  for (const name of names) modules.set(name, await readFile(path.join(folder, name)));
+  const schema = await readFile(path.join(policies, 'schemas', 'input.json'));
+  const made = [...modules].map(([name, bytes]) => [name, sha256(bytes)]);
+  return { modules, schema, digest: sha256(JSON.stringify([made, sha256(schema)])) };
+}

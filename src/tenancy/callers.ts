@@ -234,7 +234,7 @@ function digestOf(presented: Presented & { kind: 'secret' }): string {
 }
 
 /** A secret of ours has no dots; a compact JWS has two. */
-const isJwt = (secret: string): boolean => secret.split('.', 4).length === 3;
+const isJwt = (secret: string): boolean => secret.includes('.') && secret.split('.', 4).length === 3;
 
 /** The unverified `iss` of a JWT; empty if it cannot be read. */
 function issuerOf(unverified: string): string {

@@ -17,12 +17,21 @@ export interface Bundle {
 
 const MAX_UNPACKED_BYTES = 128 * 1024 * 1024;
 
-/** Takes the module out of OPA's bundle (a gzipped tar). Throws `policy_invalid` if there is none in it. */
-export async function moduleIn(archive: Uint8Array): Promise<Uint8Array> {
+/**
+ * Takes the module out of OPA's bundle (a gzipped tar). Throws `policy_invalid` if there is none in it, or if it was not
+ * made from these files: the compiler says which it has read, and leaves none out in silence.
+ */
+export async function moduleIn(archive: Uint8Array, files: Iterable<string>): Promise<Uint8Array> {
   const tar = gunzipSync(archive, { maxOutputLength: MAX_UNPACKED_BYTES });
-  const entries = await unpackTar(tar);
-  const wasm = entries.find(({ header }) => header.name.replace(/^\//, '') === 'policy.wasm')?.data;
+  const entries = new Map(
+    (await unpackTar(tar)).map(({ header, data }) => [header.name.replace(/^\//, ''), data]),
+  );
+  const wasm = entries.get('policy.wasm');
   if (!wasm) throw new ServiceError('policy_invalid', 'the bundle holds no policy.wasm');
+  const left = new Set([...entries.keys()].filter((name) => name.endsWith('.rego')));
+  for (const file of files)
+    if (!left.delete(file)) throw new ServiceError('policy_invalid', `the compiler left out ${file}`);
+  for (const file of left) throw new ServiceError('policy_invalid', `the compiler read ${file} too`);
   return wasm;
 }
 

@@ -110,7 +110,11 @@ export class Compiler {
     const diagnostics = [...mistakesIn(checked), ...(checked.code === 0 ? crossed : [])];
     if (diagnostics.length === 0) diagnostics.push(...mistakesIn(built));
     if (diagnostics.length > 0) throw policyInvalid(diagnostics);
-    return moduleIn(await readFile(target));
+    const { modules: platform } = await this.#platformOnce();
+    return moduleIn(await readFile(target), [
+      ...[...platform.keys()].map((name) => `platform/${name}`),
+      ...[...sources.modules.keys()].map((name) => `tenant/${name}`),
+    ]);
   }
 
   /**

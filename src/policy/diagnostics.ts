@@ -21,8 +21,15 @@ export class PolicyInvalid extends ServiceError {
 /** How many mistakes are told at once. */
 export const MAX_DIAGNOSTICS = 20;
 
+/** Of one: a name or a line may be as long as all of the Rego, and what is told is kept, recorded and sent. */
+const MAX_MESSAGE_LENGTH = 1_000;
+
 export const policyInvalid = (diagnostics: readonly Diagnostic[]): PolicyInvalid =>
-  new PolicyInvalid(diagnostics.slice(0, MAX_DIAGNOSTICS));
+  new PolicyInvalid(
+    diagnostics
+      .slice(0, MAX_DIAGNOSTICS)
+      .map((each) => ({ ...each, message: each.message.slice(0, MAX_MESSAGE_LENGTH) })),
+  );
 
 export const formatDiagnostic = ({ file, line, message }: Diagnostic): string =>
   `${file}:${line === 0 ? '' : `${line}:`} ${message}`;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { PolicyModule } from '../../src/policy/engine/module.ts';
 import { compile, diagnosed, read, withFolder } from './sources.ts';
 
 const revisionOf = async (files: Record<string, string>): Promise<string> => (await compile(files)).revision;
@@ -48,6 +49,15 @@ describe('diagnostics', () => {
     expect(found.length).toBeLessThanOrEqual(20);
   });
 
+  test('are short, however long the name that they name', async () => {
+    const name = 'n'.repeat(100_000);
+    for (const rego of [`x := ${name}(1)`, `x := data.mandate.${name}`, `x := "${name}`, `x := ${name}`]) {
+      const found = await diagnosed({ 'long.rego': `package authz.x\n\n${rego}\n` });
+      expect(found.length).toBeGreaterThan(0);
+      for (const { message } of found) expect(message.length).toBeLessThanOrEqual(1_000);
+    }
+  });
+
   test('two modules that define allow as different constants are a conflict that compiles, and decides nothing', async () => {
     expect(await diagnosed({ 'b.rego': 'package authz\n\nallow := false\n' })).toEqual([]);
   });
@@ -69,5 +79,50 @@ describe("a tenant's sources", () => {
       await withFolder({ 'data.json': text }, async (folder) => {
         await expect(read(folder)).rejects.toMatchObject({ code: 'policy_invalid' });
       });
+  });
+});
+
+describe('a module decides whatever its file is called:', () => {
+  const names = [
+    '.hidden.rego',
+    '.folder/x.rego',
+    '-f.rego',
+    'a b.rego',
+    'a:b.rego',
+    'c:/d.rego',
+    '*.rego',
+    '[a].rego',
+    'q\'"uote.rego',
+    '日本/ħ.rego',
+    'tenant/tenant/x.rego',
+    'platform/decision.rego',
+    'data.json/x.rego',
+    'x.rego/y.rego',
+    '__proto__.rego',
+    'http:/host/x.rego',
+    '%2e%2e/x.rego',
+    'bundle.tar.gz/x.rego',
+    '.manifest/x.rego',
+    `${'n'.repeat(200)}.rego`,
+  ];
+
+  test('each of them is compiled, and its mistakes are told by its name', async () => {
+    const denies = Object.fromEntries(
+      names.map((name, at) => [name, `package authz\n\ndeny contains "n${at}"\n`]),
+    );
+    const { wasm, data, files } = await compile(denies);
+    expect(files).toEqual(expect.arrayContaining(names));
+    const instance = PolicyModule.compile(wasm).instantiate(data, { fuel: 20_000_000, memoryPages: 512 });
+    const { result } = instance.evaluate('mandate/decision', '{}', { nowMs: 0, seed: '' });
+    expect((result as { denied: string[] }).denied.toSorted()).toEqual(
+      names.map((_, at) => `n${at}`).toSorted(),
+    );
+  });
+
+  test.concurrent.each(names)('%s', async (name) => {
+    expect(await diagnosed({ [name]: 'package authz.x\n\nx := nosuch(1)\n' })).toMatchObject([
+      { file: name, line: 3 },
+    ]);
+    expect(await diagnosed({ [name]: 'package other\n' })).toMatchObject([{ file: name, line: 1 }]);
   });
 });

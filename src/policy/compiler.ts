@@ -35,6 +35,10 @@ export interface CompilerOptions {
 const CHECKS = 1;
 const KEPT_MODULES = 16;
 const MAX_RUNNING = 2;
+/** The evaluator says where data stands in a rule's place, which neither `build` nor `check` looks for. */
+const JOINED = ['eval', '-f', 'json', '-d', 'platform', '-d', 'tenant', '-d', 'data'];
+const NOTHING = '{}';
+const SOUND: Run = { code: 0, stdout: '', stderr: '' };
 const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation'];
 
 /** Rego to bundle through the real OPA compiler, each tenant apart, in a folder of its own that is gone afterwards. */
@@ -102,13 +106,14 @@ export class Compiler {
     const entries = [...ENTRY_POINTS, ...sources.entrypoints].flatMap((entry) => ['-e', entry]);
     const given = ['--capabilities', capabilities, 'platform', 'tenant'];
     const schema = sources.entrypoints.length === 0 ? ['-s', 'input.json'] : [];
-    const [checked, crossed, built] = await Promise.all([
+    const [checked, crossed, built, joined] = await Promise.all([
       run(['check', '-f', 'json', ...schema, ...given]),
       crossings(sources, run),
       run(['build', '-t', 'wasm', ...entries, '-o', target, ...given]),
+      sources.beside === NOTHING ? SOUND : run([...JOINED, '--capabilities', capabilities, 'true']),
     ]);
     const diagnostics = [...mistakesIn(checked), ...(checked.code === 0 ? crossed : [])];
-    if (diagnostics.length === 0) diagnostics.push(...mistakesIn(built));
+    for (const later of [built, joined]) if (diagnostics.length === 0) diagnostics.push(...mistakesIn(later));
     if (diagnostics.length > 0) throw policyInvalid(diagnostics);
     const { modules: platform } = await this.#platformOnce();
     return moduleIn(await readFile(target), [
@@ -174,14 +179,14 @@ export class Compiler {
   }
 
   /** Everything that the module is made from, the compiler itself, and what it was checked for. No two share the JSON. */
-  async #keyOf({ modules, entrypoints }: PolicySources): Promise<string> {
+  async #keyOf({ modules, entrypoints, beside }: PolicySources): Promise<string> {
     const { digest } = await this.#platformOnce();
     const { opa } = this.#options;
     const compiler = statSync(opa, { throwIfNoEntry: false });
     const built = [opa, compiler?.size, compiler?.mtimeMs, compiler?.ino];
     const checked = [CHECKS, [...hostBuiltins.keys()], deniedBuiltins];
     const made = [...modules].map(([name, text]) => [name, sha256(text)]);
-    return sha256(JSON.stringify([built, checked, digest, made, entrypoints]));
+    return sha256(JSON.stringify([built, checked, digest, made, entrypoints, sha256(beside)]));
   }
 
   #platformOnce(): Promise<Platform> {

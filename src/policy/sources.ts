@@ -25,6 +25,8 @@ export interface PolicySources {
   readonly entrypoints: readonly string[];
   /** JSON text of `data`: the data documents and what the manifest declares. */
   readonly data: string;
+  /** JSON text: of that, what lies where the tenant's packages are. */
+  readonly beside: string;
 }
 
 /** The one place that tells a test from what decides. */
@@ -62,6 +64,7 @@ export async function sourcesOf(read: TenantFiles, manifest: Manifest): Promise<
     tests,
     entrypoints: manifest.entrypoints,
     data: composed.data,
+    beside: composed.beside,
   };
 }
 

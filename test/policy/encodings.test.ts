@@ -98,6 +98,20 @@ describe('data', () => {
     expect(await answer(files)).toEqual([true, false]);
   });
 
+  test('may lie beside a rule, and not in its place', async () => {
+    const rego = 'package authz\n\nv := data.authz.roles\n\ndeny contains "d"\n';
+    expect(await answer({ 'x.rego': rego, 'authz/data.json': '{"roles":[1]}' })).toEqual([1]);
+    for (const [name, text] of [
+      ['authz/data.json', '{"deny":["all"]}'],
+      ['data.json', '{"authz":{"deny":{"x":1}}}'],
+      ['authz/deny/data.yaml', 'a: 1'],
+      ['authz/data.json', '7'],
+    ] as const)
+      await expect(answer({ 'x.rego': rego, [name]: text }), text).rejects.toThrow(
+        /^x\.rego:\d+: rego_compile_error: conflicting rule for data path authz\/(?:deny|v) found/,
+      );
+  });
+
   test('that is not UTF-8, or not JSON, is refused by name', async () => {
     for (const [name, text, problem] of [
       ['users/data.json', latin1('{"a":"\u00e9"}'), 'users/data.json:1: this is not UTF-8'],

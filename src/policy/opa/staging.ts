@@ -48,7 +48,8 @@ async function layOut(
     await writeFile(file, text);
   }
   await mkdir(path.join(folder, 'data'));
-  await writeFile(path.join(folder, 'data', 'data.json'), sources.data);
+  // What decides is compiled without data; only where data may stand in a rule's place the compiler is asked.
+  await writeFile(path.join(folder, 'data', 'data.json'), laid === 'tested' ? sources.data : sources.beside);
   await writeFile(place, capabilities);
 }
 

@@ -3,9 +3,13 @@ import { readYaml, YamlInvalid } from './yaml.ts';
 /** A data document: its name, relative to the tenant's folder, and its text. */
 export type DataDocument = readonly [name: string, text: string];
 
-/** JSON text, or what is wrong and where; `line` counts from 1, 0 where unknown. */
+/** JSON texts, or what is wrong and where; `line` counts from 1, 0 where unknown. */
 export type Composed =
-  | { readonly data: string }
+  | {
+      readonly data: string;
+      /** Of that, what lies where the tenant's packages are, and may stand where a rule does. */
+      readonly beside: string;
+    }
   | { readonly file: string; readonly line: number; readonly problem: string };
 
 /** Numbers by their text, which the types of the language do not have yet. */
@@ -22,6 +26,9 @@ class DataInvalid extends Error {
     this.line = line;
   }
 }
+
+/** Where a tenant's packages are. */
+const TENANT_ROOTS = ['authz', 'delegation'];
 
 /** What aliases in a data.yaml may stand for, for each value there is. */
 const MAX_ALIAS_COUNT = 100;
@@ -46,7 +53,10 @@ export function composeDocuments(documents: readonly DataDocument[], platform: u
     }
   }
   root['mandate'] = platform;
-  return { data: JSON.stringify(root) };
+  const beside = Object.fromEntries(
+    TENANT_ROOTS.filter((name) => name in root).map((name) => [name, root[name]]),
+  );
+  return { data: JSON.stringify(root), beside: JSON.stringify(beside) };
 }
 
 type Members = Record<string, unknown>;

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ServiceError } from '../../errors.ts';
 
 /** How the end of a stream goes when the server stops, in milliseconds from the stop. */
@@ -34,6 +35,7 @@ export class Farewells implements Disposable {
         readonly last: NodeJS.Timeout;
       }
     | undefined;
+  #asked = 0;
 
   /** `end` is called once, if the server stops: nothing more is to be read, and this is the status. */
   constructor(stopping: AbortSignal, end: (error: ServiceError) => void) {
@@ -47,6 +49,7 @@ export class Farewells implements Disposable {
   heard(): ServiceError | undefined {
     if (!this.#farewell) return undefined;
     const { error, at, quiet } = this.#farewell;
+    this.#asked += 1;
     quiet.refresh();
     return performance.now() - at >= FAREWELL.lateMs ? error : undefined;
   }
@@ -55,15 +58,25 @@ export class Farewells implements Disposable {
     this.#stopping.removeEventListener('abort', this.#onStop);
     clearTimeout(this.#farewell?.quiet);
     clearTimeout(this.#farewell?.last);
+    this.#farewell = undefined;
   }
 
   #begin(): void {
     const error = stops();
     const end = (): void => {
+      if (!this.#farewell) return;
       this[Symbol.dispose]();
       this.#end(error);
     };
-    const quiet = setTimeout(end, FAREWELL.quietMs);
+    const quiet = setTimeout(() => void this.#isStill().then((still) => still && end()), FAREWELL.quietMs);
     this.#farewell = { error, at: performance.now(), quiet, last: setTimeout(end, FAREWELL.overMs) };
+  }
+
+  /** After a long turn of the event loop what has come meanwhile is read only after the timers. */
+  async #isStill(): Promise<boolean> {
+    const before = this.#asked;
+    await nextTurn();
+    await nextTurn();
+    return this.#asked === before;
   }
 }

@@ -14,7 +14,14 @@ import { forgetFarDeadline, timeoutOf } from './grpc/deadline.ts';
 import { serveDuplex } from './grpc/duplex.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
 import { refuseUnread, serveUnary, type UnaryHandler } from './grpc/unary.ts';
-import { endWithAnswer, errorResponse, type NodeResponse, writeResponse } from './http/exchange.ts';
+import {
+  endWithAnswer,
+  errorResponse,
+  type HttpResponse,
+  type NodeResponse,
+  writeResponse,
+} from './http/exchange.ts';
+import { areHeadersTooLong, headersTooLong } from './http/malformed.ts';
 import type { Router } from './http/router.ts';
 import { isNamedRightly } from './intake/hosts.ts';
 import { Uploads } from './intake/uploads.ts';
@@ -78,12 +85,14 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
     plane.guardHost && headers.authorization === undefined && !isNamedRightly(headers, peer, plane.base());
   return {
     request: (request, response) => {
-      if (isMisnamed(request.headers, peerOfRequest(request))) {
+      const refusal = areHeadersTooLong(request)
+        ? headersTooLong
+        : isMisnamed(request.headers, peerOfRequest(request))
+          ? misdirected
+          : undefined;
+      if (refusal) {
         endWithAnswer(request, response);
-        return writeResponse(response, {
-          status: 421,
-          body: { error: 'invalid_request', error_description: MISNAMED },
-        });
+        return writeResponse(response, refusal);
       }
       forgetFarDeadline(request.headers);
       connect(request, response);
@@ -116,6 +125,10 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
 
 const MISNAMED =
   'where no credential is needed, the host and the origin of a request are localhost or a loopback address, with the port, or the host of base_url';
+const misdirected: HttpResponse = {
+  status: 421,
+  body: { error: 'invalid_request', error_description: MISNAMED },
+};
 
 /** A span a message. Apart, since what a function's closures share lives as long as the stream: without tracing the headers do not. */
 const spanned =

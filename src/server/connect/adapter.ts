@@ -20,6 +20,7 @@ import { endWithAnswer, type NodeRequest } from '../http/exchange.ts';
 import type { Uploads } from '../intake/uploads.ts';
 import type { Handlers } from '../listener.ts';
 import { boundedBody, packingOf } from './body.ts';
+import { withPlainMessage } from './grpc-message.ts';
 
 type NodeHandler = Handlers['request'];
 
@@ -59,7 +60,7 @@ export function connectHandler({
     const bounds = { uploads, maxBytes: maxBytes(handler.service) };
     const body = boundedBody(request, packingOf(universal.header), bounds, where);
     const signal = goneAt(universal.signal);
-    const answer = coded(await handler({ ...universal, body, signal }), handler, where);
+    const answer = withPlainMessage(coded(await handler({ ...universal, body, signal }), handler, where));
     endWithAnswer(request, response);
     try {
       await universalResponseToNodeResponse(answer, response);

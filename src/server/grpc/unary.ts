@@ -130,5 +130,5 @@ export function statusOf(error: unknown): Record<string, string> {
 }
 
 /** gRPC over HTTP/2, Responses: all but the printable characters of ASCII, and the percent sign itself. */
-const percentEncoded = (text: string): string =>
+export const percentEncoded = (text: string): string =>
   text.toWellFormed().replace(/[^\x20-\x24\x26-\x7e]+/g, encodeURIComponent);

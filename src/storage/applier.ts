@@ -29,7 +29,8 @@ export class Applier {
   readonly #rollback;
   readonly #allChanges;
   readonly #countChange;
-  #isCommanded = false;
+  /** Set by the first command of a transaction. */
+  #changesBefore: number | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -113,7 +114,7 @@ export class Applier {
 
   #unit({ command, record }: Unit, at: number, { source, indexes, values }: Work): void {
     if (command) {
-      this.#isCommanded = true;
+      this.#changesBefore ??= this.#allChanges.get();
       const value = this.#commands[command.name as keyof Commands](command.args as never);
       values.set(at, value);
       if (value === undefined) return;
@@ -140,23 +141,45 @@ export class Applier {
         attempt(at, reservedIn(work, unit), () => this.#unit(unit, at, work));
   }
 
+  /** Brings the counts of logs up to where they end; called each second and at the end. */
+  flush(): void {
+    if (!this.#log.isBehind || this.#parts.identity.problem !== '') return;
+    try {
+      this.#begin.run();
+      const records = this.#log.flush();
+      this.#commit.run();
+      this.#parts.marks.committed(records, 0);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
   #transaction(work: () => void): void {
     this.#begin.run();
     try {
-      this.#isCommanded = false;
-      const before = this.#allChanges.get();
+      this.#changesBefore = undefined;
       work();
-      const isChanged = this.#isCommanded && this.#allChanges.get() !== before;
+      const isChanged = this.#changesBefore !== undefined && this.#allChanges.get() !== this.#changesBefore;
       if (isChanged) this.#countChange.run();
       const records = this.#log.write();
       this.#commit.run();
       this.#parts.marks.committed(records, isChanged ? 1 : 0);
     } catch (error) {
-      this.#log.forget();
-      const fault = faultIn(error);
-      if (fault) reportFault(fault);
-      if (this.#parts.db.inTransaction) this.#rollback.run();
+      this.#failed(error);
       throw error;
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#log.forget();
+    const fault = faultIn(error);
+    if (fault) reportFault(fault);
+    try {
+      if (this.#parts.db.inTransaction) this.#rollback.run();
+    } catch (cause) {
+      // The next transaction does not begin then, and says so.
+      const more = faultIn(cause);
+      if (more) reportFault(more);
     }
   }
 }

@@ -71,8 +71,8 @@ export const migrations: readonly string[] = [
   CREATE TABLE store (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, changes INTEGER NOT NULL) STRICT;
   INSERT INTO store VALUES (1, lower(hex(randomblob(16))), 0);
 
-  -- How many records each log has, and the bytes of their bodies. It says the same as the end of the tenant's runs, in
-  -- another tree: a fault in one of them does not hide records.
+  -- How many records each log has at least, and the bytes of their bodies: the same as the end of the tenant's runs, or a
+  -- little behind, in another tree. A fault in one of them does not hide records.
   CREATE TABLE logs (tenant_no INTEGER PRIMARY KEY, size INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
   INSERT INTO logs
     SELECT no,

@@ -44,6 +44,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const look = (): void => {
     writeAhead.look();
     disk.look();
+    applier.flush();
     marks.look();
     const now = identity.look() || writeAhead.problem || room.problem;
     if (now !== standing) tell({ standing: now });
@@ -53,6 +54,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
 
   const others: MessagePort[] = [];
   const close = async (): Promise<void> => {
+    applier.flush();
     await marks.close();
     identity.close();
     db.close();

@@ -23,6 +23,8 @@ interface Run {
 interface End {
   /** Row id of the next record. */
   id: number;
+  /** How many records its count says it has, which follows in steps. */
+  counted: number;
   /** Of all bodies, and of what they have in common. */
   bytes: number;
 }
@@ -33,17 +35,18 @@ interface End {
  * multiple of RUN_RECORDS.
  *
  * Where a log ends is read once and then counted on; after a failure it is read again, so that it is never guessed. It
- * is read from the runs and from the count of them: where the two differ, the tree of one of them is damaged, and
- * nothing is appended at an index that may have been given away.
+ * is read from the runs, and not believed where it lies before the count of them, which stands in another tree: one of
+ * them is damaged, and nothing is appended at an index that may have been given away. A page more in each commit would
+ * be dear, so the count follows with every run that ends a tile, each second (`flush`) and at the end.
  */
 export class LogAppender {
   readonly #ends = new Map<number, End>();
   readonly #runs = new Map<number, Run>();
-  readonly #touched = new Set<number>();
-  #taken = 0;
+  /** Logs whose count is behind. */
+  readonly #behind = new Set<number>();
   readonly #endOf: (no: TenantNo) => End;
   readonly #insert: (id: number, heads: Uint8Array, bodies: Uint8Array) => void;
-  readonly #count: (no: number, end: End) => void;
+  readonly #count: (no: number, end: End) => number;
   readonly #seal: (startId: number) => void;
   readonly #insertPart;
 
@@ -54,13 +57,16 @@ export class LogAppender {
     const counted = db.prepare<[number], { size: number; bytes: number }>(
       'SELECT size, bytes FROM logs WHERE tenant_no = ?',
     );
+    const uncounted = db
+      .prepare<[number, number], number>('SELECT sum(length(bodies)) FROM runs WHERE id >= ? AND id < ?')
+      .pluck();
     this.#endOf = (no) => {
       const first = recordId(no, 0);
       const run = last.get(first, recordId((no + 1) as TenantNo, 0));
       const id = run ? run.id + run.size : first;
       const { size, bytes } = counted.get(no) ?? { size: 0, bytes: 0 };
-      if (size !== id - first) throw new Damaged(damagedEnd(no, size, id - first));
-      return { id, bytes };
+      if (size > id - first) throw new Damaged(damagedEnd(no, size, id - first));
+      return { id, counted: size, bytes: bytes + (uncounted.get(first + size, id) ?? 0) };
     };
     const insert = db.prepare('INSERT INTO runs (id, heads, bodies) VALUES (?, ?, ?)');
     this.#insert = (id, heads, bodies) => void insert.run(id, heads, bodies);
@@ -68,7 +74,13 @@ export class LogAppender {
       `INSERT INTO logs (tenant_no, size, bytes) VALUES (?, ?, ?)
        ON CONFLICT DO UPDATE SET size = excluded.size, bytes = excluded.bytes`,
     );
-    this.#count = (no, { id, bytes }) => void count.run(no, recordIndex(id), bytes);
+    this.#count = (no, end) => {
+      const size = recordIndex(end.id);
+      const more = size - end.counted;
+      count.run(no, size, end.bytes);
+      end.counted = size;
+      return more;
+    };
     this.#seal = segmentSealer(db);
     this.#insertPart = db.prepare(
       'INSERT INTO parts (tenant_no, digest, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
@@ -79,7 +91,6 @@ export class LogAppender {
   add(heads: Heads, at: number, bodies: Uint8Array): number {
     const no = heads.tenantNo(at) as TenantNo;
     const end = this.#known(no);
-    this.#taken += 1;
     const { id } = end;
     end.id += 1;
     end.bytes += heads.end(at) - heads.start(at);
@@ -107,29 +118,41 @@ export class LogAppender {
   #known(no: TenantNo): End {
     const end = this.#ends.get(no) ?? this.#endOf(no);
     this.#ends.set(no, end);
-    this.#touched.add(no);
+    this.#behind.add(no);
     return end;
   }
 
-  /** Writes what was taken up; answers how many records that were. */
+  /** Writes what was taken up; answers by how many records the counts went on. */
   write(): number {
     for (const no of this.#runs.keys()) this.#finish(no, 0);
-    for (const no of this.#touched) {
-      const end = this.#ends.get(no);
-      if (end) this.#count(no, end);
+    let more = 0;
+    for (const no of this.#behind) {
+      const end = this.#known(no as TenantNo);
+      if (tileOf(recordIndex(end.id)) === tileOf(end.counted)) continue;
+      more += this.#count(no, end);
+      this.#behind.delete(no);
     }
-    this.#touched.clear();
-    const written = this.#taken;
-    this.#taken = 0;
-    return written;
+    return more;
+  }
+
+  /** Whether any count is behind. */
+  get isBehind(): boolean {
+    return this.#behind.size > 0;
+  }
+
+  /** In a transaction of its own: all counts say where their logs end. Answers by how many records they went on. */
+  flush(): number {
+    let more = 0;
+    for (const no of this.#behind) more += this.#count(no, this.#known(no as TenantNo));
+    this.#behind.clear();
+    return more;
   }
 
   /** After a transaction that did not commit. */
   forget(): void {
+    // Which counts are behind is known for longer.
     this.#ends.clear();
     this.#runs.clear();
-    this.#touched.clear();
-    this.#taken = 0;
   }
 
   #finish(no: number, endId: number): void {
@@ -141,6 +164,8 @@ export class LogAppender {
     if (endId !== 0 && recordIndex(endId) % SEGMENT_RECORDS === 0) this.#seal(endId - SEGMENT_RECORDS);
   }
 }
+
+const tileOf = (index: number): number => Math.floor(index / RUN_RECORDS);
 
 /** The bytes of a run: its heads in a row, its bodies in a row, and each head says where its body now ends. */
 function laidOut({ firstId, pieces }: Run): { heads: Uint8Array; bodies: Uint8Array } {

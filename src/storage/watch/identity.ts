@@ -35,12 +35,9 @@ export class Identity {
     return this.#looked(() => this.#ofLog());
   }
 
-  /** Called after each commit, before anybody hears of it. Two system calls: what takes more is looked at by `look`. */
+  /** Called after each commit, before anybody hears of it. A system call each: what takes more is looked at by `look`. */
   afterCommit(): string {
-    return this.#looked(() => {
-      this.#ofLog();
-      this.#same(this.#database);
-    });
+    return this.#looked(() => this.#same(this.#database));
   }
 
   /** Called when it is open, and each second. */

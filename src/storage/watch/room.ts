@@ -1,3 +1,4 @@
+import { describe } from '../../errors.ts';
 import type { Connection } from '../database.ts';
 import type { Heads } from '../log/heads.ts';
 import type { CommandEntry } from '../writer-protocol.ts';
@@ -39,8 +40,12 @@ export class Room {
 
   /** Why what is ordinary is not taken; empty while it is. */
   get problem(): string {
-    if (this.#bounds && (this.#pages.get() ?? 0) >= this.#bounds.ordinary - NEARLY)
-      return 'the store has reached max_store_bytes';
+    try {
+      if (this.#bounds && (this.#pages.get() ?? 0) >= this.#bounds.ordinary - NEARLY)
+        return 'the store has reached max_store_bytes';
+    } catch (error) {
+      return describe(error);
+    }
     return this.#disk.problem;
   }
 

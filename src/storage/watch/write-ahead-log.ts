@@ -57,7 +57,12 @@ export class WriteAheadLog {
   }
 
   #size(): number {
-    return statSync(this.file, { throwIfNoEntry: false })?.size ?? 0;
+    try {
+      return statSync(this.file, { throwIfNoEntry: false })?.size ?? 0;
+    } catch {
+      // Who looks at the files says so.
+      return 0;
+    }
   }
 
   #bound(size: number): void {

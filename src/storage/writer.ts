@@ -4,13 +4,13 @@ import { ServiceError } from '../errors.ts';
 import type { CommandName, Commands } from './commands.ts';
 import type { StoreOptions } from './database.ts';
 import { reportFault } from './faults.ts';
-import { Gathering, type Sent, type Settle } from './gathering.ts';
 import { type Parcel, Parcels } from './log/parcel.ts';
 import type { RecordRow, SharedPart, TenantNo } from './rows.ts';
 import { LOOK_MS, Pulse } from './watch/pulse.ts';
-import { errorOf, SILENT, unavailable } from './writer-errors.ts';
-import type { Batch, BatchDone, FromWriter, TenantQuota } from './writer-protocol.ts';
-import { startWriter } from './writer-start.ts';
+import { SILENT, unavailable } from './writing/errors.ts';
+import { Gathering, type Sent, type Settle, settleAll, wholeParcel } from './writing/gathering.ts';
+import type { Batch, BatchDone, FromWriter, TenantQuota } from './writing/protocol.ts';
+import { startWriter } from './writing/start.ts';
 
 /** Published after each commit: how many entries it held. */
 export const commitChannel = channel('mandate:commit');
@@ -173,21 +173,8 @@ export class Writer implements AsyncDisposable {
       const refusal = this.#refusal();
       if (refusal) return reject(refusal);
       this.#close();
-      this.#waiting.push({
-        item: {
-          parcel: parcel.seal(),
-          commands: [],
-          shared: tenantNo === undefined || parts.length === 0 ? undefined : { tenantNo, parts },
-          whole: true,
-        },
-        entries: parcel.count,
-        settle: ({ indexes, errors }) => {
-          const failed = errors.get(0);
-          if (failed === undefined) resolve(indexes);
-          else reject(errorOf(failed));
-        },
-        fail: reject,
-      });
+      const shared = tenantNo === undefined || parts.length === 0 ? undefined : { tenantNo, parts };
+      this.#waiting.push(wholeParcel(parcel, shared, resolve, reject));
       this.#count(parcel.count);
     });
   }
@@ -223,7 +210,7 @@ export class Writer implements AsyncDisposable {
   }
 
   #gather(): Gathering {
-    return new Gathering(this.#parcels.make(), errorOf);
+    return new Gathering(this.#parcels.make());
   }
 
   /** Makes what was gathered an item, so that what comes next comes after it. */
@@ -253,16 +240,7 @@ export class Writer implements AsyncDisposable {
     for (const { parcel } of done) this.#parcels.giveBack(parcel);
     // The thread goes on with the next batch while this one's callers are told.
     if (this.#inFlight.length === 0) this.#flush();
-    let entries = 0;
-    let failed = 0;
-    for (const [at, each] of sent.entries()) {
-      const item = done[at];
-      if (item) each.settle(item);
-      // What a tenant may not do is no fault of the store.
-      const lost = [...(item?.errors.values() ?? [])].filter(({ exhausted }) => !exhausted).length;
-      failed += each.item.whole && lost > 0 ? each.entries : lost;
-      entries += each.entries;
-    }
+    const { entries, failed } = settleAll(sent, done);
     // An entry that fails beside others that do not is no fault of the store.
     if (failed > 0 && failed === entries) this.doubt();
     if (commitChannel.hasSubscribers) commitChannel.publish({ entries });

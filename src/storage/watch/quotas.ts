@@ -1,5 +1,5 @@
 import type { TenantNo } from '../rows.ts';
-import type { ItemError, TenantQuota } from '../writer-protocol.ts';
+import type { ItemError, TenantQuota } from '../writing/protocol.ts';
 
 interface Share {
   readonly quota: TenantQuota;

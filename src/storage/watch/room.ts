@@ -1,7 +1,7 @@
 import { describe } from '../../errors.ts';
 import type { Connection } from '../database.ts';
 import type { Heads } from '../log/heads.ts';
-import type { CommandEntry } from '../writer-protocol.ts';
+import type { CommandEntry } from '../writing/protocol.ts';
 import type { Disk } from './disk.ts';
 
 const MIB = 1024 * 1024;

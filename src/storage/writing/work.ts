@@ -1,5 +1,5 @@
-import { Heads } from './log/heads.ts';
-import type { BatchItem, ItemDone, ItemError } from './writer-protocol.ts';
+import { Heads } from '../log/heads.ts';
+import type { BatchItem, ItemDone, ItemError } from './protocol.ts';
 
 /** What is done or not done as one: a command, a record, or both. */
 export interface Unit {

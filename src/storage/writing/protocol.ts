@@ -1,8 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { StoreOptions } from './database.ts';
-import type { StoreFault } from './faults.ts';
-import type { ParcelBytes } from './log/parcel.ts';
-import type { SharedPart, TenantNo } from './rows.ts';
+import type { StoreOptions } from '../database.ts';
+import type { StoreFault } from '../faults.ts';
+import type { ParcelBytes } from '../log/parcel.ts';
+import type { SharedPart, TenantNo } from '../rows.ts';
 
 /** What the thread is started with. */
 export interface WriterOptions extends StoreOptions {

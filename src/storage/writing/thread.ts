@@ -1,18 +1,18 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Applier } from './applier.ts';
-import { type Connection, claim, databaseFile, openWriter } from './database.ts';
-import { faultChannel, faultIn, reportFault, type StoreFault } from './faults.ts';
-import { Runs } from './log/runs.ts';
-import type { TenantNo } from './rows.ts';
-import { Disk } from './watch/disk.ts';
-import { Identity } from './watch/identity.ts';
-import { compareWithMarks, Marks } from './watch/marks.ts';
-import { LOOK_MS, Pulse } from './watch/pulse.ts';
-import { Quotas } from './watch/quotas.ts';
-import { Room } from './watch/room.ts';
-import { WriteAheadLog } from './watch/write-ahead-log.ts';
-import type { Batch, FromWriter, ToWriter, WriterOptions } from './writer-protocol.ts';
+import { type Connection, claim, databaseFile, openWriter } from '../database.ts';
+import { faultChannel, faultIn, reportFault, type StoreFault } from '../faults.ts';
+import { Runs } from '../log/runs.ts';
+import type { TenantNo } from '../rows.ts';
+import { Disk } from '../watch/disk.ts';
+import { Identity } from '../watch/identity.ts';
+import { compareWithMarks, Marks } from '../watch/marks.ts';
+import { LOOK_MS, Pulse } from '../watch/pulse.ts';
+import { Quotas } from '../watch/quotas.ts';
+import { Room } from '../watch/room.ts';
+import { WriteAheadLog } from '../watch/write-ahead-log.ts';
+import type { Batch, FromWriter, ToWriter, WriterOptions } from './protocol.ts';
 
 /** The thread that owns the one connection that writes. */
 function serve(port: MessagePort, options: WriterOptions): void {

@@ -1,5 +1,5 @@
-import { ServiceError } from '../errors.ts';
-import type { ItemError } from './writer-protocol.ts';
+import { ServiceError } from '../../errors.ts';
+import type { ItemError } from './protocol.ts';
 
 export const unavailable = (detail: string, cause?: unknown): ServiceError =>
   new ServiceError('audit_unavailable', 'the answer could not be recorded, so there is none', {

@@ -1,7 +1,8 @@
-import type { ServiceError } from '../errors.ts';
-import type { Parcel } from './log/parcel.ts';
-import type { RecordRow } from './rows.ts';
-import type { BatchItem, CommandEntry, ItemDone, ItemError } from './writer-protocol.ts';
+import type { ServiceError } from '../../errors.ts';
+import type { Parcel } from '../log/parcel.ts';
+import type { RecordRow } from '../rows.ts';
+import { errorOf } from './errors.ts';
+import type { BatchDone, BatchItem, CommandEntry, ItemDone } from './protocol.ts';
 
 export type Settle = (error: ServiceError | undefined, index: number, value: unknown) => void;
 
@@ -18,12 +19,9 @@ export class Gathering {
   readonly #parcel: Parcel;
   readonly #commands: CommandEntry[] = [];
   readonly #settles: Settle[] = [];
-  /** Makes the error of an entry from what the thread says of it. */
-  readonly #errorOf: (error: ItemError) => ServiceError;
 
-  constructor(parcel: Parcel, errorOf: (error: ItemError) => ServiceError) {
+  constructor(parcel: Parcel) {
     this.#parcel = parcel;
-    this.#errorOf = errorOf;
   }
 
   get isEmpty(): boolean {
@@ -49,7 +47,7 @@ export class Gathering {
       settle: ({ indexes, values, errors }) => {
         for (let unit = 0; unit < settles.length; unit += 1) {
           const failed = errors.get(unit);
-          const error = failed === undefined ? undefined : this.#errorOf(failed);
+          const error = failed === undefined ? undefined : errorOf(failed);
           settles[unit]?.(error, indexes[unit] ?? -1, values.get(unit));
         }
       },
@@ -58,4 +56,37 @@ export class Gathering {
       },
     };
   }
+}
+
+/** A parcel whose records are appended all or none. */
+export function wholeParcel(
+  parcel: Parcel,
+  shared: BatchItem['shared'],
+  resolve: (indexes: Float64Array) => void,
+  reject: (error: ServiceError) => void,
+): Sent {
+  return {
+    item: { parcel: parcel.seal(), commands: [], shared, whole: true },
+    entries: parcel.count,
+    settle: ({ indexes, errors }) => {
+      const failed = errors.get(0);
+      if (failed === undefined) resolve(indexes);
+      else reject(errorOf(failed));
+    },
+    fail: reject,
+  };
+}
+
+/** Tells everybody of a batch; answers how many entries it had, and how many the store failed. */
+export function settleAll(sent: readonly Sent[], done: BatchDone): { entries: number; failed: number } {
+  let [entries, failed] = [0, 0];
+  for (const [at, each] of sent.entries()) {
+    const item = done[at];
+    if (item) each.settle(item);
+    // What a tenant may not do is no fault of the store.
+    const lost = [...(item?.errors.values() ?? [])].filter(({ exhausted }) => !exhausted).length;
+    failed += each.item.whole && lost > 0 ? each.entries : lost;
+    entries += each.entries;
+  }
+  return { entries, failed };
 }

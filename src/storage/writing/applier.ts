@@ -1,15 +1,15 @@
-import { describe } from '../errors.ts';
-import { type Commands, prepareCommands } from './commands.ts';
-import type { Connection } from './database.ts';
-import { faultIn, reportFault } from './faults.ts';
-import { LogAppender } from './log/appender.ts';
-import type { TenantNo } from './rows.ts';
-import type { Identity } from './watch/identity.ts';
-import type { Marks } from './watch/marks.ts';
-import type { Quotas } from './watch/quotas.ts';
-import { isReserved, type Room } from './watch/room.ts';
+import { describe } from '../../errors.ts';
+import { type Commands, prepareCommands } from '../commands.ts';
+import type { Connection } from '../database.ts';
+import { faultIn, reportFault } from '../faults.ts';
+import { LogAppender } from '../log/appender.ts';
+import type { TenantNo } from '../rows.ts';
+import type { Identity } from '../watch/identity.ts';
+import type { Marks } from '../watch/marks.ts';
+import type { Quotas } from '../watch/quotas.ts';
+import { isReserved, type Room } from '../watch/room.ts';
 import { anew, doneOf, prepare, refuse, type Unit, type Work } from './work.ts';
-import type { Batch, BatchDone, ItemError } from './writer-protocol.ts';
+import type { Batch, BatchDone, ItemError } from './protocol.ts';
 
 interface Parts {
   readonly db: Connection;

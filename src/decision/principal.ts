@@ -27,7 +27,11 @@ export const asStated = (subject: PrincipalRef): TokenPrincipal => ({
 });
 
 /** A token minted for one server is no good at another, whoever passes it on (RFC 8707 section 2.2). */
-export function forAnotherAudience(caller: Caller, request: CheckRequest, audience: string | undefined): boolean {
+export function forAnotherAudience(
+  caller: Caller,
+  request: CheckRequest,
+  audience: string | undefined,
+): boolean {
   if (audience === undefined) return false;
   if (request.audience !== undefined && request.audience !== audience) return true;
   if (caller.audiences === 'any') return false;

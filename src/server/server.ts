@@ -124,7 +124,7 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
 }
 
 const MISNAMED =
-  'where no credential is needed, the host and the origin of a request are localhost or a loopback address, with the port, or the host of base_url';
+  'where no credential is needed, a request is for localhost, a loopback address or the host of base_url, and from no page of another origin';
 const misdirected: HttpResponse = {
   status: 421,
   body: { error: 'invalid_request', error_description: MISNAMED },

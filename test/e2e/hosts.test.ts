@@ -61,13 +61,19 @@ async function askGrpc(headers: Record<string, string>): Promise<string> {
 }
 
 const names = (port: number) => ({
-  ours: [`localhost:${port}`, `127.0.0.1:${port}`, `[::1]:${port}`, `LOCALHOST:${port}`, 'localhost'],
+  ours: [
+    `localhost:${port}`,
+    `127.0.0.1:${port}`,
+    `[::1]:${port}`,
+    `LOCALHOST:${port}`,
+    'localhost',
+    `localhost:${port - 1}`,
+  ],
   others: [
     'evil.example',
     `evil.example:${port}`,
     `localhost.evil.example:${port}`,
     `127.0.0.1.evil.example:${port}`,
-    `localhost:${port - 1}`,
     `localhost:${port}@evil.example`,
     `127.0.0.1.:${port}`,
     'null',

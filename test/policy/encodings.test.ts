@@ -159,7 +159,7 @@ describe('a bundle is proven in the memory it will have', () => {
   });
 
   test('also where the data fits and no question does', async () => {
-    const made = await bundle();
+    const made = await compile({ 'data.json': rows(10_000) });
     const module = PolicyModule.compile(made.wasm);
     const fits = (memoryPages: number): boolean => {
       try {

@@ -15,14 +15,13 @@ export function isNamedRightly(
   // The Unix socket is no address that a browser could ask.
   if (peer.loopback && peer.port === undefined) return true;
   const own = URL.parse(base)?.host;
-  const isOwn = (authority: string): boolean => {
-    const name = authority.toLowerCase();
-    const port = LOCAL.exec(name)?.[1];
-    // Browsers always name a port that is not their scheme's.
-    return name === own || port === '' || (port !== undefined && Number(port.slice(1)) === peer.port);
-  };
-  const page = headers.origin === undefined ? undefined : (URL.parse(headers.origin)?.host ?? '');
-  return [headers[':authority'], headers.host, page].every((name) => name === undefined || isOwn(name));
+  const called = [headers[':authority'], headers.host].filter((name) => name !== undefined);
+  // By whatever port: a name that points here by its owner's will is none of these, and ports are forwarded.
+  if (!called.every((name) => name.toLowerCase() === own || LOCAL.test(name))) return false;
+  if (headers.origin === undefined) return true;
+  // A page of ours is one that was asked for by the name that it asks by, or by a name and the port of this plane.
+  const page = URL.parse(headers.origin)?.host ?? '';
+  return page === own || called.includes(page) || LOCAL.exec(page)?.[1] === `:${peer.port}`;
 }
 
-const LOCAL = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(|:\d{1,5})$/;
+const LOCAL = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(|:\d{1,5})$/i;

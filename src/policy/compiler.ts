@@ -15,7 +15,7 @@ import {
   type OpaCapabilities,
 } from './engine/capabilities.ts';
 import { ModuleCache } from './opa/cache.ts';
-import { type Run, runOpa } from './opa/child.ts';
+import { confined, type Run, type RunOpa } from './opa/child.ts';
 import { intrusions } from './opa/intrusions.ts';
 import { type Platform, readPlatform } from './opa/platform.ts';
 import { foreignSchemas } from './opa/schemas.ts';
@@ -92,14 +92,13 @@ export class Compiler {
   async #module(sources: PolicySources, key: string): Promise<Uint8Array> {
     const kept = await this.#cache.get(sources.tenant, key);
     if (kept) return kept;
-    const module = await this.#staged(sources, 'deciding', (stage) => this.#build(sources, stage));
+    const module = await this.#staged(sources, 'deciding', (stage, run) => this.#build(sources, stage, run));
     await this.#cache.put(sources.tenant, key, module);
     return module;
   }
 
   /** What is laid out here is what decides, and all of it is looked at: no test, and nothing that was not checked. */
-  async #build(sources: PolicySources, { folder, capabilities }: Stage): Promise<Uint8Array> {
-    const run = this.#runIn(folder);
+  async #build(sources: PolicySources, { folder, capabilities }: Stage, run: RunOpa): Promise<Uint8Array> {
     const foreign = await foreignSchemas(sources.modules, run);
     if (foreign.length > 0) throw policyInvalid(foreign);
     const target = path.join(folder, 'bundle.tar.gz');
@@ -127,8 +126,7 @@ export class Compiler {
    * would test something else than what decides.
    */
   async test(sources: PolicySources, args: readonly string[]): Promise<Run> {
-    return this.#staged(sources, 'tested', async ({ folder, capabilities }) => {
-      const run = this.#runIn(folder);
+    return this.#staged(sources, 'tested', async ({ capabilities }, run) => {
       const foreign = await foreignSchemas(new Map([...sources.modules, ...sources.tests]), run);
       if (foreign.length > 0) throw policyInvalid(foreign);
       const report = await run([
@@ -150,14 +148,13 @@ export class Compiler {
   async #staged<T>(
     sources: PolicySources,
     laid: 'deciding' | 'tested',
-    use: (stage: Stage) => Promise<T>,
+    use: (stage: Stage, run: RunOpa) => Promise<T>,
   ): Promise<T> {
     const capabilities = (await this.#capabilitiesTexts())[laid];
-    return staged({ platform: await this.#platformOnce(), capabilities }, sources, laid, use);
-  }
-
-  #runIn(folder: string): (args: readonly string[], input?: string) => Promise<Run> {
-    return (args, input) => runOpa(this.#options.opa, folder, args, input);
+    const platform = await this.#platformOnce();
+    return staged({ platform, capabilities }, sources, laid, (stage) =>
+      confined(this.#options.opa, stage.folder, (run) => use(stage, run)),
+    );
   }
 
   #capabilitiesTexts(): Promise<{ deciding: string; tested: string }> {
@@ -168,7 +165,9 @@ export class Compiler {
   }
 
   async #readCapabilities(): Promise<{ deciding: string; tested: string }> {
-    const { code, stdout, stderr } = await this.#runIn(os.tmpdir())(['capabilities', '--current']);
+    const { code, stdout, stderr } = await confined(this.#options.opa, os.tmpdir(), (run) =>
+      run(['capabilities', '--current']),
+    );
     if (code !== 0)
       throw new ServiceError('config_invalid', `the OPA compiler does not run: ${stderr.slice(0, 300)}`);
     const current = JSON.parse(stdout) as OpaCapabilities;

@@ -1,11 +1,12 @@
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { PolicyInvalid } from '../../src/policy/diagnostics.ts';
-import { runOpa } from '../../src/policy/opa/child.ts';
+import { confined, type Run } from '../../src/policy/opa/child.ts';
+import { eventually } from '../e2e/server.ts';
 import { compile, compiler, diagnosed, read, withFolder } from './sources.ts';
 
 /** What an author writes is read by a process that can take little, read nothing else and tell nothing else. */
@@ -86,6 +87,9 @@ describe('a schema in an annotation', () => {
   });
 });
 
+const runOpa = (opa: string, folder: string, args: readonly string[]): Promise<Run> =>
+  confined(opa, folder, (run) => run(args));
+
 describe('the process that compiles', () => {
   const { opa } = readConfig({ MANDATE_OPA: process.env['MANDATE_OPA'] });
 
@@ -130,11 +134,57 @@ describe('the process that compiles', () => {
     });
   });
 
+  test('does not outlive what it was run for', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'mandate-child-'));
+    try {
+      const program = path.join(folder, 'opa');
+      await writeFile(
+        program,
+        `#!/bin/sh\n[ $1 = fails ] && exit 126\necho $$ >${folder}/pid\nexec sleep 600\n`,
+      );
+      await chmod(program, 0o700);
+      const pid = async (): Promise<number> =>
+        Number(await readFile(path.join(folder, 'pid'), 'utf8').catch(() => ''));
+      const work = confined(program, folder, async (run) => {
+        const slow = run(['sleeps']);
+        slow.catch(() => undefined);
+        await eventually(pid, (found) => found > 0);
+        await run(['fails']);
+      });
+      await expect(work).rejects.toMatchObject({ code: 'unavailable' });
+      const slept = await pid();
+      await eventually(
+        () => Promise.resolve(isAlive(slept)),
+        (alive) => !alive,
+      );
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   test('that cannot be run is the machine’s fault, not the policy’s', async () => {
     await expect(runOpa('/nonexistent/opa', tmpdir(), ['version'])).rejects.toMatchObject({
       code: 'unavailable',
     });
     await expect(runOpa(opa, '/nonexistent', ['version'])).rejects.toMatchObject({ code: 'unavailable' });
+  });
+});
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+describe('Rego that is nested deeply', () => {
+  test.concurrent.each([
+    ['in arrays', `x := ${'['.repeat(2_000)}${']'.repeat(2_000)}`],
+    ['in arrays, beyond the parser', `x := ${'['.repeat(200_000)}${']'.repeat(200_000)}`],
+  ])('%s is refused as a mistake', async (_name, rule) => {
+    const compiled = compile({ 'deep.rego': `package authz.x\n\n${rule}\n` });
+    await expect(compiled).rejects.toMatchObject({ code: 'policy_invalid' });
   });
 });
 

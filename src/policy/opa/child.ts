@@ -10,8 +10,8 @@ export interface Run {
 
 export type RunOpa = (args: readonly string[], input?: string) => Promise<Run>;
 
-/** Wall clock; a process that waits spends no processor time. */
-const TIMEOUT_MS = 60_000;
+/** Of all that one compilation runs, by the wall clock: others wait for their turn. A megabyte of Rego takes a few seconds. */
+const TIMEOUT_MS = 45_000;
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 /**
@@ -21,7 +21,7 @@ const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 const LIMITS: readonly (readonly [flag: string, value: number])[] = [
   ...(process.platform === 'linux' ? [['-v', 2.5 * 1024 * 1024] as const] : []),
   // Seconds of processor time, over all its threads.
-  ['-t', 60],
+  ['-t', 40],
   // Blocks of 512 bytes, of 1,024 in some shells: 128 or 256 MiB a file.
   ['-f', 262_144],
   ['-n', 256],
@@ -38,16 +38,41 @@ const MACHINE =
 const GREEDY = /out of memory|cannot allocate memory|failed to reserve|stack overflow|exceeds \d+-byte limit/;
 
 /**
+ * Lets `work` run OPA in a folder, and ends whatever of it still runs when the work is done, has failed or takes too
+ * long.
+ */
+export async function confined<T>(
+  opa: string,
+  folder: string,
+  work: (run: RunOpa) => Promise<T>,
+): Promise<T> {
+  const ended = new AbortController();
+  const timer = setTimeout(() => ended.abort(), TIMEOUT_MS);
+  try {
+    return await work((args, input = '') => runOpa(opa, folder, args, input, ended.signal));
+  } finally {
+    clearTimeout(timer);
+    ended.abort();
+  }
+}
+
+/**
  * Runs OPA in `cwd`, with no environment and nothing open but its input and output. What it may take is bounded by the
  * kernel, so Rego that makes it greedy ends it and nothing else.
  * @throws ServiceError `unavailable` where the machine is at fault, `policy_invalid` where the policy took too much
  */
-export function runOpa(opa: string, cwd: string, args: readonly string[], input = ''): Promise<Run> {
+function runOpa(
+  opa: string,
+  cwd: string,
+  args: readonly string[],
+  input: string,
+  signal: AbortSignal,
+): Promise<Run> {
   return new Promise((resolve, reject) => {
     const child = execFile(
       '/bin/sh',
       ['-c', SCRIPT, opa, ...args],
-      { cwd, env: {}, timeout: TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES },
+      { cwd, env: {}, signal, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES },
       (error, stdout, stderr) => {
         const code = error ? error.code : 0;
         if (typeof code === 'number' && code < 125 && !MACHINE.test(stderr) && !greedy(code, stderr))
@@ -60,6 +85,9 @@ export function runOpa(opa: string, cwd: string, args: readonly string[], input 
   });
 }
 
+/** Node's words for what was ended by our own bounds. */
+const BOUNDS: ReadonlySet<unknown> = new Set(['ERR_CHILD_PROCESS_STDIO_MAXBUFFER', 'ABORT_ERR']);
+
 /** Go's runtime ends with 2 and a trace; OPA's own refusals are diagnostics. */
 const greedy = (code: number, stderr: string): boolean => code === 2 && GREEDY.test(stderr);
 
@@ -69,7 +97,7 @@ function failure(cause: Error, code: unknown, stderr: string, what: string): Ser
   const isMachine =
     MACHINE.test(stderr) ||
     (typeof code === 'number' && code >= 125 && code <= 127) ||
-    (typeof code === 'string' && code !== 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER');
+    (typeof code === 'string' && !BOUNDS.has(code));
   return isMachine
     ? new ServiceError('unavailable', 'the policy compiler cannot run now', { cause, detail })
     : new ServiceError('policy_invalid', 'the policy takes more time or memory to compile than it may', {

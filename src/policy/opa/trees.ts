@@ -24,7 +24,13 @@ export async function eachTree(
     for (const [file, text] of Object.entries(batch)) {
       const tree = Object.hasOwn(trees, file) ? trees[file] : await alone(file, run);
       if (Array.isArray(tree)) return tree;
-      look(file, text, tree as Tree);
+      try {
+        look(file, text, tree as Tree);
+      } catch (error) {
+        // The compiler goes deeper than a walk of its tree can.
+        if (!(error instanceof RangeError)) throw error;
+        return [{ file, line: 0, message: 'it is nested too deeply to be looked at' }];
+      }
     }
   }
   return undefined;

@@ -76,6 +76,11 @@ export class Compiler {
     return bundleOf(await compiled, sources);
   }
 
+  /** Of all that is kept on disk, only what these tenants may use again stays. */
+  keepOnly(tenants: Iterable<string>): Promise<void> {
+    return this.#cache.keepOnly(new Set(tenants)).catch(() => undefined);
+  }
+
   /** A compilation is several processes; only a few run at once. */
   async #turn<T>(work: () => Promise<T>): Promise<T> {
     while (this.#running >= MAX_RUNNING)

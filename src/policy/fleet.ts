@@ -63,6 +63,8 @@ export class Fleet implements Disposable {
     };
     try {
       await Promise.all(Array.from({ length: PARALLEL }, loader));
+      if (this.#waiting.size === 0)
+        await this.#parts.compiler.keepOnly([...this.#parts.tenants].map(({ id }) => id));
     } catch (error) {
       this.#isOver = true;
       this.#intake[Symbol.dispose]();

@@ -201,6 +201,14 @@ describe('compiled modules on disk', () => {
       expect(await entriesOf(cache)).not.toContain(old);
     }));
 
+  test('are kept of tenants that are served, and of no other', () =>
+    withCache(async (cache) => {
+      for (const tenant of ['acme', 'gone']) await made(cache, tenant, {});
+      const { opa, home } = readConfig({ MANDATE_OPA: process.env['MANDATE_OPA'] });
+      await new Compiler({ opa, policies: path.join(home, 'policies'), cache }).keepOnly(['acme', 'new']);
+      expect((await entriesOf(cache)).map((file) => path.basename(path.dirname(file)))).toEqual(['acme']);
+    }));
+
   test('are few, however often an author saves', () =>
     withCache(async (cache) => {
       for (let n = 0; n < 7; n += 1)

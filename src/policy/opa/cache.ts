@@ -57,6 +57,14 @@ export class ModuleCache {
     }
   }
 
+  /** Drops what is kept of tenants that are served no more. */
+  async keepOnly(tenants: ReadonlySet<string>): Promise<void> {
+    if (this.#folder === undefined) return;
+    const folder = path.join(this.#folder, FORM);
+    for (const name of await readdir(folder).catch(() => []))
+      if (!tenants.has(name)) await rm(path.join(folder, name), { recursive: true, force: true });
+  }
+
   #fileOf(folder: string, tenant: string, key: string): string {
     return path.join(folder, FORM, tenant, key);
   }

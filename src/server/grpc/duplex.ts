@@ -1,7 +1,7 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 import { Farewells } from '../intake/farewell.ts';
-import type { Uploads } from '../intake/uploads.ts';
+import type { Begun, Uploads } from '../intake/uploads.ts';
 import { LONGEST_TIMER_MS } from './deadline.ts';
 
 import { FrameReader } from './frames.ts';
@@ -34,6 +34,7 @@ export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): 
   let finished = false;
   let congested = false;
   let outgoing: Uint8Array[] = [];
+  let begun: Begun | undefined;
   /** Why it ends, once nothing more is read. */
   let stopped: ServiceError | undefined;
 
@@ -78,19 +79,21 @@ export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): 
   };
   const onData = (chunk: Uint8Array): void => {
     try {
-      const wasWhole = reader.whole;
+      let isNew = reader.whole;
       // A part of a question is one that is coming.
       farewells.heard();
       for (const message of reader.push(chunk)) {
         open += 1;
+        isNew = true;
         const late = farewells.heard();
         if (late) answered(refuse(message, late));
         else handle(message).then(answered, abort);
       }
       // Between two messages there may be any time, within one there may not.
-      if (!reader.whole) {
-        if (wasWhole) uploads.begin(reader, tooSlow);
-      } else if (!wasWhole) uploads.end(reader);
+      if (isNew) {
+        uploads.end(begun);
+        begun = reader.whole ? undefined : uploads.begin(tooSlow);
+      }
       flow();
     } catch (error) {
       abort(error);
@@ -111,7 +114,7 @@ export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): 
     stream.once('close', () => clearTimeout(timer));
   }
   stream.once('close', () => {
-    uploads.end(reader);
+    uploads.end(begun);
     farewells[Symbol.dispose]();
   });
   stream.on('drain', () => {

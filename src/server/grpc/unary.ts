@@ -34,7 +34,7 @@ export function serveUnary(
   let timer: NodeJS.Timeout | undefined;
   const ended = (): void => {
     clearTimeout(timer);
-    uploads.end(stream);
+    uploads.end(begun);
   };
   const giveUp = (error: unknown): void => {
     ended();
@@ -45,7 +45,7 @@ export function serveUnary(
   // Nobody reads on for as long as somebody likes to send.
   const tooSlow = (): void =>
     giveUp(new ServiceError('deadline_exceeded', 'the request did not come to its end in time'));
-  uploads.begin(stream, tooSlow);
+  const begun = uploads.begin(tooSlow);
   stream.on('data', (chunk: Uint8Array) => {
     // Nearly all fit a frame.
     if (first === undefined) {

@@ -31,7 +31,7 @@ async function stalled(
     stream.resume();
     if (sent.length > 0) stream.write(sent);
     await once(stream, 'close');
-    expect(uploads.open).toBe(0);
+    expect(uploads.isIdle).toBe(true);
     return told;
   } finally {
     session.destroy();
@@ -67,7 +67,8 @@ test('a stream that stalls within a message is given up', async () => {
   });
 });
 
-test('a stream that is still between two messages is not', async () => {
+/** Sends the pieces with a pause after each, and gives how the stream ends and how many answers there were. */
+async function paced(pieces: readonly Uint8Array[]): Promise<{ status: unknown; answers: number }> {
   const uploads = new Uploads(10);
   const server = http2.createServer();
   server.on('stream', (stream) => duplex(stream, uploads));
@@ -75,28 +76,41 @@ test('a stream that is still between two messages is not', async () => {
   await once(server, 'listening');
   const session = http2.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   const stream = session.request({ ':method': 'POST' });
-  let answers = 0;
-  stream.on('data', (chunk: Buffer) => (answers += chunk.length / FRAME.length));
-  for (let each = 0; each < 4; each += 1) {
-    stream.write(FRAME);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+  let bytes = 0;
+  stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
+  const ended = once(stream, 'trailers') as Promise<[Record<string, unknown>]>;
+  for (const piece of pieces) {
+    stream.write(piece);
+    await new Promise((resolve) => setTimeout(resolve, 8));
   }
   stream.end();
-  const [trailers] = (await once(stream, 'trailers')) as [Record<string, unknown>];
-  expect(trailers).toMatchObject({ 'grpc-status': '0' });
-  expect(answers).toBe(4);
+  const [trailers] = await ended;
   session.destroy();
   server.close();
+  return { status: trailers['grpc-status'], answers: bytes / FRAME.length };
+}
+
+test('a stream that is still between two messages is not', async () => {
+  const pieces = Array.from({ length: 8 }, (_, at) => (at % 4 === 0 ? FRAME : new Uint8Array()));
+  expect(await paced(pieces)).toEqual({ status: '0', answers: 2 });
+});
+
+test('nor is one of which every piece ends one message and begins the next', async () => {
+  const whole = Buffer.concat(Array.from({ length: 12 }, () => FRAME));
+  const pieces = [whole.subarray(0, 3)];
+  for (let at = 3; at < whole.length; at += FRAME.length) pieces.push(whole.subarray(at, at + FRAME.length));
+  expect(await paced(pieces)).toEqual({ status: '0', answers: 12 });
 });
 
 test('who is late is told once, and who has ended never', async () => {
   const uploads = new Uploads(5);
   const late: string[] = [];
-  uploads.begin({}, () => late.push('stalled'));
-  const done = {};
-  uploads.begin(done, () => late.push('done'));
+  uploads.begin(() => late.push('stalled'));
+  const done = uploads.begin(() => late.push('done'));
+  uploads.begin(() => late.push('stalled too'));
   uploads.end(done);
-  for (let turn = 0; uploads.open > 0 && turn < 100; turn += 1)
+  for (let turn = 0; !uploads.isIdle && turn < 100; turn += 1)
     await new Promise((resolve) => setTimeout(resolve, 5));
-  expect(late).toEqual(['stalled']);
+  expect(late).toEqual(['stalled', 'stalled too']);
+  uploads.end(done);
 });

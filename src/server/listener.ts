@@ -83,6 +83,7 @@ export class Listener implements AsyncDisposable {
         maxHeaderSize: MAX_HEADER_BYTES,
         requestTimeout: 30_000,
         headersTimeout: 10_000,
+        connectionsCheckingInterval: 5_000,
         keepAliveTimeout: 65_000,
       },
       handlers.request,

@@ -105,10 +105,11 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
         const handle = tracing === noTracing ? opened : spanned(tracing, method, headers, opened);
         peer.welcome?.();
         const timeoutMs = timeoutOf(headers);
-        if (method.kind === 'unary') return serveUnary(stream, timeoutMs, handle, uploads);
+        const { address: whom = '' } = peer;
+        if (method.kind === 'unary') return serveUnary(stream, timeoutMs, handle, uploads, whom);
         const each = (message: Uint8Array): Promise<Uint8Array> => handle(message, Number.POSITIVE_INFINITY);
         const { refuse } = method;
-        serveDuplex(stream, { timeoutMs, handle: each, refuse, uploads, stopping: plane.stopping });
+        serveDuplex(stream, { timeoutMs, handle: each, refuse, uploads, whom, stopping: plane.stopping });
       };
       try {
         if (isMisnamed(headers, peer)) throw new ServiceError('permission_denied', MISNAMED);

@@ -20,6 +20,7 @@ import { endWithAnswer, type NodeRequest } from '../http/exchange.ts';
 import type { Uploads } from '../intake/uploads.ts';
 import type { Handlers } from '../listener.ts';
 import { boundedBody, packingOf } from './body.ts';
+import { peerKey } from './context.ts';
 import { withPlainMessage } from './grpc-message.ts';
 
 type NodeHandler = Handlers['request'];
@@ -55,9 +56,11 @@ export function connectHandler({
     request: Parameters<NodeHandler>[0],
     response: Parameters<NodeHandler>[1],
   ): Promise<void> => {
-    const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues(request));
+    const values = contextValues(request);
+    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
     const where = handler.method.toString();
-    const bounds = { uploads, maxBytes: maxBytes(handler.service) };
+    const whom = values.get(peerKey).address ?? '';
+    const bounds = { uploads, whom, maxBytes: maxBytes(handler.service) };
     const body = boundedBody(request, packingOf(universal.header), bounds, where);
     const signal = goneAt(universal.signal);
     const answer = withPlainMessage(coded(await handler({ ...universal, body, signal }), handler, where));

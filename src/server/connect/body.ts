@@ -29,6 +29,13 @@ const encodingHeaders = [
   ['application/connect+', 'connect-content-encoding'],
 ] as const;
 
+export interface Bounds {
+  readonly uploads: Uploads;
+  readonly maxBytes: number;
+  /** The address that sends it. */
+  readonly whom: string;
+}
+
 /**
  * A body as the Connect library is to read it: whole messages, gathered with bounds on size, pieces and time before
  * there is room made for any of them, and sound where they are text. Throws what the library passes on in its
@@ -37,11 +44,15 @@ const encodingHeaders = [
 export async function* boundedBody(
   request: NodeRequest,
   packing: Packing,
-  { uploads, maxBytes }: { readonly uploads: Uploads; readonly maxBytes: number },
+  { uploads, maxBytes, whom }: Bounds,
   where: string,
 ): AsyncGenerator<Uint8Array> {
   const upload = new Upload(request, uploads);
-  const gather = new Gather(packing.enveloped ? PREFIX_BYTES + maxBytes : maxBytes, () => tooLarge(maxBytes));
+  const gather = new Gather(
+    packing.enveloped ? PREFIX_BYTES + maxBytes : maxBytes,
+    () => tooLarge(maxBytes),
+    uploads.roomOf(whom),
+  );
   try {
     if (!packing.enveloped) upload.begin();
     for (let chunk = await upload.next(); chunk !== undefined; chunk = await upload.next()) {
@@ -65,6 +76,7 @@ export async function* boundedBody(
     throw toConnectError(error, where);
   } finally {
     upload.end();
+    gather.take();
   }
 }
 

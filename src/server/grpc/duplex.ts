@@ -16,6 +16,8 @@ export interface DuplexOptions {
   /** The frame that refuses one message by name. */
   readonly refuse: (message: Uint8Array, error: ServiceError) => Uint8Array;
   readonly uploads: Uploads;
+  /** The address that sends it. */
+  readonly whom: string;
   /** Aborted when the server stops: the stream is to end soon then, with nothing that was asked left open. */
   readonly stopping: AbortSignal;
 }
@@ -27,8 +29,8 @@ const RESET_MS = 100;
 
 /** Serves one bidirectional gRPC stream straight on its HTTP/2 stream. Answers go out as they come. */
 export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): void {
-  const { timeoutMs, handle, refuse, uploads, stopping } = options;
-  const reader = new FrameReader();
+  const { timeoutMs, handle, refuse, uploads, whom, stopping } = options;
+  const reader = new FrameReader(uploads.roomOf(whom));
   let open = 0;
   let ended = false;
   let finished = false;
@@ -115,6 +117,7 @@ export function serveDuplex(stream: ServerHttp2Stream, options: DuplexOptions): 
   }
   stream.once('close', () => {
     uploads.end(begun);
+    reader.drop();
     farewells[Symbol.dispose]();
   });
   stream.on('drain', () => {

@@ -1,5 +1,5 @@
 import { ServiceError } from '../../errors.ts';
-import { Gather } from '../intake/gather.ts';
+import { Gather, type Room } from '../intake/gather.ts';
 
 /** gRPC's length-prefixed message: one flag byte, four bytes of length, big-endian, then the message. */
 export const PREFIX_BYTES = 5;
@@ -30,7 +30,11 @@ export const lengthAt = (bytes: Uint8Array, at: number): number =>
 /** Cuts a stream of bytes into messages. Throws `payload_too_large`, or `unimplemented` for a compressed message. */
 export class FrameReader {
   /** The beginning of a message whose end has not come. */
-  readonly #begun = new Gather(PREFIX_BYTES + MAX_MESSAGE_BYTES, tooLarge);
+  readonly #begun: Gather;
+
+  constructor(room: Room) {
+    this.#begun = new Gather(PREFIX_BYTES + MAX_MESSAGE_BYTES, tooLarge, room);
+  }
 
   /** The messages that this chunk completes, as views of it where it holds them whole. */
   *push(chunk: Uint8Array): Generator<Uint8Array> {
@@ -56,6 +60,11 @@ export class FrameReader {
   #missing(): number {
     const { length, bytes } = this.#begun;
     return (length < PREFIX_BYTES ? PREFIX_BYTES : PREFIX_BYTES + lengthIn(bytes)) - length;
+  }
+
+  /** Forgets what has come of a message. */
+  drop(): void {
+    this.#begun.take();
   }
 
   /** True between messages: where a stream may end. */

@@ -27,6 +27,7 @@ export function serveUnary(
   timeoutMs: number,
   handle: UnaryHandler,
   uploads: Uploads,
+  whom: string,
 ): void {
   const began = timeoutMs === Number.POSITIVE_INFINITY ? 0 : performance.now();
   let first: Uint8Array | undefined;
@@ -35,11 +36,12 @@ export function serveUnary(
   const ended = (): void => {
     clearTimeout(timer);
     uploads.end(begun);
+    more?.take();
+    first = more = undefined;
   };
   const giveUp = (error: unknown): void => {
     ended();
     stream.removeAllListeners('data').removeAllListeners('end');
-    first = more = undefined;
     refuseUnread(stream, error);
   };
   // Nobody reads on for as long as somebody likes to send.
@@ -54,7 +56,7 @@ export function serveUnary(
     }
     try {
       if (!more) {
-        more = new Gather(MAX_MESSAGE_BYTES, tooLarge);
+        more = new Gather(MAX_MESSAGE_BYTES, tooLarge, uploads.roomOf(whom));
         more.add(first);
         if (timeoutMs <= LONGEST_TIMER_MS) timer = setTimeout(tooSlow, timeoutMs);
       }
@@ -65,10 +67,9 @@ export function serveUnary(
   });
   stream.on('close', ended);
   stream.on('end', () => {
-    ended();
     const body = more?.take() ?? first ?? NOTHING;
     // The stream outlives its answer by a collection or two, and would keep them.
-    first = more = undefined;
+    ended();
     if (performance.now() - began >= timeoutMs)
       return fail(stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
     // By the clock that it will be compared with, which may have been set since the process began.

@@ -6,20 +6,26 @@ import { Upload, type Uploads } from '../intake/uploads.ts';
 import type { NodeRequest } from './exchange.ts';
 
 /** The whole body of a plain route's request. Throws as `HttpRequest.body` says. */
-export async function readBody(raw: NodeRequest, maxBytes: number, uploads: Uploads): Promise<Uint8Array> {
+export async function readBody(
+  raw: NodeRequest,
+  maxBytes: number,
+  uploads: Uploads,
+  whom: string,
+): Promise<Uint8Array> {
   const tooLarge = (): ServiceError =>
     new ServiceError('payload_too_large', `a body is at most ${maxBytes} bytes`);
   if (Number(raw.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
   const unpack = unpackerOf(raw.headers['content-encoding']);
-  const gather = new Gather(maxBytes, tooLarge);
+  const gather = new Gather(maxBytes, tooLarge, uploads.roomOf(whom));
   const upload = new Upload(raw, uploads);
   try {
     upload.begin();
     for (let chunk = await upload.next(); chunk !== undefined; chunk = await upload.next()) gather.add(chunk);
+    return await unpack(gather.take(), maxBytes, tooLarge);
   } finally {
     upload.end();
+    gather.take();
   }
-  return unpack(gather.take(), maxBytes, tooLarge);
 }
 
 type Unpack = (

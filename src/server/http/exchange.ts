@@ -73,11 +73,11 @@ export function readRequest(raw: NodeRequest, { peer, uploads, anteroom }: Intak
     body: (maxBytes = MAX_BODY_BYTES) => {
       // It is asked for only once its sender is known.
       peer.welcome?.();
-      return readBody(raw, maxBytes, uploads);
+      return readBody(raw, maxBytes, uploads, peer.address ?? '');
     },
     strangersBody: async () => {
       using _place = anteroom.take(peer.address ?? '');
-      return await readBody(raw, MAX_STRANGERS_BYTES, uploads);
+      return await readBody(raw, MAX_STRANGERS_BYTES, uploads, peer.address ?? '');
     },
   };
 }

@@ -9,7 +9,7 @@ export interface PlacesOptions {
   readonly full: string;
 }
 
-/** A bounded number of places, of which nobody gets them all: connections, streams that stay open, what strangers send. */
+/** A bounded number of places, of which nobody gets them all: connections, streams that stay open, bytes. */
 export class Places {
   readonly #options: PlacesOptions;
   readonly #taken = new Map<string, number>();
@@ -23,19 +23,18 @@ export class Places {
     return this.#total;
   }
 
-  /** Takes a place for `whom`, an address or the name of a caller; false if there is none. */
-  tryTake(whom: string): boolean {
+  /** Takes places for `whom`, an address or the name of a caller; false if there are not so many. */
+  tryTake(whom: string, count = 1): boolean {
     const own = this.#taken.get(whom) ?? 0;
-    if (this.#total >= this.#options.total || own >= this.#options.each) return false;
-    this.#taken.set(whom, own + 1);
-    this.#total += 1;
+    if (this.#total + count > this.#options.total || own + count > this.#options.each) return false;
+    this.#taken.set(whom, own + count);
+    this.#total += count;
     return true;
   }
 
   /** Disposing gives the place back, once. Throws `resource_exhausted`. */
   take(whom: string): Disposable {
-    if (!this.tryTake(whom))
-      throw new ServiceError('resource_exhausted', this.#options.full, { retryAfterMs: RETRY_MS });
+    this.need(whom, 1);
     let held = true;
     return {
       [Symbol.dispose]: () => {
@@ -45,11 +44,17 @@ export class Places {
     };
   }
 
-  giveBack(whom: string): void {
-    const own = (this.#taken.get(whom) ?? 0) - 1;
+  /** Takes places that `giveBack` gives back. Throws `resource_exhausted`. */
+  need(whom: string, count: number): void {
+    if (!this.tryTake(whom, count))
+      throw new ServiceError('resource_exhausted', this.#options.full, { retryAfterMs: RETRY_MS });
+  }
+
+  giveBack(whom: string, count = 1): void {
+    const own = (this.#taken.get(whom) ?? 0) - count;
     if (own > 0) this.#taken.set(whom, own);
     else this.#taken.delete(whom);
-    this.#total -= 1;
+    this.#total -= count;
   }
 }
 

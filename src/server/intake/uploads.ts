@@ -1,8 +1,17 @@
 import { ServiceError } from '../../errors.ts';
 import type { NodeRequest } from '../http/exchange.ts';
+import type { Room } from './gather.ts';
+import { Places } from './places.ts';
 
 /** How long a request may take to come to its end: between this and twice this. */
 const ROUND_MS = 15_000;
+
+/** Bytes of requests and messages whose end has not come. One that comes in one piece, as nearly all do, is none. */
+const HELD = {
+  total: 512 * 1024 * 1024,
+  each: 256 * 1024 * 1024,
+  full: 'too much that was begun to be sent is unfinished',
+};
 
 /** One that has begun: a link of a ring, taken out where it ends, which costs next to nothing. */
 export class Begun {
@@ -34,12 +43,26 @@ const ring = (): Begun => new Begun(() => {});
  */
 export class Uploads {
   readonly #roundMs: number;
+  readonly #bytes = new Places(HELD);
   #young = ring();
   #old = ring();
   #rounds: NodeJS.Timeout | undefined;
 
   constructor(roundMs = ROUND_MS) {
     this.#roundMs = roundMs;
+  }
+
+  /** What may be held of what `whom` sends, an address, until it has come to its end. */
+  roomOf(whom: string): Room {
+    return {
+      need: (bytes) => this.#bytes.need(whom, bytes),
+      giveBack: (bytes) => this.#bytes.giveBack(whom, bytes),
+    };
+  }
+
+  /** How many bytes are held. */
+  get held(): number {
+    return this.#bytes.taken;
   }
 
   /** Whether any has begun and not ended. */

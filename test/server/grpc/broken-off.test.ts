@@ -44,6 +44,7 @@ test('a unary call broken off before its answer gets none', async () => {
         return MESSAGE;
       },
       uploads,
+      '',
     ),
   );
   expect(code).toBe(NGHTTP2_CANCEL);
@@ -59,6 +60,7 @@ test('a unary call broken off before its error gets none', async () => {
         throw new Error('late');
       },
       uploads,
+      '',
     ),
   );
   expect(code).toBe(NGHTTP2_CANCEL);
@@ -72,6 +74,7 @@ test('a stream broken off before it is served gets no answer', async () => {
       handle: async () => MESSAGE,
       refuse: () => MESSAGE,
       uploads,
+      whom: '',
       stopping: new AbortController().signal,
     });
   });

@@ -32,6 +32,7 @@ async function stalled(
     if (sent.length > 0) stream.write(sent);
     await once(stream, 'close');
     expect(uploads.isIdle).toBe(true);
+    expect(uploads.held).toBe(0);
     return told;
   } finally {
     session.destroy();
@@ -40,7 +41,7 @@ async function stalled(
 }
 
 const unary = (stream: ServerHttp2Stream, uploads: Uploads): void =>
-  serveUnary(stream, Number.POSITIVE_INFINITY, async () => FRAME, uploads);
+  serveUnary(stream, Number.POSITIVE_INFINITY, async () => FRAME, uploads, '');
 
 const duplex = (stream: ServerHttp2Stream, uploads: Uploads): void =>
   serveDuplex(stream, {
@@ -48,6 +49,7 @@ const duplex = (stream: ServerHttp2Stream, uploads: Uploads): void =>
     handle: async () => FRAME,
     refuse: () => FRAME,
     uploads,
+    whom: '',
     stopping: new AbortController().signal,
   });
 

@@ -1,6 +1,7 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { type AuditRecord, readRecord } from '../audit/read.ts';
+import { partsOf, wholeInput } from '../audit/whole.ts';
 import { systemClock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
@@ -24,6 +25,7 @@ const query = (): Command =>
     .option('--outcome <outcome>', 'allow, deny, challenge, done or error')
     .option('--kind <kind>', 'decision, exchange, introspection, revocation or administration')
     .option('--decision <id>', 'the one record of a decision')
+    .option('--whole', 'with --json: put in what a record has in common with others of its batch')
     .option('-n, --limit <count>', 'at most this many', wholeNumber(1), 20)
     .addHelpText(
       'after',
@@ -51,6 +53,8 @@ const query = (): Command =>
         found.push(...page.records.map(({ index, body }) => ({ index: Number(index), body })));
         pageToken = page.nextPageToken;
       } while (pageToken !== '' && found.length < options.limit);
+      if (options.whole)
+        await putParts(found, (sha256) => client.getPart({ tenant: options.tenant, sha256 }));
       if (globals.json) for (const record of found) printJsonText(line(record));
       else
         printTable(
@@ -68,6 +72,27 @@ interface QueryOptions {
   kind?: string;
   decision?: string;
   limit: number;
+  whole?: boolean;
+}
+
+/** Puts the parts that stand beside the records into their inputs, each asked for once. */
+async function putParts(
+  records: StoredRecord[],
+  getPart: (sha256: string) => Promise<{ body: Uint8Array }>,
+): Promise<void> {
+  const parts = new Map<string, string>();
+  for (const [at, { index, body }] of records.entries()) {
+    const digests = Object.values(partsOf(body));
+    for (const digest of digests)
+      if (!parts.has(digest)) parts.set(digest, utf8.decode((await getPart(digest)).body));
+    const input = digests.length > 0 && wholeInput(body, (digest) => parts.get(digest));
+    if (!input) continue;
+    const { input_parts: _, ...rest } = JSON.parse(utf8.decode(body)) as Record<string, unknown>;
+    records[at] = {
+      index,
+      body: Buffer.from(JSON.stringify({ ...rest, input: JSON.parse(input) as unknown })),
+    };
+  }
 }
 
 const tail = (): Command =>

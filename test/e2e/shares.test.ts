@@ -6,6 +6,7 @@ import { partStore } from '../../src/storage/log/parts.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
+import { at } from '../cli/run.ts';
 import { asks, serve } from '../containment/tenants.ts';
 import { livingGrants } from '../fault/log.ts';
 import { aliceReads, check, connect, postJson } from './requests.ts';
@@ -111,6 +112,34 @@ describe('a part that many items of a batch share', () => {
     expect(
       await connect(server.admin, 'AuditService/GetPart', { tenant: 'globex', sha256: sha }),
     ).toMatchObject({ status: 404 });
+  });
+
+  test('is put into a record that the command line shows whole', async () => {
+    await using server = await startServer();
+    const items = [{}, {}, {}];
+    expect(
+      (await connect(server.data, 'DecisionService/CheckBatch', { tenant: 'acme', ...defaults, items }))
+        .status,
+    ).toBe(200);
+    const { stdout } = await at(server)(
+      '--json',
+      'audit',
+      'query',
+      '-t',
+      'acme',
+      '--kind',
+      'decision',
+      '--whole',
+    );
+    const shown = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { record: Record<string, unknown> });
+    expect(shown).toHaveLength(3);
+    for (const { record } of shown) {
+      expect(record['input']).toMatchObject({ context: large, resource, action: defaults.action });
+      expect(record['input_parts']).toBeUndefined();
+    }
   });
 
   test('is stored once where the bearer of a bad token asks', async () => {

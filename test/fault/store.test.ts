@@ -166,6 +166,25 @@ describe.each(Object.keys(faults))('%s', (name) => {
   });
 });
 
+test('in a store that is full, administration stops before what ends grants and disables does', async () => {
+  const fault = faults['the store is full'];
+  await using it = await (fault as () => Promise<Broken>)();
+  const padding = 'x'.repeat(4_000);
+  let last = 200;
+  for (let round = 0; round < 200 && last === 200; round += 1) {
+    const principals = [{ class: 'user', id: `new-${round}`, properties: { padding } }];
+    const { status } = await connect(it.stage.server.admin, 'TenantService/PutPrincipals', {
+      tenant: 'acme',
+      principals,
+    });
+    last = status;
+  }
+  expect(last).toBe(503);
+  await it.stage.setStatus('user', 'alice', 'DISABLED');
+  expect(await it.stage.revoke(it.token)).toMatchObject({ status: 200 });
+  expect(livingGrants(path.join(it.stage.server.folder, 'data'))).toEqual([]);
+});
+
 test('in a store that is full, grants are revoked and principals disabled, and that is recorded', async () => {
   const fault = faults['the store is full'];
   await using it = await (fault as () => Promise<Broken>)();

@@ -6,8 +6,15 @@ import type { Disk } from './disk.ts';
 
 const MIB = 1024 * 1024;
 
-/** Kept for revoking, disabling and administering: a sixteenth of the store, within bounds. */
+/** A sixteenth of the store, within bounds. */
 const reserveOf = (maxBytes: number): number => Math.min(64 * MIB, Math.max(MIB / 4, maxBytes / 16));
+
+/**
+ * What a write is, as to the room there is for it. Decisions, exchanges and introspections stop where the reserve
+ * begins, administration in the middle of it: whoever may administer a tenant could fill it too. What ends a grant or
+ * disables a principal has it all.
+ */
+export type Need = 'ordinary' | 'administration' | 'ending';
 
 /** Others stop this many pages before the reserve begins, where a commit of theirs would only be tried in vain. */
 const NEARLY = 8;
@@ -17,15 +24,14 @@ const MOST_PRINCIPALS = 100;
 
 /**
  * Room for what must not fail because the store is full: whoever fills it must not thereby keep a grant alive or a
- * principal enabled. Decisions, exchanges and introspections stop where the reserve begins.
+ * principal enabled.
  */
 export class Room {
   readonly #db: Connection;
   readonly #disk: Disk;
   readonly #pages;
   /** In pages; undefined where the store is bounded by the disk alone. */
-  readonly #bounds: { readonly ordinary: number; readonly all: number } | undefined;
-  #isOpen = false;
+  readonly #bounds: Readonly<Record<Need, number>> | undefined;
 
   constructor(db: Connection, maxBytes: number | undefined, disk: Disk) {
     this.#db = db;
@@ -33,8 +39,13 @@ export class Room {
     this.#pages = db.prepare<[], number>('PRAGMA page_count').pluck();
     if (!maxBytes) return;
     const pageBytes = db.pragma('page_size', { simple: true }) as number;
-    const all = Math.ceil(maxBytes / pageBytes);
-    this.#bounds = { ordinary: all - Math.ceil(reserveOf(maxBytes) / pageBytes), all };
+    const ending = Math.ceil(maxBytes / pageBytes);
+    const reserve = Math.ceil(reserveOf(maxBytes) / pageBytes);
+    this.#bounds = {
+      ordinary: ending - reserve,
+      administration: ending - Math.floor(reserve / 2),
+      ending,
+    };
     this.#bound(this.#bounds.ordinary);
   }
 
@@ -49,16 +60,14 @@ export class Room {
     return this.#disk.problem;
   }
 
-  /** Runs a transaction of nothing but what the reserve is for. */
-  reserved<T>(run: () => T): T {
-    if (!this.#bounds || this.#isOpen) return run();
-    this.#isOpen = true;
-    this.#bound(this.#bounds.all);
+  /** Runs a transaction all of whose parts need the reserve as this one does. */
+  within(need: Need, run: () => void): void {
+    if (!this.#bounds || need === 'ordinary') return run();
+    this.#bound(this.#bounds[need]);
     try {
-      return run();
+      run();
     } finally {
       this.#bound(this.#bounds.ordinary);
-      this.#isOpen = false;
     }
   }
 
@@ -67,16 +76,15 @@ export class Room {
   }
 }
 
-/** Whether the reserve is for it: a command, or what only a record is made of. */
-export function isReserved(
-  command: CommandEntry | undefined,
-  heads: Heads,
-  record: number | undefined,
-): boolean {
-  if (record !== undefined) {
-    const kind = heads.kind(record);
-    if (kind !== 'revocation' && kind !== 'administration') return false;
-  }
-  if (command?.name !== 'putPrincipals') return true;
-  return (command.args as { principals: readonly unknown[] }).principals.length <= MOST_PRINCIPALS;
+const ENDING: ReadonlySet<string> = new Set(['revokeGrant', 'setStatus']);
+
+/** Of a command, or of what only a record is made of. */
+export function needOf(command: CommandEntry | undefined, heads: Heads, record: number | undefined): Need {
+  if (command && ENDING.has(command.name)) return 'ending';
+  const kind = record === undefined ? 'administration' : heads.kind(record);
+  if (kind === 'revocation') return 'ending';
+  if (kind !== 'administration') return 'ordinary';
+  if (command?.name !== 'putPrincipals') return kind;
+  const { principals } = command.args as { principals: readonly unknown[] };
+  return principals.length <= MOST_PRINCIPALS ? kind : 'ordinary';
 }

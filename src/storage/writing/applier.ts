@@ -7,9 +7,9 @@ import type { TenantNo } from '../rows.ts';
 import type { Identity } from '../watch/identity.ts';
 import type { Marks } from '../watch/marks.ts';
 import type { Quotas } from '../watch/quotas.ts';
-import { isReserved, type Room } from '../watch/room.ts';
-import { anew, doneOf, prepare, refuse, type Unit, type Work } from './work.ts';
+import { type Need, needOf, type Room } from '../watch/room.ts';
 import type { Batch, BatchDone, ItemError } from './protocol.ts';
+import { anew, doneOf, prepare, refuse, type Unit, type Work } from './work.ts';
 
 interface Parts {
   readonly db: Connection;
@@ -55,12 +55,10 @@ export class Applier {
   }
 
   #applied(works: Work[]): Work[] {
-    const isAllReserved = works.every((work) => work.units.every((unit) => reservedIn(work, unit)));
-    if (!isAllReserved) for (const work of works) this.#admit(work);
+    const need = leastOf(works);
+    if (need === 'ordinary') for (const work of works) this.#admit(work);
     try {
-      const run = (): void => this.#transaction(() => works.forEach((work) => this.#item(work)));
-      if (isAllReserved) this.#parts.room.reserved(run);
-      else run();
+      this.#parts.room.within(need, () => this.#transaction(() => works.forEach((work) => this.#item(work))));
       return works;
     } catch {
       const again = works.map(anew);
@@ -87,7 +85,7 @@ export class Applier {
     }
     for (const [at, unit] of work.units.entries()) {
       const { record } = unit;
-      if (reservedIn(work, unit)) continue;
+      if (needIn(work, unit) !== 'ordinary') continue;
       const error =
         record === undefined
           ? full !== '' && { detail: full }
@@ -124,21 +122,19 @@ export class Applier {
 
   /** What fails must not take its neighbours down: each again, in a transaction of its own. */
   #apart(work: Work): void {
-    const attempt = (at: number, isForReserve: boolean, apply: () => void): void => {
+    const attempt = (at: number, need: Need, apply: () => void): void => {
       if (work.errors.has(at)) return;
       try {
-        const run = (): void => this.#transaction(apply);
-        if (isForReserve) this.#parts.room.reserved(run);
-        else run();
+        this.#parts.room.within(need, () => this.#transaction(apply));
       } catch (error) {
         work.indexes.fill(-1, at, work.item.whole ? undefined : at + 1);
         work.errors.set(at, { detail: describe(error) });
       }
     };
-    if (work.item.whole) attempt(0, false, () => this.#item(work));
+    if (work.item.whole) attempt(0, 'ordinary', () => this.#item(work));
     else
       for (const [at, unit] of work.units.entries())
-        attempt(at, reservedIn(work, unit), () => this.#unit(unit, at, work));
+        attempt(at, needIn(work, unit), () => this.#unit(unit, at, work));
   }
 
   /** Brings the counts of logs up to where they end; called each second and at the end. */
@@ -184,5 +180,16 @@ export class Applier {
   }
 }
 
-const reservedIn = ({ source }: Work, { command, record }: Unit): boolean =>
-  isReserved(command, source.heads, record);
+const needIn = ({ source }: Work, { command, record }: Unit): Need => needOf(command, source.heads, record);
+
+/** What all of a batch needs at least: mostly it holds something ordinary, and is looked at no further. */
+function leastOf(works: readonly Work[]): Need {
+  let least: Need = 'ending';
+  for (const work of works)
+    for (const unit of work.units) {
+      const need = needIn(work, unit);
+      if (need === 'ordinary') return need;
+      if (need === 'administration') least = need;
+    }
+  return least;
+}

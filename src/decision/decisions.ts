@@ -174,7 +174,7 @@ export class Decisions {
     const now = clock();
     const parcel = writer.parcel();
     const decisions: Omit<Pending, 'row'>[] = [];
-    const shared = new SharedParts(items);
+    const shared = SharedParts.of(items);
     const pace = new Pace(isOver);
     for (const item of items) {
       if (pace.isDue) await pace.pause();
@@ -185,7 +185,7 @@ export class Decisions {
       pace.decided(decided.cost);
       if (stopsAt[semantic](decided.outcome)) break;
     }
-    const indexes = await writer.appendAll(parcel, tenant.no, shared.used);
+    const indexes = await writer.appendAll(parcel, tenant.no, shared?.used);
     return decisions.map(({ decided, decisionId }, at) =>
       this.#answer(tenant, decided, decisionId, indexes[at] ?? -1),
     );
@@ -196,7 +196,7 @@ export class Decisions {
     caller: Caller,
     unchecked: UncheckedRequest,
     now: number,
-    shared: SharedParts,
+    shared: SharedParts | undefined,
   ): Pending | Promise<Pending> {
     let request: CheckRequest;
     try {

@@ -53,7 +53,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
   const json = whole(...texts);
   return {
     json,
-    kept: shared ? keptOf(parts, shared, texts, whole) : { json, members: '' },
+    kept: (shared && keptOf(parts, shared, texts, whole)) ?? { json, members: '' },
     value: outline.filled([
       now,
       parts.tenant,
@@ -72,22 +72,22 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
 
 type Texts = readonly [subject: string, given: string, properties: string, context: string];
 
-/** Who it is stays readable in the record itself. */
+/** Undefined where all of it stands in the record. Who it is does so in any case. */
 function keptOf(
   { subject, stated, action, resource, context }: InputParts,
   shared: SharedParts,
   texts: Texts,
   whole: (...texts: Texts) => string,
-): BuiltInput['kept'] {
+): BuiltInput['kept'] | undefined {
   const kept = new Kept(shared);
   const { class: cls, id } = subject.ref;
-  const json = whole(
-    kept.text('subject', stated, texts[0], JSON.stringify({ class: cls, id })),
+  const keptTexts: Texts = [
+    kept.text('subject', stated, texts[0], () => JSON.stringify({ class: cls, id })),
     kept.text('action.properties', action.properties, texts[1]),
     kept.text('resource.properties', resource.properties, texts[2]),
     kept.text('context', context, texts[3]),
-  );
-  return { json, members: kept.members };
+  ];
+  return kept.members === '' ? undefined : { json: whole(...keptTexts), members: kept.members };
 }
 
 /** The input's shape, which is the same each time. */

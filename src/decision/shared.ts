@@ -23,8 +23,13 @@ export class SharedParts {
   readonly #shared = new Set<object>();
   readonly #parts = new Map<object, { readonly text: string; readonly part: SharedPart }>();
 
-  constructor(requests: readonly UncheckedRequest[]) {
-    for (const member of members) this.#find(requests, member);
+  private constructor() {}
+
+  /** Undefined where they share nothing. */
+  static of(requests: readonly UncheckedRequest[]): SharedParts | undefined {
+    const parts = new SharedParts();
+    for (const member of members) parts.#find(requests, member);
+    return parts.#shared.size === 0 ? undefined : parts;
   }
 
   /** The digest, as hex, that stands for a part of this text in a record; undefined where the text itself does. */
@@ -67,11 +72,11 @@ export class Kept {
   }
 
   /** The text, or `instead` where the part is shared; it is then found by `member`, a path into the input. */
-  text(member: string, object: object | undefined, text: string, instead = 'null'): string {
+  text(member: string, object: object | undefined, text: string, instead = (): string => 'null'): string {
     const digest = this.#shared.digestOf(object, text);
     if (digest === undefined) return text;
     this.#members.push(`"${member}":"${digest}"`);
-    return instead;
+    return instead();
   }
 
   /** Members of the record, each with a leading comma. */

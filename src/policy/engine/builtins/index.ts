@@ -9,7 +9,7 @@ import { documentBuiltins } from './data/documents.ts';
 import { encodingBuiltins } from './data/encoding.ts';
 import { jwtBuiltins } from './data/jwt.ts';
 import { patchBuiltins } from './data/patch.ts';
-import { yamlBuiltins } from './data/yaml.ts';
+import { yamlBuiltins } from './yaml/yaml.ts';
 import { globBuiltins } from './glob/glob.ts';
 import { graphBuiltins } from './graph.ts';
 import { netBuiltins } from './net/net.ts';

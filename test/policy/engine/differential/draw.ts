@@ -241,3 +241,12 @@ export function of(...values: readonly Value[]): Generator;
 export function of(...values: readonly Value[]): Generator {
   return (draw) => draw.one(values);
 }
+
+/** Of texts with a bar between them. */
+export function listOf(joined: string): readonly string[] {
+  return joined.split('¦');
+}
+
+export function ofList(joined: string): Generator<string> {
+  return of(...listOf(joined));
+}

@@ -2,7 +2,7 @@ import { isArray, type Value } from '../../values/values.ts';
 import { array, type BuiltinContext, type BuiltinTable, count } from '../builtin.ts';
 
 /** Fuel units of an element that is copied. */
-const unitsPerElement = 20;
+const unitsPerElement = 40;
 
 function paid(elements: readonly Value[], context: BuiltinContext): readonly Value[] {
   context.spend(elements.length * unitsPerElement);

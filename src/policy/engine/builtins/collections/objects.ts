@@ -10,7 +10,7 @@ import {
 } from '../builtin.ts';
 
 /** Fuel units of an entry that is looked up or copied: its key is written to be found. */
-const unitsPerEntry = 500;
+const unitsPerEntry = 800;
 
 export const objectBuiltins: BuiltinTable = {
   'object.get': ([source, key, fallback], context) => {

@@ -13,7 +13,7 @@ import { child } from './objects.ts';
 /** Fuel units of a value that is compared with another, and of one that is visited with the path to it. */
 const unitsPerComparison = 100;
 const unitsPerVisit = 400;
-const unitsPerStep = 10;
+const unitsPerStep = 20;
 
 function comparison(isTrue: (order: number) => boolean): Builtin {
   return ([a, b]) => isTrue(compareValues(any(a), any(b)));

@@ -14,6 +14,11 @@ function decode(value: string, form: RegExp): Buffer {
   return Buffer.from(plain, 'base64');
 }
 
+/** The bytes of base64, which must be padded. @throws BuiltinError for what is none */
+export function decodeBase64(value: string): Buffer {
+  return decode(value, standard);
+}
+
 /** The bytes of base64url, with padding or without. @throws BuiltinError for what is none */
 export function decodeUrlBase64(value: string): Buffer {
   return decode(padded(value), urlSafe);
@@ -54,7 +59,7 @@ function encodeUrl(value: string): string {
 
 export const base64Builtins: BuiltinTable = {
   'base64.encode': onText((value) => Buffer.from(value).toString('base64')),
-  'base64.decode': onText((value) => decodeUtf8(decode(value, standard))),
+  'base64.decode': onText((value) => decodeUtf8(decodeBase64(value))),
   'base64.is_valid': ([value], context) => {
     if (typeof value !== 'string') return false;
     context.spend(value.length * unitsPerCharacter);

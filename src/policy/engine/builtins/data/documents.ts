@@ -14,10 +14,10 @@ import { marshalJson } from './json.ts';
 import { type Path, parsePath } from './paths.ts';
 
 /** Fuel units per character of JSON: it is read twice. */
-const unitsPerCharacter = 16;
+const unitsPerCharacter = 40;
 /** Fuel units of a step of a path, and of a value that is looked for in what the paths select. */
-const unitsPerStep = 800;
-const unitsPerValue = 500;
+const unitsPerStep = 1_500;
+const unitsPerValue = 1_000;
 /** Go's encoding/json refuses what is nested deeper. */
 const deepestJson = 10_000;
 

@@ -10,7 +10,7 @@ import {
 import type { BuiltinContext } from '../builtin.ts';
 
 /** Fuel units per value that is written, and per character of what is written more than once. */
-const unitsPerValue = 200;
+const unitsPerValue = 500;
 const unitsPerCharacter = 4;
 /** Fuel units per character that is quoted: measured, 8 ns with those before it. */
 const unitsPerQuoted = 16;

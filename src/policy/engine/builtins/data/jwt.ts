@@ -1,13 +1,4 @@
-import {
-  constants,
-  createHmac,
-  createPublicKey,
-  type KeyObject,
-  timingSafeEqual,
-  verify,
-  X509Certificate,
-} from 'node:crypto';
-import { FuelExhausted } from '../../failure.ts';
+import { constants, createHmac, type KeyObject, timingSafeEqual, verify } from 'node:crypto';
 import { RegoObject, type Value } from '../../values/values.ts';
 import {
   array,
@@ -19,6 +10,7 @@ import {
 } from '../builtin.ts';
 import { decodeUrlBase64 } from './base64.ts';
 import { unmarshalJson } from './documents.ts';
+import { parseKeys, type VerificationKey } from './keys.ts';
 import { decodeUtf8 } from './utf8.ts';
 
 /** Fuel units of a signature's verification: some 100 µs. */
@@ -27,8 +19,6 @@ const unitsPerVerification = 300_000;
 const unitsPerSlowCurve = 1_500_000;
 /** RSA is a multiplication of so many bits by so many for each bit of the exponent: measured, 6 ms for 3,072 of both. */
 const multipliedBitsPerUnit = 5_000;
-/** Fuel units to read a key: measured, 30 to 90 µs. */
-const unitsPerKey = 60_000;
 const unitsPerByte = 16;
 
 interface Token {
@@ -145,12 +135,6 @@ function checkHeader(header: RegoObject): void {
     throw new BuiltinError('crit: must be a nonempty list');
 }
 
-interface VerificationKey {
-  readonly key: KeyObject;
-  readonly alg: string | undefined;
-  readonly kid: string | undefined;
-}
-
 function isSignedBy(token: Token, keysText: string, algorithm: Algorithm, context: BuiltinContext): boolean {
   const keys = parseKeys(keysText, context);
   const header = decodeHeader(token, context);
@@ -175,43 +159,4 @@ function unitsOf(key: KeyObject): number {
 function verifies(token: Token, key: KeyObject, { keyType, hash, options }: Algorithm): boolean {
   if (key.asymmetricKeyType !== keyType) return false;
   return verify(hash, Buffer.from(token.signed), { key, ...options }, token.signature);
-}
-
-/** A PEM certificate or public key, a JWK, or a set of them. */
-function parseKeys(value: string, context: BuiltinContext): VerificationKey[] {
-  context.spend(value.length * unitsPerByte);
-  try {
-    if (value.trimStart().startsWith('-----BEGIN')) {
-      context.spend(unitsPerKey);
-      return [fromPem(value)];
-    }
-    const parsed = JSON.parse(value) as { keys?: JsonWebKeyFields[] } & JsonWebKeyFields;
-    return (parsed.keys ?? [parsed]).map((fields) => {
-      context.spend(unitsPerKey);
-      return fromJwk(fields);
-    });
-  } catch (cause) {
-    if (cause instanceof BuiltinError || cause instanceof FuelExhausted) throw cause;
-    throw new BuiltinError('not a key', { cause });
-  }
-}
-
-interface JsonWebKeyFields extends Record<string, unknown> {
-  readonly kid?: string;
-  readonly alg?: string;
-}
-
-function fromPem(pem: string): VerificationKey {
-  if (!/-----END [A-Z ]+-----$/.test(pem.trimEnd()) || pem.split('-----BEGIN').length > 2)
-    throw new BuiltinError('extra data after a PEM block');
-  const isCertificate = pem.includes('-----BEGIN CERTIFICATE-----');
-  if (!isCertificate && !pem.includes('-----BEGIN PUBLIC KEY-----'))
-    throw new BuiltinError('not a public key');
-  const key = isCertificate ? new X509Certificate(pem).publicKey : createPublicKey(pem);
-  return { key, alg: undefined, kid: undefined };
-}
-
-function fromJwk(fields: JsonWebKeyFields): VerificationKey {
-  const key = createPublicKey({ key: fields, format: 'jwk' });
-  return { key, alg: fields.alg, kid: fields.kid };
 }

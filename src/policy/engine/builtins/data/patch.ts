@@ -15,10 +15,20 @@ export const patchBuiltins: BuiltinTable = {
   'json.patch': ([target, operations], context) => {
     if (target === undefined) throw new BuiltinError('no target');
     let patched = target;
-    for (const operation of array(operations)) patched = apply(patched, object(operation), context);
-    return patched;
+    for (const operation of array(operations)) {
+      if (patched === removed && !isAddition(object(operation))) throw new BuiltinError('nothing is left');
+      patched = apply(patched, object(operation), context);
+    }
+    return patched === removed ? undefined : patched;
   },
 };
+
+/** The document itself was removed: only another can be put in its place. */
+const removed: Value = [];
+
+function isAddition(operation: RegoObject): boolean {
+  return operation.get('op') === 'add' && parsePath(required(operation, 'path')).length === 0;
+}
 
 /** Fuel units of an operation, and per segment of its path. */
 const unitsPerOperation = 1_000;
@@ -42,6 +52,7 @@ const operators: Readonly<
     insert(remove(root, path, context), path, paidFor(required(operation, 'value'), context), context),
   move: (root, operation, path, context) => {
     const from = parsePath(required(operation, 'from'));
+    if (from.length === 0 && path.length > 0) throw new BuiltinError('nothing is left to insert into');
     return insert(remove(root, from, context), path, find(root, from), context);
   },
   copy: (root, operation, path, context) =>
@@ -141,8 +152,7 @@ function insert(root: Value, path: Path, value: Value, context: BuiltinContext):
 }
 
 function remove(root: Value, path: Path, context: BuiltinContext): Value {
-  // OPA removes the whole document, and what is inserted next replaces it.
-  if (path.length === 0) return null;
+  if (path.length === 0) return removed;
   return changeAt(root, path, context, (parent, key) => {
     child(parent, key);
     if (parent instanceof RegoObject) {

@@ -4,7 +4,7 @@ import { compileGlob, type Instruction } from './syntax.ts';
 
 /** Fuel units of a character of a pattern, and of one that is taken past one instruction. */
 const unitsPerCharacter = 150;
-const unitsPerStep = 12;
+const unitsPerStep = 24;
 
 export const globBuiltins: BuiltinTable = {
   'glob.match': ([pattern, separators, value], context) => {

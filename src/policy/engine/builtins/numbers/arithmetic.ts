@@ -81,7 +81,7 @@ export function payFor(value: RegoNumber, context: BuiltinContext): void {
   if (typeof value === 'number') return;
   const text = numberText(value);
   const power = value instanceof Decimal ? Math.abs(Number(/[eE](.*)$/.exec(text)?.[1] ?? 0)) : 0;
-  context.spend(unitsPerFloat + unitsOfDigits(text.length + power));
+  context.spend(unitsPerFloat + 3 * unitsOfDigits(text.length + power));
 }
 
 function binary(operation: Operation): Builtin {

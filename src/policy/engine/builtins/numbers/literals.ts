@@ -25,6 +25,11 @@ const decimal = /^[-+]?(?=\.?\d)(?:\d+(?:_\d+)*)?\.?(?:\d+(?:_\d+)*)?(?:[eE][-+]
 const hexadecimal =
   /^([-+]?)0[xX]((?:_?[0-9a-fA-F]+)*)\.?((?:[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*)?)[pP]([-+]?\d+(?:_\d+)*)$/;
 
+/** Whether Go's strconv.ParseFloat reads it, hexadecimal ones aside. */
+export function isFloatText(text: string): boolean {
+  return decimal.test(text);
+}
+
 /** Fuel units of a text that is read as a number. */
 const unitsPerText = 1_000;
 

@@ -19,11 +19,13 @@ import { toLower, toUpper } from './letters.ts';
 
 /** Fuel units of a character that is looked at more than once, or made an object of. */
 const unitsPerCharacter = 20;
+/** Of one whose letter case is changed. */
+const unitsPerLetter = 60;
 const unitsPerElement = 20;
 
-function onText(change: (value: string) => Value): Builtin {
+function onText(change: (value: string) => Value, unitsPer = unitsPerCharacter): Builtin {
   return ([value], context) => {
-    context.spend(text(value).length * unitsPerCharacter);
+    context.spend(text(value).length * unitsPer);
     return change(text(value));
   };
 }
@@ -39,8 +41,8 @@ export const basicTextBuiltins: BuiltinTable = {
   endswith: onTexts((value, part) => value.endsWith(part)),
   format_int: ([value, base], context) => formatInteger(value, base, context),
   indexof: ([value, part], context) => indexOf(text(value), text(part), context),
-  lower: onText(toLower),
-  upper: onText(toUpper),
+  lower: onText(toLower, unitsPerLetter),
+  upper: onText(toUpper, unitsPerLetter),
   split: ([value, separator], context) => {
     context.spend(text(value).length * unitsPerCharacter);
     return pieces(text(value), text(separator));
@@ -94,12 +96,13 @@ function formatInteger(value: Value | undefined, base: Value | undefined, contex
   const [operand, radix] = [number(value), bases[numberText(number(base))]];
   if (radix === undefined) throw new BuiltinError('the base must be one of 2, 8, 10 and 16');
   payFor(operand, context);
+  if (typeof operand === 'bigint') context.spend(4 * unitsOfDigits(numberText(operand).length));
   const whole = int64In(operand);
   if (whole !== undefined) return whole.toString(radix);
   if (typeof operand === 'bigint') return operand.toString(radix);
   // What has a fraction or an exponent is a float of 64 bits first, as in OPA.
   const { digits, exponent } = partsOf(numberText(operand));
-  context.spend(unitsOfDigits(digits.length + Math.max(exponent, 0)));
+  context.spend(4 * unitsOfDigits(digits.length + Math.max(exponent, 0)));
   return truncated(floatOf(operand)).toString(radix);
 }
 

@@ -19,6 +19,9 @@ const decimals = range(5_000, (index) => numberOf(`0.${index + 1}1`));
 const letters = 'aé'.repeat(20_000);
 const numberSet = new RegoSet(numbers);
 const entries = new RegoObject(texts.map((text) => [text, 1] as const));
+/** What makes a search look at all of the one for each character of the other. */
+const haystack = 'a'.repeat(400_000);
+const needle = `${'a'.repeat(50_000)}b${'a'.repeat(50_000)}`;
 const nested = range(500, (index) => index).reduce<Value>((inner) => [inner], []);
 const tree = new RegoObject(texts.slice(0, 3_000).map((text) => [text, new RegoObject([['a', 1]])] as const));
 
@@ -33,6 +36,12 @@ export const directAdversaries: readonly DirectAdversary[] = (
     ['bits.lsh', 'more than there is', [1, 1_000_000_000], 20_000_000],
     ['numbers.range', 'more than there is', [0, 1_000_000_000], 20_000_000],
     ['sort', 'texts', [texts], 20_000_000],
+    [
+      'sort',
+      'texts that are long alike',
+      [range(100, (index) => `${'a'.repeat(10_000)}${index}`)],
+      20_000_000,
+    ],
     ['max', 'texts', [texts], 5_000_000],
     ['any', 'numbers', [numbers], 1_000_000],
     ['and', 'sets', [numberSet, numberSet], 5_000_000],
@@ -70,6 +79,13 @@ export const directAdversaries: readonly DirectAdversary[] = (
       20_000_000,
     ],
     ['indexof', 'a long text', [letters, 'b'], 700_000],
+    ['contains', 'what repeats itself', [haystack, needle], 7_000_000],
+    ['indexof', 'what repeats itself', [haystack, needle], 14_000_000],
+    ['indexof_n', 'what repeats itself', [haystack, needle], 7_000_000],
+    ['split', 'what repeats itself', [haystack, needle], 14_000_000],
+    ['strings.split_n', 'what repeats itself', [haystack, needle, 1], 14_000_000],
+    ['strings.count', 'what repeats itself', [haystack, needle], 7_000_000],
+    ['replace', 'what repeats itself', [haystack, needle, ''], 7_000_000],
     ['trim', 'a long text', [letters, letters], 2_000_000],
     ['lower', 'a long text', [letters], 700_000],
     ['format_int', 'a long integer', [digits, 10], 1_000_000],

@@ -47,6 +47,9 @@ import {
   text,
 } from './draw.ts';
 
+const few: Generator = (draw) =>
+  draw.chance(8) ? text(draw) : draw.below(draw.one([10, 1_000, 1_000_000])) - 5;
+
 /** The arguments that suit each built-in; a call now and then has others. */
 export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   abs: [number],
@@ -177,7 +180,8 @@ export const catalog: Readonly<Record<string, readonly Generator[]>> = {
   'strings.split_n': [text, text, integer],
   substring: [text, integer, integer],
   sum: [numbers],
-  'time.add_date': [moment, integer, integer, integer],
+  // Years beyond what a calendar has overflow in Go, and come out anywhere.
+  'time.add_date': [moment, few, few, few],
   'time.clock': [moment],
   'time.date': [moment],
   'time.diff': [moment, moment],

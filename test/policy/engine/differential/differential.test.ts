@@ -12,7 +12,7 @@ const excluded: Readonly<Record<string, string>> = {
   'uuid.rfc4122': 'random; a function of the decision here',
   'time.now_ns': 'the time of the decision',
   'internal.template_string':
-    'what is no part of a template ends an evaluation of OPA; builtins.test.ts has the rest',
+    'what is no part of a template ends an evaluation of OPA; edges.test.ts has the rest',
 };
 
 /** A long hunt: MANDATE_DIFFERENTIAL_CALLS=1000000 MANDATE_DIFFERENTIAL_SEED=7 */

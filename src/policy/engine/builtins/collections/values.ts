@@ -56,12 +56,17 @@ export const valueBuiltins: BuiltinTable = {
 };
 
 function sizeOf(value: Value): number {
-  // A pair of surrogates is one character.
-  if (typeof value === 'string')
-    return value.length - (value.match(/[\ud800-\udbff][\udc00-\udfff]/g)?.length ?? 0);
+  if (typeof value === 'string') return lengthOf(value);
   if (isArray(value)) return value.length;
   if (value instanceof RegoObject || value instanceof RegoSet) return value.size;
   throw new BuiltinError('neither a collection nor a string');
+}
+
+/** In characters: a pair of surrogates is one. */
+function lengthOf(text: string): number {
+  let length = text.length;
+  for (let at = 0; at < text.length; at += 1) if ((text.charCodeAt(at) & 0xfc00) === 0xdc00) length -= 1;
+  return length;
 }
 
 function isMember(member: Value, collection: Value, context: BuiltinContext): boolean {

@@ -1,5 +1,5 @@
 import { unitsOfDigits } from '../../values/parse.ts';
-import { compareValues, isNumber, type RegoNumber, type Value } from '../../values/values.ts';
+import { compareValues, identity, isNumber, type RegoNumber, type Value } from '../../values/values.ts';
 import {
   type BuiltinContext,
   BuiltinError,
@@ -15,6 +15,8 @@ import { toNumber } from './shortest.ts';
 /** Fuel units of an element that is counted, and of one that is compared. */
 const unitsPerElement = 60;
 const unitsPerComparison = 300;
+/** Fuel units per character of what is compared: two texts may be alike for most of their length. */
+const unitsPerCompared = 4;
 
 export const aggregateBuiltins: BuiltinTable = {
   sum: ([collection], context) =>
@@ -33,12 +35,26 @@ export const aggregateBuiltins: BuiltinTable = {
   min: ([collection], context) => last(members(collection), context, (a, b) => a >= b),
   sort: ([collection], context) => {
     const elements = members(collection);
-    context.spend(elements.length * Math.ceil(Math.log2(elements.length + 1)) * unitsPerComparison);
+    const rounds = Math.ceil(Math.log2(elements.length + 1));
+    context.spend(
+      (elements.length * unitsPerComparison + sizeOf(elements, context) * unitsPerCompared) * rounds,
+    );
     return elements.toSorted(compareValues);
   },
   all: ([collection], context) => paid(members(collection), context).every((element) => element === true),
   any: ([collection], context) => paid(members(collection), context).some((element) => element === true),
 };
+
+/** Characters of all of them, as they are written to be told from others. */
+function sizeOf(elements: readonly Value[], context: BuiltinContext): number {
+  let size = 0;
+  for (const element of elements) {
+    const length = typeof element === 'string' ? element.length : identity(element).length;
+    context.spend(length);
+    size += length;
+  }
+  return size;
+}
 
 function paid(elements: readonly Value[], context: BuiltinContext): readonly Value[] {
   context.spend(elements.length * unitsPerElement);
@@ -94,7 +110,7 @@ function last(
   context: BuiltinContext,
   isBetter: (comparison: number, zero: number) => boolean,
 ): Value | undefined {
-  context.spend(elements.length * unitsPerComparison);
+  context.spend(elements.length * unitsPerComparison + sizeOf(elements, context) * unitsPerCompared);
   let best = elements[0];
   for (const element of elements)
     if (best !== undefined && isBetter(compareValues(best, element), 0)) best = element;

@@ -16,6 +16,7 @@ import {
 import { floatOf, payFor } from '../numbers/arithmetic.ts';
 import { truncated } from '../numbers/bigfloat.ts';
 import { toLower, toUpper } from './letters.ts';
+import { Searcher } from './search.ts';
 
 /** Fuel units of a character that is looked at more than once, or made an object of. */
 const unitsPerCharacter = 20;
@@ -36,7 +37,10 @@ function onTexts(answer: (value: string, other: string) => Value): Builtin {
 
 export const basicTextBuiltins: BuiltinTable = {
   concat: ([separator, parts], context) => concat(text(separator), members(parts), context),
-  contains: onTexts((value, part) => value.includes(part)),
+  contains: ([value, part], context) =>
+    text(part) === ''
+      ? text(value) !== undefined
+      : new Searcher(text(value), text(part), context).next(0) >= 0,
   startswith: onTexts((value, part) => value.startsWith(part)),
   endswith: onTexts((value, part) => value.endsWith(part)),
   format_int: ([value, base], context) => formatInteger(value, base, context),
@@ -45,11 +49,11 @@ export const basicTextBuiltins: BuiltinTable = {
   upper: onText(toUpper, unitsPerLetter),
   split: ([value, separator], context) => {
     context.spend(text(value).length * unitsPerCharacter);
-    return pieces(text(value), text(separator));
+    return pieces(text(value), text(separator), context);
   },
   'strings.split_n': ([value, separator, limit], context) => {
     context.spend(text(value).length * unitsPerCharacter);
-    const [all, most] = [pieces(text(value), text(separator)), count(limit)];
+    const [all, most] = [pieces(text(value), text(separator), context), count(limit)];
     return most >= 0 ? all.slice(0, most) : all.slice(most);
   },
   'strings.reverse': onText((value) => characters(value).toReversed().join('')),
@@ -71,15 +75,15 @@ function concat(separator: string, parts: readonly Value[], context: BuiltinCont
 }
 
 /** Strings are split between characters by an empty separator. */
-export function pieces(value: string, separator: string): string[] {
-  return separator === '' ? characters(value) : value.split(separator);
+function pieces(value: string, separator: string, context: BuiltinContext): string[] {
+  return separator === '' ? characters(value) : new Searcher(value, separator, context).pieces();
 }
 
 /** In characters; -1 if it is not there. */
 function indexOf(value: string, part: string, context: BuiltinContext): number {
   if (part === '') throw new BuiltinError('empty search character');
   context.spend(value.length * unitsPerCharacter);
-  const at = value.indexOf(part);
+  const at = new Searcher(value, part, context).next(0);
   return at <= 0 ? at : characters(value.slice(0, at)).length;
 }
 

@@ -1,3 +1,4 @@
+import { Searcher } from './search.ts';
 import { type BuiltinContext, BuiltinError, type BuiltinTable, object, text } from '../builtin.ts';
 import { decodeUtf8 } from '../data/utf8.ts';
 
@@ -14,8 +15,7 @@ export const replacingBuiltins: BuiltinTable = {
   replace: ([value, old, replacement], context) => {
     const [base, wanted, instead] = [text(value), text(old), text(replacement)];
     if (wanted === '') return replaceAll(base, [pairOf(wanted, instead)], context);
-    context.spend(base.length * 2);
-    const parts = base.split(wanted);
+    const parts = new Searcher(base, wanted, context).pieces();
     context.spend(parts.length * (instead.length * unitsPerReplaced + unitsPerByte));
     return parts.join(instead);
   },

@@ -1,5 +1,6 @@
 import { characters, RegoSet, type Value } from '../../values/values.ts';
 import { array, type BuiltinContext, BuiltinError, type BuiltinTable, members, text } from '../builtin.ts';
+import { Searcher } from './search.ts';
 
 export const stringBuiltins: BuiltinTable = {
   'strings.any_prefix_match': ([search, base], context) =>
@@ -29,19 +30,24 @@ function anyMatch(
 /** Not overlapping; an empty part is between all characters, as in Go. */
 function count(value: string, part: string, context: BuiltinContext): number {
   if (part === '') return characters(value).length + 1;
-  context.spend(value.length);
-  return value.split(part).length - 1;
+  return new Searcher(value, part, context).pieces().length - 1;
 }
 
 /** In characters, overlapping ones too. */
 function indexes(value: string, part: string, context: BuiltinContext): Value {
   if (part === '') throw new BuiltinError('empty search character');
-  const [all, wanted] = [characters(value), characters(part)];
   const found: number[] = [];
-  context.spend(all.length * wanted.length);
-  for (let at = 0; at + wanted.length <= all.length; at += 1)
-    if (wanted.every((character, index) => all[at + index] === character)) found.push(at);
+  // A pair of surrogates is one character.
+  let [counted, at] = [0, 0];
+  for (const place of new Searcher(value, part, context).places()) {
+    for (; at < place; at += 1) if (!isSecondHalf(value.charCodeAt(at))) counted += 1;
+    found.push(counted);
+  }
   return found;
+}
+
+function isSecondHalf(unit: number): boolean {
+  return unit >= 0xdc00 && unit < 0xe000;
 }
 
 /** The deprecated casts: the value if it has the type, undefined if not. */

@@ -47,6 +47,18 @@ function parse(source: string): Document.Parsed[] {
   }
 }
 
+/** Behind a document's end, or at the beginning, with no document behind it. */
+function endsInDirective(source: string): boolean {
+  if (!/^%/m.test(source)) return false;
+  const lines = source.split('\n');
+  let isDirective = false;
+  for (let line = lines.pop(); line !== undefined; line = lines.pop()) {
+    if (line.startsWith('%')) isDirective = true;
+    else if (!/^\s*(?:#.*)?$/.test(line)) return isDirective && /^\.\.\.(?:\s|$)/.test(line);
+  }
+  return isDirective;
+}
+
 /** The end of a document that never began. */
 function checkStart(source: string): void {
   const [first = ''] = /^(?!\s*(?:#|$)).*$/m.exec(source.replace(/^\ufeff/, '')) ?? [];

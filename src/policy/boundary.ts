@@ -1,5 +1,7 @@
 import { type Diagnostic, MAX_DIAGNOSTICS } from './diagnostics.ts';
 import type { RunOpa } from './opa/child.ts';
+import { textsOf } from './opa/platform.ts';
+import { describeMixed, Replacements } from './opa/replacements.ts';
 import { eachTree, foundAt, isData, packageOf, pathOf } from './opa/trees.ts';
 import type { PolicySources } from './sources.ts';
 
@@ -13,10 +15,13 @@ const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation']);
  */
 export async function crossings(
   { modules }: Pick<PolicySources, 'modules'>,
+  platform: ReadonlyMap<string, Buffer>,
   run: RunOpa,
 ): Promise<Diagnostic[]> {
   const found: Diagnostic[] = [];
+  const replacements = new Replacements();
   const failed = await eachTree(modules, run, (file, text, tree) => {
+    replacements.look(file, tree);
     const path = pathOf(packageOf(tree));
     if (!TENANT_ROOTS.has(path[1] ?? ''))
       found.push(
@@ -28,7 +33,23 @@ export async function crossings(
       found.push(foundAt(file, text, crossed.length > 0 ? crossed : 'data', describeCrossing(crossed)));
     }
   });
-  return failed ?? found;
+  return failed ?? [...found, ...(await mixedUp(replacements, modules, platform, run))];
+}
+
+/** What the compiler would make something else of than OPA's evaluator does. */
+async function mixedUp(
+  replacements: Replacements,
+  modules: ReadonlyMap<string, string>,
+  platform: ReadonlyMap<string, Buffer>,
+  run: RunOpa,
+): Promise<Diagnostic[]> {
+  if (!replacements.any) return [];
+  const failed = await eachTree(textsOf(platform), run, (file, _text, tree) =>
+    replacements.look(file, tree, false),
+  );
+  if (failed) return failed;
+  const mixed = [...replacements.mixed()].slice(0, MAX_DIAGNOSTICS);
+  return mixed.map((each) => describeMixed(each, modules.get(each.file) ?? ''));
 }
 
 const describeCrossing = (crossed: string): string =>

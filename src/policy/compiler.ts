@@ -32,7 +32,7 @@ export interface CompilerOptions {
 }
 
 /** Raised with what a module is checked for before it is kept: one that was kept before is checked anew. */
-const CHECKS = 1;
+const CHECKS = 2;
 const KEPT_MODULES = 16;
 const MAX_RUNNING = 2;
 /** The evaluator says where data stands in a rule's place, which neither `build` nor `check` looks for. */
@@ -112,7 +112,7 @@ export class Compiler {
     const schema = sources.entrypoints.length === 0 ? ['-s', 'input.json'] : [];
     const [checked, crossed, built, joined] = await Promise.all([
       run(['check', '-f', 'json', ...schema, ...given]),
-      crossings(sources, run),
+      crossings(sources, (await this.#platformOnce()).modules, run),
       run(['build', '-t', 'wasm', ...entries, '-o', target, ...given]),
       sources.beside === NOTHING ? SOUND : run([...JOINED, '--capabilities', capabilities, 'true']),
     ]);

@@ -21,3 +21,6 @@ export async function readPlatform(policies: string): Promise<Platform> {
   const made = [...modules].map(([name, bytes]) => [name, sha256(bytes)]);
   return { modules, schema, digest: sha256(JSON.stringify([made, sha256(schema)])) };
 }
+
+export const textsOf = (modules: Platform['modules']): ReadonlyMap<string, string> =>
+  new Map([...modules].map(([name, bytes]) => [name, bytes.toString()]));

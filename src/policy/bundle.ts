@@ -17,22 +17,30 @@ export interface Bundle {
 
 const MAX_UNPACKED_BYTES = 128 * 1024 * 1024;
 
+/** Takes the module out of OPA's bundle; throws what fileIn() does. */
+export const moduleIn = (archive: Uint8Array, files: Iterable<string>): Promise<Uint8Array> =>
+  fileIn(archive, 'policy.wasm', files);
+
 /**
- * Takes the module out of OPA's bundle (a gzipped tar). Throws `policy_invalid` if there is none in it, or if it was not
+ * Takes a file out of OPA's bundle (a gzipped tar). Throws `policy_invalid` if there is none in it, or if it was not
  * made from these files: the compiler says which it has read, and leaves none out in silence.
  */
-export async function moduleIn(archive: Uint8Array, files: Iterable<string>): Promise<Uint8Array> {
+export async function fileIn(
+  archive: Uint8Array,
+  name: string,
+  files: Iterable<string>,
+): Promise<Uint8Array> {
   const tar = gunzipSync(archive, { maxOutputLength: MAX_UNPACKED_BYTES });
   const entries = new Map(
     (await unpackTar(tar)).map(({ header, data }) => [header.name.replace(/^\//, ''), data]),
   );
-  const wasm = entries.get('policy.wasm');
-  if (!wasm) throw new ServiceError('policy_invalid', 'the bundle holds no policy.wasm');
-  const left = new Set([...entries.keys()].filter((name) => name.endsWith('.rego')));
+  const found = entries.get(name);
+  if (!found) throw new ServiceError('policy_invalid', `the bundle holds no ${name}`);
+  const left = new Set([...entries.keys()].filter((entry) => entry.endsWith('.rego')));
   for (const file of files)
     if (!left.delete(file)) throw new ServiceError('policy_invalid', `the compiler left out ${file}`);
   for (const file of left) throw new ServiceError('policy_invalid', `the compiler read ${file} too`);
-  return wasm;
+  return found;
 }
 
 /** What is hashed is JSON, which no two contents share: names and texts cannot run into each other. */

@@ -16,7 +16,6 @@ import {
 } from './engine/capabilities.ts';
 import { ModuleCache } from './opa/cache.ts';
 import { confined, type Run, type RunOpa } from './opa/child.ts';
-import { intrusions } from './opa/intrusions.ts';
 import { type Platform, readPlatform } from './opa/platform.ts';
 import { foreignSchemas } from './opa/schemas.ts';
 import { type Stage, staged } from './opa/staging.ts';
@@ -29,6 +28,13 @@ export interface CompilerOptions {
   readonly policies: string;
   /** Where compiled modules are kept, so that a start does not compile again. */
   readonly cache: string | undefined;
+}
+
+/** Where tests are run: a stage, and the compiler in it. */
+export interface Bench extends Stage {
+  readonly run: RunOpa;
+  /** The platform's modules, by name in `platform/`. */
+  readonly platform: ReadonlyMap<string, Buffer>;
 }
 
 /** Raised with what a module is checked for before it is kept: one that was kept before is checked anew. */
@@ -127,26 +133,14 @@ export class Compiler {
   }
 
   /**
-   * Runs the tenant's Rego tests as OPA does, and answers OPA's own report. Throws `policy_invalid` where the tests
-   * would test something else than what decides.
+   * What decides, laid out with its tests beside, and nothing yet compiled. Throws `policy_invalid` where the compiler
+   * would open what is not the tenant's.
    */
-  async test(sources: PolicySources, args: readonly string[]): Promise<Run> {
-    return this.#staged(sources, 'tested', async ({ capabilities }, run) => {
+  async withTests<T>(sources: PolicySources, use: (bench: Bench) => Promise<T>): Promise<T> {
+    return this.#staged(sources, 'tested', async (stage, run) => {
       const foreign = await foreignSchemas(new Map([...sources.modules, ...sources.tests]), run);
       if (foreign.length > 0) throw policyInvalid(foreign);
-      const report = await run([
-        'test',
-        ...args,
-        '--capabilities',
-        capabilities,
-        'platform',
-        'tenant',
-        'data',
-      ]);
-      // Of what does not parse, OPA's report says more.
-      const wrong = report.code === 0 ? await intrusions(sources, run) : [];
-      if (wrong.length > 0) throw policyInvalid(wrong);
-      return report;
+      return use({ ...stage, run, platform: (await this.#platformOnce()).modules });
     });
   }
 

@@ -7,7 +7,7 @@ import { readConfig } from '../../src/config.ts';
 import { PolicyInvalid } from '../../src/policy/diagnostics.ts';
 import { confined, type Run } from '../../src/policy/opa/child.ts';
 import { eventually } from '../e2e/server.ts';
-import { compile, compiler, diagnosed, read, withFolder } from './sources.ts';
+import { compile, diagnosed, tested, withFolder } from './sources.ts';
 
 /** What an author writes is read by a process that can take little, read nothing else and tell nothing else. */
 
@@ -43,7 +43,7 @@ describe('a schema in an annotation', () => {
     await withFolder(
       { 'a.rego': 'package authz\n\nallow := true\n', 'x_test.rego': rego },
       async (folder) => {
-        await expect(compiler().test(await read(folder), [])).rejects.toThrow(/names nothing outside itself/);
+        await expect(tested(folder)).rejects.toThrow(/names nothing outside itself/);
       },
     );
     expect(await diagnosed({ 'x.rego': rego.replace('authz_test', 'authz.x') })).toMatchObject([
@@ -74,8 +74,7 @@ describe('a schema in an annotation', () => {
           await withFolder(
             { 'a.rego': 'package authz\n\nallow := true\n', [file]: annotated(`{"$ref": "${target}"}`) },
             async (place) => {
-              const sources = await read(place);
-              const said = await compiler().test(sources, []).then(JSON.stringify, String);
+              const said = await tested(place).then(JSON.stringify, String);
               expect(said).not.toContain(SECRET.slice(0, 4));
             },
           );

@@ -6,6 +6,7 @@ import type { Bundle } from '../../src/policy/bundle.ts';
 import { Compiler } from '../../src/policy/compiler.ts';
 import { type Diagnostic, PolicyInvalid } from '../../src/policy/diagnostics.ts';
 import { type PolicySources, readSources } from '../../src/policy/sources.ts';
+import { runTests, type Tested } from '../../src/policy/testing/run.ts';
 import { parseManifest } from '../../src/tenancy/manifest.ts';
 
 /** The real compiler, without a cache. */
@@ -45,6 +46,16 @@ export const compile = (files: Files): Promise<Bundle> =>
     },
     async (folder) => compiler().compile(await read(folder)),
   );
+
+/** What `mandate policy test` makes of a folder, within these limits. */
+export const tested = async (folder: string): Promise<Tested> =>
+  runTests(compiler(), await read(folder), {
+    only: undefined,
+    traced: false,
+    limits: { fuel: 20_000_000, memoryPages: 1024 },
+    clock: () => 0,
+    stopwatch: () => 0,
+  });
 
 /** What is wrong with the files; nothing if they compile. */
 export async function diagnosed(files: Files): Promise<readonly Diagnostic[]> {

@@ -5,7 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { Compiler } from '../../src/policy/compiler.ts';
 import { PolicyInvalid } from '../../src/policy/diagnostics.ts';
-import { compile, compiler, diagnosed, read, withFolder } from './sources.ts';
+import { passed } from '../../src/policy/testing/report.ts';
+import { compile, diagnosed, read, tested as run, withFolder } from './sources.ts';
 
 /** What decides is exactly what the author wrote and tested: tests are of the revision, and decide nothing. */
 
@@ -16,15 +17,15 @@ const base = {
 
 type Files = Readonly<Record<string, string>>;
 
-/** What a run of the tests says: OPA's exit code, or what was refused of them. */
-const tested = (files: Files): Promise<{ code: number; refused: string[] }> =>
+/** What a run of the tests says: whether all passed, or what was refused of them. */
+const tested = (files: Files): Promise<{ passed: boolean; refused: string[] }> =>
   withFolder({ ...base, ...files }, async (folder) => {
     try {
-      const { code } = await compiler().test(await read(folder), []);
-      return { code, refused: [] };
+      const report = await run(folder);
+      return { passed: 'tests' in report && passed(report.tests), refused: [] };
     } catch (error) {
       if (!(error instanceof PolicyInvalid)) throw error;
-      return { code: -1, refused: error.diagnostics.map(({ file, line }) => `${file}:${line}`) };
+      return { passed: false, refused: error.diagnostics.map(({ file, line }) => `${file}:${line}`) };
     }
   });
 
@@ -69,9 +70,9 @@ describe('a test file', () => {
     const mocked =
       'package authz_test\n\nsend(_) := {"status_code": 200}\n\nfetch(url) := http.send({"method": "get", "url": url})\n\n' +
       'test_mocked if fetch("http://127.0.0.1:1/").status_code == 200 with http.send as send\n';
-    expect(await tested({ 'a_test.rego': mocked })).toEqual({ code: 0, refused: [] });
+    expect(await tested({ 'a_test.rego': mocked })).toEqual({ passed: true, refused: [] });
     const earnest = `${mocked}\ntest_earnest if fetch("http://127.0.0.1:1/").status_code\n`;
-    expect((await tested({ 'a_test.rego': earnest })).code).toBe(2);
+    expect(await tested({ 'a_test.rego': earnest })).toEqual({ passed: false, refused: [] });
   });
 });
 
@@ -100,7 +101,7 @@ describe('tests are refused that would test something else than what decides:', 
 
   test('and none that has helpers of its own, also in the package that it tests', async () => {
     const rego = 'package authz\n\nhelper := 1\n\ntest_x if {\n\thelper == 1\n\tallow\n}\n';
-    expect(await tested({ ...helper, 'a_test.rego': rego })).toEqual({ code: 0, refused: [] });
+    expect(await tested({ ...helper, 'a_test.rego': rego })).toEqual({ passed: true, refused: [] });
   });
 });
 

@@ -48,7 +48,8 @@ export function capabilitiesForTests(current: OpaCapabilities): OpaCapabilities 
   };
 }
 
-const isDenied = (name: string): boolean =>
+/** Whether no decision has it, whatever else may be added. */
+export const isDenied = (name: string): boolean =>
   deniedBuiltins.some((denied) => (denied.endsWith('.') ? name.startsWith(denied) : name === denied));
 
 function isAvailable(name: string): boolean {

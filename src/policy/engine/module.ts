@@ -21,7 +21,7 @@ export class PolicyModule {
   /** The id of each entry point by its path. */
   readonly entrypoints: ReadonlyMap<string, number>;
 
-  private constructor(bytes: Uint8Array) {
+  private constructor(bytes: Uint8Array, beside: Beside) {
     const sections = readSections(bytes);
     this.#minimumPages = readImports(sections).memoryPages;
     this.#module = new wasm.Module(bytes);
@@ -29,21 +29,22 @@ export class PolicyModule {
     this.#statics = statics;
     this.entrypoints = new Map(Object.entries(entrypoints));
     const byId: Builtin[] = [];
-    for (const [name, id] of Object.entries(builtins)) byId[id] = findBuiltin(name);
+    for (const [name, id] of Object.entries(builtins)) byId[id] = findBuiltin(name, beside);
     this.#builtins = byId;
   }
 
   /**
    * Meters and compiles what `opa build -t wasm` wrote.
+   * @param beside built-ins that only this module has
    * @throws ServiceError `policy_invalid` if it is no such module, or calls a built-in this engine does not have
    */
-  static compile(bytes: Uint8Array): PolicyModule {
-    return compileAs(() => new PolicyModule(meter(link(bytes))));
+  static compile(bytes: Uint8Array, beside: Beside = nothing): PolicyModule {
+    return compileAs(() => new PolicyModule(meter(link(bytes)), beside));
   }
 
   /** For measurements and for policies of trusted origin only: nothing stops an evaluation. */
   static compileUnmetered(bytes: Uint8Array): PolicyModule {
-    return compileAs(() => new PolicyModule(link(bytes)));
+    return compileAs(() => new PolicyModule(link(bytes), nothing));
   }
 
   /**
@@ -82,8 +83,13 @@ interface Outline {
   readonly statics: StaticLayout | undefined;
 }
 
-function findBuiltin(name: string): Builtin {
-  const builtin = hostBuiltins.get(name);
+/** Built-ins by name that are none of the engine's own. */
+type Beside = (name: string) => Builtin | undefined;
+
+const nothing: Beside = () => undefined;
+
+function findBuiltin(name: string, beside: Beside): Builtin {
+  const builtin = hostBuiltins.get(name) ?? beside(name);
   if (!builtin)
     throw new ServiceError('policy_invalid', `The policy uses the built-in ${name}, which is not available.`);
   return builtin;

@@ -135,3 +135,59 @@ describe('mandate policy test', () => {
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'PASS: 1/1\n' });
   });
 });
+describe('mandate policy test --coverage', () => {
+  const half = {
+    'own.rego': 'package authz.own\n\na if input.x\n\nb if {\n\tinput.x\n\tinput.y\n}\n',
+    'a_test.rego': 'package authz_test\n\ntest_a if data.authz.own.a with input.x as 1\n',
+  };
+
+  test('names the lines that no test reaches, after what passed', async () => {
+    const place = await tenantOf(half);
+    const { code, stdout } = await mandate(['policy', 'test', place, '--coverage']);
+    expect(stdout).toBe(
+      [
+        'PASS: 1/1',
+        'coverage: 14.29 % of the lines, on the engine that serves (1 covered, 6 not)',
+        `  ${place}/authz.rego:3`,
+        `  ${place}/authz.rego:5`,
+        `  ${place}/delegation.rego:3`,
+        `  ${place}/own.rego:5-7`,
+        '',
+      ].join('\n'),
+    );
+    expect(code).toBe(0);
+  });
+
+  test('--json is OPA’s report of it, by file', async () => {
+    const place = await tenantOf(half);
+    const { stdout } = await mandate(['--json', 'policy', 'test', place, '--coverage']);
+    const report = JSON.parse(stdout) as { coverage: number; files: Record<string, object> };
+    expect(Object.keys(report.files).sort()).toEqual(['authz.rego', 'delegation.rego', 'own.rego']);
+    expect(report.files['own.rego']).toMatchObject({
+      covered: [{ start: { row: 3, col: 1 } }, { start: { row: 3, col: 6 } }],
+      covered_lines: 1,
+      not_covered_lines: 3,
+      coverage: 25,
+    });
+  });
+
+  test('--threshold exits 1 below it, and 2 for what is no share', async () => {
+    const place = await tenantOf(half);
+    const [below, above, wrong] = await Promise.all(
+      ['14.3', '14.2', '101'].map((share) => mandate(['policy', 'test', place, '--threshold', share])),
+    );
+    expect(below).toMatchObject({
+      code: 1,
+      stderr: 'mandate: coverage is 14.29 %, and --threshold asks for 14.3 %\n',
+    });
+    expect([above?.code, wrong?.code]).toEqual([0, 2]);
+  });
+
+  test('is not measured while a test fails', async () => {
+    const place = await tenantOf({ 'a_test.rego': several });
+    const { code, stdout, stderr } = await mandate(['policy', 'test', place, '--coverage']);
+    expect(stdout).toMatch(/FAIL: 2\/5\n/);
+    expect(stdout).not.toContain('coverage');
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'mandate: there is no coverage while tests fail\n' });
+  });
+});

@@ -48,10 +48,11 @@ export const compile = (files: Files): Promise<Bundle> =>
   );
 
 /** What `mandate policy test` makes of a folder, within these limits. */
-export const tested = async (folder: string): Promise<Tested> =>
+export const tested = async (folder: string, { covered = false } = {}): Promise<Tested> =>
   runTests(compiler(), await read(folder), {
     only: undefined,
     traced: false,
+    covered,
     limits: { fuel: 20_000_000, memoryPages: 1024 },
     clock: () => 0,
     stopwatch: () => 0,

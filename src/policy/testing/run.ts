@@ -10,12 +10,15 @@ import type { TestRule } from './discovery.ts';
 import { Evaluator, type Stopwatch } from './evaluation.ts';
 import { type Judged, judge, unasked } from './judgement.ts';
 import { type Opinion, opinionsIn } from './opinion.ts';
+import { type Measured, measure, type Passed } from './reached/measure.ts';
 
 export interface TestOptions {
   /** OPA's regular expression over full names, such as `data.authz_test.test_reader`. */
   readonly only: string | undefined;
   /** Whether OPA's trace of each failure is wanted too. */
   readonly traced: boolean;
+  /** Whether coverage is wanted. */
+  readonly covered: boolean;
   /** What the tenant's own evaluations may spend. */
   readonly limits: Limits;
   readonly clock: Clock;
@@ -30,6 +33,8 @@ export type Tested =
       readonly tests: readonly Judged[];
       /** OPA's own of what failed. */
       readonly traces: string;
+      /** Where it was asked for and no test failed. */
+      readonly coverage: Measured | undefined;
     };
 
 /**
@@ -49,10 +54,13 @@ export function runTests(compiler: Compiler, sources: PolicySources, options: Te
     const opinions = opinionsIn(report.stdout);
     if (!opinions) return { refused: report };
     if (now(wrong).length > 0) throw policyInvalid(now(wrong));
-    const tests = judgeAll(opinions, now(compiled), sources.data, options);
+    const { texts } = now(compiled);
+    const { tests, passed } = judgeAll(opinions, now(compiled), sources.data, options);
     const failed = opinions.filter(({ fail }) => fail);
     const traces = options.traced && failed.length > 0 ? await tracesOf(bench, given, only) : '';
-    return { tests, traces };
+    const isMeasured = options.covered && tests.every(({ fail, error }) => !fail && !error);
+    const coverage = isMeasured ? await measure(bench, sources, texts, passed) : undefined;
+    return { tests, traces, coverage };
   });
 }
 
@@ -79,10 +87,11 @@ function judgeAll(
   { tests: rules, module }: CompiledTests,
   data: string,
   { limits, clock, stopwatch, only }: TestOptions,
-): Judged[] {
+): { readonly tests: Judged[]; readonly passed: readonly Passed[] } {
   const evaluator = module && new Evaluator(module, data, limits, stopwatch);
   const nowMs = clock();
   const byPlace = new Map(rules.map((test) => [placeOf(test.location), test]));
+  const passed: Passed[] = [];
   const judged = opinions.map((opinion) => {
     if (opinion.skip) return { ...opinion, cost: 0 } as Judged;
     const test = byPlace.get(placeOf(opinion.location));
@@ -91,13 +100,15 @@ function judgeAll(
     const [name, entrypoint] = [`${opinion.package}.${opinion.name}`, entrypointOf(test)];
     const context = { nowMs, seed: name };
     const evaluated = evaluator.evaluate(entrypoint, context);
+    passed.push({ name, entrypoint, context, value: evaluated.value });
     return judge(opinion, evaluated, test.cases);
   });
   // Without a choice of tests, OPA ran all that there are.
   const missed = only === undefined ? [...byPlace.values()].filter(isAsked) : [];
-  return [...judged, ...missed.map(unheard)].sort(
+  const tests = [...judged, ...missed.map(unheard)].sort(
     ({ location: a }, { location: b }) => compare(a.file, b.file) || a.row - b.row || a.col - b.col,
   );
+  return { tests, passed };
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));

@@ -136,8 +136,9 @@ class Reader {
     isRaw = false,
   ): void {
     const merged: unknown[] = [];
-    const own = new Map<string, unknown>();
+    const own = new Map<string, { readonly name: string; readonly value: unknown }>();
     const aliases = new Set<string>();
+    const nulls = new Set<string>();
     let isText = true;
     for (const { key, value } of node.items) {
       if (isScalar(key) && isMerge(key)) {
@@ -149,19 +150,26 @@ class Reader {
       if (isAlias(key)) aliases.add(key.source);
       const resolved = this.#key(key);
       if (resolved.tag !== 'str') isText = false;
+      if (resolved.tag === 'null' && isScalar(key)) {
+        if (nulls.has(this.#text(key))) throw new BuiltinError('a key is already defined');
+        nulls.add(this.#text(key));
+      }
       // What is merged into a mapping of texts has its keys as they are written, and no null.
       if (isRaw && resolved.tag === 'null') continue;
-      const name = isRaw && isScalar(key) ? this.#text(key) : toKey(resolved);
-      if (name === undefined) throw new BuiltinError('null is no key');
+      const id = toKey(resolved);
+      if (id === undefined) throw new BuiltinError('null is no key');
       // What looks like a time is compared before it is taken for text, and may not be there twice.
-      if (own.has(name) && isScalar(key) && key.type === Scalar.PLAIN && isTimestamp(name))
+      const before = own.get(id);
+      if (before && isScalar(key) && key.type === Scalar.PLAIN && isTimestamp(id))
         throw new BuiltinError('a key is already defined');
-      // Of equal keys the last stays, and the others are not looked at.
-      own.set(name, value);
+      // Of equal keys the first stays with the value of the last; the other values are not looked at.
+      const name = before?.name ?? (isRaw && isScalar(key) ? this.#text(key) : id);
+      own.set(id, { name, value });
     }
-    for (const [name, value] of own) if (!taken?.has(name)) entries.set(name, this.value(value, depth + 1));
     const closed = taken ?? new Set<string>();
-    for (const name of own.keys()) closed.add(name);
+    for (const { name, value } of own.values())
+      if (!taken?.has(name)) entries.set(name, this.value(value, depth + 1));
+    for (const { name } of own.values()) closed.add(name);
     for (const source of merged) this.#merge(source, entries, depth + 1, closed, taken ? isRaw : isText);
   }
 

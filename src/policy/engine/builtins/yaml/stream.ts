@@ -1,4 +1,4 @@
-import { type Document, Lexer, parseAllDocuments } from 'yaml';
+import { type Document, isScalar, Lexer, parseAllDocuments } from 'yaml';
 import { BuiltinError } from '../builtin.ts';
 
 /**
@@ -13,12 +13,18 @@ export function parseStream(written: string): Document.Parsed[] {
   const documents = parse(source);
   for (const [index, { contents, directives, errors, warnings }] of documents.entries()) {
     // A document behind the first begins with a marker; an end may be there twice.
-    if (index > 0 && contents !== null && !directives.docStart)
+    if (index > 0 && !isNothing(contents) && !directives.docStart)
       throw new BuiltinError('expected a document start');
     if (errors.some(({ code, message }) => !isLenient(code, message))) throw new BuiltinError('not YAML');
     if (warnings.some(({ code }) => code === 'BAD_DIRECTIVE')) throw new BuiltinError('unknown directive');
   }
   return documents;
+}
+
+function isNothing(contents: unknown): boolean {
+  return (
+    contents === null || (isScalar(contents) && (contents.range?.[0] ?? 0) === (contents.range?.[1] ?? 0))
+  );
 }
 
 /** Tags are resolved elsewhere, but for one whose handle was not declared; a document may end twice. */
@@ -37,8 +43,7 @@ function parse(source: string): Document.Parsed[] {
       prettyErrors: false,
     } as const;
     const documents = parseAllDocuments(source, options);
-    if (documents.length === 0 && /^%/m.test(source))
-      throw new BuiltinError('a directive without a document');
+    if (endsInDirective(source)) throw new BuiltinError('a directive without a document');
     return [...documents];
   } catch (cause) {
     // Nested too deeply for a parser that calls itself.

@@ -82,7 +82,7 @@ function reachablePaths(graph: RegoObject, initial: readonly Value[], context: B
 
 /** Fuel units of a comparison of two elements, and per character of their texts, which are what is compared. */
 const unitsPerComparison = 400;
-const unitsPerCompared = 2;
+const unitsPerCompared = 8;
 /** Fuel units of an element of an array at one place of another. */
 const unitsPerElement = 4;
 

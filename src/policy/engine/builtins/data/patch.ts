@@ -39,7 +39,7 @@ const unitsPerElement = 60;
  * Fuel units per value of what an operation puts into the document, and per character of its texts. It is shared until
  * the result is written: a document that is copied into itself forty times would be written 2^40 times.
  */
-const unitsPerValue = 100;
+const unitsPerValue = 400;
 const unitsPerCharacter = 4;
 
 const operators: Readonly<

@@ -11,7 +11,7 @@ import {
 import { merge, unitsPerMerged } from './merging.ts';
 
 /** Fuel units of an address that is made: measured, 1 µs, and 4 µs for IPv6. */
-const unitsPerAddress = { 32: 1_000, 128: 4_000 } as const;
+const unitsPerAddress = { 32: 2_000, 128: 12_000 } as const;
 /** Fuel units of a network that is read, and of a comparison. */
 const unitsPerNetwork = 4_000;
 const unitsPerComparison = 200;

@@ -13,7 +13,7 @@ import { isInRange } from './literals.ts';
 import { drawBelow } from './random.ts';
 
 /** Fuel units of an element of a range (measured, 100 ns), and of a draw: up to 4 µs for the digest it is made of. */
-const unitsPerElement = 130;
+const unitsPerElement = 400;
 const unitsPerDraw = 4_000;
 /** Fuel units of an amount with a unit, and per power of ten of its exponent: measured, 80 µs for `1e4000m`. */
 const unitsPerAmount = 2_000;

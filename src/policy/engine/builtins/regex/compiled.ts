@@ -8,7 +8,7 @@ const unitsPerCharacterRead = 2_000;
 const unitsPerInstruction = 5_000;
 /** Fuel units of an expression, and of a class of Unicode in it, which folding the case makes slow: 100 µs measured. */
 const unitsPerExpression = 8_000;
-const unitsPerUnicodeClass = 100_000;
+const unitsPerUnicodeClass = 250_000;
 
 /**
  * What a pattern compiles to depends on nothing else, so it is shared by all tenants of a thread; the cost is charged

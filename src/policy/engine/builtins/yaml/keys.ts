@@ -2,10 +2,12 @@ const letter = /\p{L}/u;
 const digit = /\p{Nd}/u;
 
 /** go-yaml's order of keys: numbers in them count as such, and letters come behind other characters. */
-export function compareKeys(a: string, b: string): number {
-  if (a === b) return 0;
-  const [left, right] = [Array.from(a), Array.from(b)];
-  return isLess(left, right) ? -1 : 1;
+export function sortedByKey<T>(
+  entries: Iterable<readonly [key: string, value: T]>,
+): (readonly [string, T])[] {
+  const apart = Array.from(entries, (entry) => ({ entry, characters: Array.from(entry[0]) }));
+  apart.sort((a, b) => (isLess(a.characters, b.characters) ? -1 : 1));
+  return apart.map(({ entry }) => entry);
 }
 
 function isLess(a: readonly string[], b: readonly string[]): boolean {

@@ -2,13 +2,13 @@ import { isArray, isNumber, numberText, RegoObject, RegoSet, type Value } from '
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import { namedEntries } from '../data/json.ts';
 import { formatFloat } from '../numbers/floats.ts';
-import { compareKeys } from './keys.ts';
+import { sortedByKey } from './keys.ts';
 import { checkCharacters } from './reading.ts';
 import { resolve } from './scalars.ts';
 import { styleOf, writeText } from './styles.ts';
 
 /** Fuel units of a value that is written, per level above it, and per character of a text. */
-const unitsPerValue = 2_500;
+const unitsPerValue = 6_000;
 const unitsPerLevel = 400;
 const unitsPerCharacter = 40;
 
@@ -49,7 +49,7 @@ class Writer {
   }
 
   #mapping(object: RegoObject, depth: number, lead: string): void {
-    const entries = [...namedEntries(object, this.#context)].sort(([a], [b]) => compareKeys(a, b));
+    const entries = sortedByKey(namedEntries(object, this.#context));
     if (entries.length === 0) this.#parts.push(lead, '{}\n');
     for (const [index, [name, value]] of entries.entries()) {
       const key = checkedKey(name);

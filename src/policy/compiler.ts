@@ -112,20 +112,20 @@ export class Compiler {
   async #build(sources: PolicySources, { folder, capabilities }: Stage, run: RunOpa): Promise<Uint8Array> {
     const foreign = await foreignSchemas(sources.modules, run);
     if (foreign.length > 0) throw policyInvalid(foreign);
+    const { modules: platform } = await this.#platformOnce();
     const target = path.join(folder, 'bundle.tar.gz');
     const entries = [...ENTRY_POINTS, ...sources.entrypoints].flatMap((entry) => ['-e', entry]);
     const given = ['--capabilities', capabilities, 'platform', 'tenant'];
     const schema = sources.entrypoints.length === 0 ? ['-s', 'input.json'] : [];
     const [checked, crossed, built, joined] = await Promise.all([
       run(['check', '-f', 'json', ...schema, ...given]),
-      crossings(sources, (await this.#platformOnce()).modules, run),
+      crossings(sources, platform, run),
       run(['build', '-t', 'wasm', ...entries, '-o', target, ...given]),
       sources.beside === NOTHING ? SOUND : run([...JOINED, '--capabilities', capabilities, 'true']),
     ]);
     const diagnostics = [...mistakesIn(checked), ...(checked.code === 0 ? crossed : [])];
     for (const later of [built, joined]) if (diagnostics.length === 0) diagnostics.push(...mistakesIn(later));
     if (diagnostics.length > 0) throw policyInvalid(diagnostics);
-    const { modules: platform } = await this.#platformOnce();
     return moduleIn(await readFile(target), [
       ...[...platform.keys()].map((name) => `platform/${name}`),
       ...[...sources.modules.keys()].map((name) => `tenant/${name}`),

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
+import http2 from 'node:http2';
 import net, { type AddressInfo } from 'node:net';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, brotliDecompressSync, gzipSync } from 'node:zlib';
 import { compressionAlgorithms, credentials, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { failure, Grpc, struct } from './grpc.ts';
@@ -183,4 +184,22 @@ test('the message of an error is percent-encoded only where it has to be', async
   await expect(pep.call('DecisionService', 'Check', reads)).rejects.toMatchObject({
     details: 'unauthenticated: the credential is not valid in this tenant',
   });
+});
+
+test('an answer in Brotli is packed at a level that costs little: at its best a large one takes seconds', async () => {
+  const path = '/mandate.v1.DecisionService/CheckBatch';
+  const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/json' };
+  const session = http2.connect(server.data);
+  const stream = session.request({ ...headers, 'accept-encoding': 'br', authorization: bearer(secrets.api) });
+  const answered = once(stream, 'response') as Promise<[http2.IncomingHttpHeaders]>;
+  const item = { ...aliceReads, tenant: undefined };
+  stream.end(JSON.stringify({ tenant: 'acme', items: Array.from({ length: 100 }, () => item) }));
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  session.destroy();
+  expect((await answered)[0]['content-encoding']).toBe('br');
+  const packed = Buffer.concat(chunks);
+  const plain = brotliDecompressSync(packed);
+  expect((JSON.parse(plain.toString()) as { results: object[] }).results).toHaveLength(100);
+  expect(packed.length).toBeGreaterThan(brotliCompressSync(plain).length);
 });

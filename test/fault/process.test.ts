@@ -1,5 +1,7 @@
 import { once } from 'node:events';
+import { readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import net from 'node:net';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { aliceReads, type CheckJson, check } from '../e2e/requests.ts';
 import { bearer, eventually, secrets } from '../e2e/server.ts';
@@ -110,4 +112,42 @@ describe('SIGKILL', () => {
     await ended;
     expectAllRecorded(server.store, answered);
   });
+});
+
+/** How many records the marks beside a store say are durable. */
+const marked = (store: string): number =>
+  Math.max(
+    ...['mandate.heads.0', 'mandate.heads.1'].map(
+      (name) =>
+        (JSON.parse(readFileSync(path.join(store, name), 'utf8').split('\n')[0] ?? '') as { records: number })
+          .records,
+    ),
+  );
+
+test('SIGKILL, and what was written is cut off: the next start is refused in words, and changes nothing', async () => {
+  await using server = await serveProcess();
+  const { answered, ended } = load(server);
+  await enough(answered);
+  await eventually(
+    () => Promise.resolve(marked(server.store)),
+    (records) => records > 200,
+  );
+  expect(await server.end('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
+  await ended;
+  const wal = path.join(server.store, 'mandate.db-wal');
+  truncateSync(wal, statSync(wal).size / 2);
+  const left = readFileSync(wal);
+  const again = await serveProcess({ folder: server.folder }).then(
+    () => 'it started',
+    (error: Error) => error.message,
+  );
+  expect(again).toMatch(
+    /config_invalid: cannot open the store in .*: it ends with \d+ records .* were durable/,
+  );
+  expect(again).toContain('Put the newer files back. To go on with the store as it is');
+  expect(readFileSync(wal).equals(left)).toBe(true);
+  rmSync(path.join(server.store, 'mandate.heads.0'));
+  rmSync(path.join(server.store, 'mandate.heads.1'));
+  await using next = await serveProcess({ folder: server.folder });
+  expect((await check(next.data, aliceReads, bearer(secrets.api))).status).toBe(200);
 });

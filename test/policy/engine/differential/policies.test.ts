@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { PolicyModule } from '../../../../src/policy/engine/module.ts';
 import { toJson } from '../../../../src/policy/engine/values/json.ts';
 import { parseJson } from '../../../../src/policy/engine/values/parse.ts';
-import { RegoObject, type Value } from '../../../../src/policy/engine/values/values.ts';
+import { equalValues, RegoObject, type Value } from '../../../../src/policy/engine/values/values.ts';
 import { buildWasm, context, opaBinary } from '../opa.ts';
 import { Draw } from './draw.ts';
 import { data, inputOf, policyOf } from './grammar.ts';
@@ -70,11 +70,11 @@ function differences(rego: string, ours: string, theirs: string): unknown[] {
   if (!(a instanceof RegoObject && b instanceof RegoObject)) return [{ ours, theirs }];
   const names = new Set([...a.entries(), ...b.entries()].map(([name]) => name));
   return Array.from(names).flatMap((name) => {
-    const [left, right] = [a.get(name), b.get(name)].map((value) =>
-      value === undefined ? undefined : toJson(value),
-    );
-    if (left === right) return [];
+    const [left, right] = [a.get(name), b.get(name)];
+    // Of equal numbers OPA keeps now the one, now the other: 1 or 1.0.
+    if (left !== undefined && right !== undefined && equalValues(left, right)) return [];
     const rule = rego.split('\n\n').filter((part) => part.includes(`${toJson(name).slice(1, -1)} `));
-    return [{ rule: rule.join('\n'), ours: left, theirs: right }];
+    const [shown, wanted] = [left, right].map((value) => (value === undefined ? undefined : toJson(value)));
+    return [{ rule: rule.join('\n'), ours: shown, theirs: wanted }];
   });
 }

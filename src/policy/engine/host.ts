@@ -125,7 +125,7 @@ export class Host implements BuiltinContext {
     payFor(result, this.#spend);
     const start = align(abi.opa_heap_ptr_get() >>> 0);
     this.#writer ??= new ValueWriter(this.#heap, (address, size) => reserve(abi, address, size));
-    const address = this.#writer.write(result, start);
+    const address = this.#writer.writeResult(result, start);
     abi.opa_heap_ptr_set(align(this.#writer.end));
     return address;
   }

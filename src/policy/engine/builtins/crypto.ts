@@ -1,4 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { bytesOf } from '../values/utf8.ts';
 import { type Builtin, type BuiltinContext, type BuiltinTable, text } from './builtin.ts';
 
 /** Fuel units of a digest: measured, 1 µs to set it up, 2 for a key's. */
@@ -12,13 +13,15 @@ function digest(algorithm: string): Builtin {
 
 function hash(algorithm: string, value: string, context: BuiltinContext): string {
   context.spend(unitsPerDigest + value.length * unitsPerByte);
-  return createHash(algorithm).update(value).digest('hex');
+  return createHash(algorithm).update(bytesOf(value)).digest('hex');
 }
 
 function mac(algorithm: string): Builtin {
   return ([value, key], context) => {
     context.spend(unitsPerDigest + (text(value).length + text(key).length) * unitsPerByte);
-    return createHmac(algorithm, text(key)).update(text(value)).digest('hex');
+    return createHmac(algorithm, bytesOf(text(key)))
+      .update(bytesOf(text(value)))
+      .digest('hex');
   };
 }
 
@@ -31,7 +34,7 @@ export const cryptoBuiltins: BuiltinTable = {
   'crypto.hmac.sha256': mac('sha256'),
   'crypto.hmac.sha512': mac('sha512'),
   'crypto.hmac.equal': ([first, second]) => {
-    const [a, b] = [Buffer.from(text(first)), Buffer.from(text(second))];
+    const [a, b] = [bytesOf(text(first)), bytesOf(text(second))];
     return a.length === b.length && timingSafeEqual(a, b);
   },
 };

@@ -9,7 +9,6 @@ import { documentBuiltins } from './data/documents.ts';
 import { encodingBuiltins } from './data/encoding.ts';
 import { jwtBuiltins } from './data/jwt.ts';
 import { patchBuiltins } from './data/patch.ts';
-import { yamlBuiltins } from './yaml/yaml.ts';
 import { globBuiltins } from './glob/glob.ts';
 import { graphBuiltins } from './graph.ts';
 import { netBuiltins } from './net/net.ts';
@@ -27,6 +26,7 @@ import { sprintfBuiltins } from './text/sprintf.ts';
 import { castBuiltins, stringBuiltins } from './text/strings.ts';
 import { trimmingBuiltins } from './text/trimming.ts';
 import { timeBuiltins } from './time/time.ts';
+import { yamlBuiltins } from './yaml/yaml.ts';
 
 const tables: readonly BuiltinTable[] = [
   aggregateBuiltins,

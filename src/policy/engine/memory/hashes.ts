@@ -1,3 +1,4 @@
+import { bytesOf } from '../values/utf8.ts';
 import { isArray, isNumber, numberText, RegoSet, type Value } from '../values/values.ts';
 import { emptyHash, hashed } from './layout.ts';
 
@@ -6,7 +7,7 @@ export function hashValue(value: Value): number {
   if (value === null) return 0;
   if (typeof value === 'boolean') return value ? 0 : 1;
   if (isNumber(value)) return hashNumber(Number(numberText(value)));
-  if (typeof value === 'string') return hashBytes(Buffer.from(value));
+  if (typeof value === 'string') return hashBytes(bytesOf(value));
   let hash = 0;
   if (isArray(value)) for (const element of value) hash = (hash + hashValue(element)) | 0;
   else if (value instanceof RegoSet)

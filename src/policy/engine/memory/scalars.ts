@@ -1,4 +1,5 @@
 import type { Heap } from '../heap.ts';
+import { bytesOf } from '../values/utf8.ts';
 import { integerBytes, inWords, kind, numberForm, numberTextBytes, stringBytes } from './layout.ts';
 
 /** Up to here a loop is faster than a call of the runtime. */
@@ -12,6 +13,8 @@ export class ScalarWriter {
   protected at = 0;
   /** Where equal texts and numbers stand already, if they are to be shared. */
   protected shared: Map<string | number, number> | undefined;
+  /** Whether texts may stand for bytes that are no UTF-8 (values/utf8.ts): those of built-ins do, none from outside. */
+  protected keepsBytes = false;
   private readonly heap: Heap;
   private readonly makeRoom: (address: number, size: number) => void;
   private size: number;
@@ -60,11 +63,18 @@ export class ScalarWriter {
 
   private encoded(text: string, start = this.at): number {
     this.at = start;
+    if (this.keepsBytes && !text.isWellFormed()) return this.raw(bytesOf(text));
     // Half a surrogate pair has no UTF-8: it becomes U+FFFD, as where OPA reads JSON.
     const length = Buffer.byteLength(text, 'utf8');
     const address = this.allocate(stringBytes + inWords(length));
     this.bytes.write(text, address + stringBytes, 'utf8');
     return this.stringAt(address, length);
+  }
+
+  private raw(text: Buffer): number {
+    const address = this.allocate(stringBytes + inWords(text.length));
+    this.bytes.set(text, address + stringBytes);
+    return this.stringAt(address, text.length);
   }
 
   private stringAt(address: number, length: number): number {

@@ -1,6 +1,7 @@
 import type { Heap } from '../heap.ts';
 import { numberOf } from '../values/numbers.ts';
 import { unitsOfDigits } from '../values/parse.ts';
+import { decodeUtf8 } from '../values/utf8.ts';
 import { RegoObject, RegoSet, type Value } from '../values/values.ts';
 import { kind, numberForm } from './layout.ts';
 
@@ -51,7 +52,9 @@ export class ValueReader {
 
   #text(start: number, length: number): string {
     this.#spend(length * unitsPerByte);
-    return this.#view.toString('utf8', start, start + length);
+    const text = this.#view.toString('utf8', start, start + length);
+    // Node's U+FFFD may stand for bytes that are none of it.
+    return text.includes('\ufffd') ? decodeUtf8(this.#view.subarray(start, start + length)) : text;
   }
 
   #number(address: number): Value {

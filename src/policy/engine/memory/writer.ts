@@ -71,6 +71,12 @@ export class ValueWriter extends ScalarWriter {
     return this.#value(value);
   }
 
+  /** The same for what a built-in made. @throws what `makeRoom` throws */
+  writeResult(value: Value, start: number): number {
+    this.keepsBytes = true;
+    return this.write(value, start);
+  }
+
   /**
    * The same for what stays: equal texts and numbers are written once, which takes a third of the memory. Inputs are
    * not written so, as what an evaluation costs would depend on more than their content.

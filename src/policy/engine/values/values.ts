@@ -1,5 +1,6 @@
 import { compareNumbers, isNumber, numberIdentity, numberText, type RegoNumber } from './numbers.ts';
 import { quote } from './quote.ts';
+import { bytesOf } from './utf8.ts';
 
 export { Decimal, isNumber, numberText, type RegoNumber } from './numbers.ts';
 
@@ -125,7 +126,8 @@ export function identity(value: Value): string {
 }
 
 function writeIdentity(value: Value): string {
-  return write(value, numberIdentity, ',', ':', identity);
+  // What is no UTF-8 is told apart too.
+  return write(value, numberIdentity, ',', ':', identity, (text) => JSON.stringify(text));
 }
 
 export function equalValues(a: Value, b: Value): boolean {
@@ -198,7 +200,9 @@ export function compareText(a: string, b: string): number {
     const left = a.charCodeAt(index);
     const right = b.charCodeAt(index);
     if (left === right) continue;
-    const surrogates = Number(left >= 0xd800 && left < 0xe000) - Number(right >= 0xd800 && right < 0xe000);
+    const [isLeft, isRight] = [left, right].map((unit) => unit >= 0xd800 && unit < 0xe000);
+    if ((isLeft || isRight) && !(a.isWellFormed() && b.isWellFormed())) return bytesOf(a).compare(bytesOf(b));
+    const surrogates = Number(isLeft) - Number(isRight);
     // A surrogate stands for a code point above all others, though 0xe000 to 0xffff are larger units.
     return surrogates || left - right;
   }

@@ -1,38 +1,3 @@
-import { verifications } from './signatures.ts';
-import {
-  any,
-  texts,
-  numbers,
-  collection,
-  set,
-  sets,
-  simpleKey,
-  object,
-  document,
-  paths,
-  keys,
-  graph,
-  nodes,
-  small,
-  base,
-} from './shapes.ts';
-import {
-  glob,
-  globText,
-  separators,
-  address,
-  cidr,
-  smallCidr,
-  plainCidr,
-  matched,
-  pattern,
-  subject,
-  replacement,
-  template,
-} from './patterns.ts';
-import { format, version, amount, uuid, query, operation, options, token } from './formats.ts';
-import { moment, layout, timePiece, formatted, duration } from './times.ts';
-import { yaml } from './yaml.ts';
 import {
   arrayOf,
   either,
@@ -46,6 +11,41 @@ import {
   setOf,
   text,
 } from './draw.ts';
+import { amount, format, operation, options, query, token, uuid, version } from './formats.ts';
+import {
+  address,
+  cidr,
+  glob,
+  globText,
+  matched,
+  pattern,
+  plainCidr,
+  replacement,
+  separators,
+  smallCidr,
+  subject,
+  template,
+} from './patterns.ts';
+import {
+  any,
+  base,
+  collection,
+  document,
+  graph,
+  keys,
+  nodes,
+  numbers,
+  object,
+  paths,
+  set,
+  sets,
+  simpleKey,
+  small,
+  texts,
+} from './shapes.ts';
+import { verifications } from './signatures.ts';
+import { duration, formatted, layout, moment, timePiece } from './times.ts';
+import { yaml } from './yaml.ts';
 
 const few: Generator = (draw) =>
   draw.chance(8) ? text(draw) : draw.below(draw.one([10, 1_000, 1_000_000])) - 5;

@@ -30,6 +30,9 @@ function inAscii(rego: string): string {
 
 const free: BuiltinContext = { nowMs: 0, seed: '', spend: () => {} };
 
+/** What is no UTF-8 is an escape where it is marshalled, and a character where OPA prints it. */
+export const shown = (json: string): string => json.replaceAll('\\ufffd', '\ufffd');
+
 /** What ours answers: its type and its JSON, or nothing. */
 export function answerOf({ builtin, args }: Call, context: BuiltinContext = free): string {
   const implementation = hostBuiltins.get(builtin);
@@ -38,7 +41,7 @@ export function answerOf({ builtin, args }: Call, context: BuiltinContext = free
     let result = implementation(args, context);
     if (builtin === 'to_number' && result !== undefined)
       result = hostBuiltins.get('plus')?.([result, 0], context);
-    return result === undefined ? 'undefined' : `${typeNameOf(result)} ${marshalJson(result, free)}`;
+    return result === undefined ? 'undefined' : `${typeNameOf(result)} ${shown(marshalJson(result, free))}`;
   } catch (error) {
     if (error instanceof BuiltinError) return 'undefined';
     return `threw ${String(error)}`;
@@ -63,7 +66,7 @@ export async function answersOfOpa(calls: readonly Call[]): Promise<string[]> {
     return calls.map((_, index) => {
       const pair = values.get(`r${index}`);
       const [type, result] = isArray(pair) ? pair : [];
-      return typeof type === 'string' ? `${type} ${marshalJson(result ?? null, free)}` : 'undefined';
+      return typeof type === 'string' ? `${type} ${shown(marshalJson(result ?? null, free))}` : 'undefined';
     });
   } finally {
     await rm(folder, { recursive: true });

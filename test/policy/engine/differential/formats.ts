@@ -1,6 +1,6 @@
 import { RegoObject } from '../../../../src/policy/engine/values/values.ts';
-import { path, tree } from './shapes.ts';
 import { either, type Generator, listOf, objectOf, of, ofList, scalar } from './draw.ts';
+import { path, tree } from './shapes.ts';
 
 const directive: Generator<string> = (draw) =>
   `%${draw.list(2, ofList('+¦-¦#¦ ¦0')).join('')}${draw.chance(3) ? draw.one(listOf('1¦5¦12¦*¦[1]*¦[2]¦007¦1000001')) : ''}${

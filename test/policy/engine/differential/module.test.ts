@@ -4,7 +4,7 @@ import { parseJson } from '../../../../src/policy/engine/values/parse.ts';
 import { isArray, type RegoObject, type Value } from '../../../../src/policy/engine/values/values.ts';
 import { buildWasm, context } from '../opa.ts';
 import { catalog } from './catalog.ts';
-import { answersOfOpa, type Call, queryOf, textOf } from './compare.ts';
+import { answersOfOpa, type Call, queryOf, shown, textOf } from './compare.ts';
 import { Draw } from './draw.ts';
 
 const seed = Number(process.env['MANDATE_DIFFERENTIAL_SEED'] ?? Date.now() % 1_000_000);
@@ -33,7 +33,7 @@ test('built-ins answer in a module as in OPA, and leave its memory as it was', {
   for (const round of [1, 2]) {
     const answered = parseJson(instance.evaluateToJson('test', '', context).result ?? '{}') as RegoObject;
     const different = calls.flatMap((call, index) => {
-      const ours = shown(answered.get(`r${index}`));
+      const ours = shown(answerIn(answered.get(`r${index}`)));
       const wanted = theirs[index] as string;
       return ours === wanted ? [] : [{ round, call: textOf(call), ours, theirs: wanted }];
     });
@@ -42,7 +42,7 @@ test('built-ins answer in a module as in OPA, and leave its memory as it was', {
   expect(instance.whole).toBe(true);
 });
 
-function shown(pair: Value | undefined): string {
+function answerIn(pair: Value | undefined): string {
   const [type, json] = isArray(pair) ? pair : [];
   return typeof type === 'string' && typeof json === 'string' ? `${type} ${json}` : 'undefined';
 }

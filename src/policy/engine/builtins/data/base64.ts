@@ -1,5 +1,5 @@
+import { bytesOf, decodeUtf8 } from '../../values/utf8.ts';
 import { type Builtin, BuiltinError, type BuiltinTable, text } from '../builtin.ts';
-import { decodeUtf8 } from './utf8.ts';
 
 /** As Go's encoding/base64: padding is required, and line ends are skipped wherever they are. */
 const standard = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
@@ -53,12 +53,12 @@ function onText(convert: (value: string) => string): Builtin {
 
 /** Buffer leaves the padding out. */
 function encodeUrl(value: string): string {
-  const encoded = Buffer.from(value).toString('base64url');
+  const encoded = bytesOf(value).toString('base64url');
   return encoded + '='.repeat((4 - (encoded.length % 4)) % 4);
 }
 
 export const base64Builtins: BuiltinTable = {
-  'base64.encode': onText((value) => Buffer.from(value).toString('base64')),
+  'base64.encode': onText((value) => bytesOf(value).toString('base64')),
   'base64.decode': onText((value) => decodeUtf8(decodeBase64(value))),
   'base64.is_valid': ([value], context) => {
     if (typeof value !== 'string') return false;
@@ -66,6 +66,6 @@ export const base64Builtins: BuiltinTable = {
     return isEncoded(value.replace(/[\r\n]/g, ''), standard);
   },
   'base64url.encode': onText(encodeUrl),
-  'base64url.encode_no_pad': onText((value) => Buffer.from(value).toString('base64url')),
+  'base64url.encode_no_pad': onText((value) => bytesOf(value).toString('base64url')),
   'base64url.decode': onText((value) => decodeUtf8(decodeUrlBase64(value))),
 };

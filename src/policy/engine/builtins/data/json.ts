@@ -1,3 +1,4 @@
+import { loneByte } from '../../values/utf8.ts';
 import {
   compareText,
   isArray,
@@ -72,9 +73,14 @@ function wrap(
   return open + parts.map((part) => line(depth + 1) + part).join(',') + line(depth) + close;
 }
 
+/** What is no UTF-8 is written as an escape; the character U+FFFD is not. */
 function quote(value: string): string {
-  return JSON.stringify(value.toWellFormed()).replace(
+  if (!value.isWellFormed()) return `"${value.split(loneByte).map(quotedPart).join('')}"`;
+  return JSON.stringify(value).replace(
     /[<>&\u2028\u2029]/g,
     (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }
+
+const quotedPart = (part: string, index: number): string =>
+  index % 2 === 0 ? quote(part.toWellFormed()).slice(1, -1) : '\\ufffd';

@@ -1,4 +1,5 @@
 import { constants, createHmac, type KeyObject, timingSafeEqual, verify } from 'node:crypto';
+import { decodeUtf8 } from '../../values/utf8.ts';
 import { RegoObject, type Value } from '../../values/values.ts';
 import {
   array,
@@ -11,7 +12,6 @@ import {
 import { decodeUrlBase64 } from './base64.ts';
 import { unmarshalJson } from './documents.ts';
 import { parseKeys, type VerificationKey } from './keys.ts';
-import { decodeUtf8 } from './utf8.ts';
 
 /** Fuel units of a signature's verification: some 100 µs. */
 const unitsPerVerification = 300_000;

@@ -1,4 +1,5 @@
 import { quote } from '../../values/quote.ts';
+import { bytesOf } from '../../values/utf8.ts';
 import { characters } from '../../values/values.ts';
 import { formatFloat } from '../numbers/floats.ts';
 import { formatNumber } from './floatverbs.ts';
@@ -98,7 +99,7 @@ function formatText(verb: string, value: string, directive: Directive): string |
   if (verb === 'q' || (verb === 'v' && directive.sharpValue)) return formatQuoted(value, directive);
   if (verb === 'v' || verb === 's') return pad(truncate(value, directive), directive);
   if (verb !== 'x' && verb !== 'X') return undefined;
-  const bytes = Buffer.from(value).subarray(0, directive.precision ?? Number.POSITIVE_INFINITY);
+  const bytes = bytesOf(value).subarray(0, directive.precision ?? Number.POSITIVE_INFINITY);
   const separator = directive.space ? ' ' : '';
   const prefix = directive.sharp && bytes.length > 0 ? '0x' : '';
   const pairs = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'));

@@ -1,6 +1,6 @@
-import { Searcher } from './search.ts';
+import { bytesOf, decodeUtf8 } from '../../values/utf8.ts';
 import { type BuiltinContext, BuiltinError, type BuiltinTable, object, text } from '../builtin.ts';
-import { decodeUtf8 } from '../data/utf8.ts';
+import { Searcher } from './search.ts';
 
 /** Fuel units of a byte that is looked at for one of the texts to replace, and per byte that is put in. */
 const unitsPerByte = 60;
@@ -32,7 +32,7 @@ export const replacingBuiltins: BuiltinTable = {
 };
 
 function pairOf(old: string, replacement: string): Pair {
-  return { old: Buffer.from(old), replacement: Buffer.from(replacement) };
+  return { old: bytesOf(old), replacement: bytesOf(replacement) };
 }
 
 /** The pairs by the first byte of what they replace: those of a byte are tried in their order. */
@@ -53,7 +53,7 @@ function indexOf(pairs: readonly Pair[]): ReadonlyMap<number, readonly Pair[]> {
  * first of all, at each byte, and then another may match at the same place.
  */
 function replaceAll(value: string, pairs: readonly Pair[], context: BuiltinContext): string {
-  const source = Buffer.from(value.toWellFormed());
+  const source = bytesOf(value);
   context.spend((source.length + pairs.length) * unitsPerByte);
   const index = indexOf(pairs);
   const empty = pairs.find(({ old }) => old.length === 0);

@@ -1,12 +1,12 @@
 import { isAlias, isMap, isScalar, isSeq, type Node, Scalar, type YAMLMap } from 'yaml';
 import { largestDepth } from '../../values/parse.ts';
+import { decodeUtf8 } from '../../values/utf8.ts';
 import { RegoObject, type Value } from '../../values/values.ts';
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import { decodeBase64 } from '../data/base64.ts';
-import { decodeUtf8 } from '../data/utf8.ts';
+import { type Resolved, resolve, resolveAs, toKey, toValue } from './scalars.ts';
 import { parseStream } from './stream.ts';
 import { isTimestamp } from './styles.ts';
-import { type Resolved, resolve, resolveAs, toKey, toValue } from './scalars.ts';
 
 /** Fuel units of a value, and per character of a text, which aliases can repeat. */
 const unitsPerValue = 2_500;
@@ -123,7 +123,8 @@ class Reader {
 
   #scalar(node: Scalar): Value {
     const text = this.#text(node);
-    if (tagOf(node) === 'binary') return decodeUtf8(decodeBase64(text));
+    // OPA goes through JSON, which has no bytes.
+    if (tagOf(node) === 'binary') return decodeUtf8(decodeBase64(text)).toWellFormed();
     return toValue(resolvedOf(node, text));
   }
 

@@ -1,5 +1,5 @@
-import { any, type BuiltinContext, BuiltinError, type BuiltinTable, text } from '../builtin.ts';
 import type { Value } from '../../values/values.ts';
+import { any, type BuiltinContext, BuiltinError, type BuiltinTable, text } from '../builtin.ts';
 import { readYaml } from './reading.ts';
 import { writeYaml } from './writing.ts';
 

@@ -1,8 +1,9 @@
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Text from bytes. Each byte that is in no character becomes U+FFFD, as where OPA prints such a string; Web and Node
- * make one of several.
+ * Text from bytes, and back. OPA's strings are bytes, and what is decoded from base64 need be no UTF-8: each byte that
+ * is in no character becomes half a surrogate pair, U+DC80 to U+DCFF, which no text has otherwise. So two such strings
+ * are equal if their bytes are. Shown, each is U+FFFD, as where OPA prints them (`toWellFormed`).
  */
 export function decodeUtf8(bytes: Uint8Array): string {
   try {
@@ -16,7 +17,11 @@ function decodeBytewise(bytes: Uint8Array): string {
   const parts: string[] = [];
   for (let at = 0; at < bytes.length; ) {
     const length = lengthAt(bytes, at);
-    parts.push(length === 0 ? '\ufffd' : decoder.decode(bytes.subarray(at, at + length)));
+    parts.push(
+      length === 0
+        ? String.fromCharCode(0xdc00 + (bytes[at] ?? 0))
+        : decoder.decode(bytes.subarray(at, at + length)),
+    );
     at += length || 1;
   }
   return parts.join('');
@@ -35,3 +40,15 @@ function lengthAt(bytes: Uint8Array, at: number): number {
   for (let next = at + 2; next < at + length; next += 1) if (((bytes[next] ?? 0) & 0xc0) !== 0x80) return 0;
   return length;
 }
+
+/** The bytes of a text. Any other half of a surrogate pair is U+FFFD. */
+export function bytesOf(text: string): Buffer {
+  if (text.isWellFormed()) return Buffer.from(text);
+  const parts = text
+    .split(loneByte)
+    .map((part, index) => (index % 2 === 0 ? Buffer.from(part) : Buffer.of(part.charCodeAt(0) - 0xdc00)));
+  return Buffer.concat(parts);
+}
+
+/** One byte that is no UTF-8; a text is split at them with them between the parts. */
+export const loneByte = /((?<![\ud800-\udbff])[\udc80-\udcff])/;

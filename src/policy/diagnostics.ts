@@ -53,6 +53,12 @@ export function diagnosticsOf(output: string): Diagnostic[] {
         message: `there is no rule ${entry}, which ${MANIFEST} names as an entry point`,
       },
     ];
+  // The compiler's own fault: what follows is its stack.
+  const panic = /^panic: (.+)/m.exec(output)?.[1];
+  if (panic !== undefined)
+    return [
+      { file: 'policy', line: 0, message: `OPA's compiler fails on this by a fault of its own: ${panic}` },
+    ];
   return lines.length > 0 ? lines : [{ file: 'policy', line: 0, message: output.trim().slice(0, 500) }];
 }
 

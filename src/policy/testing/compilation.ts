@@ -8,6 +8,7 @@ import { PolicyModule } from '../engine/module.ts';
 import type { PolicySources } from '../sources.ts';
 import { Discovery, type TestRule } from './discovery.ts';
 import { builtinOfTests } from './earnest.ts';
+import { planned } from './planning.ts';
 import { sortings } from './sorting.ts';
 import { Source } from './source.ts';
 import { parseAll } from './syntax.ts';
@@ -15,12 +16,11 @@ import { parseAll } from './syntax.ts';
 export interface CompiledTests extends DiscoveredTests {
   /** Undefined if there is nothing to run. */
   readonly module: PolicyModule | undefined;
+  /** What the compiler says of tests that it has no plan for, by entry point. */
+  readonly refused: ReadonlyMap<string, string>;
 }
 
-/**
- * Platform, tenant and tests in one module, each test an entry point. Throws `policy_invalid` where the compiler has no
- * plan for one of them, though OPA's evaluator may.
- */
+/** Platform, tenant and tests in one module, each test an entry point. Throws `policy_invalid`. */
 export async function compileTests(
   bench: Bench,
   sources: PolicySources,
@@ -28,19 +28,17 @@ export async function compileTests(
 ): Promise<CompiledTests> {
   const { tests, texts } = await discover(bench, sources);
   const entrypoints = tests.filter(isAsked).map(entrypointOf);
-  if (entrypoints.length === 0) return { tests, texts, module: undefined };
+  if (entrypoints.length === 0) return { tests, texts, module: undefined, refused: new Map() };
   let folder = 'tenant';
   if (texts.size > 0) {
     folder = 'engine';
     await layOut(path.join(bench.folder, folder), [...sources.modules, ...sources.tests, ...texts]);
   }
-  const wasm = await build(bench, {
-    entrypoints,
-    folder,
-    names: namesOf(sources),
-    capabilities: bench.capabilities,
-  });
-  return { tests, texts, module: PolicyModule.compile(wasm, builtins) };
+  const given = { folder, names: namesOf(sources), capabilities: bench.capabilities };
+  const { built, refused } = await planned(entrypoints, (some) =>
+    build(bench, { ...given, entrypoints: some }),
+  );
+  return { tests, texts, module: built && PolicyModule.compile(built, builtins), refused };
 }
 
 interface DiscoveredTests {

@@ -43,6 +43,12 @@ export function unasked(opinion: Opinion): Judged {
   return { ...opinion, cost: 0, error: { code: 'policy_undefined', message } };
 }
 
+/** A test that OPA's evaluator takes and its compiler does not: it says nothing of a decision. */
+export function unplanned({ fail: _fail, ...opinion }: Opinion, detail = ''): Judged {
+  const message = "OPA's compiler to WebAssembly does not take this test, so no engine can run it";
+  return { ...opinion, cost: 0, error: { code: 'policy_invalid', message, detail } };
+}
+
 function verdictOf({ fail, error }: Opinion): Evaluated['verdict'] {
   if (error !== undefined && error !== null) return 'error';
   return fail ? 'fail' : 'pass';

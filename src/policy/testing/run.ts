@@ -8,7 +8,7 @@ import type { PolicySources } from '../sources.ts';
 import { type CompiledTests, compileTests, entrypointOf, isAsked } from './compilation.ts';
 import type { TestRule } from './discovery.ts';
 import { Evaluator, type Stopwatch } from './evaluation.ts';
-import { type Judged, judge, unasked } from './judgement.ts';
+import { type Judged, judge, unasked, unplanned } from './judgement.ts';
 import { type Opinion, opinionsIn } from './opinion.ts';
 import { type Measured, measure, type Passed } from './reached/measure.ts';
 
@@ -84,7 +84,7 @@ const placeOf = ({ file, row, col }: Opinion['location']): string => `${file}:${
 
 function judgeAll(
   opinions: readonly Opinion[],
-  { tests: rules, module }: CompiledTests,
+  { tests: rules, module, refused }: CompiledTests,
   data: string,
   { limits, clock, stopwatch, only }: TestOptions,
 ): { readonly tests: Judged[]; readonly passed: readonly Passed[] } {
@@ -96,8 +96,10 @@ function judgeAll(
     if (opinion.skip) return { ...opinion, cost: 0 } as Judged;
     const test = byPlace.get(placeOf(opinion.location));
     byPlace.delete(placeOf(opinion.location));
-    if (!test || !isAsked(test) || !evaluator) return unasked(opinion);
+    if (!test || !isAsked(test)) return unasked(opinion);
     const [name, entrypoint] = [`${opinion.package}.${opinion.name}`, entrypointOf(test)];
+    const problem = refused.get(entrypoint);
+    if (problem !== undefined || !evaluator) return unplanned(opinion, problem);
     const context = { nowMs, seed: name };
     const evaluated = evaluator.evaluate(entrypoint, context);
     passed.push({ name, entrypoint, context, value: evaluated.value });

@@ -152,3 +152,27 @@ describe('with replaces on the engine that serves', () => {
     expect(new Set(Object.values(await outcomes({ 'a_test.rego': rego })))).toEqual(new Set(['PASS']));
   });
 });
+
+test('a test that the compiler has no plan for is an error, and hides none of the others', () =>
+  withFolder(
+    {
+      ...base,
+      'own.rego': 'package authz.own\n\nf(x) := x * 2\n\ng(x) := f(x) + 1\n',
+      'a_test.rego':
+        'package a_test\n\nimport data.authz.own\n\ntest_a if own.g(1) == 3\n\ntest_round if own.g(1) with own.f as own.g\n\n' +
+        'test_b if own.g(1) == 4\n\ntest_round_too if own.g(2) with own.f as own.g\n',
+    },
+    async (folder) => {
+      const ran = await tested(folder);
+      if (!('tests' in ran)) throw new Error(ran.refused.stderr);
+      expect(ran.tests.map((each) => [each.name, outcomeOf(each), each.error?.code])).toEqual([
+        ['test_a', 'PASS', undefined],
+        ['test_round', 'ERROR', 'policy_invalid'],
+        ['test_b', 'FAIL', undefined],
+        ['test_round_too', 'ERROR', 'policy_invalid'],
+      ]);
+      expect(ran.tests[1]?.error?.detail).toMatch(
+        /OPA's compiler fails on this by a fault of its own: runtime error/,
+      );
+    },
+  ));

@@ -92,7 +92,7 @@ export const migrations: readonly string[] = [
     principals_sum INTEGER NOT NULL,
     decisions_sum INTEGER NOT NULL
   ) STRICT;
-  -- The keys of its records, and where each stands: see log/segments.ts.
+  -- The keys of its records: see log/segments.ts.
   CREATE TABLE decisions (id INTEGER PRIMARY KEY, keys BLOB NOT NULL) STRICT;
 
   -- What several records of a tenant have in common, stored once: they name it by its SHA-256.

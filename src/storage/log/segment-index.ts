@@ -4,7 +4,7 @@ import { recordId, type TenantNo } from '../rows.ts';
 import { damagedIndex } from './damage.ts';
 import { principalHash } from './heads.ts';
 import type { RecordFilter } from './records.ts';
-import { placesOf, sumOf } from './segments.ts';
+import { placesOf, placesOfKey, sumOf } from './segments.ts';
 
 interface Span {
   readonly firstTime: number;
@@ -42,10 +42,14 @@ export class SegmentIndex {
     const id = recordId(no, start);
     const { key, principal } = filter;
     if (key !== undefined)
-      return this.#in(no, start, this.#decisions.get(id), this.#span.get(id)?.decisionsSum, key);
+      return this.#in(no, start, this.#decisions.get(id), this.#span.get(id)?.decisionsSum, (blob) =>
+        placesOfKey(blob, key),
+      );
     if (principal === undefined) return undefined;
     const hash = principalHash(principal);
-    return this.#in(no, start, this.#principals.get(id), this.#span.get(id)?.principalsSum, hash);
+    return this.#in(no, start, this.#principals.get(id), this.#span.get(id)?.principalsSum, (blob) =>
+      placesOf(blob, hash),
+    );
   }
 
   #in(
@@ -53,10 +57,10 @@ export class SegmentIndex {
     start: number,
     blob: Uint8Array | undefined,
     sum: number | undefined,
-    name: number,
+    find: (blob: Uint8Array) => number[],
   ): number[] | undefined {
     if (!blob || sum === undefined) return undefined;
-    if (sumOf(blob) === sum) return placesOf(blob, name);
+    if (sumOf(blob) === sum) return find(blob);
     reportFault(damagedIndex(no, start));
     return undefined;
   }

@@ -4,15 +4,18 @@ import type { Heads } from './heads.ts';
 /**
  * What is in which records, by the segment. An index over the whole log would be one B-tree that every commit writes to
  * all over: with a million principals a commit of 400 records dirties 400 pages. A log only grows at its end, so once a
- * segment is full its principals and its records' keys are each sorted once and kept as one small blob, with the times
+ * segment is full its principals are sorted once and kept as one small blob, beside its records' keys and the times
  * between which they lie; the records after the last full segment are looked at head by head.
  *
- * A blob: a uint32 little-endian each for a name and the record's place in the segment, sorted by both. The name is the
- * hash of a principal, or the key of a record. It only narrows: whoever reads compares what stands in the record.
+ * The blob of principals: a uint32 little-endian each for the hash of a principal and the record's place in the segment,
+ * sorted by both. That of the decisions: the key of each record, a uint32 little-endian, in the order of the records,
+ * since to go through all of them once takes less than to sort them. Both only narrow: whoever reads compares what stands
+ * in the record.
  */
 export const SEGMENT_RECORDS = 4_096;
 
 const PAIR_BYTES = 8;
+const KEY_BYTES = 4;
 
 export interface Segment {
   readonly principals: Uint8Array;
@@ -26,7 +29,7 @@ export interface Segment {
 /** A full segment, given the heads of its runs in order. */
 export function sealSegment(runs: readonly Heads[]): Segment {
   const principals = new Pairs(SEGMENT_RECORDS * 2);
-  const decisions = new Pairs(SEGMENT_RECORDS);
+  const decisions = Buffer.allocUnsafe(SEGMENT_RECORDS * KEY_BYTES);
   let hasKeys = true;
   let place = 0;
   let [firstTime, lastTime] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -36,14 +39,14 @@ export function sealSegment(runs: readonly Heads[]): Segment {
       const [subject, actor, time] = [heads.subject(at), heads.actor(at), heads.time(at)];
       if (subject !== 0) principals.add(subject, place);
       if (actor !== 0 && actor !== subject) principals.add(actor, place);
-      decisions.add(heads.key(at), place);
+      if (hasKeys) decisions.writeUInt32LE(heads.key(at), place * KEY_BYTES);
       if (time < firstTime) firstTime = time;
       if (time > lastTime) lastTime = time;
     }
   }
   return {
     principals: principals.sorted(),
-    decisions: hasKeys ? decisions.sorted() : undefined,
+    decisions: hasKeys ? decisions : undefined,
     firstTime: Math.floor(firstTime),
     lastTime: Math.ceil(lastTime),
   };
@@ -52,7 +55,7 @@ export function sealSegment(runs: readonly Heads[]): Segment {
 export const sumOf = (blob: Uint8Array): number => crc32(blob);
 
 class Pairs {
-  /** 32 bits of name and 12 of place fit a double. */
+  /** 32 bits of hash and 12 of place fit a double. */
   readonly #pairs: Float64Array;
   #count = 0;
 
@@ -60,8 +63,8 @@ class Pairs {
     this.#pairs = new Float64Array(most);
   }
 
-  add(name: number, place: number): void {
-    this.#pairs[this.#count++] = name * SEGMENT_RECORDS + place;
+  add(hash: number, place: number): void {
+    this.#pairs[this.#count++] = hash * SEGMENT_RECORDS + place;
   }
 
   sorted(): Uint8Array {
@@ -76,17 +79,26 @@ class Pairs {
   }
 }
 
-/** Places in the segment of records with this name in the blob, latest first. */
-export function placesOf(blob: Uint8Array, name: number): number[] {
+/** Places in the segment of records with this key, latest first. */
+export function placesOfKey(blob: Uint8Array, key: number): number[] {
+  const bytes = Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength);
+  const places: number[] = [];
+  for (let at = bytes.length - KEY_BYTES; at >= 0; at -= KEY_BYTES)
+    if (bytes.readUInt32LE(at) === key) places.push(at / KEY_BYTES);
+  return places;
+}
+
+/** Places in the segment of records that name a principal of this hash, latest first. */
+export function placesOf(blob: Uint8Array, hash: number): number[] {
   const bytes = Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength);
   let [low, high] = [0, bytes.length / PAIR_BYTES];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    if (bytes.readUInt32LE(middle * PAIR_BYTES) < name) low = middle + 1;
+    if (bytes.readUInt32LE(middle * PAIR_BYTES) < hash) low = middle + 1;
     else high = middle;
   }
   const places: number[] = [];
-  for (let at = low * PAIR_BYTES; at < bytes.length && bytes.readUInt32LE(at) === name; at += PAIR_BYTES)
+  for (let at = low * PAIR_BYTES; at < bytes.length && bytes.readUInt32LE(at) === hash; at += PAIR_BYTES)
     places.push(bytes.readUInt32LE(at + 4));
   return places.toReversed();
 }

@@ -36,9 +36,25 @@ const policy = {
 };
 
 const asked = [
-  ...['own.a', 'own.b', 'own.c', 'own.d', 'own.e', 'own.k', 'own.m', 'own.z', 'own.w'],
-  ...['other.p', 'other.q', 'other.s', 'other.t', 'own.f(3)', 'own.g(own.b)', 'own.h(own.a, other.q)'],
-  ...['[own.a, own.b, other.q]', '{x: own.f(x) | some x in input.l}', 'count([x | x := own.f(own.a)])'],
+  'own.a',
+  'own.b',
+  'own.c',
+  'own.d',
+  'own.e',
+  'own.k',
+  'own.m',
+  'own.z',
+  'own.w',
+  'other.p',
+  'other.q',
+  'other.s',
+  'other.t',
+  'own.f(3)',
+  'own.g(own.b)',
+  'own.h(own.a, other.q)',
+  '[own.a, own.b, other.q]',
+  '{x: own.f(x) | some x in input.l}',
+  'count([x | x := own.f(own.a)])',
 ];
 
 const numbers = ['1', '2', 'input.n', 'data.roles.n', 'own.a'];

@@ -16,10 +16,10 @@ allow if {
 	count([1 | some x in xs; some y in xs; x + y == -1]) == 0
 }
 
-# Nine tenths of the budget.
+# Nine tenths of the budget, and little time: the test is not to depend on how fast the machine is.
 allow if {
 	input.action.name == "dear"
-	count([x | some x in numbers.range(1, 13000); x > 0]) > 0
+	yaml.unmarshal(sprintf("%1500s", ["x"])) == "x"
 }
 
 allow if {

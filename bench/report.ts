@@ -3,19 +3,19 @@ import path from 'node:path';
 import type { Row } from './row.ts';
 
 const results = path.join(import.meta.dirname, 'results.json');
-const readme = path.join(import.meta.dirname, '..', 'README.md');
+const page = path.join(import.meta.dirname, '..', 'docs', 'figures.md');
 const BEGIN = '<!-- bench:begin -->';
 const END = '<!-- bench:end -->';
 
-/** Writes bench/results.json, and the README's table where it has a place for one. */
+/** Writes bench/results.json, and the table of docs/figures.md. */
 export function writeReport(rows: readonly Row[]): void {
   writeFileSync(results, `${JSON.stringify(rows, null, 2)}\n`);
-  if (!existsSync(readme)) return;
-  const text = readFileSync(readme, 'utf8');
+  if (!existsSync(page)) return;
+  const text = readFileSync(page, 'utf8');
   const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
   if (begin < 0 || end < begin) return;
   const table = markdown(rows);
-  writeFileSync(readme, `${text.slice(0, begin + BEGIN.length)}\n${table}\n${text.slice(end)}`);
+  writeFileSync(page, `${text.slice(0, begin + BEGIN.length)}\n${table}\n${text.slice(end)}`);
 }
 
 /** The rows for a terminal. */

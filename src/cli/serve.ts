@@ -21,7 +21,7 @@ interface ServeOptions {
 export function serveCommand(): Command {
   return new Command('serve')
     .description('serve decisions, delegations and the record')
-    .option('--config <file>', 'a YAML file; see the README for its members (or MANDATE_CONFIG)')
+    .option('--config <file>', 'a YAML file; docs/operators.md has its members (or MANDATE_CONFIG)')
     .option('--dev', 'loopback only; callers may leave out their credentials; a stand-in identity provider')
     .option('--tenants <folder...>', 'folders with a tenant.yaml, or folders of such folders')
     .option('--listen-data <address>', 'the data plane (default 127.0.0.1:7400)')

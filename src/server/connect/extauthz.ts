@@ -121,7 +121,7 @@ function requestOf(attributes: AttributeContext, http: HttpRequest, headers: Env
 
 type Why = readonly { readonly code: string; readonly message: string }[];
 
-/** Obligations of type `http` say what Envoy adds, removes or answers; see the README. */
+/** Obligations of type `http` say what Envoy adds, removes or answers; see docs/services.md. */
 function responseOf(answer: Answer): CheckResponse {
   const http = answer.obligations.filter(({ type }) => type === 'http');
   if (answer.outcome !== 'allow') {

@@ -4,14 +4,10 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Running, startServer } from '../e2e/server.ts';
+import { patternOf, stepsIn } from './steps.ts';
 
 const repository = path.resolve(import.meta.dirname, '../..');
 const MARK = '==== next ====';
-
-interface Step {
-  readonly command: string;
-  readonly output: readonly string[];
-}
 
 let server: Running;
 
@@ -24,7 +20,9 @@ afterAll(async () => {
 });
 
 test("the README's first steps, pasted into a shell, give the output they show", async () => {
-  const steps = stepsIn(await readFile(path.join(repository, 'README.md'), 'utf8'));
+  const page = await readFile(path.join(repository, 'README.md'), 'utf8');
+  const [, block = ''] = page.split(/<!-- first-steps:(?:begin|end) -->/);
+  const steps = stepsIn(block);
   expect(steps.length).toBeGreaterThan(10);
   const script = steps.map(({ command }) => `${command}\necho '${MARK}'`).join('\n');
   const { stdout } = await promisify(execFile)(
@@ -47,29 +45,3 @@ test("the README's first steps, pasted into a shell, give the output they show",
       expect(lines[index], command).toMatch(patternOf(expected));
   }
 });
-
-/** Commands begin with `$ `; the lines after one are its output. */
-function stepsIn(readme: string): Step[] {
-  const block = readme.split('<!-- first-steps:begin -->')[1]?.split('<!-- first-steps:end -->')[0] ?? '';
-  const steps: { command: string; output: string[] }[] = [];
-  for (const line of block.split('\n')) {
-    if (line.startsWith('```') || line === '') continue;
-    if (line.startsWith('$ ')) steps.push({ command: line.slice(2), output: [] });
-    else steps.at(-1)?.output.push(line);
-  }
-  return steps;
-}
-
-/** `…` stands for anything, a run of blanks for any other run of blanks. */
-const patternOf = (line: string): RegExp =>
-  new RegExp(
-    `^${line
-      .split('…')
-      .map((part) =>
-        part
-          .split(/\s+/)
-          .map((word) => RegExp.escape(word))
-          .join('\\s+'),
-      )
-      .join('.*')}$`,
-  );

@@ -67,7 +67,7 @@ export const migrations: readonly string[] = [
   CREATE TRIGGER runs_no_delete BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   `,
   `
-  -- How many changes of state were made, and which store this is: see watch/heads-file.ts.
+  -- How many changes of state were made, and which store this is: see watch/marks.ts.
   CREATE TABLE store (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, changes INTEGER NOT NULL) STRICT;
   INSERT INTO store VALUES (1, lower(hex(randomblob(16))), 0);
 

@@ -87,7 +87,9 @@ describe('one tenant cannot hurt another', () => {
   test('the same input costs the same, whatever came before', async () => {
     const costs = new Set<number | undefined>();
     for (let round = 0; round < 5; round += 1) {
-      costs.add((await check(served.data, asks('patient', 'read', { same: 'input' }))).body.cost);
+      // A policy that has failed three times in a moment is asked again in the next one.
+      const same = () => check(served.data, asks('patient', 'read', { same: 'input' }));
+      costs.add((await eventually(same, ({ status }) => status === 200)).body.cost);
       if (round === 2) await check(served.data, asks('patient', 'loop'));
     }
     expect(costs.size).toBe(1);

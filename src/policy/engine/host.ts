@@ -34,7 +34,8 @@ export class Host implements BuiltinContext {
   #fuel: WasmGlobal | undefined;
   #evaluation: EvaluationContext = { nowMs: 0, seed: '' };
   #writer: ValueWriter | undefined;
-  readonly #spend = (units: number): void => this.spend(units);
+  /** As a function of its own. */
+  readonly spends = (units: number): void => this.spend(units);
 
   constructor(heap: Heap, print: (line: string) => void) {
     this.#heap = heap;
@@ -93,7 +94,7 @@ export class Host implements BuiltinContext {
     const builtin = id >= firstRouted ? routedBuiltins[id - firstRouted] : this.#builtins[id];
     if (!builtin) throw new Abort(`built-in ${id} is not known`);
     this.spend(fuelPerCall);
-    const reader = new ValueReader(this.#heap, this.#spend);
+    const reader = new ValueReader(this.#heap, this.spends);
     const args = addresses.map((address) => reader.read(address >>> 0));
     const result = this.#result(builtin, args);
     return result === undefined ? 0 : this.#write(abi, result);
@@ -102,7 +103,7 @@ export class Host implements BuiltinContext {
   #serve(id: number, [a = 0, b = 0]: readonly number[]): number {
     const service = services.get(id);
     if (!service) throw new Abort(`service ${id} is not known`);
-    return service(this.#heap, this.#spend, a >>> 0, b >>> 0);
+    return service(this.#heap, this.spends, a >>> 0, b >>> 0);
   }
 
   #result(builtin: Builtin, args: readonly Value[]): Value | undefined {
@@ -122,7 +123,7 @@ export class Host implements BuiltinContext {
 
   /** Behind what the module has allocated. */
   #write(abi: Abi, result: Value): number {
-    payFor(result, this.#spend);
+    payFor(result, this.spends);
     const start = align(abi.opa_heap_ptr_get() >>> 0);
     this.#writer ??= new ValueWriter(this.#heap, (address, size) => reserve(abi, address, size));
     const address = this.#writer.writeResult(result, start);

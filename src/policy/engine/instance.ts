@@ -45,9 +45,6 @@ export interface InstanceParts {
   readonly print: (line: string) => void;
 }
 
-/** What is left of a result is bounded by the memory. */
-const free = (): void => {};
-
 const maximumFuel = 2 ** 31 - 1;
 /** Small policies then never grow their memory, which replaces the views of it. */
 const usualPages = 8;
@@ -165,7 +162,7 @@ export class PolicyInstance {
     try {
       const set = this.#run(id, input, budget) >>> 0;
       const address = resultIn(this.#heap, set);
-      const result = address === 0 ? undefined : readPlainValue(this.#heap, address);
+      const result = address === 0 ? undefined : readPlainValue(this.#heap, address, this.#host.spends);
       return { result, cost: budget - this.#fuel.value };
     } catch (cause) {
       throw this.#failed(cause);
@@ -183,11 +180,16 @@ export class PolicyInstance {
     const id = this.#begin(entrypoint, input, context, budget);
     try {
       const address = resultIn(this.#heap, this.#run(id, input, budget) >>> 0);
-      const result = address === 0 ? undefined : toJson(new ValueReader(this.#heap, free).read(address));
+      const result = address === 0 ? undefined : this.#jsonAt(address);
       return { result, cost: budget - this.#fuel.value };
     } catch (cause) {
       throw this.#failed(cause);
     }
+  }
+
+  #jsonAt(address: number): string {
+    const { spends } = this.#host;
+    return toJson(new ValueReader(this.#heap, spends).read(address), spends);
   }
 
   /** The entry point's id. */

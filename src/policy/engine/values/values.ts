@@ -18,6 +18,7 @@ export type Value = null | boolean | string | RegoNumber | readonly Value[] | Re
 export class RegoSet {
   #members = new Map<string, Value>();
   #identity: string | undefined;
+  #sorted: readonly Value[] | undefined;
 
   constructor(members: Iterable<Value> = []) {
     for (const member of members) this.add(member);
@@ -35,7 +36,7 @@ export class RegoSet {
   add(member: Value): void {
     const key = identity(member);
     if (this.#members.has(key)) return;
-    this.#identity = undefined;
+    this.#changed();
     this.#members.set(key, member);
   }
 
@@ -50,7 +51,7 @@ export class RegoSet {
   }
 
   delete(member: Value): boolean {
-    this.#identity = undefined;
+    this.#changed();
     return this.#members.delete(identity(member));
   }
 
@@ -59,14 +60,22 @@ export class RegoSet {
     return this.#members.values();
   }
 
-  sorted(): Value[] {
-    return [...this.#members.values()].sort(compareValues);
+  /** Kept: sets of sets of sets would otherwise be sorted anew in each comparison, the square of their size at worst. */
+  sorted(): readonly Value[] {
+    this.#sorted ??= [...this.#members.values()].sort(compareValues);
+    return this.#sorted;
+  }
+
+  #changed(): void {
+    this.#identity = undefined;
+    this.#sorted = undefined;
   }
 }
 
 export class RegoObject {
   #entries = new Map<string, readonly [key: Value, value: Value]>();
   #identity: string | undefined;
+  #sorted: readonly (readonly [Value, Value])[] | undefined;
 
   constructor(entries: Iterable<readonly [Value, Value]> = []) {
     for (const [key, value] of entries) this.set(key, value);
@@ -92,13 +101,13 @@ export class RegoObject {
   }
 
   set(key: Value, value: Value): void {
-    this.#identity = undefined;
+    this.#changed();
     const id = identity(key);
     this.#entries.set(id, [this.#entries.get(id)?.[0] ?? key, value]);
   }
 
   delete(key: Value): boolean {
-    this.#identity = undefined;
+    this.#changed();
     return this.#entries.delete(identity(key));
   }
 
@@ -106,8 +115,15 @@ export class RegoObject {
     return this.#entries.values();
   }
 
-  sorted(): (readonly [Value, Value])[] {
-    return [...this.#entries.values()].sort(([a], [b]) => compareValues(a, b));
+  /** Kept, as that of a set. */
+  sorted(): readonly (readonly [Value, Value])[] {
+    this.#sorted ??= [...this.#entries.values()].sort(([a], [b]) => compareValues(a, b));
+    return this.#sorted;
+  }
+
+  #changed(): void {
+    this.#identity = undefined;
+    this.#sorted = undefined;
   }
 }
 

@@ -58,7 +58,7 @@ async function answersOfOpa(rego: string, asked: readonly string[]): Promise<str
       ['eval', '-f', 'raw', '-d', 'policy.rego', '-d', 'data.json', '-d', 'asked.json', query],
       { cwd: folder, maxBuffer: 256 * 1024 * 1024 },
     );
-    return (parseJson(stdout.trim()) as readonly Value[]).map(toJson);
+    return (parseJson(stdout.trim()) as readonly Value[]).map((answer) => toJson(answer));
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -216,14 +216,22 @@ export function compareText(a: string, b: string): number {
     const left = a.charCodeAt(index);
     const right = b.charCodeAt(index);
     if (left === right) continue;
-    const [isLeft, isRight] = [left, right].map((unit) => unit >= 0xd800 && unit < 0xe000);
-    if ((isLeft || isRight) && !(a.isWellFormed() && b.isWellFormed())) return bytesOf(a).compare(bytesOf(b));
-    const surrogates = Number(isLeft) - Number(isRight);
-    // A surrogate stands for a code point above all others, though 0xe000 to 0xffff are larger units.
-    return surrogates || left - right;
+    if (isSurrogate(left) || isSurrogate(right)) return compareBytesFrom(index, a, b);
+    return left - right;
   }
   return a.length - b.length;
 }
+
+const isSurrogate = (unit: number): boolean => unit >= 0xd800 && unit < 0xe000;
+
+/** What differs first is a character of at most four bytes, or as many bytes that are none; its first half may be equal. */
+function compareBytesFrom(index: number, a: string, b: string): number {
+  const start = Math.max(0, index - 1);
+  const [left, right] = [a, b].map((text) => bytesOf(text.slice(start, index + 8)));
+  return left?.compare(right ?? empty) || bytesOf(a).compare(bytesOf(b));
+}
+
+const empty = new Uint8Array();
 
 function compareLists(a: readonly Value[], b: readonly Value[]): number {
   for (const [index, left] of a.entries()) {

@@ -16,10 +16,10 @@ allow if {
 	count([1 | some x in xs; some y in xs; x + y == -1]) == 0
 }
 
-# Nine tenths of the budget, and little time: the test is not to depend on how fast the machine is.
+# A lot of fuel, and little time: the test is not to depend on how fast the machine is.
 allow if {
 	input.action.name == "dear"
-	yaml.unmarshal(sprintf("%1500s", ["x"])) == "x"
+	yaml.unmarshal(sprintf("%20000s", ["x"])) == "x"
 }
 
 allow if {
@@ -41,7 +41,7 @@ beforeAll(async () => {
       { id: 'greedy', rego: HOSTILE, manifest: { limits: { fuel: 2_000_000_000, memory_mib: 8 } } },
       { id: 'patient', rego: HOSTILE, manifest: { limits: { fuel: 1_000_000 } } },
       { id: 'limited', rego: HARMLESS, manifest: { limits: { decisions_per_second: 5 } } },
-      { id: 'dear', rego: HOSTILE },
+      { id: 'dear', rego: HOSTILE, manifest: { limits: { fuel: 100_000_000 } } },
       { id: 'calm', rego: HARMLESS },
     ],
     { fuel: 5_000_000, tenant_limits: { fuel: 2_000_000_000 } },

@@ -125,9 +125,17 @@ export class Host implements BuiltinContext {
   #write(abi: Abi, result: Value): number {
     payFor(result, this.spends);
     const start = align(abi.opa_heap_ptr_get() >>> 0);
-    this.#writer ??= new ValueWriter(this.#heap, (address, size) => reserve(abi, address, size));
+    this.#writer ??= new ValueWriter(this.#heap, (address, size) => this.#grow(abi, address, size));
     const address = this.#writer.writeResult(result, start);
     abi.opa_heap_ptr_set(align(this.#writer.end));
     return address;
+  }
+
+  /** What a result takes was paid for; that the memory has to grow for it depends on what came before. */
+  #grow(abi: Abi, address: number, size: number): void {
+    const fuel = this.#fuel;
+    const left = fuel?.value ?? 0;
+    reserve(abi, address, size);
+    if (fuel) fuel.value = left;
   }
 }

@@ -39,11 +39,12 @@ export class Inputs {
    */
   place(input: PolicyInput | string, budget: number): number {
     const json = typeof input === 'string' ? input : input.json;
-    this.#fuel.value = budget - json.length * fuelPerCharacter;
-    if (json === '') return this.#begin(0, this.#start);
+    const cost = json.length * fuelPerCharacter;
+    if (json === '') return this.#begin(0, this.#start, budget);
     const value = typeof input === 'string' ? parseExact(input) : input.value;
+    this.#fuel.value = 2 ** 31 - 1;
     const address = this.#writer.write(value, this.#start);
-    return this.#begin(address, this.#writer.end);
+    return this.#begin(address, this.#writer.end, budget - cost);
   }
 
   /**
@@ -64,7 +65,9 @@ export class Inputs {
     this.#writer.forget();
   }
 
-  #begin(address: number, end: number): number {
+  /** The memory that an input takes is paid for with it, and not again where it has to grow. */
+  #begin(address: number, end: number, left: number): number {
+    this.#fuel.value = left;
     this.#abi.opa_heap_ptr_set(align(end));
     return address;
   }

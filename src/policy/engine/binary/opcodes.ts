@@ -38,11 +38,14 @@ export const opcode = {
   end: 0x0b,
   call: 0x10,
   callIndirect: 0x11,
+  localGet: 0x20,
   globalGet: 0x23,
   globalSet: 0x24,
   i32Const: 0x41,
   i32LessSigned: 0x48,
   i32Subtract: 0x6b,
+  i32Multiply: 0x6c,
+  i32And: 0x71,
 } as const;
 
 const ranges: readonly (readonly [from: number, to: number, kind: keyof typeof immediates])[] = [

@@ -2,7 +2,7 @@ import type { Heap } from './heap.ts';
 import { service } from './linking/calls.ts';
 import { hashNumber } from './memory/hashes.ts';
 import { kind, pairBytes } from './memory/layout.ts';
-import { ValueReader } from './memory/values.ts';
+import { unitsPerValue, ValueReader } from './memory/values.ts';
 import { compareValues, isNumber, numberText, type RegoNumber } from './values/values.ts';
 
 /** What the runtime of a linked module asks for beside built-ins; in and out are addresses and numbers of 32 bits. */
@@ -10,8 +10,12 @@ export type Service = (heap: Heap, spend: (units: number) => void, a: number, b:
 
 /** Fuel units of a service: some 300 ns. */
 const unitsPerService = 300;
-/** Fuel units of a comparison while members are sorted, beside what it reads. */
-const unitsPerComparison = 300;
+/**
+ * Fuel units of a comparison while members are sorted, and for each unit that reading a member took beyond the least:
+ * texts that begin alike are compared as far as they do. Measured: 20 ns, and 2 ns a character.
+ */
+const unitsPerComparison = 30;
+const unitsPerUnitRead = 2;
 
 export const services: ReadonlyMap<number, Service> = new Map<number, Service>([
   [
@@ -46,14 +50,19 @@ function elementAt(heap: Heap, spend: (units: number) => void, array: number, ke
 }
 
 function sortMembers(heap: Heap, spend: (units: number) => void, start: number, count: number): number {
-  spend(count * Math.ceil(Math.log2(count + 1)) * unitsPerComparison);
   const { view } = heap;
-  const reader = new ValueReader(heap, spend);
+  let read = 0;
+  const reader = new ValueReader(heap, (units) => {
+    read += units;
+    spend(units);
+  });
   const members = Array.from({ length: count }, (_, index) => {
     const at = start + index * pairBytes;
     const key = view.readUInt32LE(at);
     return { key, value: view.readUInt32LE(at + 4), read: reader.read(key) };
   });
+  const unitsPerRound = count * unitsPerComparison + (read - count * unitsPerValue) * unitsPerUnitRead;
+  spend(Math.ceil(Math.log2(count + 1)) * unitsPerRound);
   members.sort((a, b) => compareValues(a.read, b.read));
   for (const [index, { key, value }] of members.entries()) {
     view.writeUInt32LE(key, start + index * pairBytes);

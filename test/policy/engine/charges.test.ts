@@ -40,4 +40,30 @@ describe('what a built-in does is paid for', () => {
     // All of them together, and a hundred times over, within a budget.
     expect(instance.evaluate('test', '{}', context).cost).toBeLessThan(200_000);
   });
+
+  /** What a caller sends must not be what a policy fails by: members are sorted before they are visited. */
+  test('visiting members costs what sorting them takes: little for short names, more for texts that begin alike', async () => {
+    const wasm = await buildWasm(
+      `package test
+
+visited := count([name | some name, _ in input.object])
+
+alike := {concat("", [input.text, format_int(n, 10)]) | some n in numbers.range(1, 200)}
+
+made := count(alike)
+
+sorted := count([text | some text in alike])
+`,
+      ['test/visited', 'test/made', 'test/sorted'],
+    );
+    const instance = PolicyModule.compile(wasm).instantiate('{}', { fuel: 20_000_000, memoryPages: 512 });
+    const object = Object.fromEntries(Array.from({ length: 5_000 }, (_, index) => [`k${index}`, index]));
+    expect(instance.evaluate('test/visited', JSON.stringify({ object }), context).cost).toBeLessThan(
+      8_000_000,
+    );
+    const input = JSON.stringify({ text: 'a'.repeat(1_000) });
+    const cost = (path: string) => instance.evaluate(`test/${path}`, input, context).cost;
+    // 200 members are compared in 8 rounds, by 1,000 characters.
+    expect(cost('sorted') - cost('made')).toBeGreaterThan(200 * 8 * 1_000);
+  });
 });

@@ -9,7 +9,7 @@ import { kind, numberForm } from './layout.ts';
  * Fuel units of a value that is read, of one that is a member or a key, which is written once more to be found, and of
  * a byte of text and of a key. Measured: some 80 ns a value, 300 ns a member, and a nanosecond a character.
  */
-const unitsPerValue = 60;
+export const unitsPerValue = 60;
 const unitsPerKey = 200;
 const unitsPerByte = 1;
 const unitsPerKeyByte = 2;

@@ -7,6 +7,7 @@ import type { PolicyInput } from '../input.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Bundle } from './bundle.ts';
 import type { Diagnostic } from './diagnostics.ts';
+import { isDear } from './engine/input.ts';
 import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
 import { type FailureListener, PolicyHealth } from './health.ts';
 import { limitsFor, type Proven, prove } from './proof.ts';
@@ -245,7 +246,7 @@ class Active implements ActivePolicy {
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): Evaluated {
-    return this.#contain(context.nowMs, (instance) =>
+    return this.#contain(input, context.nowMs, (instance) =>
       instance.evaluate(entryPoint, input, context, this.limits.fuel),
     );
   }
@@ -255,12 +256,16 @@ class Active implements ActivePolicy {
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): Evaluated<string> {
-    return this.#contain(context.nowMs, (instance) =>
+    return this.#contain(input, context.nowMs, (instance) =>
       instance.evaluateToJson(entryPoint, input, context, this.limits.fuel),
     );
   }
 
-  #contain<T>(nowMs: number, evaluate: (instance: PolicyInstance) => Evaluated<T>): Evaluated<T> {
+  #contain<T>(
+    input: PolicyInput | string,
+    nowMs: number,
+    evaluate: (instance: PolicyInstance) => Evaluated<T>,
+  ): Evaluated<T> {
     const { health, take, release } = this.#pool;
     health.admit(this.#tenant, nowMs);
     let used: Warm | undefined;
@@ -269,24 +274,21 @@ class Active implements ActivePolicy {
       return evaluate(used.instance);
     } catch (error) {
       if (!(error instanceof ServiceError) || !containable.has(error.code)) throw error;
-      if (blamed.has(error.code)) health.failed(this.#tenant, error.code, nowMs);
-      return {
-        result: undefined,
-        cost: used && blamed.has(error.code) ? used.instance.spent : 0,
-        failure: error,
-      };
+      if (!failures.has(error.code)) return { result: undefined, cost: 0, failure: error };
+      if (!isDear(input, this.limits.fuel)) health.failed(this.#tenant, error.code, nowMs);
+      return { result: undefined, cost: used ? used.instance.spent : 0, failure: error };
     } finally {
       if (used && (used.instance.poisoned || used.instance.memoryBytes > used.giveUpBytes)) release();
     }
   }
 }
 
-/** Failures that are the policy's own, and count against it. */
-const blamed: ReadonlySet<ErrorCode> = new Set([
+/** Failures that are the policy's own, and count against it, but for inputs that are dear. */
+const failures: ReadonlySet<ErrorCode> = new Set([
   'deadline_exceeded',
   'policy_memory_exceeded',
   'policy_failed',
 ]);
 
 /** Failures of an evaluation; they deny the request and go no further. */
-const containable: ReadonlySet<ErrorCode> = new Set([...blamed, 'policy_undefined', 'payload_too_large']);
+const containable: ReadonlySet<ErrorCode> = new Set([...failures, 'policy_undefined', 'payload_too_large']);

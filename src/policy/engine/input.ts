@@ -14,6 +14,19 @@ import type { WasmGlobal } from './webassembly.ts';
  */
 const fuelPerCharacter = 32;
 
+/** Of a budget, in characters that cost it: a sixteenth; and what is little however small the budget is. */
+const dearShare = 16;
+const alwaysCheap = 4_096;
+
+/**
+ * Whether an input is so large that going through it may take more than a policy reckons with: then it is not the
+ * policy's fault that the budget was not enough.
+ */
+export function isDear(input: PolicyInput | string, budget: number): boolean {
+  const { length } = typeof input === 'string' ? input : input.json;
+  return length > Math.max(alwaysCheap, budget / (fuelPerCharacter * dearShare));
+}
+
 /** Brings inputs into the memory of one instance, each in the place of the one before. */
 export class Inputs {
   readonly #abi: Abi;

@@ -70,3 +70,12 @@ test('an issuer stands once: what is said of it the second time would say nothin
     'tenant.yaml: issuer https://a.example stands twice',
   );
 });
+
+test('what is said of a mistake is short, however long the names are and however many', () => {
+  const limits = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`k${index}`, index]));
+  const wrong = [{ limits }, { [`k${'x'.repeat(100_000)}`]: 1 }, { roles: { ['r'.repeat(100_000)]: 1 } }];
+  for (const members of wrong)
+    expect(() => parseManifest({ id: 'acme', ...members }, 'tenant.yaml')).toThrow(
+      /^tenant\.yaml: .{1,1100}$/s,
+    );
+});

@@ -35,7 +35,21 @@ export const services: ReadonlyMap<number, Service> = new Map<number, Service>([
   ],
   [service.element, elementAt],
   [service.sortMembers, sortMembers],
+  [service.compareCollections, compareCollections],
 ]);
+
+/** Both are read, and then sorted, which takes no more than twice that. */
+function compareCollections(heap: Heap, spend: (units: number) => void, a: number, b: number): number {
+  spend(unitsPerService);
+  let read = 0;
+  const reader = new ValueReader(heap, (units) => {
+    read += units;
+    spend(units);
+  });
+  const [left, right] = [reader.read(a), reader.read(b)];
+  spend(2 * read);
+  return compareValues(left, right);
+}
 
 /** The index may be written as 1.0, which is 1 as OPA's arrays take it. */
 function elementAt(heap: Heap, spend: (units: number) => void, array: number, key: number): number {

@@ -15,6 +15,8 @@ export const service = {
   element: firstService + 2,
   /** Sorts members (address of the key, address of the value) by their keys: the address of the first, how many. */
   sortMembers: firstService + 3,
+  /** Two objects, or two sets: -1, 0 or 1. */
+  compareCollections: firstService + 4,
 } as const;
 
 /**

@@ -7,12 +7,15 @@ import {
   call,
   choose,
   constant,
+  either,
   equal,
   equalLong,
   extended,
   get,
   greaterLong,
+  greaterUnsigned,
   lessLong,
+  load,
   loadLong,
   loadTwoBytes,
   lowerHalf,
@@ -23,9 +26,12 @@ import {
   subtractLong,
   when,
 } from '../binary/instructions.ts';
-import { kind, numberForm } from '../memory/layout.ts';
+import { kind, mapLength, numberForm } from '../memory/layout.ts';
 import { service } from './calls.ts';
 import { prefix } from './prefix.ts';
+
+/** Above this many members the host compares objects and sets. */
+const mostCompared = 128;
 
 /** The first two bytes of a number that is an integer in place. */
 const integer = kind.number | (numberForm.integer << 8);
@@ -95,6 +101,20 @@ export function linkComparison(editor: ModuleEditor): void {
   );
   const isText: Code[] = [get(0), loadTwoBytes(), constant(integer), notEqual];
   prefix(editor, 'opa_number_hash', [...isText, when(...ask(service.hashNumber, 1), returns)]);
+  // The runtime sorts the members of both by insertion, which takes the square of them.
+  const isLarge = (local: number): Code[] => [
+    get(local),
+    load(mapLength),
+    constant(mostCompared),
+    greaterUnsigned,
+  ];
+  for (const name of ['opa_value_compare_object', 'opa_value_compare_set'])
+    prefix(editor, name, [
+      ...isLarge(0),
+      ...isLarge(1),
+      either,
+      when(...ask(service.compareCollections, 2), returns),
+    ]);
   // An index such as 1.0 or 1e0 is one as well.
   const isArray: Code[] = [get(0), [0x2d, 0, 0], constant(kind.array), equal];
   const byText: Code[] = [

@@ -28,7 +28,7 @@ import {
 } from '../binary/instructions.ts';
 import { MalformedModule, type Reader } from '../binary/leb128.ts';
 import { opcode } from '../binary/opcodes.ts';
-import { inPlace, kind, memberBytes, pairBytes } from '../memory/layout.ts';
+import { inPlace, kind, mapLength, memberBytes, pairBytes } from '../memory/layout.ts';
 import { prefix } from './prefix.ts';
 import { addSorted } from './sorting.ts';
 
@@ -92,10 +92,9 @@ export const headOf = ({ source, key, value }: Scan, cursor: number, next: numbe
   set(value),
 ];
 
-/** Where an array has its elements and how many, and an object or a set its buckets and how many members. */
+/** Where an array has its elements and how many, and an object or a set its buckets. */
 const contents = 4;
 const arrayLength = 8;
-const mapLength = 12;
 /** Before its first bucket an object or a set has a word for where its members stand in order, and 0 until they do. */
 const cell: Code = [...load(contents), ...constant(4), ...subtract];
 

@@ -32,6 +32,8 @@ export const elementBytes = 8;
  * the members stand in order (linking/scans.ts), or 0. In OPA's allocator it is unused while a block is. A set is alike.
  */
 export const mapBytes = 20;
+/** Where an object or a set says how many members it has. */
+export const mapLength = 12;
 /** In that word: the members themselves are in order, each behind the other. Else they are pairs of addresses. */
 export const inPlace = 1;
 /** The addresses of a key and a value. */

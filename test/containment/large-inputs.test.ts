@@ -31,7 +31,7 @@ const ask = (tags: readonly string[]) =>
   });
 
 test('a caller whose questions are too large to be decided hurts nobody else', async () => {
-  const tags = Array.from({ length: 5_000 }, (_, index) => `tag-${index}`);
+  const tags = Array.from({ length: 800 }, (_, index) => `tag-${index}`);
   for (let round = 0; round < 6; round += 1) {
     const { status, body } = await ask(tags);
     expect([status, body.reasons?.map(({ code }) => code)]).toEqual([200, ['deadline_exceeded']]);

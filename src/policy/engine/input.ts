@@ -14,8 +14,8 @@ import type { WasmGlobal } from './webassembly.ts';
  */
 const fuelPerCharacter = 32;
 
-/** Of a budget, in characters that cost it: a sixteenth; and what is little however small the budget is. */
-const dearShare = 16;
+/** Of a budget, in characters that cost it: some 5,000 of the usual one; and what is little however small it is. */
+const dearShare = 128;
 const alwaysCheap = 4_096;
 
 /**

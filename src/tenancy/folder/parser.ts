@@ -21,7 +21,7 @@ const SMALL_YAML = 8 * 1024;
 const SMALL_JSON = 256 * 1024;
 /** A parser that has not come to an end is ended. In milliseconds. */
 const TIMEOUT_MS = 10_000;
-const IDLE_MS = 5_000;
+const IDLE_MS = 1_000;
 const MAX_HEAP_MIB = 1_024;
 
 /** Parses a tenant.yaml; a large one not on this thread. Throws `ManifestInvalid` with the place of the mistake. */
@@ -93,7 +93,7 @@ class ParserThread {
     const worker = new Worker(new URL(file, import.meta.url), {
       name: 'mandate-parser',
       env: {},
-      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB },
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 8 },
     });
     // Whoever asks hears of it; between questions nobody does.
     return worker.on('error', () => {});

@@ -14,7 +14,7 @@ import { buildInput } from './input.ts';
 import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import { type CheckRequest, checkRequest, type UncheckedRequest } from './request.ts';
 import { decisionRow, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
-import { SharedParts } from './shared.ts';
+import { SharedParts } from './shared-parts.ts';
 import { refusal } from './verdict.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */

@@ -5,7 +5,7 @@ import type { GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
 import type { JsonObject } from './request.ts';
-import { Kept, type SharedParts } from './shared.ts';
+import { Kept, type SharedParts } from './shared-parts.ts';
 
 /** Everything a policy gets to see. A decision is a function of it and the revision, and of nothing else. */
 export interface InputParts {

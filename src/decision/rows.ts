@@ -4,7 +4,7 @@ import type { PrincipalRef } from '../ids.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Decided } from './decide.ts';
 import type { CheckRequest, UncheckedRequest } from './request.ts';
-import { Kept, type SharedParts } from './shared.ts';
+import { Kept, type SharedParts } from './shared-parts.ts';
 import { verdictText } from './verdict.ts';
 
 interface Head {

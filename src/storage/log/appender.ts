@@ -105,20 +105,22 @@ export class LogAppender {
 
   /** Keeps what records of the transaction have in common, unless it is there already. */
   share(no: TenantNo, { digest, body }: SharedPart): void {
-    if (this.#insertPart.run(no, digest, body).changes > 0) this.#known(no).bytes += Buffer.byteLength(body);
+    if (this.#insertPart.run(no, digest, body).changes === 0) return;
+    this.#known(no).bytes += Buffer.byteLength(body);
+    this.#behind.add(no);
   }
 
   /** How many bytes the log has: of bodies, and of what they have in common. */
   bytes(no: TenantNo): number {
-    const end = this.#ends.get(no) ?? this.#endOf(no);
-    this.#ends.set(no, end);
-    return end.bytes;
+    return this.#known(no).bytes;
   }
 
   #known(no: TenantNo): End {
-    const end = this.#ends.get(no) ?? this.#endOf(no);
-    this.#ends.set(no, end);
-    this.#behind.add(no);
+    let end = this.#ends.get(no);
+    if (!end) {
+      end = this.#endOf(no);
+      this.#ends.set(no, end);
+    }
     return end;
   }
 
@@ -159,6 +161,7 @@ export class LogAppender {
     const run = this.#runs.get(no);
     if (!run) return;
     this.#runs.delete(no);
+    this.#behind.add(no);
     const { heads, bodies } = laidOut(run);
     this.#insert(run.firstId, heads, bodies);
     if (endId !== 0 && recordIndex(endId) % SEGMENT_RECORDS === 0) this.#seal(endId - SEGMENT_RECORDS);

@@ -90,7 +90,7 @@ test('a failing policy has its share once, however many threads there are', asyn
     if (response?.reasons[0]?.code === 'deadline_exceeded') failed += 1;
   });
   for (let round = 0; round < 20; round += 1) {
-    const context = struct({ padding: 'x'.repeat(4_000) });
+    const context = struct({ padding: 'x'.repeat(3_000) });
     for (let id = 1; id <= 10; id += 1)
       stream.write({ correlation_id: id, request: { ...asks('one', 'loop'), context } });
     await delay(20);

@@ -8,7 +8,7 @@ import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { explainEverywhere } from './help.ts';
 import { ExitCode, endWithReader, warn } from './output.ts';
-import { policyCommands } from './policy.ts';
+import { policyCommands } from './policy/policy.ts';
 import { serveCommand } from './serve.ts';
 import { tenantCommands } from './tenant.ts';
 import { tokenCommands } from './token.ts';

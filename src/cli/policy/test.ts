@@ -1,12 +1,12 @@
 import path from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import { systemClock } from '../effects.ts';
-import { ServiceError } from '../errors.ts';
-import type { PolicySources } from '../policy/sources.ts';
-import type { Measured } from '../policy/testing/reached/measure.ts';
-import { ExitCode, globalsOf, printJson, warn } from './output.ts';
-import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './policy-folder.ts';
-import { visibleLines } from './visible.ts';
+import { systemClock } from '../../effects.ts';
+import { ServiceError } from '../../errors.ts';
+import type { PolicySources } from '../../policy/sources.ts';
+import type { Measured } from '../../policy/testing/reached/measure.ts';
+import { ExitCode, globalsOf, printJson, warn } from '../output.ts';
+import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './folder.ts';
+import { visibleLines } from '../visible.ts';
 
 export const testCommand = (): Command =>
   new Command('test')
@@ -45,7 +45,7 @@ interface TestOptions {
 
 async function runTests(folder: string, options: TestOptions, json = false): Promise<void> {
   const { sources, manifest } = await readIn(folder, options.root);
-  const { runTests: run } = await import('../policy/testing/run.ts');
+  const { runTests: run } = await import('../../policy/testing/run.ts');
   const { verbose = false, run: only, threshold } = options;
   const covered = options.coverage === true || threshold !== undefined;
   const tested = await run(await compilerOf(), sources, {
@@ -59,7 +59,7 @@ async function runTests(folder: string, options: TestOptions, json = false): Pro
   if (sources.tests.size === 0) warn(`mandate: ${folder} holds no *_test.rego`);
   if ('refused' in tested) return refuseTests(tested.refused.stderr, folder, sources);
   const { tests, traces, coverage } = tested;
-  const { passed, reportOf } = await import('../policy/testing/report.ts');
+  const { passed, reportOf } = await import('../../policy/testing/report.ts');
   if (!json) process.stdout.write(visibleLines(authored(reportOf(tests, traces, verbose), folder, sources)));
   else if (!coverage) printJson(relative(tests, sources));
   // OPA is content with no test at all: a name that is mistyped would pass for ever.
@@ -79,7 +79,7 @@ async function reportCoverage(
   threshold = 0,
   json = false,
 ): Promise<boolean> {
-  const { coverageText } = await import('../policy/testing/reached/report.ts');
+  const { coverageText } = await import('../../policy/testing/reached/report.ts');
   if (differing.length > 0) {
     const names = differing.join(', ');
     warn(

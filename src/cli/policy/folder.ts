@@ -1,23 +1,23 @@
 import { existsSync, lstatSync, statSync } from 'node:fs';
 import path from 'node:path';
-import type { Config } from '../config.ts';
-import { ServiceError } from '../errors.ts';
-import type { Compiler } from '../policy/compiler.ts';
-import { type Diagnostic, formatDiagnostic, PolicyInvalid } from '../policy/diagnostics.ts';
-import type { Limits } from '../policy/engine/instance.ts';
-import type { PolicySources } from '../policy/sources.ts';
-import type { Manifest } from '../tenancy/manifest.ts';
-import { ExitCode, print, printJson } from './output.ts';
+import type { Config } from '../../config.ts';
+import { ServiceError } from '../../errors.ts';
+import type { Compiler } from '../../policy/compiler.ts';
+import { type Diagnostic, formatDiagnostic, PolicyInvalid } from '../../policy/diagnostics.ts';
+import type { Limits } from '../../policy/engine/instance.ts';
+import type { PolicySources } from '../../policy/sources.ts';
+import type { Manifest } from '../../tenancy/manifest.ts';
+import { ExitCode, print, printJson } from '../output.ts';
 
 /** What only these commands need is loaded only for them: the others start in half the time without. */
 export async function compilerOf(): Promise<Compiler> {
-  const { Compiler } = await import('../policy/compiler.ts');
+  const { Compiler } = await import('../../policy/compiler.ts');
   const config = await configuration();
   return new Compiler({ opa: config.opa, policies: path.join(config.home, 'policies'), cache: undefined });
 }
 
 async function configuration(): Promise<Config> {
-  const { readConfig } = await import('../config.ts');
+  const { readConfig } = await import('../../config.ts');
   return readConfig(process.env);
 }
 
@@ -33,9 +33,9 @@ export async function readIn(folder: string, root = folder): Promise<Read> {
   if (!found.isDirectory()) throw new ServiceError('config_invalid', `${folder} is not a folder`);
   if (!lstatSync(path.join(folder, 'tenant.yaml'), { throwIfNoEntry: false }))
     throw new ServiceError('config_invalid', `${folder} holds no tenant.yaml`);
-  const { readTenant } = await import('../tenancy/tenants.ts');
-  const { readTenantFiles } = await import('../tenancy/folder/read.ts');
-  const { sourcesOf } = await import('../policy/sources.ts');
+  const { readTenant } = await import('../../tenancy/tenants.ts');
+  const { readTenantFiles } = await import('../../tenancy/folder/read.ts');
+  const { sourcesOf } = await import('../../policy/sources.ts');
   const files = await readTenantFiles({ folder, root });
   const { manifest } = await readTenant(files);
   return { sources: await sourcesOf(files, manifest), manifest };
@@ -61,7 +61,7 @@ const placed = (diagnostic: Diagnostic, folder: string): Diagnostic =>
 
 /** What the server would allow the tenant. */
 export async function limitsOf(manifest: Manifest): Promise<Limits> {
-  const { limitsFor } = await import('../policy/proof.ts');
+  const { limitsFor } = await import('../../policy/proof.ts');
   const { fuel, memory_mib: memoryMib } = await configuration();
   return limitsFor(manifest, { fuel, memoryMib });
 }

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
-import { globalsOf, print, printJson, warn } from './output.ts';
-import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './policy-folder.ts';
-import { testCommand } from './policy-test.ts';
+import { globalsOf, print, printJson, warn } from '../output.ts';
+import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './folder.ts';
+import { testCommand } from './test.ts';
 
 export function policyCommands(): Command {
   return new Command('policy')
@@ -23,7 +23,7 @@ const check = (): Command =>
       try {
         const { sources, manifest } = await readIn(folder, options.root);
         const bundle = await (await compilerOf()).compile(sources);
-        const { prove } = await import('../policy/proof.ts');
+        const { prove } = await import('../../policy/proof.ts');
         prove(bundle, await limitsOf(manifest));
         if (json) printJson({ ok: true, revision: bundle.revision, files: bundle.files });
         else print([`ok  ${bundle.revision}`, ...bundle.files].join('\n    '));

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
+import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 import { DecisionService } from '../../src/gen/mandate/v1/decision_pb.ts';
 import { Grpc } from './grpc.ts';

@@ -1,4 +1,5 @@
 import type { ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
+import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import { ERROR_CODE_HEADER, errorForms, toServiceError } from '../errors.ts';
 import { Gather } from '../intake/gather.ts';
@@ -76,7 +77,7 @@ export function serveUnary(
     const until =
       timeoutMs === Number.POSITIVE_INFINITY
         ? timeoutMs
-        : Date.now() + timeoutMs - (performance.now() - began);
+        : systemClock() + timeoutMs - (performance.now() - began);
     answer(stream, handle, body, until);
   });
 }

@@ -1,6 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { Applier } from './applier.ts';
 import { type Connection, claim, databaseFile, openWriter } from '../database.ts';
 import { faultChannel, faultIn, reportFault, type StoreFault } from '../faults.ts';
 import { Runs } from '../log/runs.ts';
@@ -12,6 +11,7 @@ import { LOOK_MS, Pulse } from '../watch/pulse.ts';
 import { Quotas } from '../watch/quotas.ts';
 import { Room } from '../watch/room.ts';
 import { WriteAheadLog } from '../watch/write-ahead-log.ts';
+import { Applier } from './applier.ts';
 import type { Batch, FromWriter, ToWriter, WriterOptions } from './protocol.ts';
 
 /** The thread that owns the one connection that writes. */

@@ -35,7 +35,6 @@ export const isZero: Code = [0x45];
 export const equal: Code = [0x46];
 export const notEqual: Code = [0x47];
 export const lessUnsigned: Code = [0x49];
-export const lessSigned: Code = [0x48];
 export const greaterSigned: Code = [0x4a];
 export const greaterUnsigned: Code = [0x4b];
 export const add: Code = [0x6a];

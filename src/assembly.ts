@@ -9,7 +9,7 @@ import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { Compiler } from './policy/compiler.ts';
-import { Fleet } from './policy/fleet.ts';
+import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
 import { devTrust } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';

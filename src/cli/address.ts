@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors.ts';
-import type { GlobalOptions } from './output.ts';
+import type { GlobalOptions } from './terminal/output.ts';
 
 export type Plane = 'data' | 'admin';
 

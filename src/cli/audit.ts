@@ -7,9 +7,9 @@ import { ServiceError } from '../errors.ts';
 import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import type { StoredRecord } from '../storage/log/records.ts';
 import { clientOf } from './client.ts';
-import { globalsOf, printJsonText, printTable, warn } from './output.ts';
-import { keyed, moment, wholeNumber } from './values.ts';
-import { visible, visibleJson } from './visible.ts';
+import { globalsOf, printJsonText, printTable, warn } from './terminal/output.ts';
+import { keyed, moment, wholeNumber } from './terminal/values.ts';
+import { visible, visibleJson } from './terminal/visible.ts';
 
 export function auditCommands(): Command {
   return new Command('audit').description("read a tenant's log").addCommand(query()).addCommand(tail());

@@ -3,9 +3,9 @@ import { ServiceError } from '../errors.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { Decision } from '../gen/mandate/v1/model_pb.ts';
 import { clientOf } from './client.ts';
-import { ExitCode, globalsOf, print, printFields, printJson } from './output.ts';
-import { jsonObject, keyed } from './values.ts';
-import { visible } from './visible.ts';
+import { ExitCode, globalsOf, print, printFields, printJson } from './terminal/output.ts';
+import { jsonObject, keyed } from './terminal/values.ts';
+import { visible } from './terminal/visible.ts';
 
 interface CheckOptions {
   tenant: string;

@@ -7,8 +7,8 @@ import {
 } from '@connectrpc/connect-node';
 import { ServiceError } from '../errors.ts';
 import { addressOf, type Plane } from './address.ts';
-import { explained, explainedMidway } from './explain.ts';
-import type { GlobalOptions } from './output.ts';
+import { explained, explainedMidway } from './terminal/explain.ts';
+import type { GlobalOptions } from './terminal/output.ts';
 
 /** A client of one of the planes, with the caller's credential. What it throws is explained. */
 export function clientOf<T extends DescService>(

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Command } from 'commander';
 import { systemRandom } from '../effects.ts';
-import { globalsOf, printFields, printJson } from './output.ts';
+import { globalsOf, printFields, printJson } from './terminal/output.ts';
 
 export function credentialCommands(): Command {
   return new Command('credential').description('make caller credentials').addCommand(

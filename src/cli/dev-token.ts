@@ -1,9 +1,9 @@
 import { Command } from 'commander';
 import { ServiceError } from '../errors.ts';
 import { addressOf } from './address.ts';
-import { explained, isErrorCode } from './explain.ts';
-import { globalsOf, print, printJson } from './output.ts';
-import { visible } from './visible.ts';
+import { explained, isErrorCode } from './terminal/explain.ts';
+import { globalsOf, print, printJson } from './terminal/output.ts';
+import { visible } from './terminal/visible.ts';
 
 interface DevTokenOptions {
   tenant: string;

@@ -6,13 +6,13 @@ import { describe, ServiceError } from '../errors.ts';
 import { auditCommands } from './audit.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
-import { explainEverywhere } from './help.ts';
-import { ExitCode, endWithReader, warn } from './output.ts';
 import { policyCommands } from './policy/policy.ts';
 import { serveCommand } from './serve.ts';
 import { tenantCommands } from './tenant.ts';
+import { explainEverywhere } from './terminal/help.ts';
+import { ExitCode, endWithReader, warn } from './terminal/output.ts';
+import { wholeNumber } from './terminal/values.ts';
 import { tokenCommands } from './token.ts';
-import { wholeNumber } from './values.ts';
 
 const packageFile = path.join(
   import.meta.dirname,

@@ -5,8 +5,8 @@ import type { Config } from '../config.ts';
 import { describe } from '../errors.ts';
 import type { Mandate } from '../main.ts';
 import { type Diagnostic, formatDiagnostic } from '../policy/diagnostics.ts';
-import { isOfManifest, rejectionOf } from '../policy/rejections.ts';
-import { ExitCode, print, warn } from './output.ts';
+import { isOfManifest, rejectionOf } from '../policy/intake/rejections.ts';
+import { ExitCode, print, warn } from './terminal/output.ts';
 
 interface ServeOptions {
   config?: string;

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { PrincipalStatus, TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import { clientOf } from './client.ts';
-import { globalsOf, print, printJson, printTable } from './output.ts';
-import { keyed } from './values.ts';
+import { globalsOf, print, printJson, printTable } from './terminal/output.ts';
+import { keyed } from './terminal/values.ts';
 
 export function tenantCommands(): Command {
   return new Command('tenant')

@@ -3,8 +3,8 @@ import { Command } from 'commander';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
-import { globalsOf, print, printFields, printJson } from './output.ts';
-import { wholeNumber } from './values.ts';
+import { globalsOf, print, printFields, printJson } from './terminal/output.ts';
+import { wholeNumber } from './terminal/values.ts';
 
 /** The most the message holds. What is longer than allowed is cut short by the server. */
 const MAX_UINT32 = 0xffff_ffff;

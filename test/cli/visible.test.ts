@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { visible, visibleJson, visibleLines } from '../../src/cli/visible.ts';
+import { visible, visibleJson, visibleLines } from '../../src/cli/terminal/visible.ts';
 import { createLogger } from '../../src/telemetry/logs.ts';
 
 const HOSTILE = '\u001b]0;owned\u0007\u001b[2J\r\n\u009b31m\u202emoc.live\u2028\u007f\u0000';

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { watchFolder } from '../../src/policy/watch.ts';
+import { watchFolder } from '../../src/policy/intake/watch.ts';
 import { eventually } from '../e2e/server.ts';
 
 let folder: string;

@@ -7,7 +7,7 @@ import { type Diagnostic, formatDiagnostic, PolicyInvalid } from '../../policy/d
 import type { Limits } from '../../policy/engine/instance.ts';
 import type { PolicySources } from '../../policy/sources.ts';
 import type { Manifest } from '../../tenancy/manifest.ts';
-import { ExitCode, print, printJson } from '../output.ts';
+import { ExitCode, print, printJson } from '../terminal/output.ts';
 
 /** What only these commands need is loaded only for them: the others start in half the time without. */
 export async function compilerOf(): Promise<Compiler> {

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { globalsOf, print, printJson, warn } from '../output.ts';
+import { globalsOf, print, printJson, warn } from '../terminal/output.ts';
 import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './folder.ts';
 import { testCommand } from './test.ts';
 

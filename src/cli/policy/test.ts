@@ -4,9 +4,9 @@ import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { PolicySources } from '../../policy/sources.ts';
 import type { Measured } from '../../policy/testing/reached/measure.ts';
-import { ExitCode, globalsOf, printJson, warn } from '../output.ts';
+import { ExitCode, globalsOf, printJson, warn } from '../terminal/output.ts';
+import { visibleLines } from '../terminal/visible.ts';
 import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './folder.ts';
-import { visibleLines } from '../visible.ts';
 
 export const testCommand = (): Command =>
   new Command('test')

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { ServiceError } from '../errors.ts';
+import { ServiceError } from '../../errors.ts';
 
 /** `a:b` as two parts; the second may hold more colons. Throws `invalid_request`. */
 export function keyed(text: string, option: string, form: string): [string, string] {

@@ -1,10 +1,10 @@
-import type { Clock } from '../effects.ts';
-import { describe, ServiceError } from '../errors.ts';
-import type { TenantId } from '../ids.ts';
-import type { TenantPlace } from '../tenancy/folder/list.ts';
-import { tenantPlaces } from '../tenancy/folder/places.ts';
-import { readTenantFiles } from '../tenancy/folder/read.ts';
-import { readTenant, type Tenant } from '../tenancy/tenants.ts';
+import type { Clock } from '../../effects.ts';
+import { describe, ServiceError } from '../../errors.ts';
+import type { TenantId } from '../../ids.ts';
+import type { TenantPlace } from '../../tenancy/folder/list.ts';
+import { tenantPlaces } from '../../tenancy/folder/places.ts';
+import { readTenantFiles } from '../../tenancy/folder/read.ts';
+import { readTenant, type Tenant } from '../../tenancy/tenants.ts';
 import { Intake, type IntakeParts } from './intake.ts';
 import { isMistake, rejectionOf } from './rejections.ts';
 import { Retries } from './retries.ts';

@@ -1,6 +1,6 @@
 import { type Dirent, lstatSync, opendirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
-import { isLeftAlone } from '../tenancy/folder/names.ts';
+import { isLeftAlone } from '../../tenancy/folder/names.ts';
 
 /** Folders to be watched, by their real paths: for which names in them, or for whatever is of interest in a tenant's. */
 export type Watched = ReadonlyMap<string, Names>;

@@ -1,6 +1,6 @@
-import { describe, type ErrorCode, ServiceError } from '../errors.ts';
-import { MANIFEST, ManifestInvalid } from '../tenancy/manifest-invalid.ts';
-import { type Diagnostic, PolicyInvalid } from './diagnostics.ts';
+import { describe, type ErrorCode, ServiceError } from '../../errors.ts';
+import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
+import { type Diagnostic, PolicyInvalid } from '../diagnostics.ts';
 
 /** Errors that say something of the files; any other says that they could not be taken now. */
 const mistakes: ReadonlySet<ErrorCode> = new Set([

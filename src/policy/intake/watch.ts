@@ -1,6 +1,6 @@
 import { type FSWatcher, lstatSync, watch } from 'node:fs';
 import path from 'node:path';
-import { describe, ServiceError } from '../errors.ts';
+import { describe, ServiceError } from '../../errors.ts';
 import { isFolder, type Watched, watchedFrom } from './watched.ts';
 
 /** An editor saves a file in several steps; they count as one. In milliseconds. */

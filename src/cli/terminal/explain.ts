@@ -1,5 +1,5 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { type ErrorCode, errorCodes, ServiceError } from '../errors.ts';
+import { type ErrorCode, errorCodes, ServiceError } from '../../errors.ts';
 import { visible } from './visible.ts';
 
 /** The metadata in which the server sends its stable code, beside Connect's own. */

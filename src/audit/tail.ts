@@ -27,13 +27,3 @@ export async function* tailPages(
     if (isAtEnd) await arrivals.after(tenantNo, next, signal);
   }
 }
-
-/** The same, record by record. */
-export async function* tailRecords(...tail: Parameters<typeof tailPages>): AsyncGenerator<StoredRecord> {
-  const [, , , signal] = tail;
-  for await (const page of tailPages(...tail))
-    for (const record of page) {
-      if (signal.aborted) return;
-      yield record;
-    }
-}

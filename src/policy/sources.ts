@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { composeData } from '../tenancy/folder/parser.ts';
-import { readTenantFiles, type TenantFiles } from '../tenancy/folder/read.ts';
+import type { TenantFiles } from '../tenancy/folder/read.ts';
 import type { Manifest } from '../tenancy/manifest.ts';
 import { MANIFEST } from '../tenancy/manifest-invalid.ts';
 import { type Diagnostic, policyInvalid } from './diagnostics.ts';
@@ -31,11 +31,6 @@ export interface PolicySources {
 
 /** The one place that tells a test from what decides. */
 export const isTest = (path: string): boolean => path.endsWith('_test.rego');
-
-/** Reads a tenant's folder. Throws `policy_invalid`; `unavailable` where the disk fails. */
-export async function readSources(folder: string, manifest: Manifest): Promise<PolicySources> {
-  return sourcesOf(await readTenantFiles({ folder, root: folder }), manifest);
-}
 
 /** What of the files as they were read is the tenant's policy. Throws `policy_invalid`, naming each file at fault. */
 export async function sourcesOf(read: TenantFiles, manifest: Manifest): Promise<PolicySources> {

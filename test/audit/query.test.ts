@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AuditQuery, queryRecords } from '../../src/audit/read.ts';
 import { recordKinds, recordOutcomes } from '../../src/audit/record.ts';
-import { tailRecords } from '../../src/audit/tail.ts';
 import type { PrincipalRef } from '../../src/ids.ts';
 import type { Connection } from '../../src/storage/database.ts';
 import { type RecordStore, recordStore } from '../../src/storage/log/records.ts';
@@ -10,6 +9,7 @@ import { openReader } from '../../src/storage/reader.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
 import { appendRows, draftOf, openStore, rowOf, T0, temporaryFolder, tenantNo } from '../storage/store.ts';
+import { tailRecords } from './tail.ts';
 
 /** The log against a plain array that says the same. */
 

@@ -4,7 +4,6 @@ import type { Bundle } from '../../src/policy/bundle.ts';
 import { PolicyInvalid } from '../../src/policy/diagnostics.ts';
 import { PolicyModule } from '../../src/policy/engine/module.ts';
 import { limitsFor, prove } from '../../src/policy/proof.ts';
-import { readSources } from '../../src/policy/sources.ts';
 import { parseManifest } from '../../src/tenancy/manifest.ts';
 import { compile, compiler, diagnosed, read, withFolder } from './sources.ts';
 
@@ -18,7 +17,7 @@ const limits = { fuel: 20_000_000, memoryPages: 1_024 };
 async function answer(files: Files, entry = 'authz/v', input = '{}'): Promise<unknown> {
   const manifest = parseManifest({ id: 'acme', entrypoints: [entry] }, 'tenant.yaml');
   return withFolder(files, async (folder) => {
-    const bundle = await compiler().compile(await readSources(folder, manifest));
+    const bundle = await compiler().compile(await read(folder, manifest));
     const instance = PolicyModule.compile(bundle.wasm).instantiate(bundle.data, limits);
     return instance.evaluate(entry, input, { nowMs: 0, seed: '' }).result;
   });

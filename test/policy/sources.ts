@@ -5,8 +5,9 @@ import { readConfig } from '../../src/config.ts';
 import type { Bundle } from '../../src/policy/bundle.ts';
 import { Compiler } from '../../src/policy/compiler.ts';
 import { type Diagnostic, PolicyInvalid } from '../../src/policy/diagnostics.ts';
-import { type PolicySources, readSources } from '../../src/policy/sources.ts';
+import { type PolicySources, sourcesOf } from '../../src/policy/sources.ts';
 import { runTests, type Tested } from '../../src/policy/testing/run.ts';
+import { readTenantFiles } from '../../src/tenancy/folder/read.ts';
 import { parseManifest } from '../../src/tenancy/manifest.ts';
 
 /** The real compiler, without a cache. */
@@ -34,7 +35,8 @@ export async function withFolder<T>(files: Files, use: (folder: string) => Promi
   }
 }
 
-export const read = (folder: string): Promise<PolicySources> => readSources(folder, manifest);
+export const read = async (folder: string, declared = manifest): Promise<PolicySources> =>
+  sourcesOf(await readTenantFiles({ folder, root: folder }), declared);
 
 /** Compiles a tenant that allows everything, with these files beside. */
 export const compile = (files: Files): Promise<Bundle> =>

@@ -4,7 +4,6 @@ import path from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { queryRecords } from '../../../src/audit/read.ts';
-import { tailRecords } from '../../../src/audit/tail.ts';
 import { openWriter } from '../../../src/storage/database.ts';
 import { faultChannel, type StoreFault } from '../../../src/storage/faults.ts';
 import { LogAppender } from '../../../src/storage/log/appender.ts';
@@ -13,6 +12,7 @@ import { Parcel } from '../../../src/storage/log/parcel.ts';
 import { recordStore } from '../../../src/storage/log/records.ts';
 import { openReader } from '../../../src/storage/reader.ts';
 import type { TenantNo } from '../../../src/storage/rows.ts';
+import { tailRecords } from '../../audit/tail.ts';
 import { appendRows, openStore, rowOf, temporaryFolder, tenantNo } from '../store.ts';
 
 /** What a log with damage in it still gives, and that it says what it does not. */

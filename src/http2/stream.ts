@@ -1,0 +1,349 @@
+import { ErrorCode } from './errors.ts';
+import type { Fields } from './fields.ts';
+import { Flag, MAX_WINDOW, Type } from './frames.ts';
+import type { HeaderBlock } from './hpack/encoder.ts';
+import { Inbox } from './inbox.ts';
+import type { Output } from './output.ts';
+import type { RequestLine } from './request.ts';
+import type { Receiver, ServerStream } from './server-stream.ts';
+import { ReceiveWindow } from './window.ts';
+
+/** What a stream needs of its connection. */
+export interface Carrier {
+  readonly output: Output;
+  /** What may be sent on all streams (RFC 9113 section 6.9). */
+  sendWindow: number;
+  readonly maxFrameBytes: number;
+  /** The socket takes no more for now. */
+  readonly isCongested: boolean;
+  writeHead(id: number, block: HeaderBlock, flags: number): void;
+  /** Bytes of a body were read: the peer may send as many more. */
+  read(bytes: number): void;
+  windowUpdate(id: number, bytes: number): void;
+  /** Changes what is held for the connection; false where that is too much. */
+  hold(bytes: number): boolean;
+  /** It has something to send, and waits for the connection. */
+  waits(stream: Stream): void;
+  /** An answer, or a part of one that was not cut short by a window, is out. */
+  sent(): void;
+  /** It was answered and not read to its end. */
+  answeredEarly(stream: Stream): void;
+  closed(stream: Stream): void;
+  /** It is closed, and its handler has come to its end. */
+  released(): void;
+  reset(stream: Stream, code: ErrorCode): void;
+}
+
+/** How much of one stream goes out before others have their turn. */
+const TURN_BYTES = 64 * 1024;
+
+export class Stream implements ServerStream {
+  readonly id: number;
+  readonly line: RequestLine;
+  readonly fields: Fields;
+  readonly #carrier: Carrier;
+  #receiver: Receiver | undefined;
+
+  #window: ReceiveWindow;
+  #sendWindow: number;
+  #received = 0;
+  #inbox: Inbox | undefined;
+  #isPaused = true;
+  #isRemoteOver = false;
+  #isComplete = false;
+
+  #outbox: Uint8Array[] | undefined;
+  #trailers: HeaderBlock | undefined;
+  #isEnding = false;
+  #isLocalOver = false;
+  #hasBegun = false;
+  #wantsDrain = false;
+
+  #isClosed = false;
+  #isSettled = false;
+  #resetCode: number | undefined;
+  /** When the peer took the last of what waits for it; set by the connection's clock. */
+  stalledSince = 0;
+
+  constructor(
+    carrier: Carrier,
+    id: number,
+    line: RequestLine,
+    fields: Fields,
+    receiveWindow: number,
+    sendWindow: number,
+  ) {
+    this.#carrier = carrier;
+    this.id = id;
+    this.line = line;
+    this.fields = fields;
+    this.#window = new ReceiveWindow(receiveWindow);
+    this.#sendWindow = sendWindow;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed || this.#isEnding;
+  }
+
+  get isComplete(): boolean {
+    return this.#isComplete;
+  }
+
+  get hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
+  get resetCode(): number | undefined {
+    return this.#resetCode;
+  }
+
+  /** The peer has sent END_STREAM. */
+  get isRemoteOver(): boolean {
+    return this.#isRemoteOver;
+  }
+
+  /** The whole answer is there, and waits for the peer to take it. */
+  get isUnread(): boolean {
+    return this.#isEnding && !this.#isLocalOver;
+  }
+
+  // What the handler calls.
+
+  receive(receiver: Receiver): void {
+    this.#receiver = receiver;
+    if (this.#isClosed) receiver.closed();
+    else this.resume();
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    if (this.#isClosed || !this.#receiver) return;
+    const inbox = this.#inbox;
+    if (inbox && inbox.length > 0) {
+      const bytes = inbox.take();
+      this.#carrier.hold(-bytes.length);
+      this.#deliver(bytes, bytes.length);
+    }
+    this.#complete();
+  }
+
+  respond(head: HeaderBlock): void {
+    if (this.isClosed || this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.#carrier.writeHead(this.id, head, 0);
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.isClosed) return false;
+    if (bytes.length > 0) this.#push(bytes);
+    const isSent = this.#outbox === undefined && !this.#carrier.isCongested;
+    this.#wantsDrain ||= !isSent;
+    if (!isSent) this.#carrier.waits(this);
+    return isSent;
+  }
+
+  end(trailers?: HeaderBlock): void {
+    if (this.isClosed) return this.settle();
+    this.#isEnding = true;
+    this.#trailers = trailers;
+    this.settle();
+    if (this.#outbox === undefined) this.#sendEnd();
+  }
+
+  answer(head: HeaderBlock, body?: Uint8Array, trailers?: HeaderBlock): void {
+    if (this.isClosed || this.#hasBegun) return this.settle();
+    this.#hasBegun = true;
+    const isBare = body === undefined && trailers === undefined;
+    this.#carrier.writeHead(this.id, head, isBare ? Flag.END_STREAM : 0);
+    this.#isEnding = true;
+    this.#trailers = trailers;
+    this.settle();
+    if (isBare) return this.#endedHere();
+    if (body !== undefined && body.length > 0) this.#push(body);
+    if (this.#outbox === undefined) this.#sendEnd();
+  }
+
+  reset(code: ErrorCode): void {
+    this.settle();
+    if (this.#isClosed) return;
+    this.#carrier.reset(this, code);
+  }
+
+  settle(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    if (this.#isClosed) this.#carrier.released();
+  }
+
+  // What the connection calls.
+
+  /** A DATA frame's body, and what it counts for with its padding. An error for more than the window, or than it claimed. */
+  onData(bytes: Buffer, from: number, to: number, counted: number): ErrorCode | undefined {
+    if (!this.#window.take(counted)) return ErrorCode.FLOW_CONTROL_ERROR;
+    const length = to - from;
+    this.#received += length;
+    const { contentLength } = this.line;
+    if (contentLength !== undefined && this.#received > contentLength) return ErrorCode.PROTOCOL_ERROR;
+    // Nobody reads it: the window stays as it is, and the peer stops there.
+    if (this.#isEnding) {
+      this.#carrier.read(counted);
+      return undefined;
+    }
+    if (counted > length) this.#gave(counted - length);
+    if (length === 0) return undefined;
+    if (this.#isPaused || !this.#receiver) {
+      this.#inbox ??= new Inbox();
+      if (!this.#carrier.hold(length)) return ErrorCode.ENHANCE_YOUR_CALM;
+      this.#inbox.add(bytes, from, to);
+    } else this.#deliver(bytes.subarray(from, to), length);
+    return undefined;
+  }
+
+  /** END_STREAM. An error where less came than was claimed (RFC 9113 section 8.1.1). */
+  onEnd(): ErrorCode | undefined {
+    if (this.#isClosed) return undefined;
+    const { contentLength } = this.line;
+    if (contentLength !== undefined && this.#received !== contentLength) return ErrorCode.PROTOCOL_ERROR;
+    this.#isRemoteOver = true;
+    this.#complete();
+    if (this.#isLocalOver) this.close();
+    return undefined;
+  }
+
+  /** What came along with the header section is read. */
+  onTurnEnd(): void {
+    if (!this.#isRemoteOver && !this.#isClosed) this.#receiver?.waits?.();
+  }
+
+  /** The peer takes more of this stream; false beyond 2^31-1 (section 6.9.1). */
+  openWindow(bytes: number): boolean {
+    this.#sendWindow += bytes;
+    if (this.#sendWindow > MAX_WINDOW) return false;
+    if (bytes > 0) this.pump();
+    return true;
+  }
+
+  /** The peer may send more on it: said by our SETTINGS. */
+  widen(size: number): void {
+    this.#window.grow(size);
+  }
+
+  /** Sends what waits, as far as it may; answers whether anything went. */
+  pump(): boolean {
+    const { output } = this.#carrier;
+    let sent = 0;
+    while (this.#outbox !== undefined && !this.#isClosed) {
+      const first = this.#outbox[0] as Uint8Array;
+      const room = Math.min(this.#sendWindow, this.#carrier.sendWindow, this.#carrier.maxFrameBytes);
+      if (room <= 0 || this.#carrier.isCongested || sent >= TURN_BYTES) {
+        // Whoever waits for its own window is woken by it.
+        if (this.#sendWindow > 0) this.#carrier.waits(this);
+        return sent > 0;
+      }
+      const length = Math.min(first.length, room);
+      const isLast = length === first.length && this.#outbox.length === 1;
+      const isEnd = isLast && this.#isEnding && this.#trailers === undefined;
+      output.frame(length, Type.DATA, isEnd ? Flag.END_STREAM : 0, this.id);
+      output.bytes(first, 0, length);
+      this.#sendWindow -= length;
+      this.#carrier.sendWindow -= length;
+      this.#carrier.hold(-length);
+      sent += length;
+      if (length < first.length) this.#outbox[0] = first.subarray(length);
+      else this.#outbox.shift();
+      if (!isLast) continue;
+      this.#outbox = undefined;
+      this.#carrier.sent();
+      if (isEnd) this.#endedHere();
+      else if (this.#isEnding) this.#sendEnd();
+    }
+    this.#drained();
+    return sent > 0;
+  }
+
+  /** Both are done, or it was given up. */
+  close(code?: number): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#resetCode = code;
+    const unread = this.#inbox?.drop() ?? 0;
+    const unsent = this.#outbox?.reduce((sum, { length }) => sum + length, 0) ?? 0;
+    this.#outbox = undefined;
+    this.#inbox = undefined;
+    if (unread + unsent > 0) this.#carrier.hold(-unread - unsent);
+    if (unread > 0) this.#carrier.read(unread);
+    this.#carrier.closed(this);
+    if (this.#isSettled) this.#carrier.released();
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    receiver?.closed();
+  }
+
+  #push(bytes: Uint8Array): void {
+    const { output } = this.#carrier;
+    const { length } = bytes;
+    const isFree = this.#outbox === undefined && !this.#carrier.isCongested;
+    if (
+      isFree &&
+      length <= this.#carrier.maxFrameBytes &&
+      length <= Math.min(this.#sendWindow, this.#carrier.sendWindow)
+    ) {
+      const isEnd = this.#isEnding && this.#trailers === undefined;
+      output.frame(length, Type.DATA, isEnd ? Flag.END_STREAM : 0, this.id);
+      output.bytes(bytes, 0, length);
+      this.#sendWindow -= length;
+      this.#carrier.sendWindow -= length;
+      this.#carrier.sent();
+      if (isEnd) this.#endedHere();
+      return;
+    }
+    if (!this.#carrier.hold(length)) return this.#carrier.reset(this, ErrorCode.ENHANCE_YOUR_CALM);
+    this.#outbox ??= [];
+    this.#outbox.push(bytes);
+    this.pump();
+  }
+
+  #sendEnd(): void {
+    if (this.#isClosed || this.#isLocalOver) return;
+    if (this.#trailers) this.#carrier.writeHead(this.id, this.#trailers, Flag.END_STREAM);
+    else this.#carrier.output.frame(0, Type.DATA, Flag.END_STREAM, this.id);
+    this.#endedHere();
+  }
+
+  #endedHere(): void {
+    this.#isLocalOver = true;
+    this.#carrier.sent();
+    if (this.#isRemoteOver) this.close();
+    else this.#carrier.answeredEarly(this);
+  }
+
+  #drained(): void {
+    if (!this.#wantsDrain || this.isClosed || this.#carrier.isCongested) return;
+    this.#wantsDrain = false;
+    this.#receiver?.drained?.();
+  }
+
+  #deliver(bytes: Uint8Array, counted: number): void {
+    this.#gave(counted);
+    this.#receiver?.data(bytes);
+  }
+
+  #complete(): void {
+    if (!this.#isRemoteOver || this.#isPaused || this.#isComplete || !this.#receiver) return;
+    if (this.#isEnding || (this.#inbox && this.#inbox.length > 0)) return;
+    this.#isComplete = true;
+    this.#receiver.end();
+  }
+
+  /** Bytes of it are read: they may be sent again. */
+  #gave(bytes: number): void {
+    this.#carrier.read(bytes);
+    if (this.#isRemoteOver) return;
+    const more = this.#window.give(bytes);
+    if (more > 0) this.#carrier.windowUpdate(this.id, more);
+  }
+}

@@ -90,6 +90,8 @@ const schema = z.strictObject({
     })
     .optional(),
   opa: z.string().optional(),
+  /** Who speaks HTTP/2: Mandate itself, or Node's `http2` as before; for two releases, as a way back. */
+  http2: z.enum(['own', 'node']).default('own'),
   log_level: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   /** Spans through OpenTelemetry's API, for the SDK that the process has registered. */
   tracing: z.boolean().default(false),
@@ -123,6 +125,7 @@ export function readConfig(
   if (environment['MANDATE_OPA']) given['opa'] = environment['MANDATE_OPA'];
   if (environment['MANDATE_DATA_DIR']) given['data_dir'] = environment['MANDATE_DATA_DIR'];
   if (environment['MANDATE_LOG_LEVEL']) given['log_level'] = environment['MANDATE_LOG_LEVEL'];
+  if (environment['MANDATE_HTTP2']) given['http2'] = environment['MANDATE_HTTP2'];
   for (const [name, value] of Object.entries(overrides)) if (value !== undefined) given[name] = value;
   // Who tries Mandate out reads the console; a log line for each refusal would bury what it says.
   if (given['dev'] === true) given['log_level'] ??= 'warn';

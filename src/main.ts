@@ -48,9 +48,12 @@ export async function start(
   const tls = config.tls && readCertificates(config.tls);
   const tracing = config.tracing ? otelTracing() : noTracing;
   const dev = config.dev ? await devIssuer(clock, () => base, services.tenants) : [];
-  const connections = { total: config.max_connections, each: config.max_connections_per_address };
-  const data = stack.use(new Listener(planeHandlers(dataPlane(services, dev), tracing), connections));
-  const admin = stack.use(new Listener(planeHandlers(adminPlane(services), tracing), connections));
+  const listening = {
+    connections: { total: config.max_connections, each: config.max_connections_per_address },
+    nodeHttp2: config.http2 === 'node',
+  };
+  const data = stack.use(new Listener(planeHandlers(dataPlane(services, dev), tracing), listening));
+  const admin = stack.use(new Listener(planeHandlers(adminPlane(services), tracing), listening));
   const socket = config.socket && { path: config.socket.path, mode: Number.parseInt(config.socket.mode, 8) };
   const dataPort = await data.listen({ ...config.data, socket, tls });
   const adminPort = await admin.listen({ ...config.admin, tls });

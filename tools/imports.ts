@@ -10,6 +10,7 @@ const ranks: Readonly<Record<string, number>> = {
   'ids.ts': 0.5,
   'input.ts': 0,
   gen: 0,
+  http2: 0,
   storage: 1,
   audit: 2,
   tenancy: 3,
@@ -29,6 +30,9 @@ const ranks: Readonly<Record<string, number>> = {
 const strangers: readonly (readonly [string, string])[] = [
   ['decision', 'policy'],
   ['telemetry', 'server'],
+  // It knows nothing of Mandate.
+  ['http2', 'errors.ts'],
+  ['http2', 'effects.ts'],
 ];
 
 const src = path.resolve(import.meta.dirname, '..', 'src');

@@ -2,22 +2,13 @@ import type { Socket } from 'node:net';
 import { ConnectionError, ErrorCode } from './errors.ts';
 import type { Fields } from './fields.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
-import {
-  FIRST_WINDOW,
-  Flag,
-  MAX_STREAM_ID,
-  MAX_WINDOW,
-  PREFACE,
-  Setting,
-  Type,
-  uint31,
-  uint32,
-} from './frames.ts';
+import { FrameWriter } from './frame-writer.ts';
+import { FIRST_WINDOW, Flag, MAX_STREAM_ID, MAX_WINDOW, PREFACE, Type, uint31, uint32 } from './frames.ts';
 import { Gone } from './gone.ts';
 import { HeaderBlocks } from './header-blocks.ts';
 import { Holding } from './holding.ts';
 import { HpackDecoder } from './hpack/decoder.ts';
-import { type HeaderBlock, HpackEncoder } from './hpack/encoder.ts';
+import type { HeaderBlock } from './hpack/encoder.ts';
 import type { Bounds, Budget, Limits } from './limits.ts';
 import { Output } from './output.ts';
 import { Patience } from './patience.ts';
@@ -25,6 +16,7 @@ import { PeerSettings } from './peer-settings.ts';
 import { areTrailers, readRequestLine } from './request.ts';
 import type { ServerStream } from './server-stream.ts';
 import { type Carrier, Stream } from './stream.ts';
+import { Vigil } from './vigil.ts';
 import { ReceiveWindow } from './window.ts';
 
 /** How a connection was ended from this side, or by a fault of its peer. */
@@ -60,7 +52,7 @@ export class Connection implements Carrier, FrameSink {
   readonly #reader = new FrameReader(this);
   readonly #blocks: HeaderBlocks;
   readonly #decoder = new HpackDecoder();
-  readonly #encoder = new HpackEncoder();
+  readonly #writer: FrameWriter;
   readonly #peer = new PeerSettings();
   readonly #patience: Patience;
   readonly #holding: Holding;
@@ -90,22 +82,20 @@ export class Connection implements Carrier, FrameSink {
   #isOver = false;
   #isClosed = false;
 
-  readonly #times: Record<'began' | 'active' | 'frame' | 'unread' | 'settings' | 'over', number>;
+  readonly #vigil: Vigil;
   #frames = 0;
-  #bytesSeen = 0;
-  #bytesTaken = 0;
   #dropped = 0;
 
   constructor(socket: Socket, options: ConnectionOptions) {
-    const now = options.now();
     this.#socket = socket;
     this.#options = options;
     this.#limits = options.limits;
-    this.#times = { began: now, active: now, frame: 0, unread: now, settings: now, over: 0 };
+    this.#vigil = new Vigil(options.bounds, options.now());
     this.#patience = new Patience(options.now);
     this.#holding = new Holding(options.budget, options.bounds.unsentBytes);
     this.#blocks = new HeaderBlocks(options.bounds, this.#holding);
     this.output = new Output(socket, this.#endTurn, this.#afterFlush);
+    this.#writer = new FrameWriter(this.output);
     this.#tellSettings();
     this.#openConnectionWindow();
     socket.on('data', this.#onData);
@@ -146,7 +136,7 @@ export class Connection implements Carrier, FrameSink {
   goAway(isLast: boolean): void {
     if (this.#isOver || this.#isLeaving) return;
     this.#isLeaving = isLast;
-    this.#writeGoAway(isLast ? this.#lastId : MAX_STREAM_ID, ErrorCode.NO_ERROR, '');
+    this.#writer.goAway(isLast ? this.#lastId : MAX_STREAM_ID, ErrorCode.NO_ERROR, '');
     this.#finishIfDone();
   }
 
@@ -156,54 +146,34 @@ export class Connection implements Carrier, FrameSink {
 
   /** Looks at what takes too long; about once a second. */
   sweep(now: number): void {
-    const { bounds } = this.#options;
-    const times = this.#times;
-    const { bytesRead, bytesWritten, writableLength } = this.#socket;
-    if (bytesRead !== this.#bytesSeen) times.active = now;
-    this.#bytesSeen = bytesRead;
-    const taken = bytesWritten - writableLength;
-    if (taken !== this.#bytesTaken || writableLength === 0) times.unread = now;
-    this.#bytesTaken = taken;
-    const isUnread = now - times.unread >= bounds.unreadMs;
+    const vigil = this.#vigil;
+    vigil.look(this.#socket, now);
     if (this.#isOver) {
-      if (isUnread || (writableLength === 0 && now - times.over >= bounds.lingerMs)) this.destroy();
+      if (vigil.hasLingered(this.#socket, now)) this.destroy();
       return;
     }
-    if (isUnread) return this.#discard('nothing of what waits is read');
-    if (!this.#isGreeted && now - times.began >= bounds.greetingMs)
-      return this.#fail(ErrorCode.PROTOCOL_ERROR, 'no SETTINGS came');
-    if (this.#unacknowledged > 0 && now - times.settings >= bounds.acknowledgementMs)
-      return this.#fail(ErrorCode.SETTINGS_TIMEOUT, 'SETTINGS are not acknowledged');
-    if (times.frame !== 0 && now - times.frame >= bounds.frameMs)
-      return this.#fail(ErrorCode.ENHANCE_YOUR_CALM, 'a frame or header section does not come to its end');
+    if (vigil.isUnread(now)) return this.#discard('nothing of what waits is read');
+    try {
+      vigil.check(this.#isGreeted, this.#unacknowledged === 0, now);
+    } catch (error) {
+      return this.#endBy(error);
+    }
     if (this.#open === 0) {
-      const patience = this.#lastId === 0 ? bounds.unusedMs : bounds.idleMs;
-      if (now - times.active >= patience) this.goAway(true);
+      if (vigil.isIdle(this.#lastId !== 0, now)) this.goAway(true);
       return;
     }
+    const { unreadMs } = this.#options.bounds;
     for (const stream of this.#streams.values()) {
       if (!stream.isUnread) stream.stalledSince = 0;
       else if (stream.stalledSince === 0) stream.stalledSince = now;
-      else if (now - stream.stalledSince >= bounds.unreadMs) this.reset(stream, ErrorCode.CANCEL);
+      else if (now - stream.stalledSince >= unreadMs) this.reset(stream, ErrorCode.CANCEL);
     }
   }
 
   // What streams call.
 
   writeHead(id: number, block: HeaderBlock, flags: number): void {
-    const bytes = this.#encoder.of(block);
-    const most = this.#peer.maxFrameBytes;
-    for (
-      let from = 0, type: number = Type.HEADERS;
-      from === 0 || from < bytes.length;
-      type = Type.CONTINUATION
-    ) {
-      const to = Math.min(bytes.length, from + most);
-      const end = to === bytes.length ? Flag.END_HEADERS : 0;
-      this.output.frame(to - from, type, end | (type === Type.HEADERS ? flags : 0), id);
-      this.output.bytes(bytes, from, to);
-      from = to;
-    }
+    this.#writer.head(id, block, flags);
   }
 
   read(bytes: number): void {
@@ -212,8 +182,7 @@ export class Connection implements Carrier, FrameSink {
   }
 
   windowUpdate(id: number, bytes: number): void {
-    this.output.frame(4, Type.WINDOW_UPDATE, 0, id);
-    this.output.uint32(bytes);
+    this.#writer.windowUpdate(id, bytes);
   }
 
   hold(bytes: number): boolean {
@@ -266,14 +235,10 @@ export class Connection implements Carrier, FrameSink {
       const before = this.#frames;
       if (rest.length > 0) this.#reader.push(rest);
       // Each frame that comes whole begins the time anew.
-      if (this.#reader.isWhole && !this.#blocks.isOpen) this.#times.frame = 0;
-      else if (this.#frames !== before || this.#times.frame === 0) this.#times.frame = this.#options.now();
+      if (this.#reader.isWhole && !this.#blocks.isOpen) this.#vigil.isBetween();
+      else this.#vigil.isWithin(this.#frames !== before, this.#options.now);
     } catch (error) {
-      if (error instanceof ConnectionError) this.#fail(error.code, error.message);
-      else {
-        this.#options.failed(error);
-        this.#fail(ErrorCode.INTERNAL_ERROR, '');
-      }
+      this.#endBy(error);
     }
     this.output.isHeld = false;
     this.#endTurn();
@@ -438,7 +403,7 @@ export class Connection implements Carrier, FrameSink {
     this.#bear(stream ? 'reset' : 'idle');
     if (!stream) return;
     this.#gone.closed(id);
-    this.#guarded(stream, () => void stream.close(uint32(bytes, from)));
+    this.#guarded(stream, () => stream.close(uint32(bytes, from)));
   }
 
   /** Section 6.5. */
@@ -454,8 +419,9 @@ export class Connection implements Carrier, FrameSink {
     this.#bear('settings');
     const before = this.#peer.streamWindow;
     this.#peer.read(bytes, from, to);
-    this.#encoder.limit(this.#peer.headerTableBytes);
-    this.output.frame(0, Type.SETTINGS, Flag.ACK, 0);
+    this.#writer.limitTable(this.#peer.headerTableBytes);
+    this.#writer.maxFrameBytes = this.#peer.maxFrameBytes;
+    this.#writer.settingsAcknowledged();
     const more = this.#peer.streamWindow - before;
     // Section 6.9.2: all windows move along, and may so become negative.
     if (more === 0) return;
@@ -470,8 +436,7 @@ export class Connection implements Carrier, FrameSink {
     if (to - from !== 8) throw size('PING');
     if (flags & Flag.ACK) return this.#bear('idle');
     this.#bear('ping');
-    this.output.frame(8, Type.PING, Flag.ACK, 0);
-    this.output.bytes(bytes, from, to);
+    this.#writer.pong(bytes, from, to);
   }
 
   /** Section 6.3: checked, and of no consequence. */
@@ -506,17 +471,8 @@ export class Connection implements Carrier, FrameSink {
   // What is sent.
 
   #tellSettings(): void {
-    const { streams, streamWindow } = this.#limits;
-    this.output.frame(18, Type.SETTINGS, 0, 0);
-    for (const [name, value] of [
-      [Setting.MAX_CONCURRENT_STREAMS, streams],
-      [Setting.INITIAL_WINDOW_SIZE, streamWindow],
-      [Setting.MAX_HEADER_LIST_SIZE, this.#options.bounds.headerListBytes],
-    ] as const) {
-      this.output.uint16(name);
-      this.output.uint32(value);
-    }
-    if (this.#unacknowledged === 0) this.#times.settings = this.#options.now();
+    this.#writer.settings(this.#limits, this.#options.bounds.headerListBytes);
+    if (this.#unacknowledged === 0) this.#vigil.toldSettings(this.#options.now());
     this.#unacknowledged += 1;
   }
 
@@ -532,16 +488,7 @@ export class Connection implements Carrier, FrameSink {
 
   #writeReset(id: number, code: ErrorCode): void {
     this.#gone.givenUp(id);
-    this.output.frame(4, Type.RST_STREAM, 0, id);
-    this.output.uint32(code);
-  }
-
-  #writeGoAway(lastId: number, code: ErrorCode, reason: string): void {
-    const text = Buffer.from(reason, 'latin1');
-    this.output.frame(8 + text.length, Type.GOAWAY, 0, 0);
-    this.output.uint32(lastId);
-    this.output.uint32(code);
-    this.output.bytes(text, 0, text.length);
+    this.#writer.reset(id, code);
   }
 
   /** Lets the streams that wait for the connection go on, by turns. */
@@ -559,7 +506,7 @@ export class Connection implements Carrier, FrameSink {
     if (this.#fresh.length > 0) {
       const fresh = this.#fresh;
       this.#fresh = [];
-      for (const stream of fresh) this.#guarded(stream, () => void stream.onTurnEnd());
+      for (const stream of fresh) this.#guarded(stream, () => stream.onTurnEnd());
     }
     if (this.#early.length > 0) {
       const early = this.#early;
@@ -624,11 +571,17 @@ export class Connection implements Carrier, FrameSink {
     this.#leave();
   }
 
+  #endBy(error: unknown): void {
+    if (error instanceof ConnectionError) return this.#fail(error.code, error.message);
+    this.#options.failed(error);
+    this.#fail(ErrorCode.INTERNAL_ERROR, '');
+  }
+
   /** Section 5.4.1. */
   #fail(code: ErrorCode, reason: string): void {
     if (this.#isOver) return;
     this.#options.onEnd({ code, reason });
-    this.#writeGoAway(this.#lastId, code, reason);
+    this.#writer.goAway(this.#lastId, code, reason);
     this.#leave();
     this.#closeStreams(code);
   }
@@ -647,14 +600,14 @@ export class Connection implements Carrier, FrameSink {
    */
   #leave(): void {
     this.#isOver = true;
-    this.#times.over = this.#options.now();
+    this.#vigil.isOver(this.#options.now());
     this.output.flush();
     this.#socket.end();
     this.#socket.resume();
   }
 
   #closeStreams(code: ErrorCode): void {
-    for (const stream of [...this.#streams.values()]) this.#guarded(stream, () => void stream.close(code));
+    for (const stream of this.#streams.values()) this.#guarded(stream, () => stream.close(code));
   }
 
   #onClose(): void {

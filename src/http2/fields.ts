@@ -1,3 +1,6 @@
+/** RFC 9113 section 6.5.2: what a field counts for beside its name and value. */
+const FIELD_OVERHEAD = 32;
+
 /**
  * The fields of one header section in the order they came, names and values by turns. There are about ten, and a few are
  * asked for: looking through them costs less than a table of them.
@@ -10,6 +13,13 @@ export class Fields {
   isWhole = true;
   /** False where a name or a value is none (RFC 9113 section 8.2.1). */
   isSound = true;
+
+  /** Adds a field, or only counts it beyond `limit`. */
+  put(name: string, value: string, limit: number): void {
+    this.size += name.length + value.length + FIELD_OVERHEAD;
+    if (this.size > limit) this.isWhole = false;
+    else this.list.push(name, value);
+  }
 
   /** The value of a field; of one that came more than once all of them (RFC 9110 section 5.3), cookies by section 8.2.3. */
   get(name: string): string | undefined {

@@ -62,11 +62,11 @@ export class Http2Server implements Disposable {
 
   /** Tells every client that it takes no more requests; see `Connection.goAway`. */
   goAway(isLast: boolean): void {
-    for (const connection of [...this.#connections]) connection.goAway(isLast);
+    for (const connection of this.#connections) connection.goAway(isLast);
   }
 
   [Symbol.dispose](): void {
-    for (const connection of [...this.#connections]) connection.destroy();
+    for (const connection of this.#connections) connection.destroy();
     clearInterval(this.#sweeping);
     this.#sweeping = undefined;
   }
@@ -79,7 +79,7 @@ export class Http2Server implements Disposable {
 
   #sweep(): void {
     const now = this.#options.now();
-    for (const connection of [...this.#connections]) connection.sweep(now);
+    for (const connection of this.#connections) connection.sweep(now);
     if (this.#connections.size > 0) return;
     clearInterval(this.#sweeping);
     this.#sweeping = undefined;

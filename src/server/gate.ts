@@ -1,11 +1,11 @@
-import type { ServerHttp2Stream } from 'node:http2';
 import type { DescService } from '@bufbuild/protobuf';
 import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import { ServiceError } from '../errors.ts';
+import type { ServerStream } from '../http2/server-stream.ts';
 import { peerKey } from './connect/context.ts';
 import { nameLibraryError, toConnectError } from './errors.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
-import { isGone, refuseUnread, type UnaryHandler } from './grpc/unary.ts';
+import { fail, type UnaryHandler } from './grpc/unary.ts';
 import { Places } from './intake/places.ts';
 import type { Peer } from './peer.ts';
 
@@ -63,16 +63,17 @@ export class Gate {
 
   /** For a gRPC stream that is served without it: unread until it is found out whose it is. */
   wait(
-    stream: ServerHttp2Stream,
+    stream: ServerStream,
     peer: Peer,
     opened: Promise<UnaryHandler>,
     serve: (opened: UnaryHandler) => void,
   ): void {
     this.#held(peer, opened)
       .then((handle) => {
-        if (!isGone(stream)) serve(handle);
+        if (stream.isClosed) stream.settle();
+        else serve(handle);
       })
-      .catch((error: unknown) => refuseUnread(stream, error));
+      .catch((error: unknown) => fail(stream, error));
   }
 
   async #held<T>(peer: Peer, greeting: Promise<T>): Promise<T> {

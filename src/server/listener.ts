@@ -1,15 +1,29 @@
 import { chmodSync } from 'node:fs';
 import http from 'node:http';
-import http2 from 'node:http2';
 import net from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import tls from 'node:tls';
+import tls, { type TLSSocket } from 'node:tls';
+import { systemMonotonic } from '../effects.ts';
+import type { Limits } from '../http2/limits.ts';
+import { Http2Server } from '../http2/server.ts';
+import type { ServerStream } from '../http2/server-stream.ts';
+import { toServiceError } from './errors.ts';
 import { Drain } from './http/drain.ts';
-import { MAX_HEADER_BYTES, onClientError } from './http/malformed.ts';
+import {
+  HEADERS_TOO_LONG,
+  HEADERS_TOO_LONG_BODY,
+  MAX_HEADER_BYTES,
+  onClientError,
+} from './http/malformed.ts';
 import { bind, removeStaleSocket } from './intake/bind.ts';
 import { Places } from './intake/places.ts';
 import { sniff } from './intake/sniff.ts';
-import { countedAs, OVER_SOCKET_FILE } from './peer.ts';
+import { countedAs, OVER_SOCKET_FILE, type Peer, peerOn } from './peer.ts';
+import type { Exchange } from './transport/exchange.ts';
+import { Http1Exchange } from './transport/http1.ts';
+import { Http2Exchange } from './transport/http2.ts';
+import { NodeHttp2 } from './transport/node-http2.ts';
+import { type Transport, type TransportOptions, transportChannel } from './transport/transport.ts';
 
 export interface Endpoint {
   readonly host: string;
@@ -21,18 +35,21 @@ export interface Endpoint {
 }
 
 export interface Handlers {
-  /** HTTP/1.1, and whatever of HTTP/2 `stream` does not take. */
-  readonly request: (
-    request: http.IncomingMessage | http2.Http2ServerRequest,
-    response: http.ServerResponse | http2.Http2ServerResponse,
-  ) => void;
-  /** Takes an HTTP/2 stream and answers true, or leaves it. */
-  readonly stream?: (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => boolean;
+  readonly request: (exchange: Exchange) => void;
+  /** Takes a request of HTTP/2 and answers true, or leaves it to `request`. */
+  readonly stream?: (stream: ServerStream, peer: Peer) => boolean;
 }
 
-/** How many connections there may be, and how many of them from one address. */
+export interface ListenerOptions {
+  /** How many connections there may be, and how many of them from one address. */
+  readonly connections?: { readonly total: number; readonly each: number };
+  /** How long an HTTP/2 connection stays without anything being asked, before its first request and after. */
+  readonly patience?: { readonly unusedMs: number; readonly idleMs: number };
+  /** Node's own HTTP/2 instead of ours. */
+  readonly nodeHttp2?: boolean;
+}
+
 const CONNECTIONS = { total: 10_000, each: 1_000 };
-/** How long an HTTP/2 connection stays without anything being asked, before its first request and after. */
 const PATIENCE = { unusedMs: 10_000, idleMs: 300_000 };
 const HANDSHAKE_MS = 10_000;
 /** How long an HTTP/1.1 connection must be still to be closed when the server stops, at most. */
@@ -40,34 +57,15 @@ const REST_MS = 500;
 
 /** How long a client has to hear that an HTTP/2 connection takes no more. */
 const NOTICE_MS = 100;
-const LAST_STREAM = 2 ** 31 - 1;
 
 /** What is not read yet is held for a stranger by the connection: a little on each of a few streams. */
-const STRANGER = {
-  maxConcurrentStreams: 100,
-  maxHeaderListSize: MAX_HEADER_BYTES,
-  enablePush: false,
-  initialWindowSize: 32 * 1024,
-} as const satisfies http2.Settings;
-const KNOWN = { maxConcurrentStreams: 1_000, initialWindowSize: 1024 * 1024 };
-const KNOWN_WINDOW = 4 * 1024 * 1024;
-
-const welcomed = new WeakSet<http2.Http2Session>();
-
-/** Gives a connection the room of somebody who is known. */
-export function welcome(session: http2.ServerHttp2Session): void {
-  if (welcomed.has(session) || session.closed || session.destroyed) return;
-  welcomed.add(session);
-  session.settings(KNOWN);
-  session.setLocalWindowSize(KNOWN_WINDOW);
-}
+const STRANGER: Limits = { streams: 100, streamWindow: 32 * 1024, connectionWindow: 65_535 };
+const KNOWN: Limits = { streams: 1_000, streamWindow: 1024 * 1024, connectionWindow: 4 * 1024 * 1024 };
 
 /** HTTP/1.1 and HTTP/2 on one address: told apart by the preface in cleartext, by ALPN under TLS. */
 export class Listener implements AsyncDisposable {
   readonly #h1: http.Server;
-  readonly #h2: http2.Http2Server;
-  readonly #compat: http2.Http2Server;
-  readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #h2: Transport;
   readonly #servers: net.Server[] = [];
   readonly #drain: Drain;
   readonly #places: Places;
@@ -76,8 +74,10 @@ export class Listener implements AsyncDisposable {
   /** Every open connection, whatever it speaks. */
   readonly #sockets = new Set<net.Socket>();
 
-  constructor(handlers: Handlers, connections = CONNECTIONS, patience = PATIENCE) {
+  constructor(handlers: Handlers, options: ListenerOptions = {}) {
+    const { connections = CONNECTIONS, patience = PATIENCE, nodeHttp2 = false } = options;
     this.#places = new Places({ ...connections, full: 'too many connections' });
+    const peers = new WeakMap<net.Socket, Peer>();
     this.#h1 = http.createServer(
       {
         maxHeaderSize: MAX_HEADER_BYTES,
@@ -86,29 +86,31 @@ export class Listener implements AsyncDisposable {
         connectionsCheckingInterval: 5_000,
         keepAliveTimeout: 65_000,
       },
-      handlers.request,
+      (request, response) => {
+        const { socket } = request;
+        const peer = peers.get(socket) ?? peerOn(socket as TLSSocket);
+        peers.set(socket, peer);
+        handlers.request(new Http1Exchange(request, response, peer));
+      },
     );
     // It never listens itself, and Node tracks connections only from then on: without this neither the timeouts above
     // nor the closing of idle connections would work.
     this.#h1.emit('listening');
+    this.#h1.on('clientError', onClientError);
     this.#drain = new Drain(this.#h1);
-    // Never listens: it only lends its compatibility layer to the streams that the hot handlers leave.
-    this.#compat = http2.createServer(handlers.request);
-    this.#h2 = http2.createServer({ settings: STRANGER, maxSessionMemory: 64 });
-    this.#h2.on('session', (session) => {
-      this.#sessions.add(session);
-      // A graceful end: calls under way finish, and clients connect again without a word. A ping is activity too.
-      session.setTimeout(patience.unusedMs, () => session.close());
-      session.once('stream', () => session.setTimeout(patience.idleMs));
-      session.on('close', () => this.#sessions.delete(session));
-      session.on('error', () => session.destroy());
-    });
-    this.#h2.on('stream', (stream, headers, flags) => {
-      // A peer can break off any stream at any moment; whoever serves it sees it closed, and nobody throws.
-      stream.on('error', nobodyThrows);
-      if (!handlers.stream?.(stream, headers)) this.#compat.emit('stream', stream, headers, flags, []);
-    });
-    for (const server of [this.#h1, this.#h2]) server.on('clientError', onClientError);
+    const transport: TransportOptions = {
+      limits: STRANGER,
+      patience,
+      accept: (connection, socket) => {
+        const peer = peerOn(socket as TLSSocket, () => connection.widen(KNOWN));
+        return (stream) => {
+          if (!handlers.stream?.(stream, peer)) handlers.request(new Http2Exchange(stream, peer));
+        };
+      },
+      tooLong: (stream) => stream.answer(HEADERS_TOO_LONG, HEADERS_TOO_LONG_BODY),
+      onEnd: (end) => transportChannel.publish(end),
+    };
+    this.#h2 = nodeHttp2 ? new NodeHttp2(transport) : ownHttp2(transport);
   }
 
   /** Resolves with the bound port. Throws `config_invalid` where the address cannot be had. */
@@ -185,9 +187,7 @@ export class Listener implements AsyncDisposable {
       this.#h1.emit('connection', socket);
       return;
     }
-    // The session is made while this event is emitted. Node leaves the socket of a closed session to its peer to close.
-    this.#h2.once('session', (session) => session.once('close', () => socket.destroySoon()));
-    this.#h2.emit('connection', socket);
+    this.#h2.take(socket);
   }
 
   /** Takes no more connections, lets requests finish for at most `graceMs`, then ends what is left. */
@@ -201,16 +201,13 @@ export class Listener implements AsyncDisposable {
     // HTTP/2 connections get a GOAWAY, streams that run may finish: at first one that takes whatever is on its way, and
     // when its client has heard it one that tells which stream was the last (RFC 9113 section 6.8).
     const noticeMs = Math.min(NOTICE_MS, restMs);
-    for (const session of this.#sessions)
-      if (noticeMs > 0 && !session.closed && !session.destroyed) session.goaway(undefined, LAST_STREAM);
-    const goAway = setInterval(() => {
-      for (const session of this.#sessions) session.close();
-    }, noticeMs);
+    if (noticeMs > 0) this.#h2.goAway(false);
+    const goAway = setInterval(() => this.#h2.goAway(true), noticeMs);
     const mute = setTimeout(() => {
       for (const socket of this.#sniffing) socket.destroy();
     }, restMs);
     const force = setTimeout(() => {
-      for (const session of this.#sessions) session.destroy();
+      this.#h2[Symbol.dispose]();
       for (const socket of this.#sockets) socket.destroy();
     }, graceMs);
     await this.#drain.begin(restMs, closed);
@@ -224,4 +221,22 @@ export class Listener implements AsyncDisposable {
   }
 }
 
-const nobodyThrows = (): void => {};
+/** Bytes that one address, and all together, may make us hold: requests that are not read, answers that are not taken. */
+const HELD = { total: 512 * 1024 * 1024, each: 256 * 1024 * 1024, full: 'too much waits' };
+
+function ownHttp2({ patience, ...options }: TransportOptions): Transport {
+  const held = new Places(HELD);
+  return new Http2Server({
+    ...options,
+    bounds: patience,
+    now: systemMonotonic,
+    budgetOf: (socket) => {
+      const whom = countedAs(socket.remoteAddress ?? '');
+      return {
+        tryTake: (bytes) => held.tryTake(whom, bytes),
+        giveBack: (bytes) => held.giveBack(whom, bytes),
+      };
+    },
+    failed: (error) => void toServiceError(error, 'http2'),
+  });
+}

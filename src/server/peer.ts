@@ -23,16 +23,24 @@ export type Socket = Pick<TLSSocket, 'authorized' | 'getPeerCertificate' | 'loca
   readonly [OVER_SOCKET_FILE]?: true;
 };
 
-/** A connection that is over has no address any more: it is nobody's then, and not this machine's. */
-export function peerOn(socket: Socket, welcome?: () => void): Peer {
+/**
+ * Who is at the other end of a socket. `widen` gives a connection the room of somebody who is known, once. One that is
+ * over has no address any more: it is nobody's then, and not this machine's.
+ */
+export function peerOn(socket: Socket, widen?: () => void): Peer {
   const isFile = socket[OVER_SOCKET_FILE] === true;
   const { remoteAddress = '', localPort } = socket;
+  let isWelcome = false;
+  const welcome = (): void => {
+    if (!isWelcome) widen?.();
+    isWelcome = true;
+  };
   return {
     loopback: isFile || isLoopback(remoteAddress),
     spiffeId: isFile ? undefined : spiffeIdOf(socket),
     address: isFile ? 'socket file' : countedAs(remoteAddress),
     port: isFile ? undefined : localPort,
-    ...(welcome && { welcome }),
+    ...(widen && { welcome }),
   };
 }
 

@@ -105,7 +105,7 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
 export function adminPlane(services: Services): Plane {
   // They name the tenants and tell how busy each is.
   const mayKnow = (request: HttpRequest): boolean =>
-    (request.peer.loopback && isNamedRightly(request.headers, request.peer, services.base())) ||
+    (request.peer.loopback && isNamedRightly(request.names, request.peer, services.base())) ||
     services.callers.isOperator(presentedBy(request.header('authorization'), request.peer));
   const metrics: Route = {
     method: 'GET',

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http2';
 import {
   type ConnectRouter,
   createContextValues,
@@ -6,35 +5,30 @@ import {
   type Interceptor,
 } from '@connectrpc/connect';
 import { ServiceError } from '../errors.ts';
+import type { Fields } from '../http2/fields.ts';
+import type { ServerStream } from '../http2/server-stream.ts';
 import { connectHandler } from './connect/adapter.ts';
 import { peerKey } from './connect/context.ts';
 import { toConnectError } from './errors.ts';
 import { Gate, inTime } from './gate.ts';
-import { forgetFarDeadline, timeoutOf } from './grpc/deadline.ts';
+import { timeoutOf } from './grpc/deadline.ts';
 import { serveDuplex } from './grpc/duplex.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
-import { refuseUnread, serveUnary, type UnaryHandler } from './grpc/unary.ts';
-import {
-  endWithAnswer,
-  errorResponse,
-  type HttpResponse,
-  type NodeResponse,
-  writeResponse,
-} from './http/exchange.ts';
-import { areHeadersTooLong, headersTooLong } from './http/malformed.ts';
+import { fail, serveUnary, type UnaryHandler } from './grpc/unary.ts';
+import { errorResponse, type HttpResponse, headerOf, namesIn, writeResponse } from './http/exchange.ts';
 import type { Router } from './http/router.ts';
-import { isNamedRightly } from './intake/hosts.ts';
+import { isNamedRightly, type Names } from './intake/hosts.ts';
 import { Uploads } from './intake/uploads.ts';
 import type { Handlers } from './listener.ts';
 import type { Peer } from './peer.ts';
-import { peerOfRequest, peerOfSession } from './peers.ts';
 import { noTracing, type Tracing } from './tracing.ts';
+import type { Exchange } from './transport/exchange.ts';
 
 /** A gRPC method that is served straight on its stream. `open` may throw or reject: the call is refused then, unread. */
 export type HotMethod = {
   /** How traces name it. */
   readonly name: string;
-  readonly open: (headers: IncomingHttpHeaders, peer: Peer) => UnaryHandler | Promise<UnaryHandler>;
+  readonly open: (authorization: string | undefined, peer: Peer) => UnaryHandler | Promise<UnaryHandler>;
 } & (
   | { readonly kind: 'unary' }
   | {
@@ -72,57 +66,57 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
     interceptors: [errors, traced(tracing)],
     uploads,
     requestGate: (context) => gate.enter(context),
-    contextValues: (request) => createContextValues().set(peerKey, peerOfRequest(request)),
-    fallback: (request, response) => {
-      const intake = { peer: peerOfRequest(request), uploads, anteroom: gate.anteroom };
-      plane.router
-        .serve(request, response, intake, tracing)
-        .catch((error: unknown) => refuse(response, error));
+    contextValues: ({ peer }) => createContextValues().set(peerKey, peer),
+    fallback: (exchange) => {
+      const intake = { uploads, anteroom: gate.anteroom };
+      plane.router.serve(exchange, intake, tracing).catch((error: unknown) => refuse(exchange, error));
     },
   });
   // A page cannot send a credential that it does not have.
-  const isMisnamed = (headers: IncomingHttpHeaders, peer: Peer): boolean =>
-    plane.guardHost && headers.authorization === undefined && !isNamedRightly(headers, peer, plane.base());
+  const isMisnamed = (authorization: string | undefined, names: Names, peer: Peer): boolean =>
+    plane.guardHost && authorization === undefined && !isNamedRightly(names, peer, plane.base());
   return {
-    request: (request, response) => {
-      const refusal = areHeadersTooLong(request)
-        ? headersTooLong
-        : isMisnamed(request.headers, peerOfRequest(request))
-          ? misdirected
-          : undefined;
-      if (refusal) {
-        endWithAnswer(request, response);
-        return writeResponse(response, refusal);
-      }
-      forgetFarDeadline(request.headers);
-      connect(request, response);
+    request: (exchange) => {
+      const { peer } = exchange;
+      if (isMisnamed(headerOf(exchange, 'authorization'), namesIn(exchange), peer))
+        return writeResponse(exchange, misdirected);
+      connect(exchange);
     },
-    stream: (stream, headers) => {
-      const method = plane.hot.get(headers[':path'] ?? '');
-      if (!method || !isPlainGrpc(headers)) return false;
-      const peer = peerOfSession(stream.session);
+    stream: (stream, peer) => {
+      const { fields, line } = stream;
+      const method = plane.hot.get(line.path);
+      if (!method || line.method !== 'POST' || !isPlainGrpc(fields)) return false;
       const serve = (opened: UnaryHandler): void => {
-        const handle = tracing === noTracing ? opened : spanned(tracing, method, headers, opened);
+        const handle = tracing === noTracing ? opened : spanned(tracing, method, fields, opened);
         peer.welcome?.();
-        const timeoutMs = timeoutOf(headers);
         const { address: whom = '' } = peer;
         if (method.kind === 'unary') return serveUnary(stream, timeoutMs, handle, uploads, whom);
         const each = (message: Uint8Array): Promise<Uint8Array> => handle(message, Number.POSITIVE_INFINITY);
         const { refuse } = method;
         serveDuplex(stream, { timeoutMs, handle: each, refuse, uploads, whom, stopping: plane.stopping });
       };
+      let timeoutMs: number;
       try {
-        if (isMisnamed(headers, peer)) throw new ServiceError('permission_denied', MISNAMED);
-        const opened = method.open(headers, peer);
+        const authorization = fields.get('authorization');
+        if (plane.guardHost && isMisnamed(authorization, namesOf(stream), peer))
+          throw new ServiceError('permission_denied', MISNAMED);
+        timeoutMs = timeoutOf(fields.get('grpc-timeout'));
+        const opened = method.open(authorization, peer);
         if (opened instanceof Promise) gate.wait(stream, peer, opened, serve);
         else serve(opened);
       } catch (error) {
-        refuseUnread(stream, error);
+        fail(stream, error);
       }
       return true;
     },
   };
 }
+
+const namesOf = ({ line, fields }: ServerStream): Names => ({
+  authority: line.authority,
+  host: fields.get('host'),
+  origin: fields.get('origin'),
+});
 
 const MISNAMED =
   'where no credential is needed, a request is for localhost, a loopback address or the host of base_url, and from no page of another origin';
@@ -131,18 +125,17 @@ const misdirected: HttpResponse = {
   body: { error: 'invalid_request', error_description: MISNAMED },
 };
 
-/** A span a message. Apart, since what a function's closures share lives as long as the stream: without tracing the headers do not. */
-const spanned =
-  (tracing: Tracing, { name }: HotMethod, headers: IncomingHttpHeaders, handle: UnaryHandler): UnaryHandler =>
-  (message, until) =>
-    tracing(name, headers, () => handle(message, until));
+/** A span a message. */
+function spanned(tracing: Tracing, { name }: HotMethod, fields: Fields, handle: UnaryHandler): UnaryHandler {
+  const headers = fields.toRecord();
+  return (message, until) => tracing(name, headers, () => handle(message, until));
+}
 
 /** What the hot handler takes: gRPC with protobuf, uncompressed. The rest is Connect's. */
-const isPlainGrpc = (headers: IncomingHttpHeaders): boolean => {
-  const type = headers['content-type'];
-  const encoding = headers['grpc-encoding'];
+const isPlainGrpc = (fields: Fields): boolean => {
+  const type = fields.get('content-type');
+  const encoding = fields.get('grpc-encoding');
   return (
-    headers[':method'] === 'POST' &&
     (type === 'application/grpc' || type === 'application/grpc+proto') &&
     (encoding === undefined || encoding === 'identity')
   );
@@ -175,7 +168,7 @@ async function* guarded<T>(messages: AsyncIterable<T>, where: string): AsyncGene
   }
 }
 
-function refuse(response: NodeResponse, error: unknown): void {
-  if (response.headersSent) response.destroy();
-  else writeResponse(response, errorResponse(error, 'http'));
+function refuse(exchange: Exchange, error: unknown): void {
+  if (exchange.hasBegun) exchange.destroy();
+  else writeResponse(exchange, errorResponse(error, 'http'));
 }

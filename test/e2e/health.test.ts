@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Places } from '../../src/server/intake/places.ts';
 import { Uploads } from '../../src/server/intake/uploads.ts';
 import { adminPlane } from '../../src/server/planes.ts';
+import { Http1Exchange } from '../../src/server/transport/http1.ts';
 import { failure, Grpc } from './grpc.ts';
 import { request } from './requests.ts';
 import { type Running, secrets, startServer } from './server.ts';
@@ -217,12 +218,14 @@ describe('/livez and /readyz', () => {
 
 test('from beyond the machine, /metrics and the names of tenants are for operators', async () => {
   const { router } = adminPlane(server.mandate.services);
-  const remote = {
-    peer: { loopback: false, spiffeId: undefined },
+  const peer = { loopback: false, spiffeId: undefined };
+  const intake = {
     uploads: new Uploads(),
     anteroom: new Places({ total: 1, each: 1, full: '' }),
   };
-  const front = http.createServer((raw, response) => void router.serve(raw, response, remote));
+  const front = http.createServer(
+    (raw, response) => void router.serve(new Http1Exchange(raw, response, peer), intake),
+  );
   await new Promise<void>((resolve) => {
     front.listen(0, '127.0.0.1', resolve);
   });

@@ -131,7 +131,8 @@ describe('under --dev, where callers need no credential', () => {
     const own = new URL(dev.data).host;
     expect(await askGrpc({})).toBe('tenant_unknown');
     expect(await askGrpc({ ':authority': 'evil.example' })).toBe('permission_denied');
-    expect(await askGrpc({ ':authority': own, host: 'evil.example' })).toBe('permission_denied');
+    // RFC 9113 section 8.3.1: a request with two names is malformed.
+    await expect(askGrpc({ ':authority': own, host: 'evil.example' })).rejects.toThrow('PROTOCOL_ERROR');
     expect(await askGrpc({ ':authority': own, origin: 'http://evil.example' })).toBe('permission_denied');
     // A credential is one whatever the name.
     expect(await askGrpc({ ':authority': 'pdp', authorization: bearer(secrets.api) })).toBe('tenant_unknown');

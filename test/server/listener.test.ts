@@ -3,14 +3,18 @@ import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { Listener } from '../../src/server/listener.ts';
+import { type Handlers, Listener, type ListenerOptions } from '../../src/server/listener.ts';
+import type { Exchange } from '../../src/server/transport/exchange.ts';
 
 const listening = async (
-  request: ConstructorParameters<typeof Listener>[0]['request'],
+  request: Handlers['request'],
+  options: ListenerOptions = {},
 ): Promise<{ listener: Listener; port: number }> => {
-  const listener = new Listener({ request });
+  const listener = new Listener({ request }, options);
   return { listener, port: await listener.listen({ host: '127.0.0.1', port: 0 }) };
 };
+
+const answer = (exchange: Exchange, text = ''): void => exchange.answer(200, new Headers(), text);
 
 /** One HTTP/1.1 request over a connection that the agent keeps. */
 const get = (port: number, agent: http.Agent): Promise<string> =>
@@ -24,7 +28,7 @@ const get = (port: number, agent: http.Agent): Promise<string> =>
 
 describe('Listener', () => {
   test('tells HTTP/1.1 from HTTP/2 on one port, however the first bytes arrive', async () => {
-    const { listener, port } = await listening((request, response) => response.end(request.httpVersion));
+    const { listener, port } = await listening((exchange) => answer(exchange, exchange.version));
     await using _ = listener;
     expect(await (await fetch(`http://127.0.0.1:${port}`)).text()).toBe('1.1');
     const session = http2.connect(`http://127.0.0.1:${port}`);
@@ -39,50 +43,53 @@ describe('Listener', () => {
       socket.write(byte);
       await new Promise((resolve) => setImmediate(resolve));
     }
-    let answer = '';
-    for await (const chunk of socket) answer += String(chunk);
-    expect(answer).toContain('200 OK');
+    let reply = '';
+    for await (const chunk of socket) reply += String(chunk);
+    expect(reply).toContain('200 OK');
   });
 
-  test('ends HTTP/2 connections that nobody uses, and lets a call under way finish', async () => {
-    let answer: (() => void) | undefined;
-    const listener = new Listener(
-      { request: (_request, response) => (answer = () => response.end('late')) },
-      undefined,
-      { unusedMs: 100, idleMs: 200 },
-    );
-    await using _ = listener;
-    const port = await listener.listen({ host: '127.0.0.1', port: 0 });
-    const unused = http2.connect(`http://127.0.0.1:${port}`);
-    const used = http2.connect(`http://127.0.0.1:${port}`);
-    const stream = used.request({ ':path': '/' });
-    const goneAway = once(used, 'goaway');
-    await once(unused, 'close');
-    await goneAway;
-    answer?.();
-    let text = '';
-    for await (const chunk of stream) text += String(chunk);
-    expect(text).toBe('late');
-    if (!used.closed) await once(used, 'close');
-  });
+  test.each([
+    ['ours', false],
+    ['Node’s', true],
+  ])(
+    'ends HTTP/2 connections that nobody uses, and lets a call under way finish: %s',
+    async (_which, nodeHttp2) => {
+      let late: (() => void) | undefined;
+      const patience = { unusedMs: 100, idleMs: 200 };
+      const { listener, port } = await listening((exchange) => (late = () => answer(exchange, 'late')), {
+        patience,
+        nodeHttp2,
+      });
+      await using _ = listener;
+      const unused = http2.connect(`http://127.0.0.1:${port}`);
+      const used = http2.connect(`http://127.0.0.1:${port}`);
+      const stream = used.request({ ':path': '/' });
+      await once(unused, 'close');
+      late?.();
+      let text = '';
+      for await (const chunk of stream) text += String(chunk);
+      expect(text).toBe('late');
+      if (!used.closed) await once(used, 'close');
+    },
+  );
 
   test('answers bytes that are no HTTP with 400 and goes on', async () => {
-    const { listener, port } = await listening((_request, response) => response.end());
+    const { listener, port } = await listening((exchange) => answer(exchange));
     await using _ = listener;
     const socket = net.connect(port, '127.0.0.1');
     socket.write('PRI * but not what follows\r\n\r\n');
-    let answer = '';
-    for await (const chunk of socket) answer += String(chunk);
-    expect(answer).toContain('400 Bad Request');
+    let text = '';
+    for await (const chunk of socket) text += String(chunk);
+    expect(text).toContain('400 Bad Request');
     expect((await fetch(`http://127.0.0.1:${port}`)).status).toBe(200);
   });
 
   test('drains: an idle connection is ended, a request under way is answered', async () => {
-    let answer: (() => void) | undefined;
+    let slowly: (() => void) | undefined;
     const under = Promise.withResolvers<void>();
-    const { listener, port } = await listening((request, response) => {
-      if (request.url !== '/slow') return void response.end();
-      answer = () => void response.end('whole');
+    const { listener, port } = await listening((exchange) => {
+      if (exchange.url !== '/slow') return answer(exchange);
+      slowly = () => answer(exchange, 'whole');
       under.resolve();
     });
     const agent = new http.Agent({ keepAlive: true });
@@ -91,7 +98,7 @@ describe('Listener', () => {
     await under.promise;
     const drained = listener.drain(30_000);
     await expect(fetch(`http://127.0.0.1:${port}`)).rejects.toThrow('fetch failed');
-    answer?.();
+    slowly?.();
     expect(await slow).toBe('whole');
     // Both connections are kept open by their clients: only the server ends them.
     await drained;
@@ -109,9 +116,10 @@ describe('Listener', () => {
   });
 
   test('one peer does not get all connections, and one that ends is another’s', async () => {
-    const listener = new Listener({ request: (_request, response) => response.end() }, { total: 5, each: 3 });
+    const { listener, port } = await listening((exchange) => answer(exchange), {
+      connections: { total: 5, each: 3 },
+    });
     await using _ = listener;
-    const port = await listener.listen({ host: '127.0.0.1', port: 0 });
     /** Whether a connection from this address is kept: asks over it. */
     const asks = async (localAddress: string): Promise<net.Socket | undefined> => {
       const socket = net.connect({ port, host: '127.0.0.1', localAddress });
@@ -135,7 +143,7 @@ describe('Listener', () => {
   });
 
   test('headers beyond the bound are 431, in the form of every refusal', async () => {
-    const { listener, port } = await listening((_request, response) => response.end());
+    const { listener, port } = await listening((exchange) => answer(exchange));
     await using _ = listener;
     const headers = { 'x-long': 'x'.repeat(40_000) };
     const response = await fetch(`http://127.0.0.1:${port}`, { headers });

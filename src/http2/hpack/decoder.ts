@@ -1,6 +1,6 @@
 import { ConnectionError, ErrorCode } from '../errors.ts';
 import { Fields } from '../fields.ts';
-import { DynamicTable, ENTRY_OVERHEAD } from './dynamic-table.ts';
+import { DynamicTable } from './dynamic-table.ts';
 import { huffmanDecode } from './huffman.ts';
 import { STATIC_ENTRIES, STATIC_TABLE } from './static-table.ts';
 
@@ -18,7 +18,7 @@ const MAX_INTEGER = 2 ** 24;
 /** RFC 9113 section 8.2.1: a token of RFC 9110 section 5.6.2 without capitals; pseudo-header fields begin with a colon. */
 const NAME = /^:?[!#$%&'*+.^_`|~0-9a-z-]+$/;
 /** Control characters other than a tab, and blanks at either end. */
-const NO_VALUE = /[\0-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$/;
+const NO_VALUE = /[^\t\x20-\x7e\x80-\xff]|^[ \t]|[ \t]$/;
 
 /**
  * Decodes the header blocks of one connection. Each must pass through it whole and in order, whatever becomes of its
@@ -67,12 +67,12 @@ export class HpackDecoder {
   /** Section 6.1. */
   #indexed(fields: Fields, index: number, limit: number): void {
     if (index > 0 && index <= STATIC_ENTRIES) {
-      put(fields, STATIC_TABLE[2 * index - 2] as string, STATIC_TABLE[2 * index - 1] as string, limit);
+      fields.put(STATIC_TABLE[2 * index - 2] as string, STATIC_TABLE[2 * index - 1] as string, limit);
       return;
     }
     const entry = this.#entry(index);
     if (!this.#table.isSound(entry)) fields.isSound = false;
-    put(fields, this.#table.name(entry), this.#table.value(entry), limit);
+    fields.put(this.#table.name(entry), this.#table.value(entry), limit);
   }
 
   /** Section 6.2: with indexing, without, or never to be indexed, which for who passes nothing on is the same. */
@@ -92,7 +92,7 @@ export class HpackDecoder {
     isSound &&= this.#isSound;
     if (!isSound) fields.isSound = false;
     if (isIndexed) this.#table.add(name, value, isSound);
-    put(fields, name, value, limit);
+    fields.put(name, value, limit);
   }
 
   /** Section 2.3.3: an index beyond both tables is an error. */
@@ -136,12 +136,6 @@ export class HpackDecoder {
     this.#isSound = pattern.test(text) === wanted;
     return text;
   }
-}
-
-function put(fields: Fields, name: string, value: string, limit: number): void {
-  fields.size += name.length + value.length + ENTRY_OVERHEAD;
-  if (fields.size > limit) fields.isWhole = false;
-  else fields.list.push(name, value);
 }
 
 const broken = (what: string): ConnectionError => new ConnectionError(ErrorCode.COMPRESSION_ERROR, what);

@@ -1,5 +1,5 @@
 /** RFC 7541 section 4.1: what an entry counts for beside its name and value. */
-export const ENTRY_OVERHEAD = 32;
+const ENTRY_OVERHEAD = 32;
 
 /** The peer's dynamic table (RFC 7541 section 2.3.2), a ring: an entry is put in and the oldest fall out, none is moved. */
 export class DynamicTable {

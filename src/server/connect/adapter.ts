@@ -3,41 +3,32 @@ import { brotliCompress, constants } from 'node:zlib';
 import type { DescService } from '@bufbuild/protobuf';
 import {
   Code,
-  ConnectError,
   type ConnectRouter,
   type ConnectRouterOptions,
   type ContextValues,
   createConnectRouter,
 } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerResponse } from '@connectrpc/connect/protocol';
-import {
-  compressionBrotli,
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from '@connectrpc/connect-node';
+import { compressionBrotli, compressionGzip } from '@connectrpc/connect-node';
 import { ServiceError } from '../../errors.ts';
 import { ERROR_CODE_HEADER, errorForms, toConnectError, toServiceError } from '../errors.ts';
-import { endWithAnswer, type NodeRequest } from '../http/exchange.ts';
+import { forgetFarDeadline } from '../grpc/deadline.ts';
 import type { Uploads } from '../intake/uploads.ts';
-import type { Handlers } from '../listener.ts';
+import type { Exchange } from '../transport/exchange.ts';
 import { boundedBody, packingOf } from './body.ts';
-import { peerKey } from './context.ts';
 import { withPlainMessage } from './grpc-message.ts';
-
-type NodeHandler = Handlers['request'];
 
 export interface AdapterOptions extends ConnectRouterOptions {
   readonly routes: (router: ConnectRouter) => void;
-  readonly contextValues: (request: NodeRequest) => ContextValues;
+  readonly contextValues: (exchange: Exchange) => ContextValues;
   readonly uploads: Uploads;
   /** The most bytes of a message. */
   readonly maxBytes: (service: DescService) => number;
   /** Takes what is no method of a service. */
-  readonly fallback: NodeHandler;
+  readonly fallback: (exchange: Exchange) => void;
 }
 
-/** The Connect library's handlers as one of Node's, with bodies that are bounded and refusals that have a code. */
+/** The Connect library's handlers, with bodies that are bounded and refusals that have a code. */
 export function connectHandler({
   routes,
   contextValues,
@@ -45,7 +36,7 @@ export function connectHandler({
   maxBytes,
   fallback,
   ...options
-}: AdapterOptions): NodeHandler {
+}: AdapterOptions): (exchange: Exchange) => void {
   const router = createConnectRouter({
     ...options,
     acceptCompression: [compressionGzip, quickBrotli],
@@ -53,37 +44,56 @@ export function connectHandler({
   routes(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
-  const serve = async (
-    handler: UniversalHandler,
-    request: Parameters<NodeHandler>[0],
-    response: Parameters<NodeHandler>[1],
-  ): Promise<void> => {
-    const values = contextValues(request);
-    const universal = universalRequestFromNodeRequest(request, response, undefined, values);
+  const serve = async (handler: UniversalHandler, exchange: Exchange): Promise<void> => {
+    const values = contextValues(exchange);
+    const header = headersOf(exchange);
     const where = handler.method.toString();
-    const whom = values.get(peerKey).address ?? '';
+    const whom = exchange.peer.address ?? '';
     const bounds = { uploads, whom, maxBytes: maxBytes(handler.service) };
-    const body = boundedBody(request, packingOf(universal.header), bounds, where);
-    const signal = goneAt(universal.signal);
-    const answer = withPlainMessage(coded(await handler({ ...universal, body, signal }), handler, where));
-    endWithAnswer(request, response);
-    try {
-      await universalResponseToNodeResponse(answer, response);
-    } catch (error) {
-      // The library's word for a connection that is over.
-      if (!universal.signal.aborted && ConnectError.from(error).code !== Code.Aborted) throw error;
-    }
+    const answer = await handler({
+      httpVersion: exchange.version,
+      method: exchange.method,
+      url: `${exchange.scheme}://${exchange.authority ?? 'localhost'}${exchange.url}`,
+      header,
+      body: boundedBody(exchange, packingOf(header), bounds, where),
+      signal: goneWith(exchange),
+      contextValues: values,
+    });
+    await send(withPlainMessage(coded(answer, handler, where)), exchange);
   };
 
-  return (request, response) => {
-    const handler = handlers.get(request.url?.split('?', 1)[0] ?? '');
-    if (!handler) return fallback(request, response);
-    serve(handler, request, response).catch((error: unknown) => {
+  return (exchange) => {
+    const handler = handlers.get(exchange.url.split('?', 1)[0] ?? '');
+    if (!handler) return fallback(exchange);
+    serve(handler, exchange).catch((error: unknown) => {
       // Whatever a service throws has become an answer before.
       toServiceError(error, handler.method.toString());
-      response.destroy();
+      exchange.destroy();
     });
   };
+}
+
+/** As the library takes them: names of HTTP/2's control data are none. */
+function headersOf(exchange: Exchange): Headers {
+  const header = new Headers();
+  for (const [name, value] of Object.entries(exchange.headers))
+    if (!name.startsWith(':')) for (const each of [value ?? ''].flat()) header.append(name, each);
+  forgetFarDeadline(header);
+  return header;
+}
+
+/** The head goes out with the first message: a service may say what is in it until then. */
+async function send(answer: UniversalServerResponse, exchange: Exchange): Promise<void> {
+  const messages = answer.body?.[Symbol.asyncIterator]();
+  try {
+    let next = await messages?.next();
+    exchange.respond(answer.status, answer.header ?? new Headers());
+    for (; next && !next.done; next = await messages?.next()) await exchange.write(next.value);
+    exchange.end(answer.trailer);
+  } finally {
+    // A service that is not asked for more has to end.
+    messages?.return?.().catch(() => undefined);
+  }
 }
 
 /** Browsers ask for it, and at its default of the best it takes a second for a large answer. */
@@ -96,12 +106,11 @@ const quickBrotli: typeof compressionBrotli = {
 };
 
 /** However a peer breaks a call off, and whatever code it gives for it: it is gone, and nothing failed here. */
-function goneAt(closed: AbortSignal): AbortSignal {
+function goneWith(exchange: Exchange): AbortSignal {
   const gone = new AbortController();
-  const leave = (): void =>
-    gone.abort(toConnectError(new ServiceError('cancelled', 'the caller is gone'), ''));
-  if (closed.aborted) leave();
-  else closed.addEventListener('abort', leave, { once: true });
+  exchange.onClosed(() =>
+    gone.abort(toConnectError(new ServiceError('cancelled', 'the caller is gone'), '')),
+  );
   return gone.signal;
 }
 

@@ -2,10 +2,10 @@ import { promisify } from 'node:util';
 import { brotliDecompress, gunzip } from 'node:zlib';
 import { toConnectError } from '../errors.ts';
 import { lengthAt, MAX_MESSAGE_BYTES, PREFIX_BYTES, tooLarge } from '../grpc/frames.ts';
-import type { NodeRequest } from '../http/exchange.ts';
 import { checkJson } from '../http/json.ts';
 import { Gather } from '../intake/gather.ts';
 import { Upload, type Uploads } from '../intake/uploads.ts';
+import type { Exchange } from '../transport/exchange.ts';
 
 /** How the messages of a body are packed. */
 export interface Packing {
@@ -42,12 +42,12 @@ export interface Bounds {
  * protocol's form.
  */
 export async function* boundedBody(
-  request: NodeRequest,
+  exchange: Exchange,
   packing: Packing,
   { uploads, maxBytes, whom }: Bounds,
   where: string,
 ): AsyncGenerator<Uint8Array> {
-  const upload = new Upload(request, uploads);
+  const upload = new Upload(exchange, uploads);
   const gather = new Gather(
     packing.enveloped ? PREFIX_BYTES + maxBytes : maxBytes,
     () => tooLarge(maxBytes),

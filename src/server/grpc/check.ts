@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http2';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Presented } from '../../tenancy/callers.ts';
@@ -22,8 +21,8 @@ export interface HotParts extends DecisionParts {
 export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
   const opened =
     (kind: Kind, here: (presented: Presented, message: Uint8Array, until: number) => Promise<Uint8Array>) =>
-    (headers: IncomingHttpHeaders, peer: Peer): UnaryHandler | Promise<UnaryHandler> => {
-      const presented = presentedBy(headers.authorization, peer);
+    (authorization: string | undefined, peer: Peer): UnaryHandler | Promise<UnaryHandler> => {
+      const presented = presentedBy(authorization, peer);
       const handle: UnaryHandler = (message, until) =>
         onThread(parts, kind, presented, message, until) ?? here(presented, message, until);
       const greeting = parts.callers.greet(presented);
@@ -48,7 +47,7 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
     CheckStream: {
       kind: 'duplex',
       name: 'mandate.v1.DecisionService/CheckStream',
-      open: (headers, peer) => {
+      open: (authorization, peer) => {
         const answer = opened('stream', async (presented, message) => {
           const { correlationId, asked } = decodeStreamCheck(message);
           if (!asked) throw new ServiceError('invalid_request', 'request is missing');
@@ -56,7 +55,7 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
             correlationId,
             await check(parts, presented, asked.tenant, asked.request),
           );
-        })(headers, peer);
+        })(authorization, peer);
         return answer instanceof Promise ? answer.then(forItself) : forItself(answer);
       },
       refuse: named,

@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 
 /** gRPC over HTTP/2: at most eight digits and a unit. */
@@ -11,10 +10,9 @@ export const LONGEST_TIMER_MS = 2 ** 31 - 1;
  * How long the caller waits, in milliseconds; infinite if it does not say. Throws `invalid_request` for a
  * `grpc-timeout` that is none: guessing would either drop the caller's bound or invent one.
  */
-export function timeoutOf(headers: IncomingHttpHeaders): number {
-  const value = headers['grpc-timeout'];
+export function timeoutOf(value: string | undefined): number {
   if (value === undefined) return Number.POSITIVE_INFINITY;
-  const match = typeof value === 'string' ? /^(\d{1,8})([HMSmun])$/.exec(value) : null;
+  const match = /^(\d{1,8})([HMSmun])$/.exec(value);
   const unit = UNITS[match?.[2] ?? ''];
   if (!match || unit === undefined)
     throw new ServiceError('invalid_request', 'grpc-timeout is not a timeout');
@@ -22,13 +20,13 @@ export function timeoutOf(headers: IncomingHttpHeaders): number {
 }
 
 /** Takes away a deadline beyond the longest timer, which the Connect library would take for one that has passed. */
-export function forgetFarDeadline(headers: IncomingHttpHeaders): void {
-  const ms = headers['connect-timeout-ms'];
-  if (typeof ms === 'string' && /^\d{1,10}$/.test(ms) && Number(ms) > LONGEST_TIMER_MS)
-    delete headers['connect-timeout-ms'];
-  if (headers['grpc-timeout'] === undefined) return;
+export function forgetFarDeadline(headers: Headers): void {
+  const ms = headers.get('connect-timeout-ms') ?? '';
+  if (/^\d{1,10}$/.test(ms) && Number(ms) > LONGEST_TIMER_MS) headers.delete('connect-timeout-ms');
+  const timeout = headers.get('grpc-timeout');
+  if (timeout === null) return;
   try {
-    if (timeoutOf(headers) > LONGEST_TIMER_MS) delete headers['grpc-timeout'];
+    if (timeoutOf(timeout) > LONGEST_TIMER_MS) headers.delete('grpc-timeout');
   } catch {
     // Not a timeout: the library says so in its protocol's form.
   }

@@ -1,9 +1,10 @@
-import type { ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
+import { HeaderBlock } from '../../http2/hpack/encoder.ts';
+import type { Receiver, ServerStream } from '../../http2/server-stream.ts';
 import { ERROR_CODE_HEADER, errorForms, toServiceError } from '../errors.ts';
 import { Gather } from '../intake/gather.ts';
-import type { Uploads } from '../intake/uploads.ts';
+import type { Begun, Uploads } from '../intake/uploads.ts';
 import { LONGEST_TIMER_MS } from './deadline.ts';
 import { MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
 
@@ -13,122 +14,127 @@ import { MAX_MESSAGE_BYTES, onlyMessage, tooLarge } from './frames.ts';
  */
 export type UnaryHandler = (message: Uint8Array, until: number) => Promise<Uint8Array>;
 
-/** As pairs in a row, which Node writes out without looking into them; there is nothing a `date` would be good for. */
-const RESPONSE_HEADERS = [':status', '200', 'content-type', 'application/grpc+proto'];
-
-/** Begins an answer that ends with trailers. */
-export const begin = (stream: ServerHttp2Stream): void =>
-  stream.respond(RESPONSE_HEADERS, { waitForTrailers: true, sendDate: false } as ServerStreamResponseOptions);
+const RESPONSE_HEADERS = [
+  [':status', '200'],
+  ['content-type', 'application/grpc+proto'],
+] as const;
+/** There is nothing a `date` would be good for. */
+export const HEAD = new HeaderBlock(RESPONSE_HEADERS);
+export const OK_TRAILERS = new HeaderBlock([['grpc-status', '0']]);
 const NOTHING = new Uint8Array();
-export const OK_TRAILERS = { 'grpc-status': '0' };
 
 /** Serves one unary gRPC call straight on its HTTP/2 stream: what Connect does for every call, without its layers. */
 export function serveUnary(
-  stream: ServerHttp2Stream,
+  stream: ServerStream,
   timeoutMs: number,
   handle: UnaryHandler,
   uploads: Uploads,
   whom: string,
 ): void {
-  const began = timeoutMs === Number.POSITIVE_INFINITY ? 0 : performance.now();
-  let first: Uint8Array | undefined;
-  let more: Gather | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const ended = (): void => {
-    clearTimeout(timer);
-    uploads.end(begun);
-    more?.take();
-    first = more = undefined;
-  };
-  const giveUp = (error: unknown): void => {
-    ended();
-    stream.removeAllListeners('data').removeAllListeners('end');
-    refuseUnread(stream, error);
-  };
-  // Nobody reads on for as long as somebody likes to send.
-  const tooSlow = (): void =>
-    giveUp(new ServiceError('deadline_exceeded', 'the request did not come to its end in time'));
-  const begun = uploads.begin(tooSlow);
-  stream.on('data', (chunk: Uint8Array) => {
+  stream.receive(new UnaryCall(stream, timeoutMs, handle, uploads, whom));
+}
+
+class UnaryCall implements Receiver {
+  readonly #stream: ServerStream;
+  readonly #timeoutMs: number;
+  readonly #handle: UnaryHandler;
+  readonly #uploads: Uploads;
+  readonly #whom: string;
+  readonly #began: number;
+  #first: Uint8Array | undefined;
+  #more: Gather | undefined;
+  #begun: Begun | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(stream: ServerStream, timeoutMs: number, handle: UnaryHandler, uploads: Uploads, whom: string) {
+    this.#stream = stream;
+    this.#timeoutMs = timeoutMs;
+    this.#handle = handle;
+    this.#uploads = uploads;
+    this.#whom = whom;
+    this.#began = timeoutMs === Number.POSITIVE_INFINITY ? 0 : performance.now();
+  }
+
+  data(chunk: Uint8Array): void {
     // Nearly all fit a frame.
-    if (first === undefined) {
-      first = chunk;
+    if (this.#first === undefined) {
+      this.#first = chunk;
       return;
     }
     try {
-      if (!more) {
-        more = new Gather(MAX_MESSAGE_BYTES, tooLarge, uploads.roomOf(whom));
-        more.add(first);
-        if (timeoutMs <= LONGEST_TIMER_MS) timer = setTimeout(tooSlow, timeoutMs);
+      if (!this.#more) {
+        this.#more = new Gather(MAX_MESSAGE_BYTES, tooLarge, this.#uploads.roomOf(this.#whom));
+        this.#more.add(this.#first);
       }
-      more.add(chunk);
+      this.#more.add(chunk);
     } catch (error) {
-      giveUp(error);
+      this.#giveUp(error);
     }
-  });
-  stream.on('close', ended);
-  stream.on('end', () => {
-    const body = more?.take() ?? first ?? NOTHING;
-    // The stream outlives its answer by a collection or two, and would keep them.
-    ended();
-    if (performance.now() - began >= timeoutMs)
-      return fail(stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
-    // By the clock that it will be compared with, which may have been set since the process began.
-    const until =
-      timeoutMs === Number.POSITIVE_INFINITY
-        ? timeoutMs
-        : systemClock() + timeoutMs - (performance.now() - began);
-    answer(stream, handle, body, until);
-  });
-}
+  }
 
-/** Not async: the request's bytes are not kept while its record is committed. */
-function answer(stream: ServerHttp2Stream, handle: UnaryHandler, body: Uint8Array, until: number): void {
-  try {
-    handle(onlyMessage(body), until).then(
-      (frame) => send(stream, frame),
-      (error: unknown) => fail(stream, error),
-    );
-  } catch (error) {
-    fail(stream, error);
+  /** Nobody reads on for as long as somebody likes to send. */
+  waits(): void {
+    const tooSlow = (): void =>
+      this.#giveUp(new ServiceError('deadline_exceeded', 'the request did not come to its end in time'));
+    this.#begun = this.#uploads.begin(tooSlow);
+    if (this.#timeoutMs <= LONGEST_TIMER_MS) this.#timer = setTimeout(tooSlow, this.#timeoutMs);
+  }
+
+  end(): void {
+    const body = this.#more?.take() ?? this.#first ?? NOTHING;
+    this.#forget();
+    const timeoutMs = this.#timeoutMs;
+    if (timeoutMs === Number.POSITIVE_INFINITY) return this.#answer(body, timeoutMs);
+    const leftMs = timeoutMs - (performance.now() - this.#began);
+    if (leftMs <= 0)
+      return fail(this.#stream, new ServiceError('deadline_exceeded', 'the caller waits no longer'));
+    // By the clock that it will be compared with, which may have been set since the process began.
+    this.#answer(body, systemClock() + leftMs);
+  }
+
+  closed(): void {
+    this.#forget();
+  }
+
+  /** Not async: the request's bytes are not kept while its record is committed. */
+  #answer(body: Uint8Array, until: number): void {
+    const stream = this.#stream;
+    try {
+      this.#handle(onlyMessage(body), until).then(
+        (frame) => stream.answer(HEAD, frame, OK_TRAILERS),
+        (error: unknown) => fail(stream, error),
+      );
+    } catch (error) {
+      fail(stream, error);
+    }
+  }
+
+  #giveUp(error: unknown): void {
+    this.#forget();
+    fail(this.#stream, error);
+  }
+
+  #forget(): void {
+    clearTimeout(this.#timer);
+    this.#uploads.end(this.#begun);
+    this.#more?.take();
+    this.#first = this.#more = undefined;
   }
 }
 
-function send(stream: ServerHttp2Stream, frame: Uint8Array): void {
-  if (isGone(stream)) return;
-  begin(stream);
-  stream.once('wantTrailers', () => stream.sendTrailers(OK_TRAILERS));
-  stream.end(frame);
-}
-
-/** Whether the peer has broken the stream off: closed by its reset first, destroyed a turn later; either throws. */
-export const isGone = (stream: ServerHttp2Stream): boolean => stream.closed || stream.destroyed;
-
-/** A trailers-only response. */
-export function fail(stream: ServerHttp2Stream, error: unknown): void {
-  if (isGone(stream) || stream.headersSent) return;
-  stream.respond(
-    { ':status': 200, 'content-type': 'application/grpc+proto', ...statusOf(error) },
-    { endStream: true },
-  );
-}
-
-/** The same for a call that is not read to its end: what is left of it is not waited for, nor kept. */
-export function refuseUnread(stream: ServerHttp2Stream, error: unknown): void {
-  fail(stream, error);
-  stream.resume();
-  stream.close();
+/** A trailers-only response. What is left of the request is not waited for, nor kept. */
+export function fail(stream: ServerStream, error: unknown): void {
+  if (stream.isClosed || stream.hasBegun) return stream.settle();
+  stream.answer(new HeaderBlock([...RESPONSE_HEADERS, ...statusOf(error)]));
 }
 
 /** The trailers of a failed call. */
-export function statusOf(error: unknown): Record<string, string> {
+export function* statusOf(error: unknown): Generator<readonly [name: string, value: string]> {
   const known: ServiceError = toServiceError(error, 'grpc');
-  return {
-    'grpc-status': String(errorForms[known.code].grpc),
-    'grpc-message': percentEncoded(`${known.code}: ${known.message}`),
-    [ERROR_CODE_HEADER]: known.code,
-    ...(known.retryAfterMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(known.retryAfterMs) }),
-  };
+  yield ['grpc-status', String(errorForms[known.code].grpc)];
+  yield ['grpc-message', percentEncoded(`${known.code}: ${known.message}`)];
+  yield [ERROR_CODE_HEADER, known.code];
+  if (known.retryAfterMs !== undefined) yield ['grpc-retry-pushback-ms', String(known.retryAfterMs)];
 }
 
 /** gRPC over HTTP/2, Responses: all but the printable characters of ASCII, and the percent sign itself. */

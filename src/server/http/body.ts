@@ -3,21 +3,21 @@ import { gunzip } from 'node:zlib';
 import { ServiceError } from '../../errors.ts';
 import { Gather } from '../intake/gather.ts';
 import { Upload, type Uploads } from '../intake/uploads.ts';
-import type { NodeRequest } from './exchange.ts';
+import type { Exchange } from '../transport/exchange.ts';
 
 /** The whole body of a plain route's request. Throws as `HttpRequest.body` says. */
 export async function readBody(
-  raw: NodeRequest,
+  exchange: Exchange,
   maxBytes: number,
   uploads: Uploads,
   whom: string,
 ): Promise<Uint8Array> {
   const tooLarge = (): ServiceError =>
     new ServiceError('payload_too_large', `a body is at most ${maxBytes} bytes`);
-  if (Number(raw.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
-  const unpack = unpackerOf(raw.headers['content-encoding']);
+  if (Number(exchange.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
+  const unpack = unpackerOf(exchange.headers['content-encoding']);
   const gather = new Gather(maxBytes, tooLarge, uploads.roomOf(whom));
-  const upload = new Upload(raw, uploads);
+  const upload = new Upload(exchange, uploads);
   try {
     upload.begin();
     for (let chunk = await upload.next(); chunk !== undefined; chunk = await upload.next()) gather.add(chunk);
@@ -54,8 +54,12 @@ const unpackers: ReadonlyMap<string, Unpack> = new Map([
   ['x-gzip', gunzipped],
 ]);
 
-function unpackerOf(encoding: string | undefined): Unpack {
-  const unpack = unpackers.get((encoding ?? '').trim().toLowerCase());
+function unpackerOf(encoding: string | string[] | undefined): Unpack {
+  const unpack = unpackers.get(
+    String(encoding ?? '')
+      .trim()
+      .toLowerCase(),
+  );
   if (!unpack) throw new ServiceError('unsupported_media_type', 'the content encoding is gzip or identity');
   return unpack;
 }

@@ -1,30 +1,19 @@
-import type { IncomingMessage } from 'node:http';
-import type { Http2ServerRequest } from 'node:http2';
 import { ServiceError } from '../../errors.ts';
 import { errorForms, toServiceError } from '../errors.ts';
+import type { Names } from '../intake/hosts.ts';
 import type { Places } from '../intake/places.ts';
 import type { Uploads } from '../intake/uploads.ts';
 import type { Peer } from '../peer.ts';
+import type { Exchange } from '../transport/exchange.ts';
 import { readBody } from './body.ts';
-
-export type NodeRequest = IncomingMessage | Http2ServerRequest;
-/** What is used of a response, of HTTP/1.1 and of HTTP/2 alike. */
-export interface NodeResponse {
-  statusCode: number;
-  shouldKeepAlive?: boolean;
-  readonly headersSent: boolean;
-  setHeader(name: string, value: string): unknown;
-  once(event: 'finish', listener: () => void): unknown;
-  end(text: string): unknown;
-  destroy(): unknown;
-}
 
 /** One HTTP request on a plain route, whatever the version. */
 export interface HttpRequest {
   readonly method: string;
   readonly url: URL;
   readonly peer: Peer;
-  readonly headers: NodeRequest['headers'];
+  readonly names: Names;
+  readonly headers: Exchange['headers'];
   /** A header's value; undefined if it is not there. */
   header(name: string): string | undefined;
   /**
@@ -36,9 +25,8 @@ export interface HttpRequest {
   strangersBody(): Promise<Uint8Array>;
 }
 
-/** What requests are taken in with, beside themselves. */
+/** What requests are taken in with. */
 export interface Intake {
-  readonly peer: Peer;
   readonly uploads: Uploads;
   readonly anteroom: Places;
 }
@@ -60,24 +48,23 @@ export const MAX_BODY_BYTES = 1024 * 1024;
 /** Room for a form with two tokens. */
 export const MAX_STRANGERS_BYTES = 64 * 1024;
 
-export function readRequest(raw: NodeRequest, { peer, uploads, anteroom }: Intake): HttpRequest {
+export function readRequest(exchange: Exchange, { uploads, anteroom }: Intake): HttpRequest {
+  const { method, peer, headers } = exchange;
   return {
-    method: raw.method ?? '',
-    url: urlOf(raw.url ?? '/'),
+    method,
+    url: urlOf(exchange.url),
     peer,
-    headers: raw.headers,
-    header: (name) => {
-      const value = raw.headers[name];
-      return Array.isArray(value) ? value.join(', ') : value;
-    },
+    names: namesIn(exchange),
+    headers,
+    header: (name) => headerOf(exchange, name),
     body: (maxBytes = MAX_BODY_BYTES) => {
       // It is asked for only once its sender is known.
       peer.welcome?.();
-      return readBody(raw, maxBytes, uploads, peer.address ?? '');
+      return readBody(exchange, maxBytes, uploads, peer.address ?? '');
     },
     strangersBody: async () => {
       using _place = anteroom.take(peer.address ?? '');
-      return await readBody(raw, MAX_STRANGERS_BYTES, uploads, peer.address ?? '');
+      return await readBody(exchange, MAX_STRANGERS_BYTES, uploads, peer.address ?? '');
     },
   };
 }
@@ -88,24 +75,26 @@ function urlOf(target: string): URL {
   return url;
 }
 
-export function writeResponse(raw: NodeResponse, response: HttpResponse): void {
-  const text = typeof response.body === 'string' ? response.body : JSON.stringify(response.body ?? {});
-  raw.statusCode = response.status;
-  if (typeof response.body !== 'string') raw.setHeader('content-type', 'application/json');
-  raw.setHeader('x-content-type-options', 'nosniff');
-  for (const [name, value] of Object.entries(response.headers ?? {})) raw.setHeader(name, value);
-  raw.end(response.status === 204 ? '' : text);
+export const namesIn = (exchange: Exchange): Names => ({
+  authority: exchange.authority,
+  host: headerOf(exchange, 'host'),
+  origin: headerOf(exchange, 'origin'),
+});
+
+export function headerOf({ headers }: Exchange, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
 }
 
-/** What is left of a body that is not wanted is not waited for: over HTTP/1.1 the connection ends with the answer. */
-export function endWithAnswer(raw: NodeRequest, response: NodeResponse): void {
-  if (raw.complete) return;
-  if ('stream' in raw) {
-    const { stream } = raw;
-    response.once('finish', () => {
-      if (!raw.complete) stream.close();
-    });
-  } else response.shouldKeepAlive = false;
+/** What a caller names in X-Request-ID goes back to it with every answer (AuthZEN 1.0). */
+export function writeResponse(exchange: Exchange, { status, headers, body }: HttpResponse): void {
+  const fields = new Headers(headers);
+  if (typeof body !== 'string') fields.set('content-type', 'application/json');
+  fields.set('x-content-type-options', 'nosniff');
+  const requestId = headerOf(exchange, 'x-request-id');
+  if (requestId !== undefined) fields.set('x-request-id', requestId);
+  const text = typeof body === 'string' ? body : JSON.stringify(body ?? {});
+  exchange.answer(status, fields, status === 204 ? '' : text);
 }
 
 /** An error in the form of the plain routes: `{"error": code, "error_description": message}`. */

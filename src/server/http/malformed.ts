@@ -1,25 +1,22 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { ErrorCode } from '../../errors.ts';
-import type { HttpResponse, NodeRequest } from './exchange.ts';
+import { HeaderBlock } from '../../http2/hpack/encoder.ts';
 
 /** The most bytes of a request's headers. */
 export const MAX_HEADER_BYTES = 32 * 1024;
 
-/** Over HTTP/2 the library says nothing of them up to twice as many, and resets the stream beyond that. */
-export function areHeadersTooLong({ httpVersionMajor, headers }: NodeRequest): boolean {
-  if (httpVersionMajor !== 2) return false;
-  let bytes = 0;
-  // RFC 9113 section 6.5.2: each counts for 32 more than its name and value.
-  for (const [name, value] of Object.entries(headers))
-    for (const each of [value ?? ''].flat()) bytes += name.length + each.length + 32;
-  return bytes > MAX_HEADER_BYTES;
-}
-
-export const headersTooLong: HttpResponse = {
-  status: 431,
-  body: { error: 'payload_too_large', error_description: `headers are at most ${MAX_HEADER_BYTES} bytes` },
-};
+/** The answer over HTTP/2. */
+export const HEADERS_TOO_LONG = new HeaderBlock([
+  [':status', '431'],
+  ['content-type', 'application/json'],
+]);
+export const HEADERS_TOO_LONG_BODY = Buffer.from(
+  JSON.stringify({
+    error: 'payload_too_large',
+    error_description: `headers are at most ${MAX_HEADER_BYTES} bytes`,
+  }),
+);
 
 /** What Node's parser finds wrong, by its code: nothing but this was read of the request. */
 const clientErrors: Readonly<Record<string, readonly [status: string, code: ErrorCode, message: string]>> = {

@@ -1,13 +1,11 @@
 import { ServiceError } from '../../errors.ts';
 import { noTracing, type Tracing } from '../tracing.ts';
+import type { Exchange } from '../transport/exchange.ts';
 import {
-  endWithAnswer,
   errorResponse,
   type HttpHandler,
   type HttpResponse,
   type Intake,
-  type NodeRequest,
-  type NodeResponse,
   readRequest,
   writeResponse,
 } from './exchange.ts';
@@ -23,10 +21,7 @@ interface Compiled extends Route {
   readonly pattern: RegExp;
 }
 
-/**
- * The plain HTTP routes. A path that is known under another method is a 405, any other a 404. What a caller names in
- * X-Request-ID goes back to it with every answer (AuthZEN 1.0).
- */
+/** The plain HTTP routes. A path that is known under another method is a 405, any other a 404. */
 export class Router {
   readonly #routes: readonly Compiled[];
 
@@ -34,33 +29,24 @@ export class Router {
     this.#routes = routes.map((route) => ({ ...route, pattern: compile(route.path) }));
   }
 
-  async serve(
-    raw: NodeRequest,
-    response: NodeResponse,
-    intake: Intake,
-    tracing: Tracing = noTracing,
-  ): Promise<void> {
-    const answer = await this.#answer(raw, intake, tracing);
-    const requestId = raw.headers['x-request-id'];
-    if (typeof requestId === 'string') response.setHeader('x-request-id', requestId);
-    endWithAnswer(raw, response);
-    writeResponse(response, answer);
+  async serve(exchange: Exchange, intake: Intake, tracing: Tracing = noTracing): Promise<void> {
+    writeResponse(exchange, await this.#answer(exchange, intake, tracing));
   }
 
-  async #answer(raw: NodeRequest, intake: Intake, tracing: Tracing): Promise<HttpResponse> {
+  async #answer(exchange: Exchange, intake: Intake, tracing: Tracing): Promise<HttpResponse> {
     try {
-      const request = readRequest(raw, intake);
+      const request = readRequest(exchange, intake);
       const found = this.#find(request.method === 'HEAD' ? 'GET' : request.method, request.url.pathname);
       const { method, path, handle } = found.route;
       // By the route and not by the address, which callers make up.
       return await tracing(
         `${method} ${path}`,
-        raw.headers,
+        exchange.headers,
         () => handle(request, found.parameters),
         failureIn,
       );
     } catch (error) {
-      const refused = errorResponse(error, `${raw.method} ${raw.url?.split('?')[0]}`);
+      const refused = errorResponse(error, `${exchange.method} ${exchange.url.split('?')[0]}`);
       if (!(error instanceof NotAllowed)) return refused;
       return { ...refused, headers: { ...refused.headers, allow: error.methods.join(', ') } };
     }

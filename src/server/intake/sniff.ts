@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
+import { PREFACE } from '../../http2/frames.ts';
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const TIMEOUT_MS = 10_000;
 
 /**

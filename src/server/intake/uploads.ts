@@ -1,5 +1,5 @@
 import { ServiceError } from '../../errors.ts';
-import type { NodeRequest } from '../http/exchange.ts';
+import type { Exchange } from '../transport/exchange.ts';
 import type { Room } from './gather.ts';
 import { Places } from './places.ts';
 
@@ -102,19 +102,16 @@ export class Uploads {
   }
 }
 
-/** Waits for the chunks of a request, but not for as long as somebody likes to take. */
+/** Waits for the parts of a request's body, but not for as long as somebody likes to take. */
 export class Upload {
-  readonly #request: NodeRequest;
-  readonly #chunks: AsyncIterator<Uint8Array>;
+  readonly #exchange: Pick<Exchange, 'next'>;
   readonly #uploads: Uploads;
   #begun: Begun | undefined;
   #late: ServiceError | undefined;
   #giveUp: ((late: ServiceError) => void) | undefined;
 
-  constructor(request: NodeRequest, uploads: Uploads) {
-    this.#request = request;
-    // Leaving it must not destroy the request: a refusal goes out on the same connection.
-    this.#chunks = request.iterator({ destroyOnReturn: false });
+  constructor(exchange: Pick<Exchange, 'next'>, uploads: Uploads) {
+    this.#exchange = exchange;
     this.#uploads = uploads;
   }
 
@@ -134,21 +131,7 @@ export class Upload {
     return new Promise((resolve, reject) => {
       if (this.#late) return reject(this.#late);
       this.#giveUp = reject;
-      this.#chunks.next().then(
-        ({ done, value }) => {
-          if (!done) resolve(value);
-          else if (isBrokenOff(this.#request)) reject(gone());
-          else resolve(undefined);
-        },
-        (cause: unknown) => reject(gone(cause)),
-      );
+      this.#exchange.next().then(resolve, reject);
     });
   }
 }
-
-/** A stream that was reset ends like any other, and what came of it is no whole. */
-const isBrokenOff = (request: NodeRequest): boolean =>
-  'stream' in request && (request.stream.aborted || request.stream.rstCode !== 0);
-
-const gone = (cause?: unknown): ServiceError =>
-  new ServiceError('cancelled', 'the caller is gone', { cause });

@@ -1,27 +1,23 @@
 import { once } from 'node:events';
-import http2, { type ServerHttp2Stream } from 'node:http2';
-import type { AddressInfo } from 'node:net';
-import { expect, test } from 'vitest';
+import http2 from 'node:http2';
+import { describe, expect, test } from 'vitest';
+import type { ServerStream } from '../../../src/http2/server-stream.ts';
 import { serveDuplex } from '../../../src/server/grpc/duplex.ts';
 import { serveUnary } from '../../../src/server/grpc/unary.ts';
 import { Uploads } from '../../../src/server/intake/uploads.ts';
+import { serving, transports } from '../streams.ts';
 
 const FRAME = Buffer.from([0, 0, 0, 0, 1, 7]);
 
 /** What a client that sends these bytes and never the end is told. */
 async function stalled(
-  serve: (stream: ServerHttp2Stream, uploads: Uploads) => void,
+  transport: (typeof transports)[number],
+  serve: (stream: ServerStream, uploads: Uploads) => void,
   sent: Uint8Array,
 ): Promise<Record<string, unknown>> {
   const uploads = new Uploads(20);
-  const server = http2.createServer();
-  server.on('stream', (stream) => {
-    stream.on('error', () => undefined);
-    serve(stream, uploads);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const session = http2.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  await using server = await serving((stream) => serve(stream, uploads), transport);
+  const session = http2.connect(server.url);
   try {
     const stream = session.request({ ':method': 'POST' });
     stream.on('error', () => undefined);
@@ -36,14 +32,13 @@ async function stalled(
     return told;
   } finally {
     session.destroy();
-    server.close();
   }
 }
 
-const unary = (stream: ServerHttp2Stream, uploads: Uploads): void =>
+const unary = (stream: ServerStream, uploads: Uploads): void =>
   serveUnary(stream, Number.POSITIVE_INFINITY, async () => FRAME, uploads, '');
 
-const duplex = (stream: ServerHttp2Stream, uploads: Uploads): void =>
+const duplex = (stream: ServerStream, uploads: Uploads): void =>
   serveDuplex(stream, {
     timeoutMs: Number.POSITIVE_INFINITY,
     handle: async () => FRAME,
@@ -53,55 +48,59 @@ const duplex = (stream: ServerHttp2Stream, uploads: Uploads): void =>
     stopping: new AbortController().signal,
   });
 
-test.each([
-  ['nothing', new Uint8Array()],
-  ['one whole frame', FRAME],
-  ['half a frame', FRAME.subarray(0, 5)],
-])('a unary call that sends %s and stalls is given up', async (_what, sent) => {
-  expect(await stalled(unary, sent)).toMatchObject({ 'mandate-error-code': 'deadline_exceeded' });
-});
-
-test('a stream that stalls within a message is given up', async () => {
-  const sent = Buffer.concat([FRAME, FRAME.subarray(0, 3)]);
-  expect(await stalled(duplex, sent)).toMatchObject({
-    'grpc-status': '4',
-    'mandate-error-code': 'deadline_exceeded',
-  });
-});
-
 /** Sends the pieces with a pause after each, and gives how the stream ends and how many answers there were. */
-async function paced(pieces: readonly Uint8Array[]): Promise<{ status: unknown; answers: number }> {
-  const uploads = new Uploads(10);
-  const server = http2.createServer();
-  server.on('stream', (stream) => duplex(stream, uploads));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const session = http2.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+async function paced(
+  transport: (typeof transports)[number],
+  pieces: readonly Uint8Array[],
+): Promise<{ status: unknown; answers: number }> {
+  const uploads = new Uploads(50);
+  await using server = await serving((stream) => duplex(stream, uploads), transport);
+  const session = http2.connect(server.url);
   const stream = session.request({ ':method': 'POST' });
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
   const ended = once(stream, 'trailers') as Promise<[Record<string, unknown>]>;
   for (const piece of pieces) {
     stream.write(piece);
-    await new Promise((resolve) => setTimeout(resolve, 8));
+    await new Promise((resolve) => setTimeout(resolve, 40));
   }
   stream.end();
   const [trailers] = await ended;
   session.destroy();
-  server.close();
   return { status: trailers['grpc-status'], answers: bytes / FRAME.length };
 }
 
-test('a stream that is still between two messages is not', async () => {
-  const pieces = Array.from({ length: 8 }, (_, at) => (at % 4 === 0 ? FRAME : new Uint8Array()));
-  expect(await paced(pieces)).toEqual({ status: '0', answers: 2 });
-});
+describe.each(transports)('over %s', (transport) => {
+  test.each([
+    ['nothing', new Uint8Array()],
+    ['one whole frame', FRAME],
+    ['half a frame', FRAME.subarray(0, 5)],
+  ])('a unary call that sends %s and stalls is given up', async (_what, sent) => {
+    expect(await stalled(transport, unary, sent)).toMatchObject({
+      'mandate-error-code': 'deadline_exceeded',
+    });
+  });
 
-test('nor is one of which every piece ends one message and begins the next', async () => {
-  const whole = Buffer.concat(Array.from({ length: 12 }, () => FRAME));
-  const pieces = [whole.subarray(0, 3)];
-  for (let at = 3; at < whole.length; at += FRAME.length) pieces.push(whole.subarray(at, at + FRAME.length));
-  expect(await paced(pieces)).toEqual({ status: '0', answers: 12 });
+  test('a stream that stalls within a message is given up', async () => {
+    const sent = Buffer.concat([FRAME, FRAME.subarray(0, 3)]);
+    expect(await stalled(transport, duplex, sent)).toMatchObject({
+      'grpc-status': '4',
+      'mandate-error-code': 'deadline_exceeded',
+    });
+  });
+
+  test('a stream that is still between two messages is not', async () => {
+    const pieces = Array.from({ length: 8 }, (_, at) => (at % 4 === 0 ? FRAME : new Uint8Array()));
+    expect(await paced(transport, pieces)).toEqual({ status: '0', answers: 2 });
+  });
+
+  test('nor is one of which every piece ends one message and begins the next', async () => {
+    const whole = Buffer.concat(Array.from({ length: 12 }, () => FRAME));
+    const pieces = [whole.subarray(0, 3)];
+    for (let at = 3; at < whole.length; at += FRAME.length)
+      pieces.push(whole.subarray(at, at + FRAME.length));
+    expect(await paced(transport, pieces)).toEqual({ status: '0', answers: 12 });
+  });
 });
 
 test('who is late is told once, and who has ended never', async () => {

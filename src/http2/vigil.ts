@@ -1,0 +1,79 @@
+import type { Socket } from 'node:net';
+import { ConnectionError, ErrorCode } from './errors.ts';
+import type { Bounds } from './limits.ts';
+
+/** Since when a connection is how it is; looked at about once a second, so that none needs a timer. In milliseconds. */
+export class Vigil {
+  readonly #bounds: Bounds;
+  readonly #began: number;
+  /** The last byte was read. */
+  #active: number;
+  /** The last byte was taken by the peer, or none waits. */
+  #unread: number;
+  /** The oldest SETTINGS went out that are not acknowledged. */
+  #settings: number;
+  /** The last frame came to its end, while another one or a header block is begun; 0 where none is. */
+  #begun = 0;
+  #over = 0;
+  #bytesRead = 0;
+  #bytesTaken = 0;
+
+  constructor(bounds: Bounds, now: number) {
+    this.#bounds = bounds;
+    this.#began = this.#active = this.#unread = this.#settings = now;
+  }
+
+  look({ bytesRead, bytesWritten, writableLength }: Socket, now: number): void {
+    if (bytesRead !== this.#bytesRead) this.#active = now;
+    const taken = bytesWritten - writableLength;
+    if (taken !== this.#bytesTaken || writableLength === 0) this.#unread = now;
+    this.#bytesRead = bytesRead;
+    this.#bytesTaken = taken;
+  }
+
+  toldSettings(now: number): void {
+    this.#settings = now;
+  }
+
+  /** Within a frame or a header block, and whether another frame came whole meanwhile. */
+  isWithin(hasCome: boolean, now: () => number): void {
+    if (hasCome || this.#begun === 0) this.#begun = now();
+  }
+
+  isBetween(): void {
+    this.#begun = 0;
+  }
+
+  isOver(now: number): void {
+    this.#over = now;
+  }
+
+  /** Nothing of what waits was taken for too long. */
+  isUnread(now: number): boolean {
+    return now - this.#unread >= this.#bounds.unreadMs;
+  }
+
+  /** Of a connection that is over: its last word was heard, or could have been. */
+  hasLingered({ writableLength }: Socket, now: number): boolean {
+    return this.isUnread(now) || (writableLength === 0 && now - this.#over >= this.#bounds.lingerMs);
+  }
+
+  /** Nothing was asked for long. */
+  isIdle(hasAsked: boolean, now: number): boolean {
+    return now - this.#active >= (hasAsked ? this.#bounds.idleMs : this.#bounds.unusedMs);
+  }
+
+  /** Throws ConnectionError for what should have come. */
+  check(isGreeted: boolean, isAcknowledged: boolean, now: number): void {
+    const { greetingMs, acknowledgementMs, frameMs } = this.#bounds;
+    if (!isGreeted && now - this.#began >= greetingMs)
+      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'no SETTINGS came');
+    if (!isAcknowledged && now - this.#settings >= acknowledgementMs)
+      throw new ConnectionError(ErrorCode.SETTINGS_TIMEOUT, 'SETTINGS are not acknowledged');
+    if (this.#begun !== 0 && now - this.#begun >= frameMs)
+      throw new ConnectionError(
+        ErrorCode.ENHANCE_YOUR_CALM,
+        'a frame or a header block does not come to its end',
+      );
+  }
+}

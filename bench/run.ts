@@ -10,6 +10,7 @@ import { latencyRows } from './rows/latency.ts';
 import { neighbourRows } from './rows/neighbour.ts';
 import { startRows } from './rows/start.ts';
 import { throughputRows } from './rows/throughput.ts';
+import { transportRows } from './rows/transport.ts';
 import { assertAgreement } from './scenario/agreement.ts';
 
 /**
@@ -18,6 +19,7 @@ import { assertAgreement } from './scenario/agreement.ts';
  */
 const groups: readonly RowGroup[] = [
   startRows,
+  transportRows,
   throughputRows,
   latencyRows,
   engineRows,

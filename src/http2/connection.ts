@@ -68,6 +68,8 @@ export class Connection implements Carrier, FrameSink {
   #fresh: Stream[] = [];
   #early: Stream[] = [];
   #waiting = new Set<Stream>();
+  /** They go on at this moment, or in the next turn. */
+  #isPumping = false;
 
   sendWindow = FIRST_WINDOW;
   isCongested = false;
@@ -191,6 +193,10 @@ export class Connection implements Carrier, FrameSink {
 
   waits(stream: Stream): void {
     this.#waiting.add(stream);
+    // Where nothing of the peer's holds it up it only gives others their turn.
+    if (this.#isPumping || this.isCongested || this.sendWindow <= 0) return;
+    this.#isPumping = true;
+    setImmediate(this.#pump);
   }
 
   sent(): void {
@@ -492,15 +498,17 @@ export class Connection implements Carrier, FrameSink {
   }
 
   /** Lets the streams that wait for the connection go on, by turns. */
-  #pump(): void {
-    while (this.#waiting.size > 0 && this.sendWindow > 0 && !this.isCongested) {
+  readonly #pump = (): void => {
+    this.#isPumping = true;
+    while (this.#waiting.size > 0 && this.sendWindow > 0 && !this.isCongested && !this.#isOver) {
       const waiting = this.#waiting;
       this.#waiting = new Set();
       let sent = false;
       for (const stream of waiting) if (this.#guarded(stream, () => stream.pump())) sent = true;
-      if (!sent) return;
+      if (!sent) break;
     }
-  }
+    this.#isPumping = false;
+  };
 
   readonly #endTurn = (): void => {
     if (this.#fresh.length > 0) {

@@ -2,7 +2,10 @@
 export interface Limits {
   /** Streams open at once, those counted whose handler has not come to its end. */
   readonly streams: number;
-  /** What may be sent on a stream, and on all of them, before it is read. The second is at least 65,535. */
+  /**
+   * What may be sent on a stream, and on all of them, before it is read. Neither is less than 65,535: so much may be on
+   * its way before a peer has heard of it (RFC 9113 section 6.9.2).
+   */
   readonly streamWindow: number;
   readonly connectionWindow: number;
 }

@@ -58,8 +58,8 @@ const REST_MS = 500;
 /** How long a client has to hear that an HTTP/2 connection takes no more. */
 const NOTICE_MS = 100;
 
-/** What is not read yet is held for a stranger by the connection: a little on each of a few streams. */
-const STRANGER: Limits = { streams: 100, streamWindow: 32 * 1024, connectionWindow: 65_535 };
+/** What is not read yet is held for a stranger by the connection: as little as HTTP/2 lets it be, on a few streams. */
+const STRANGER: Limits = { streams: 100, streamWindow: 65_535, connectionWindow: 65_535 };
 const KNOWN: Limits = { streams: 1_000, streamWindow: 1024 * 1024, connectionWindow: 4 * 1024 * 1024 };
 
 /** HTTP/1.1 and HTTP/2 on one address: told apart by the preface in cleartext, by ALPN under TLS. */

@@ -42,6 +42,7 @@ export async function serve(
   folder: string,
   tenants: string,
   args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<{ running: Running; dataUrl: string }> {
   const [data, admin] = [await freePort(), await freePort()];
   const dataUrl = `http://127.0.0.1:${data}`;
@@ -61,6 +62,7 @@ export async function serve(
     log: path.join(folder, 'mandate.log'),
     ready: () => answers(`${dataUrl}/readyz`),
     pollMs: 3,
+    env,
   });
   return { running, dataUrl };
 }

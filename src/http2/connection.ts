@@ -1,9 +1,20 @@
 import type { Socket } from 'node:net';
 import { ConnectionError, ErrorCode } from './errors.ts';
 import type { Fields } from './fields.ts';
+import {
+  checkGoAway,
+  checkPing,
+  checkPriority,
+  checkSettings,
+  protocol,
+  readHeaders,
+  readWindowUpdate,
+  size,
+  unpadded,
+} from './frame-bodies.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
-import { FIRST_WINDOW, Flag, MAX_STREAM_ID, MAX_WINDOW, PREFACE, Type, uint31, uint32 } from './frames.ts';
+import { FIRST_WINDOW, Flag, MAX_STREAM_ID, PREFACE, Type, uint32 } from './frames.ts';
 import { Gone } from './gone.ts';
 import { HeaderBlocks } from './header-blocks.ts';
 import { Holding } from './holding.ts';
@@ -14,6 +25,7 @@ import { Output } from './output.ts';
 import { Patience } from './patience.ts';
 import { PeerSettings } from './peer-settings.ts';
 import { areTrailers, readRequestLine } from './request.ts';
+import { Sending } from './sending.ts';
 import type { ServerStream } from './server-stream.ts';
 import { type Carrier, Stream } from './stream.ts';
 import { Vigil } from './vigil.ts';
@@ -39,8 +51,6 @@ export interface ConnectionOptions {
   readonly onEnd: (end: End) => void;
 }
 
-/** What waits for a peer that does not read, before we read no more of it either. */
-const UNREAD_BYTES = 1024 * 1024;
 /** What is read and dropped of a connection that is over. */
 const LINGER_BYTES = 1024 * 1024;
 
@@ -49,6 +59,7 @@ export class Connection implements Carrier, FrameSink {
   readonly #socket: Socket;
   readonly #options: ConnectionOptions;
   readonly output: Output;
+  readonly sending: Sending;
   readonly #reader = new FrameReader(this);
   readonly #blocks: HeaderBlocks;
   readonly #decoder = new HpackDecoder();
@@ -61,26 +72,20 @@ export class Connection implements Carrier, FrameSink {
 
   readonly #streams = new Map<number, Stream>();
   readonly #gone = new Gone();
+  /** The last stream that was taken, and the highest that was heard of: more, once it takes none any more. */
   #lastId = 0;
+  #highestId = 0;
   /** Streams that are not closed, or whose handler has not come to its end. */
   #open = 0;
   /** Of this turn: those that began, and those that were answered before they were read. */
   #fresh: Stream[] = [];
   #early: Stream[] = [];
-  #waiting = new Set<Stream>();
-  /** They go on at this moment, or in the next turn. */
-  #isPumping = false;
-
-  sendWindow = FIRST_WINDOW;
-  isCongested = false;
-  #isReadPaused = false;
-  #backlog = 0;
 
   #prefaceRead = 0;
   #isGreeted = false;
-  /** Of our SETTINGS. */
-  #unacknowledged = 0;
+  /** We take no more requests; the peer will have no more. */
   #isLeaving = false;
+  #isLeft = false;
   #isOver = false;
   #isClosed = false;
 
@@ -96,12 +101,17 @@ export class Connection implements Carrier, FrameSink {
     this.#patience = new Patience(options.now);
     this.#holding = new Holding(options.budget, options.bounds.unsentBytes);
     this.#blocks = new HeaderBlocks(options.bounds, this.#holding);
-    this.output = new Output(socket, this.#endTurn, this.#afterFlush);
+    this.sending = new Sending({
+      socket,
+      holding: this.#holding,
+      pump: (sender) => this.#guarded(sender as Stream, () => sender.pump()) ?? false,
+      overrun: () => this.#discard('too much waits to be read'),
+    });
+    this.output = new Output(socket, this.#endTurn, this.sending.onFlush);
     this.#writer = new FrameWriter(this.output);
     this.#tellSettings();
     this.#openConnectionWindow();
     socket.on('data', this.#onData);
-    socket.on('drain', this.#onDrain);
     socket.on('error', nobodyThrows);
     // It has sent its last: what is not answered is not asked any more.
     socket.on('end', () => this.#closeStreams(ErrorCode.CANCEL));
@@ -156,7 +166,7 @@ export class Connection implements Carrier, FrameSink {
     }
     if (vigil.isUnread(now)) return this.#discard('nothing of what waits is read');
     try {
-      vigil.check(this.#isGreeted, this.#unacknowledged === 0, now);
+      vigil.check(this.#isGreeted, now);
     } catch (error) {
       return this.#endBy(error);
     }
@@ -191,14 +201,6 @@ export class Connection implements Carrier, FrameSink {
     return this.#holding.change(bytes);
   }
 
-  waits(stream: Stream): void {
-    this.#waiting.add(stream);
-    // Where nothing of the peer's holds it up it only gives others their turn.
-    if (this.#isPumping || this.isCongested || this.sendWindow <= 0) return;
-    this.#isPumping = true;
-    setImmediate(this.#pump);
-  }
-
   sent(): void {
     this.#patience.earn();
   }
@@ -209,7 +211,7 @@ export class Connection implements Carrier, FrameSink {
 
   closed(stream: Stream): void {
     this.#streams.delete(stream.id);
-    this.#waiting.delete(stream);
+    this.sending.forget(stream);
     if (stream.isRemoteOver) this.#gone.closed(stream.id);
   }
 
@@ -285,11 +287,12 @@ export class Connection implements Carrier, FrameSink {
       case Type.PING:
         return this.#onPing(flags, id, bytes, from, to);
       case Type.PRIORITY:
-        return this.#onPriority(id, bytes, from, to);
+        checkPriority(id, bytes, from, to);
+        return this.#bear('idle');
       case Type.GOAWAY:
-        if (id !== 0) throw protocol('GOAWAY on a stream');
-        if (to - from < 8) throw size('GOAWAY');
-        this.#isLeaving = true;
+        checkGoAway(id, from, to);
+        // It is about streams that we would begin: none. What it still asks is answered.
+        this.#isLeft = true;
         return this.#finishIfDone();
       case Type.PUSH_PROMISE:
         throw protocol('a client pushes nothing');
@@ -308,7 +311,7 @@ export class Connection implements Carrier, FrameSink {
   #onDataFrame(flags: number, id: number, bytes: Buffer, from: number, to: number): void {
     if (id === 0) throw protocol('DATA without a stream');
     const counted = to - from;
-    const [start, end] = flags & Flag.PADDED ? unpadded(bytes, from, to) : [from, to];
+    const [start, end] = unpadded(flags, bytes, from, to);
     if (!this.#window.take(counted))
       throw new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, 'more than the window of the connection');
     const isEnd = (flags & Flag.END_STREAM) !== 0;
@@ -320,6 +323,8 @@ export class Connection implements Carrier, FrameSink {
     }
     try {
       let wrong = stream.onData(bytes, start, end, counted);
+      // Of a stream that is given up for it, it is read all the same.
+      if (wrong !== undefined) this.read(counted);
       if (isEnd && wrong === undefined) wrong = stream.onEnd();
       if (wrong !== undefined) this.reset(stream, wrong);
     } catch (error) {
@@ -327,10 +332,21 @@ export class Connection implements Carrier, FrameSink {
     }
   }
 
+  /** Throws for what stands on a stream that nobody began (section 5.1), as a server's own are none. */
+  #checkBegun(id: number): void {
+    if (id === 0 || id % 2 === 0 || id > this.#highestId)
+      throw protocol('a frame on a stream that was not begun');
+  }
+
+  /** It came after the last one that its client was told of. */
+  #isIgnored(id: number): boolean {
+    return id > this.#lastId;
+  }
+
   /** What comes on a stream that is over. If we gave it up, this was on its way (section 5.1), and goes for nothing. */
   #late(id: number): void {
-    if (id > this.#lastId) throw protocol('a frame on a stream that was not begun');
-    if (this.#gone.wasGivenUp(id)) return;
+    this.#checkBegun(id);
+    if (this.#isIgnored(id) || this.#gone.wasGivenUp(id)) return;
     const stream = this.#streams.get(id);
     if (stream) return this.reset(stream, ErrorCode.STREAM_CLOSED);
     this.#refuse(id, ErrorCode.STREAM_CLOSED);
@@ -338,17 +354,10 @@ export class Connection implements Carrier, FrameSink {
 
   /** Section 6.2. */
   #onHeaders(flags: number, id: number, bytes: Buffer, from: number, to: number): void {
-    if (id % 2 === 0) throw protocol('a stream with an even number, or none');
-    let [start, end] = flags & Flag.PADDED ? unpadded(bytes, from, to) : [from, to];
-    let isOwn = false;
-    if (flags & Flag.PRIORITY) {
-      if (end - start < 5) throw size('HEADERS');
-      isOwn = uint31(bytes, start) === id;
-      start += 5;
-    }
+    const body = readHeaders(flags, id, bytes, from, to);
     const endsStream = (flags & Flag.END_STREAM) !== 0;
-    if (flags & Flag.END_HEADERS) this.#onBlock(id, endsStream, isOwn, bytes, start, end);
-    else this.#blocks.begin(id, endsStream, bytes, start, end);
+    if (flags & Flag.END_HEADERS) this.#onBlock(id, endsStream, body.isOwnParent, bytes, body.from, body.to);
+    else this.#blocks.begin(id, endsStream, bytes, body.from, body.to);
   }
 
   /** A whole header block. It is decoded whatever becomes of it: the decoder must see them all. */
@@ -356,15 +365,16 @@ export class Connection implements Carrier, FrameSink {
     const fields = this.#decoder.decode(bytes, from, to, this.#options.bounds.headerListBytes);
     const stream = this.#streams.get(id);
     if (stream) return this.#onTrailers(stream, endsStream, fields);
-    if (id <= this.#lastId) {
+    if (id <= this.#highestId) {
       // Its trailers were on their way.
-      if (this.#gone.wasGivenUp(id)) return;
+      if (this.#isIgnored(id) || this.#gone.wasGivenUp(id)) return;
       throw new ConnectionError(
         this.#gone.wasClosed(id) ? ErrorCode.STREAM_CLOSED : ErrorCode.PROTOCOL_ERROR,
         'a stream begins that was before',
       );
     }
-    // Section 6.8: it was told which is the last.
+    this.#highestId = id;
+    // Section 6.8: its client was told which is the last.
     if (this.#isLeaving) return this.#bear('idle');
     this.#lastId = id;
     if (this.#open >= this.#limits.streams) return this.#refuse(id, ErrorCode.REFUSED_STREAM);
@@ -404,7 +414,7 @@ export class Connection implements Carrier, FrameSink {
   /** Section 6.4. */
   #onReset(id: number, bytes: Buffer, from: number, to: number): void {
     if (to - from !== 4) throw size('RST_STREAM');
-    if (id === 0 || id > this.#lastId) throw protocol('RST_STREAM of a stream that was not begun');
+    this.#checkBegun(id);
     const stream = this.#streams.get(id);
     this.#bear(stream ? 'reset' : 'idle');
     if (!stream) return;
@@ -414,14 +424,10 @@ export class Connection implements Carrier, FrameSink {
 
   /** Section 6.5. */
   #onSettings(flags: number, id: number, bytes: Buffer, from: number, to: number): void {
-    if (id !== 0) throw protocol('SETTINGS on a stream');
-    if (flags & Flag.ACK) {
-      if (to !== from) throw size('an acknowledgement of SETTINGS');
-      if (this.#unacknowledged === 0) throw protocol('SETTINGS were not sent, and are acknowledged');
-      this.#unacknowledged -= 1;
-      return;
+    if (checkSettings(flags, id, from, to)) {
+      if (this.#vigil.acknowledged()) return;
+      throw protocol('SETTINGS were not sent, and are acknowledged');
     }
-    if ((to - from) % 6 !== 0) throw size('SETTINGS');
     this.#bear('settings');
     const before = this.#peer.streamWindow;
     this.#peer.read(bytes, from, to);
@@ -438,34 +444,23 @@ export class Connection implements Carrier, FrameSink {
 
   /** Section 6.7. */
   #onPing(flags: number, id: number, bytes: Buffer, from: number, to: number): void {
-    if (id !== 0) throw protocol('PING on a stream');
-    if (to - from !== 8) throw size('PING');
+    checkPing(id, from, to);
     if (flags & Flag.ACK) return this.#bear('idle');
     this.#bear('ping');
     this.#writer.pong(bytes, from, to);
   }
 
-  /** Section 6.3: checked, and of no consequence. */
-  #onPriority(id: number, bytes: Buffer, from: number, to: number): void {
-    if (id === 0) throw protocol('PRIORITY without a stream');
-    if (to - from !== 5) throw size('PRIORITY');
-    if (uint31(bytes, from) === id) throw protocol('a stream that depends on itself');
-    this.#bear('idle');
-  }
-
   /** Section 6.9. */
   #onWindowUpdate(id: number, bytes: Buffer, from: number, to: number): void {
-    if (to - from !== 4) throw size('WINDOW_UPDATE');
-    const more = uint31(bytes, from);
+    const more = readWindowUpdate(bytes, from, to);
     this.#bear('window');
     if (id === 0) {
       if (more === 0) throw protocol('a window that opens by nothing');
-      this.sendWindow += more;
-      if (this.sendWindow > MAX_WINDOW)
+      if (!this.sending.open(more))
         throw new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, 'a window larger than 2^31-1');
-      return this.#pump();
+      return;
     }
-    if (id > this.#lastId) throw protocol('WINDOW_UPDATE of a stream that was not begun');
+    this.#checkBegun(id);
     const stream = this.#streams.get(id);
     // It may have been on its way when the stream ended (section 5.1).
     if (!stream) return this.#bear('idle');
@@ -478,8 +473,7 @@ export class Connection implements Carrier, FrameSink {
 
   #tellSettings(): void {
     this.#writer.settings(this.#limits, this.#options.bounds.headerListBytes);
-    if (this.#unacknowledged === 0) this.#vigil.toldSettings(this.#options.now());
-    this.#unacknowledged += 1;
+    this.#vigil.toldSettings(this.#options.now());
   }
 
   #openConnectionWindow(): void {
@@ -496,19 +490,6 @@ export class Connection implements Carrier, FrameSink {
     this.#gone.givenUp(id);
     this.#writer.reset(id, code);
   }
-
-  /** Lets the streams that wait for the connection go on, by turns. */
-  readonly #pump = (): void => {
-    this.#isPumping = true;
-    while (this.#waiting.size > 0 && this.sendWindow > 0 && !this.isCongested && !this.#isOver) {
-      const waiting = this.#waiting;
-      this.#waiting = new Set();
-      let sent = false;
-      for (const stream of waiting) if (this.#guarded(stream, () => stream.pump())) sent = true;
-      if (!sent) break;
-    }
-    this.#isPumping = false;
-  };
 
   readonly #endTurn = (): void => {
     if (this.#fresh.length > 0) {
@@ -528,27 +509,6 @@ export class Connection implements Carrier, FrameSink {
     if (stream.isRemoteOver || !this.#streams.has(stream.id)) return;
     this.reset(stream, ErrorCode.NO_ERROR);
   }
-
-  readonly #afterFlush = (): void => {
-    const { writableLength, writableNeedDrain } = this.#socket;
-    this.isCongested = writableNeedDrain && writableLength > 0;
-    const backlog = this.isCongested ? writableLength : 0;
-    if (backlog === this.#backlog) return;
-    if (!this.hold(backlog - this.#backlog)) return this.#discard('too much waits to be read');
-    this.#backlog = backlog;
-    if (backlog < UNREAD_BYTES || this.#isReadPaused) return;
-    this.#isReadPaused = true;
-    this.#socket.pause();
-  };
-
-  readonly #onDrain = (): void => {
-    this.isCongested = false;
-    this.hold(-this.#backlog);
-    this.#backlog = 0;
-    if (this.#isReadPaused) this.#socket.resume();
-    this.#isReadPaused = false;
-    this.#pump();
-  };
 
   // How it ends.
 
@@ -575,8 +535,9 @@ export class Connection implements Carrier, FrameSink {
   }
 
   #finishIfDone(): void {
-    if (!this.#isLeaving || this.#isOver || this.#open > 0 || this.#streams.size > 0) return;
-    this.#leave();
+    if (this.#isOver || this.#open > 0 || this.#streams.size > 0) return;
+    if (this.#isLeaving) return this.#leave();
+    if (this.#isLeft) this.goAway(true);
   }
 
   #endBy(error: unknown): void {
@@ -630,16 +591,5 @@ export class Connection implements Carrier, FrameSink {
 
 /** Stands for a request whose fields are not all there. */
 const TOO_LONG = { method: '', scheme: '', authority: undefined, path: '', contentLength: undefined };
-
-/** Section 6.1: the padding is less than the frame. */
-function unpadded(bytes: Buffer, from: number, to: number): [number, number] {
-  const padding = from < to ? (bytes[from] as number) : to;
-  if (from + 1 + padding > to) throw protocol('more padding than there is frame');
-  return [from + 1, to - padding];
-}
-
-const protocol = (reason: string): ConnectionError => new ConnectionError(ErrorCode.PROTOCOL_ERROR, reason);
-const size = (frame: string): ConnectionError =>
-  new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${frame} of a length that it does not have`);
 
 const nobodyThrows = (): void => {};

@@ -14,6 +14,9 @@ export const ErrorCode = {
 } as const;
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
+const names = new Map<number, string>(Object.entries(ErrorCode).map(([name, code]) => [code, name]));
+export const nameOf = (code: ErrorCode): string => names.get(code) ?? String(code);
+
 /** What ends a connection (RFC 9113 section 5.4.1). The message goes to the peer as debug data: nothing of anybody else in it. */
 export class ConnectionError extends Error {
   readonly code: ErrorCode;

@@ -68,8 +68,8 @@ export function readRequestLine(fields: Fields): RequestLine | undefined {
       contentLength = Number(value);
     }
   }
-  if (method === undefined || !METHOD.test(method) || scheme === undefined || path === undefined)
-    return undefined;
+  if (method === undefined || !METHOD.test(method) || method === 'CONNECT') return undefined;
+  if (scheme === undefined || path === undefined) return undefined;
   // Section 8.3.1: a path is never empty; `*` is for OPTIONS alone.
   if (!PATH.test(path) && !(path === '*' && method === 'OPTIONS')) return undefined;
   if (authority?.includes('@')) return undefined;
@@ -89,7 +89,7 @@ export function areTrailers(fields: Fields): boolean {
   return true;
 }
 
-/** RFC 9110 section 9.1: a token. CONNECT, which has neither scheme nor path, asks for a tunnel: there are none. */
+/** RFC 9110 section 9.1: a token. CONNECT asks for a tunnel (section 8.5): there are none. */
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** RFC 3986: an address has no blank, and nothing beyond ASCII. */
 const PATH = /^\/[\x21-\x7e]*$/;

@@ -18,7 +18,7 @@ export interface Http2ServerOptions {
   /** A handler threw, which it should not: its stream was reset. */
   readonly failed: (error: unknown) => void;
   /** A connection was ended for a fault of its peer. */
-  readonly onEnd?: (end: End) => void;
+  readonly onEnd?: (end: End, socket: Socket) => void;
 }
 
 /** How often connections are looked at for what takes too long. */
@@ -52,7 +52,7 @@ export class Http2Server implements Disposable {
       serve: (stream) => serve(stream),
       tooLong,
       failed,
-      onEnd,
+      onEnd: (end) => onEnd(end, socket),
     });
     serve = accept(connection, socket);
     this.#connections.add(connection);

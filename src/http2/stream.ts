@@ -5,25 +5,21 @@ import type { HeaderBlock } from './hpack/encoder.ts';
 import { Inbox } from './inbox.ts';
 import type { Output } from './output.ts';
 import type { RequestLine } from './request.ts';
+import type { Sender, Sending } from './sending.ts';
 import type { Receiver, ServerStream } from './server-stream.ts';
 import { ReceiveWindow } from './window.ts';
 
 /** What a stream needs of its connection. */
 export interface Carrier {
   readonly output: Output;
-  /** What may be sent on all streams (RFC 9113 section 6.9). */
-  sendWindow: number;
+  readonly sending: Sending;
   readonly maxFrameBytes: number;
-  /** The socket takes no more for now. */
-  readonly isCongested: boolean;
   writeHead(id: number, block: HeaderBlock, flags: number): void;
   /** Bytes of a body were read: the peer may send as many more. */
   read(bytes: number): void;
   windowUpdate(id: number, bytes: number): void;
   /** Changes what is held for the connection; false where that is too much. */
   hold(bytes: number): boolean;
-  /** It has something to send, and waits for the connection. */
-  waits(stream: Stream): void;
   /** An answer, or a part of one that was not cut short by a window, is out. */
   sent(): void;
   /** It was answered and not read to its end. */
@@ -35,9 +31,11 @@ export interface Carrier {
 }
 
 /** How much of one stream goes out before others have their turn. */
-const TURN_BYTES = 64 * 1024;
+const TURN_BYTES = 32 * 1024;
+/** A frame of so many bytes is no crumb that a window was opened for. */
+const WORTHWHILE_BYTES = 1_024;
 
-export class Stream implements ServerStream {
+export class Stream implements ServerStream, Sender {
   readonly id: number;
   readonly line: RequestLine;
   readonly fields: Fields;
@@ -54,6 +52,8 @@ export class Stream implements ServerStream {
 
   #outbox: Uint8Array[] | undefined;
   #trailers: HeaderBlock | undefined;
+  /** What it has sent of its turn among those that wait. */
+  #turnBytes = 0;
   #isEnding = false;
   #isLocalOver = false;
   #hasBegun = false;
@@ -140,9 +140,10 @@ export class Stream implements ServerStream {
   write(bytes: Uint8Array): boolean {
     if (this.isClosed) return false;
     if (bytes.length > 0) this.#push(bytes);
-    const isSent = this.#outbox === undefined && !this.#carrier.isCongested;
+    const isSent = this.#outbox === undefined && !this.#carrier.sending.isCongested;
     this.#wantsDrain ||= !isSent;
-    if (!isSent) this.#carrier.waits(this);
+    // Whoever was told to wait once is told to go on, and not from within this call.
+    if (this.#wantsDrain) this.#carrier.sending.waits(this);
     return isSent;
   }
 
@@ -193,13 +194,13 @@ export class Stream implements ServerStream {
       this.#carrier.read(counted);
       return undefined;
     }
+    const isKept = length > 0 && (this.#isPaused || !this.#receiver);
+    if (isKept && !this.#carrier.hold(length)) return ErrorCode.ENHANCE_YOUR_CALM;
     if (counted > length) this.#gave(counted - length);
-    if (length === 0) return undefined;
-    if (this.#isPaused || !this.#receiver) {
+    if (isKept) {
       this.#inbox ??= new Inbox();
-      if (!this.#carrier.hold(length)) return ErrorCode.ENHANCE_YOUR_CALM;
       this.#inbox.add(bytes, from, to);
-    } else this.#deliver(bytes.subarray(from, to), length);
+    } else if (length > 0) this.#deliver(bytes.subarray(from, to), length);
     return undefined;
   }
 
@@ -232,17 +233,29 @@ export class Stream implements ServerStream {
     this.#window.grow(size);
   }
 
+  get hasTurn(): boolean {
+    return this.#turnBytes > 0;
+  }
+
   /** Sends what waits, as far as it may; answers whether anything went. */
   pump(): boolean {
-    const { output } = this.#carrier;
-    let sent = 0;
+    const sent = this.#sendOut();
+    this.#drained();
+    return sent;
+  }
+
+  #sendOut(): boolean {
+    const { output, sending } = this.#carrier;
+    let isSent = false;
     while (this.#outbox !== undefined && !this.#isClosed) {
       const first = this.#outbox[0] as Uint8Array;
-      const room = Math.min(this.#sendWindow, this.#carrier.sendWindow, this.#carrier.maxFrameBytes);
-      if (room <= 0 || this.#carrier.isCongested || sent >= TURN_BYTES) {
+      const room = Math.min(this.#sendWindow, this.#carrier.sending.window, this.#carrier.maxFrameBytes);
+      const isOthersTurn = this.#turnBytes >= TURN_BYTES && sending.isShared;
+      if (room <= 0 || sending.isCongested || isOthersTurn) {
+        if (isOthersTurn) this.#turnBytes = 0;
         // Whoever waits for its own window is woken by it.
-        if (this.#sendWindow > 0) this.#carrier.waits(this);
-        return sent > 0;
+        if (this.#sendWindow > 0) sending.waits(this);
+        return isSent;
       }
       const length = Math.min(first.length, room);
       const isLast = length === first.length && this.#outbox.length === 1;
@@ -250,19 +263,21 @@ export class Stream implements ServerStream {
       output.frame(length, Type.DATA, isEnd ? Flag.END_STREAM : 0, this.id);
       output.bytes(first, 0, length);
       this.#sendWindow -= length;
-      this.#carrier.sendWindow -= length;
+      this.#carrier.sending.window -= length;
       this.#carrier.hold(-length);
-      sent += length;
+      this.#turnBytes += length;
+      isSent = true;
+      if (length >= WORTHWHILE_BYTES) this.#carrier.sent();
       if (length < first.length) this.#outbox[0] = first.subarray(length);
       else this.#outbox.shift();
       if (!isLast) continue;
       this.#outbox = undefined;
+      this.#turnBytes = 0;
       this.#carrier.sent();
       if (isEnd) this.#endedHere();
       else if (this.#isEnding) this.#sendEnd();
     }
-    this.#drained();
-    return sent > 0;
+    return isSent;
   }
 
   /** Both are done, or it was given up. */
@@ -286,17 +301,17 @@ export class Stream implements ServerStream {
   #push(bytes: Uint8Array): void {
     const { output } = this.#carrier;
     const { length } = bytes;
-    const isFree = this.#outbox === undefined && !this.#carrier.isCongested;
+    const isFree = this.#outbox === undefined && !this.#carrier.sending.isCongested;
     if (
       isFree &&
       length <= this.#carrier.maxFrameBytes &&
-      length <= Math.min(this.#sendWindow, this.#carrier.sendWindow)
+      length <= Math.min(this.#sendWindow, this.#carrier.sending.window)
     ) {
       const isEnd = this.#isEnding && this.#trailers === undefined;
       output.frame(length, Type.DATA, isEnd ? Flag.END_STREAM : 0, this.id);
       output.bytes(bytes, 0, length);
       this.#sendWindow -= length;
-      this.#carrier.sendWindow -= length;
+      this.#carrier.sending.window -= length;
       this.#carrier.sent();
       if (isEnd) this.#endedHere();
       return;
@@ -304,7 +319,7 @@ export class Stream implements ServerStream {
     if (!this.#carrier.hold(length)) return this.#carrier.reset(this, ErrorCode.ENHANCE_YOUR_CALM);
     this.#outbox ??= [];
     this.#outbox.push(bytes);
-    this.pump();
+    this.#sendOut();
   }
 
   #sendEnd(): void {
@@ -322,7 +337,8 @@ export class Stream implements ServerStream {
   }
 
   #drained(): void {
-    if (!this.#wantsDrain || this.isClosed || this.#carrier.isCongested) return;
+    if (!this.#wantsDrain || this.#outbox !== undefined || this.isClosed) return;
+    if (this.#carrier.sending.isCongested) return this.#carrier.sending.waits(this);
     this.#wantsDrain = false;
     this.#receiver?.drained?.();
   }

@@ -10,8 +10,8 @@ export class Vigil {
   #active: number;
   /** The last byte was taken by the peer, or none waits. */
   #unread: number;
-  /** The oldest SETTINGS went out that are not acknowledged. */
-  #settings: number;
+  /** When those of our SETTINGS went out that are not acknowledged. */
+  readonly #settings: number[] = [];
   /** The last frame came to its end, while another one or a header block is begun; 0 where none is. */
   #begun = 0;
   #over = 0;
@@ -20,7 +20,7 @@ export class Vigil {
 
   constructor(bounds: Bounds, now: number) {
     this.#bounds = bounds;
-    this.#began = this.#active = this.#unread = this.#settings = now;
+    this.#began = this.#active = this.#unread = now;
   }
 
   look({ bytesRead, bytesWritten, writableLength }: Socket, now: number): void {
@@ -32,7 +32,12 @@ export class Vigil {
   }
 
   toldSettings(now: number): void {
-    this.#settings = now;
+    this.#settings.push(now);
+  }
+
+  /** False where there are none to be acknowledged. */
+  acknowledged(): boolean {
+    return this.#settings.shift() !== undefined;
   }
 
   /** Within a frame or a header block, and whether another frame came whole meanwhile. */
@@ -64,11 +69,11 @@ export class Vigil {
   }
 
   /** Throws ConnectionError for what should have come. */
-  check(isGreeted: boolean, isAcknowledged: boolean, now: number): void {
+  check(isGreeted: boolean, now: number): void {
     const { greetingMs, acknowledgementMs, frameMs } = this.#bounds;
     if (!isGreeted && now - this.#began >= greetingMs)
       throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'no SETTINGS came');
-    if (!isAcknowledged && now - this.#settings >= acknowledgementMs)
+    if (now - (this.#settings[0] ?? now) >= acknowledgementMs)
       throw new ConnectionError(ErrorCode.SETTINGS_TIMEOUT, 'SETTINGS are not acknowledged');
     if (this.#begun !== 0 && now - this.#begun >= frameMs)
       throw new ConnectionError(

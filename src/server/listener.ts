@@ -4,6 +4,7 @@ import net from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import tls, { type TLSSocket } from 'node:tls';
 import { systemMonotonic } from '../effects.ts';
+import { nameOf } from '../http2/errors.ts';
 import type { Limits } from '../http2/limits.ts';
 import { Http2Server } from '../http2/server.ts';
 import type { ServerStream } from '../http2/server-stream.ts';
@@ -108,7 +109,8 @@ export class Listener implements AsyncDisposable {
         };
       },
       tooLong: (stream) => stream.answer(HEADERS_TOO_LONG, HEADERS_TOO_LONG_BODY),
-      onEnd: (end) => transportChannel.publish(end),
+      onEnd: ({ code, reason }, { remoteAddress = '' }) =>
+        transportChannel.publish({ code: nameOf(code), reason, address: countedAs(remoteAddress) }),
     };
     this.#h2 = nodeHttp2 ? new NodeHttp2(transport) : ownHttp2(transport);
   }

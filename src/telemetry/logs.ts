@@ -80,6 +80,12 @@ export function logChannels(logger: Logger, clock: Clock = systemClock): Disposa
       },
     ],
     [
+      'mandate:transport',
+      (message) => {
+        if (bound.mayWrite('transport')) logger.info(message as object, 'HTTP/2 connection ended');
+      },
+    ],
+    [
       'mandate:store.fault',
       (message) => {
         if (bound.mayWrite('store.fault')) logger.error(message as object, 'the store is at fault');

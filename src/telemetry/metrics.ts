@@ -41,6 +41,12 @@ export function createMetrics(options: {
     labelNames: ['code'],
     registers,
   });
+  const ended = new Counter({
+    name: 'mandate_http2_ended_total',
+    help: 'HTTP/2 connections that were ended for a fault of their peer.',
+    labelNames: ['code'],
+    registers,
+  });
   const commits = new Histogram({
     name: 'mandate_commit_records',
     help: 'Entries in one durable commit.',
@@ -101,6 +107,7 @@ export function createMetrics(options: {
       },
     ],
     ['mandate:error', (message) => errors.inc({ code: (message as { error: { code: string } }).error.code })],
+    ['mandate:transport', (message) => ended.inc({ code: (message as { code: string }).code })],
     ['mandate:commit', (message) => commits.observe((message as { entries: number }).entries)],
   ];
   for (const [name, listener] of listeners) subscribe(name, listener);

@@ -133,7 +133,7 @@ describe('a form', () => {
 test('a connection has little room until somebody on it is known', async () => {
   const session = http2.connect(server.data);
   await once(session, 'remoteSettings');
-  expect(session.remoteSettings).toMatchObject({ maxConcurrentStreams: 100, initialWindowSize: 32_768 });
+  expect(session.remoteSettings).toMatchObject({ maxConcurrentStreams: 100, initialWindowSize: 65_535 });
   const ask = (authorization: string): void => {
     const headers = { ':method': 'POST', ':path': '/mandate.v1.DecisionService/Check', authorization };
     session

@@ -19,7 +19,7 @@ export class HeaderBlock {
     for (const [name, value] of fields) {
       if (!/^:?[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name) || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
         throw new TypeError(`not a header field: ${name}`);
-      pairs.push(name, value.trim());
+      pairs.push(name, value.replace(/^[ \t]+|[ \t]+$/g, ''));
     }
     this.pairs = pairs;
     this.steady = new HpackEncoder(REMEMBERED.length).encode(pairs);

@@ -4,7 +4,7 @@ import type { End } from '../../http2/connection.ts';
 import type { Limits } from '../../http2/limits.ts';
 import type { ServerStream } from '../../http2/server-stream.ts';
 
-/** Published for every connection that was ended for a fault of its peer: {code, reason}. */
+/** Published for every HTTP/2 connection that was ended for a fault of its peer: {code, reason, address}. */
 export const transportChannel = channel('mandate:transport');
 
 /** What speaks HTTP/2 on the sockets that the listener accepts. */
@@ -24,5 +24,5 @@ export interface TransportOptions {
     socket: Socket,
   ) => (stream: ServerStream) => void;
   readonly tooLong: (stream: ServerStream) => void;
-  readonly onEnd: (end: End) => void;
+  readonly onEnd: (end: End, socket: Socket) => void;
 }

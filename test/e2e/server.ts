@@ -77,7 +77,11 @@ export async function startServer(options: Options = {}): Promise<Running> {
 
 /** Starts on a folder that `writeTenants` made, or that a stopped server left. Disposing removes the folder. */
 export async function startIn(folder: string, options: Options = {}): Promise<Running> {
-  const config = readConfig({}, { ...overridesIn(folder), ...options.overrides });
+  // The end-to-end tests run on both servers of HTTP/2: vitest.config.ts.
+  const config = readConfig(
+    { MANDATE_HTTP2: process.env['MANDATE_HTTP2'] },
+    { ...overridesIn(folder), ...options.overrides },
+  );
   const mandate = await start(config, options.clock);
   let stopped = false;
   const stop = async (): Promise<void> => {

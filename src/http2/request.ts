@@ -68,7 +68,8 @@ export function readRequestLine(fields: Fields): RequestLine | undefined {
       contentLength = Number(value);
     }
   }
-  if (method === undefined || !METHOD.test(method) || method === 'CONNECT') return undefined;
+  if (method !== 'POST' && (method === undefined || !METHOD.test(method) || method === 'CONNECT'))
+    return undefined;
   if (scheme === undefined || path === undefined) return undefined;
   // Section 8.3.1: a path is never empty; `*` is for OPTIONS alone.
   if (!PATH.test(path) && !(path === '*' && method === 'OPTIONS')) return undefined;

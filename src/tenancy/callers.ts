@@ -67,7 +67,9 @@ export class Callers {
     tenants: Tenants;
     verifyJwt: JwtVerifier;
   }) {
-    this.#operators = new Map(options.operators.map((operator) => [operator.secretSha256, operator]));
+    this.#operators = new Map(
+      options.operators.map((operator) => [`sha256:${operator.secretSha256}`, operator]),
+    );
     this.#dev = options.dev;
     this.#facts = options.facts;
     this.#tenants = options.tenants;
@@ -131,7 +133,7 @@ export class Callers {
     // Under --dev everybody on this machine may go on, with or without a credential.
     if (isJwt(presented.secret)) return this.#dev;
     const digest = digestOf(presented);
-    return this.#tenants.knowCredential(`sha256:${digest}`) || this.#operators.has(digest);
+    return this.#tenants.knowCredential(digest) || this.#operators.has(digest);
   }
 
   /** Throws (or, for a JWT, rejects with) `unauthenticated`, `permission_denied` or `unavailable`. */
@@ -167,7 +169,7 @@ export class Callers {
     if (presented.kind === 'certificate') return this.#callerOf(tenant.credentials.get(presented.spiffeId));
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
     const digest = digestOf(presented);
-    const principal = tenant.credentials.get(`sha256:${digest}`);
+    const principal = tenant.credentials.get(digest);
     if (principal) {
       if (presented.clientId !== undefined && presented.clientId !== principal.id) throw unknownCaller();
       return this.#callerOf(principal);
@@ -224,11 +226,11 @@ export class Callers {
 
 const digests = new WeakMap<Presented, string>();
 
-/** Once for a credential that a connection presents again and again. */
+/** As tenants keep it; once for a credential that a connection presents again and again. */
 function digestOf(presented: Presented & { kind: 'secret' }): string {
   const known = digests.get(presented);
   if (known !== undefined) return known;
-  const digest = hash('sha256', presented.secret, 'hex');
+  const digest = `sha256:${hash('sha256', presented.secret, 'hex')}`;
   digests.set(presented, digest);
   return digest;
 }

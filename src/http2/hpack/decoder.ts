@@ -15,6 +15,11 @@ const scratch = Buffer.allocUnsafeSlow(Math.ceil((MAX_BLOCK_BYTES * 8) / 5));
 /** An integer of more is nothing anybody means, and would leave 31 bits (RFC 7541 section 5.1). */
 const MAX_INTEGER = 2 ** 24;
 
+/** The first of the two entries of the static table whose name is `:path`. */
+const PATH = 4;
+/** A longer one is not kept. */
+const PATH_BYTES = 256;
+
 /** RFC 9113 section 8.2.1: a token of RFC 9110 section 5.6.2 without capitals; pseudo-header fields begin with a colon. */
 const NAME = /^:?[!#$%&'*+.^_`|~0-9a-z-]+$/;
 /** Control characters other than a tab, and blanks at either end. */
@@ -31,6 +36,8 @@ export class HpackDecoder {
   #end = 0;
   /** Whether the string that was read last is what RFC 9113 section 8.2.1 takes. */
   #isSound = true;
+  /** The last `:path`, as it came: encoders send it anew with each request, and of most connections it is the same. */
+  #path: { readonly encoded: Buffer; readonly text: string; readonly isSound: boolean } | undefined;
 
   /** Bytes that the dynamic table holds, as it counts. */
   get held(): number {
@@ -88,11 +95,34 @@ export class HpackDecoder {
       name = this.#table.name(entry);
       isSound = this.#table.isSound(entry) || NAME.test(name);
     }
-    const value = this.#string(NO_VALUE, false);
+    const value = index === PATH || index === PATH + 1 ? this.#pathValue() : this.#string(NO_VALUE, false);
     isSound &&= this.#isSound;
     if (!isSound) fields.isSound = false;
     if (isIndexed) this.#table.add(name, value, isSound);
     fields.put(name, value, limit);
+  }
+
+  /** The same bytes are the same text: they need not be decoded to be known. */
+  #pathValue(): string {
+    const from = this.#at;
+    const last = this.#path;
+    if (last && this.#startsWith(last.encoded)) {
+      this.#at = from + last.encoded.length;
+      this.#isSound = last.isSound;
+      return last.text;
+    }
+    const text = this.#string(NO_VALUE, false);
+    const encoded = Buffer.from(this.#bytes.subarray(from, this.#at));
+    this.#path = encoded.length <= PATH_BYTES ? { encoded, text, isSound: this.#isSound } : undefined;
+    return text;
+  }
+
+  /** Whether these bytes come next. The first of them are the string's length: none is only its beginning. */
+  #startsWith(encoded: Buffer): boolean {
+    if (this.#at + encoded.length > this.#end) return false;
+    for (let at = 0; at < encoded.length; at += 1)
+      if (this.#bytes[this.#at + at] !== encoded[at]) return false;
+    return true;
   }
 
   /** Section 2.3.3: an index beyond both tables is an error. */

@@ -6,7 +6,7 @@ STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
-.PHONY: run test check build bench opa setup clean help fmt peers
+.PHONY: run test check build bench opa setup clean help fmt peers clients
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -15,7 +15,7 @@ help: ## list the targets
 run: setup ## serve the example tenant on 127.0.0.1:7400 and 7401, in development mode
 	@exec ./bin/mandate.mjs serve --dev --tenants policies/acme --data-dir $${MANDATE_DATA_DIR:-data}
 
-test: setup ## run every test
+test: setup clients ## run every test
 	$(say) "make: running the tests"
 	@$(NODE) $(BIN)/vitest run $(ARGS)
 	@$(NODE) src/cli/mandate.ts policy test policies/acme
@@ -64,6 +64,12 @@ bin/opa: tools/opa/go.mod tools/opa/go.sum
 src/gen/.stamp: $(PROTOS) buf.gen.yaml $(STAMPS)/npm
 	$(say) "make: generating protobuf code"
 	@$(BIN)/buf generate && touch $@
+
+clients: ## the programs that HTTP/2 is tested with; those in Go and Python are built by the tests
+	@for need in nghttp:nghttp2-client curl:curl; do \
+	  command -v $${need%%:*} >/dev/null 2>&1 || { printf 'make: installing %s\n' $${need##*:}; \
+	    apt-get install -y -qq $${need##*:} >/dev/null 2>&1; } || \
+	    printf 'make: %s is missing; its tests are skipped\n' $${need##*:} >&2; done
 
 peers:
 	@command -v h2load >/dev/null 2>&1 || { printf 'make: installing h2load\n'; apt-get install -y -qq nghttp2-client >/dev/null 2>&1; } || \

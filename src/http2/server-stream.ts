@@ -39,6 +39,8 @@ export interface ServerStream {
   pause(): void;
   resume(): void;
 
+  /** An interim response (RFC 9110 section 15.2), before the one that answers. */
+  inform(head: HeaderBlock): void;
   respond(head: HeaderBlock): void;
   /** False where it waits for the peer: `drained` says when not. Kept until it is sent; not to be changed. */
   write(bytes: Uint8Array): boolean;

@@ -131,6 +131,10 @@ export class Stream implements ServerStream, Sender {
     this.#complete();
   }
 
+  inform(head: HeaderBlock): void {
+    if (!this.isClosed && !this.#hasBegun) this.#carrier.writeHead(this.id, head, 0);
+  }
+
   respond(head: HeaderBlock): void {
     if (this.isClosed || this.#hasBegun) return;
     this.#hasBegun = true;

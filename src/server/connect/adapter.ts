@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { brotliCompress, constants } from 'node:zlib';
 import type { DescService } from '@bufbuild/protobuf';
@@ -88,6 +89,8 @@ async function send(answer: UniversalServerResponse, exchange: Exchange): Promis
   try {
     let next = await messages?.next();
     exchange.respond(answer.status, answer.header ?? new Headers());
+    // Node's client loses an answer that comes to it whole in one read: it closes the stream before anybody listens.
+    if (exchange.version === '2.0') await nextTurn();
     for (; next && !next.done; next = await messages?.next()) await exchange.write(next.value);
     exchange.end(answer.trailer);
   } finally {

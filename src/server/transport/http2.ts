@@ -13,6 +13,8 @@ export class Http2Exchange implements Exchange {
   readonly peer: Peer;
   readonly #stream: ServerStream;
   readonly #listeners: (() => void)[] = [];
+  /** RFC 9110 section 10.1.1: it waits to be told that its body is wanted. */
+  #isExpected: boolean;
   #chunk: Uint8Array | undefined;
   #isEnded = false;
   #isGone = false;
@@ -24,6 +26,7 @@ export class Http2Exchange implements Exchange {
     this.#stream = stream;
     this.peer = peer;
     this.headers = stream.fields.toRecord();
+    this.#isExpected = this.headers['expect']?.toLowerCase() === '100-continue';
     stream.receive({
       data: (chunk) => {
         stream.pause();
@@ -67,6 +70,8 @@ export class Http2Exchange implements Exchange {
   }
 
   async next(): Promise<Uint8Array | undefined> {
+    if (this.#isExpected) this.#stream.inform(CONTINUE);
+    this.#isExpected = false;
     if (!this.#chunk && !this.#isEnded && !this.#isGone) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wakeReader = resolve;
@@ -114,6 +119,8 @@ export class Http2Exchange implements Exchange {
     this.#stream.reset(ErrorCode.INTERNAL_ERROR);
   }
 }
+
+const CONTINUE = new HeaderBlock([[':status', '100']]);
 
 const headOf = (status: number, headers: Headers): HeaderBlock =>
   new HeaderBlock([[':status', String(status)], ...headers, ['date', new Date(systemClock()).toUTCString()]]);

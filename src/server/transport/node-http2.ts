@@ -128,6 +128,10 @@ class NodeStream implements ServerStream {
     this.#stream.resume();
   }
 
+  inform(head: HeaderBlock): void {
+    if (!this.isClosed && !this.hasBegun) this.#stream.additionalHeaders(Object.fromEntries(pairsOf(head)));
+  }
+
   respond(head: HeaderBlock): void {
     if (this.isClosed || this.hasBegun) return;
     // As pairs in a row, which Node writes out without looking into them.

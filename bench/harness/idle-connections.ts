@@ -18,7 +18,7 @@ export async function idleConnections(port: number, count: number): Promise<Disp
     // A hundred at a time: a server's queue of connections is not endless.
     if (at % 100 === 99) await once(socket, 'data');
   }
-  await Promise.all(sockets.map((socket) => socket.bytesRead > 0 || once(socket, 'data')));
+  await Promise.all(sockets.filter(({ bytesRead }) => bytesRead === 0).map((socket) => once(socket, 'data')));
   return {
     [Symbol.dispose]: () => {
       for (const socket of sockets) socket.destroy();

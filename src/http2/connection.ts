@@ -104,7 +104,6 @@ export class Connection implements Carrier, FrameSink {
     this.sending = new Sending({
       socket,
       holding: this.#holding,
-      pump: (sender) => this.#guarded(sender as Stream, () => sender.pump()) ?? false,
       overrun: () => this.#discard('too much waits to be read'),
     });
     this.output = new Output(socket, this.#endTurn, this.sending.onFlush);
@@ -160,6 +159,8 @@ export class Connection implements Carrier, FrameSink {
   sweep(now: number): void {
     const vigil = this.#vigil;
     vigil.look(this.#socket, now);
+    if (this.#open > 0) vigil.isBusy(now);
+    if (this.sending.isReadPaused) vigil.excuse(now);
     if (this.#isOver) {
       if (vigil.hasLingered(this.#socket, now)) this.destroy();
       return;
@@ -207,6 +208,10 @@ export class Connection implements Carrier, FrameSink {
 
   answeredEarly(stream: Stream): void {
     this.#early.push(stream);
+  }
+
+  failed(error: unknown): void {
+    this.#options.failed(error);
   }
 
   closed(stream: Stream): void {
@@ -293,6 +298,7 @@ export class Connection implements Carrier, FrameSink {
         checkGoAway(id, from, to);
         // It is about streams that we would begin: none. What it still asks is answered.
         this.#isLeft = true;
+        this.#bear('idle');
         return this.#finishIfDone();
       case Type.PUSH_PROMISE:
         throw protocol('a client pushes nothing');
@@ -321,15 +327,11 @@ export class Connection implements Carrier, FrameSink {
       this.read(counted);
       return this.#late(id);
     }
-    try {
-      let wrong = stream.onData(bytes, start, end, counted);
-      // Of a stream that is given up for it, it is read all the same.
-      if (wrong !== undefined) this.read(counted);
-      if (isEnd && wrong === undefined) wrong = stream.onEnd();
-      if (wrong !== undefined) this.reset(stream, wrong);
-    } catch (error) {
-      this.#threw(stream, error);
-    }
+    let wrong = stream.onData(bytes, start, end, counted);
+    // Of a stream that is given up for it, it is read all the same.
+    if (wrong !== undefined) this.read(counted);
+    if (isEnd && wrong === undefined) wrong = stream.onEnd();
+    if (wrong !== undefined) this.reset(stream, wrong);
   }
 
   /** Throws for what stands on a stream that nobody began (section 5.1), as a server's own are none. */
@@ -367,7 +369,7 @@ export class Connection implements Carrier, FrameSink {
     if (stream) return this.#onTrailers(stream, endsStream, fields);
     if (id <= this.#highestId) {
       // Its trailers were on their way.
-      if (this.#isIgnored(id) || this.#gone.wasGivenUp(id)) return;
+      if (this.#isIgnored(id) || this.#gone.wasGivenUp(id)) return this.#bear('idle');
       throw new ConnectionError(
         this.#gone.wasClosed(id) ? ErrorCode.STREAM_CLOSED : ErrorCode.PROTOCOL_ERROR,
         'a stream begins that was before',
@@ -395,11 +397,12 @@ export class Connection implements Carrier, FrameSink {
     try {
       if (stream.line === TOO_LONG) tooLong(stream);
       else serve(stream);
-      const wrong = endsStream ? stream.onEnd() : undefined;
-      if (wrong !== undefined) this.reset(stream, wrong);
     } catch (error) {
-      this.#threw(stream, error);
+      this.failed(error);
+      stream.reset(ErrorCode.INTERNAL_ERROR);
     }
+    const wrong = endsStream ? stream.onEnd() : undefined;
+    if (wrong !== undefined) this.reset(stream, wrong);
   }
 
   /** Section 8.1: trailers end the stream, and say nothing that anybody here asks for. */
@@ -407,7 +410,7 @@ export class Connection implements Carrier, FrameSink {
     if (stream.isRemoteOver) return this.#late(stream.id);
     if (!endsStream || !fields.isWhole || !areTrailers(fields))
       return this.reset(stream, ErrorCode.PROTOCOL_ERROR);
-    const wrong = this.#guarded(stream, () => stream.onEnd());
+    const wrong = stream.onEnd();
     if (wrong !== undefined) this.reset(stream, wrong);
   }
 
@@ -419,7 +422,7 @@ export class Connection implements Carrier, FrameSink {
     this.#bear(stream ? 'reset' : 'idle');
     if (!stream) return;
     this.#gone.closed(id);
-    this.#guarded(stream, () => stream.close(uint32(bytes, from)));
+    stream.close(uint32(bytes, from));
   }
 
   /** Section 6.5. */
@@ -465,8 +468,7 @@ export class Connection implements Carrier, FrameSink {
     // It may have been on its way when the stream ended (section 5.1).
     if (!stream) return this.#bear('idle');
     if (more === 0) return this.reset(stream, ErrorCode.PROTOCOL_ERROR);
-    const isRight = this.#guarded(stream, () => stream.openWindow(more));
-    if (!isRight) this.reset(stream, ErrorCode.FLOW_CONTROL_ERROR);
+    if (!stream.openWindow(more)) this.reset(stream, ErrorCode.FLOW_CONTROL_ERROR);
   }
 
   // What is sent.
@@ -495,7 +497,7 @@ export class Connection implements Carrier, FrameSink {
     if (this.#fresh.length > 0) {
       const fresh = this.#fresh;
       this.#fresh = [];
-      for (const stream of fresh) this.#guarded(stream, () => stream.onTurnEnd());
+      for (const stream of fresh) stream.onTurnEnd();
     }
     if (this.#early.length > 0) {
       const early = this.#early;
@@ -518,22 +520,6 @@ export class Connection implements Carrier, FrameSink {
     throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, `too many frames of a kind: ${kind}`);
   }
 
-  /** Calls into a handler; one that throws costs its stream. */
-  #guarded<T>(stream: Stream, call: () => T): T | undefined {
-    try {
-      return call();
-    } catch (error) {
-      this.#threw(stream, error);
-      return undefined;
-    }
-  }
-
-  #threw(stream: Stream, error: unknown): void {
-    if (error instanceof ConnectionError) throw error;
-    this.#options.failed(error);
-    stream.reset(ErrorCode.INTERNAL_ERROR);
-  }
-
   #finishIfDone(): void {
     if (this.#isOver || this.#open > 0 || this.#streams.size > 0) return;
     if (this.#isLeaving) return this.#leave();
@@ -542,7 +528,7 @@ export class Connection implements Carrier, FrameSink {
 
   #endBy(error: unknown): void {
     if (error instanceof ConnectionError) return this.#fail(error.code, error.message);
-    this.#options.failed(error);
+    this.failed(error);
     this.#fail(ErrorCode.INTERNAL_ERROR, '');
   }
 
@@ -576,7 +562,7 @@ export class Connection implements Carrier, FrameSink {
   }
 
   #closeStreams(code: ErrorCode): void {
-    for (const stream of this.#streams.values()) this.#guarded(stream, () => stream.close(code));
+    for (const stream of this.#streams.values()) stream.close(code);
   }
 
   #onClose(): void {

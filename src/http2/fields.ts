@@ -26,9 +26,7 @@ export class Fields {
     const { list } = this;
     let value: string | undefined;
     for (let at = 0; at < list.length; at += 2)
-      if (list[at] === name)
-        value =
-          value === undefined ? list[at + 1] : `${value}${name === 'cookie' ? '; ' : ', '}${list[at + 1]}`;
+      if (list[at] === name) value = joined(name, value, list[at + 1] as string);
     return value;
   }
 
@@ -37,8 +35,11 @@ export class Fields {
     const record: Record<string, string> = Object.create(null);
     for (let at = 0; at < this.list.length; at += 2) {
       const name = this.list[at] as string;
-      record[name] ??= this.get(name) as string;
+      record[name] = joined(name, record[name], this.list[at + 1] as string);
     }
     return record;
   }
 }
+
+const joined = (name: string, before: string | undefined, value: string): string =>
+  before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ', '}${value}`;

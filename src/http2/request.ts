@@ -70,10 +70,10 @@ export function readRequestLine(fields: Fields): RequestLine | undefined {
   }
   if (method !== 'POST' && (method === undefined || !METHOD.test(method) || method === 'CONNECT'))
     return undefined;
-  if (scheme === undefined || path === undefined) return undefined;
+  if (scheme === undefined || !SCHEME.test(scheme) || path === undefined) return undefined;
   // Section 8.3.1: a path is never empty; `*` is for OPTIONS alone.
   if (!PATH.test(path) && !(path === '*' && method === 'OPTIONS')) return undefined;
-  if (authority?.includes('@')) return undefined;
+  if (authority !== undefined && !AUTHORITY.test(authority)) return undefined;
   // Two names for the one that is asked: whoever routes by one and checks the other is deceived.
   if (authority !== undefined && host !== undefined && authority.toLowerCase() !== host.toLowerCase())
     return undefined;
@@ -92,6 +92,10 @@ export function areTrailers(fields: Fields): boolean {
 
 /** RFC 9110 section 9.1: a token. CONNECT asks for a tunnel (section 8.5): there are none. */
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** RFC 3986 section 3.1. */
+const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*$/;
+/** Section 8.3.1: a host and a port, nobody's name, and nothing that would end it or begin a path. */
+const AUTHORITY = /^[^\x00-\x20"#/<>?@\\^`{|}\x7f-\xff]*$/;
 /** RFC 3986: an address has no blank, and nothing beyond ASCII. */
 const PATH = /^\/[\x21-\x7e]*$/;
 const COLON = 0x3a;

@@ -6,15 +6,13 @@ import type { Holding } from './holding.ts';
 export interface Sender {
   /** It is within its turn: what it may send at once is not used up. */
   readonly hasTurn: boolean;
-  /** Sends what waits, as far as it may; answers whether anything went. */
-  pump(): boolean;
+  /** Sends what waits, as far as it may. */
+  pump(): void;
 }
 
 export interface SendingParts {
   readonly socket: Socket;
   readonly holding: Holding;
-  /** Runs a stream's part; what a handler throws there costs its stream alone. */
-  readonly pump: (sender: Sender) => boolean;
   /** Too much waits to be read. */
   readonly overrun: () => void;
 }
@@ -50,6 +48,11 @@ export class Sending {
     if (this.#isPumping || this.isCongested || this.window <= 0) return;
     this.#isPumping = true;
     setImmediate(this.#pump);
+  }
+
+  /** We read no more until the peer does. */
+  get isReadPaused(): boolean {
+    return this.#isReadPaused;
   }
 
   forget(sender: Sender): void {
@@ -100,19 +103,20 @@ export class Sending {
       const turn = this.#waiting;
       this.#turn = turn;
       this.#waiting = new Set();
-      let sent = false;
+      const before = this.window;
       for (const sender of turn) {
         // Whose turn has not come is before those that had theirs.
         if (this.window <= 0 || this.isCongested) break;
         turn.delete(sender);
-        if (this.#parts.pump(sender)) sent = true;
+        sender.pump();
       }
       // Who was cut short keeps its place, or its turn would be the crumbs of others'.
       const [cut, ended]: [Sender[], Sender[]] = [[], []];
       for (const sender of this.#waiting) (sender.hasTurn ? cut : ended).push(sender);
       this.#waiting = new Set([...cut, ...turn, ...ended]);
       this.#turn = undefined;
-      if (!sent) break;
+      // What was sent meanwhile, by whomever, makes it smaller; if none was, nobody can go on.
+      if (this.window === before) break;
     }
     this.#isPumping = false;
   };

@@ -42,6 +42,8 @@ export class Http2Server implements Disposable {
 
   /** A socket that speaks HTTP/2, from its first byte: by its preface, or by ALPN. */
   take(socket: Socket): void {
+    // It may have gone before it was known what it speaks.
+    if (socket.destroyed) return;
     const { limits, budgetOf, now, accept, tooLong, failed, onEnd = () => {} } = this.#options;
     let serve: (stream: ServerStream) => void;
     const connection = new Connection(socket, {

@@ -24,6 +24,8 @@ export interface Carrier {
   sent(): void;
   /** It was answered and not read to its end. */
   answeredEarly(stream: Stream): void;
+  /** A receiver threw. */
+  failed(error: unknown): void;
   closed(stream: Stream): void;
   /** It is closed, and its handler has come to its end. */
   released(): void;
@@ -111,8 +113,9 @@ export class Stream implements ServerStream, Sender {
 
   receive(receiver: Receiver): void {
     this.#receiver = receiver;
-    if (this.#isClosed) receiver.closed();
-    else this.resume();
+    if (!this.#isClosed) return this.resume();
+    this.#receiver = undefined;
+    receiver.closed();
   }
 
   pause(): void {
@@ -221,7 +224,12 @@ export class Stream implements ServerStream, Sender {
 
   /** What came along with the header section is read. */
   onTurnEnd(): void {
-    if (!this.#isRemoteOver && !this.#isClosed) this.#receiver?.waits?.();
+    if (this.#isRemoteOver || this.#isClosed) return;
+    try {
+      this.#receiver?.waits?.();
+    } catch (error) {
+      this.#threw(error);
+    }
   }
 
   /** The peer takes more of this stream; false beyond 2^31-1 (section 6.9.1). */
@@ -241,16 +249,14 @@ export class Stream implements ServerStream, Sender {
     return this.#turnBytes > 0;
   }
 
-  /** Sends what waits, as far as it may; answers whether anything went. */
-  pump(): boolean {
-    const sent = this.#sendOut();
+  /** Sends what waits, as far as it may. */
+  pump(): void {
+    this.#sendOut();
     this.#drained();
-    return sent;
   }
 
-  #sendOut(): boolean {
+  #sendOut(): void {
     const { output, sending } = this.#carrier;
-    let isSent = false;
     while (this.#outbox !== undefined && !this.#isClosed) {
       const first = this.#outbox[0] as Uint8Array;
       const room = Math.min(this.#sendWindow, this.#carrier.sending.window, this.#carrier.maxFrameBytes);
@@ -259,7 +265,7 @@ export class Stream implements ServerStream, Sender {
         if (isOthersTurn) this.#turnBytes = 0;
         // Whoever waits for its own window is woken by it.
         if (this.#sendWindow > 0) sending.waits(this);
-        return isSent;
+        return;
       }
       const length = Math.min(first.length, room);
       const isLast = length === first.length && this.#outbox.length === 1;
@@ -270,7 +276,7 @@ export class Stream implements ServerStream, Sender {
       this.#carrier.sending.window -= length;
       this.#carrier.hold(-length);
       this.#turnBytes += length;
-      isSent = true;
+      this.stalledSince = 0;
       if (length >= WORTHWHILE_BYTES) this.#carrier.sent();
       if (length < first.length) this.#outbox[0] = first.subarray(length);
       else this.#outbox.shift();
@@ -281,7 +287,6 @@ export class Stream implements ServerStream, Sender {
       if (isEnd) this.#endedHere();
       else if (this.#isEnding) this.#sendEnd();
     }
-    return isSent;
   }
 
   /** Both are done, or it was given up. */
@@ -299,7 +304,11 @@ export class Stream implements ServerStream, Sender {
     if (this.#isSettled) this.#carrier.released();
     const receiver = this.#receiver;
     this.#receiver = undefined;
-    receiver?.closed();
+    try {
+      receiver?.closed();
+    } catch (error) {
+      this.#carrier.failed(error);
+    }
   }
 
   #push(bytes: Uint8Array): void {
@@ -344,19 +353,37 @@ export class Stream implements ServerStream, Sender {
     if (!this.#wantsDrain || this.#outbox !== undefined || this.isClosed) return;
     if (this.#carrier.sending.isCongested) return this.#carrier.sending.waits(this);
     this.#wantsDrain = false;
-    this.#receiver?.drained?.();
+    try {
+      this.#receiver?.drained?.();
+    } catch (error) {
+      this.#threw(error);
+    }
   }
 
   #deliver(bytes: Uint8Array, counted: number): void {
     this.#gave(counted);
-    this.#receiver?.data(bytes);
+    try {
+      this.#receiver?.data(bytes);
+    } catch (error) {
+      this.#threw(error);
+    }
   }
 
   #complete(): void {
     if (!this.#isRemoteOver || this.#isPaused || this.#isComplete || !this.#receiver) return;
     if (this.#isEnding || (this.#inbox && this.#inbox.length > 0)) return;
     this.#isComplete = true;
-    this.#receiver.end();
+    try {
+      this.#receiver.end();
+    } catch (error) {
+      this.#threw(error);
+    }
+  }
+
+  /** A receiver that throws costs its stream, and no other. */
+  #threw(error: unknown): void {
+    this.#carrier.failed(error);
+    this.reset(ErrorCode.INTERNAL_ERROR);
   }
 
   /** Bytes of it are read: they may be sent again. */

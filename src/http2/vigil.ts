@@ -40,6 +40,17 @@ export class Vigil {
     return this.#settings.shift() !== undefined;
   }
 
+  /** It is not for lack of anything of the peer's that nothing came. */
+  excuse(now: number): void {
+    this.#active = now;
+    if (this.#begun !== 0) this.#begun = now;
+  }
+
+  /** A request is under way: it is not idle, and may ask again when it is answered. */
+  isBusy(now: number): void {
+    this.#active = now;
+  }
+
   /** Within a frame or a header block, and whether another frame came whole meanwhile. */
   isWithin(hasCome: boolean, now: () => number): void {
     if (hasCome || this.#begun === 0) this.#begun = now();

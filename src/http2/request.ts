@@ -94,8 +94,8 @@ export function areTrailers(fields: Fields): boolean {
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** RFC 3986 section 3.1. */
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*$/;
-/** Section 8.3.1: a host and a port, nobody's name, and nothing that would end it or begin a path. */
-const AUTHORITY = /^[^\x00-\x20"#/<>?@\\^`{|}\x7f-\xff]*$/;
+/** RFC 3986 section 3.2, without anybody's name: section 8.3.1 has none there. */
+const AUTHORITY = /^[A-Za-z0-9._~!$&'()*+,;=:%[\]-]*$/;
 /** RFC 3986: an address has no blank, and nothing beyond ASCII. */
 const PATH = /^\/[\x21-\x7e]*$/;
 const COLON = 0x3a;

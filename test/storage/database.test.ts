@@ -149,7 +149,7 @@ describe('the store', () => {
       // A checkpoint within a transaction is an error.
       db.exec('BEGIN IMMEDIATE');
       expect(() => db.pragma('wal_checkpoint(TRUNCATE)')).toThrow(/locked/);
-      for (let commit = 0; commit < 1_000; commit += 1) log.committed();
+      for (let commit = 0; commit < 1_000; commit += 1) log.committed(1);
       const words = 'the write-ahead log has 200 MiB and cannot be brought into the store: ';
       expect(log.problem).toBe(`${words}database table is locked`);
       log.look();
@@ -167,7 +167,7 @@ describe('the store', () => {
       truncateSync(path.join(folder, 'mandate.db-wal'), 400 * 1024 * 1024);
       const before = statSync(path.join(folder, 'mandate.db-wal')).size;
       const waits = countingPragmas(db);
-      for (let commit = 0; commit < 2_560; commit += 1) log.committed();
+      for (let commit = 0; commit < 2_560; commit += 1) log.committed(1);
       expect(waits()).toBe(1);
       expect(statSync(path.join(folder, 'mandate.db-wal')).size).toBe(before);
       reader.close();

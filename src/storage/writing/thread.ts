@@ -37,7 +37,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
     pulse.beat();
     const buffers = batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]);
     to.postMessage(applier.apply(batch), buffers);
-    writeAhead.committed();
+    writeAhead.committed(batch.reduce((sum, { parcel }) => sum + parcel.count, 0));
   };
 
   let standing = '';

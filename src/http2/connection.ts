@@ -106,7 +106,7 @@ export class Connection implements Carrier, FrameSink {
       holding: this.#holding,
       overrun: () => this.#discard('too much waits to be read'),
     });
-    this.output = new Output(socket, this.#endTurn, this.sending.onFlush);
+    this.output = new Output(socket, this.#endTurn, () => this.sending.onFlush(this.output));
     this.#writer = new FrameWriter(this.output);
     this.#tellSettings();
     this.#openConnectionWindow();
@@ -158,11 +158,11 @@ export class Connection implements Carrier, FrameSink {
   /** Looks at what takes too long; about once a second. */
   sweep(now: number): void {
     const vigil = this.#vigil;
-    vigil.look(this.#socket, now);
+    vigil.look(this.#socket.bytesRead, this.output, now);
     if (this.#open > 0) vigil.isBusy(now);
     if (this.sending.isReadPaused) vigil.excuse(now);
     if (this.#isOver) {
-      if (vigil.hasLingered(this.#socket, now)) this.destroy();
+      if (vigil.hasLingered(this.output, now)) this.destroy();
       return;
     }
     if (vigil.isUnread(now)) return this.#discard('nothing of what waits is read');
@@ -556,8 +556,7 @@ export class Connection implements Carrier, FrameSink {
   #leave(): void {
     this.#isOver = true;
     this.#vigil.isOver(this.#options.now());
-    this.output.flush();
-    this.#socket.end();
+    this.output.end();
     this.#socket.resume();
   }
 

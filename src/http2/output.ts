@@ -6,6 +6,15 @@ const BUFFER_BYTES = 64 * 1024;
 const pool: Buffer[] = [];
 const POOLED = 64;
 
+interface Full {
+  readonly buffer: Buffer;
+  readonly length: number;
+}
+
+function recycle({ buffer }: Full): void {
+  if (pool.length < POOLED) pool.push(buffer);
+}
+
 /**
  * What goes to one socket: frames are put together in one buffer and leave together, when it is full or at the end of
  * the turn.
@@ -17,14 +26,35 @@ export class Output {
   #buffer: Buffer | undefined;
   #length = 0;
   #scheduled = false;
+  readonly #queue: Full[] = [];
+  #isWriting = false;
+  #isEnding = false;
+  #waiting = 0;
+  #taken = 0;
   /** While the connection reads, it says itself when the turn is over. */
   isHeld = false;
 
-  /** `beforeFlush` may add to what leaves at the end of a turn; `afterFlush` hears that the socket was given some. */
+  /**
+   * `beforeFlush` may add to what leaves at the end of a turn; `afterFlush` hears that the
+   * socket was given some, or has taken some. */
   constructor(socket: Socket, beforeFlush: () => void, afterFlush: () => void) {
     this.#socket = socket;
     this.#beforeFlush = beforeFlush;
     this.#afterFlush = afterFlush;
+  }
+
+  /** Bytes that the socket has not taken yet, and how many it has taken in all. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** The socket takes no more for now. */
+  get isFull(): boolean {
+    return this.#queue.length > 0;
   }
 
   /** A frame's header. What is in it follows by `bytes`, `byte` and `uint32`. */
@@ -76,18 +106,38 @@ export class Output {
   flush(): void {
     const buffer = this.#buffer;
     if (!buffer || this.#length === 0) return;
-    const bytes = buffer.subarray(0, this.#length);
+    const full: Full = { buffer, length: this.#length };
     this.#buffer = undefined;
     this.#length = 0;
-    if (!this.#socket.writable) {
-      if (pool.length < POOLED) pool.push(buffer);
-      return;
-    }
-    this.#socket.write(bytes, (error) => {
-      // A socket that failed may still have it.
-      if (!error && pool.length < POOLED) pool.push(buffer);
-    });
+    if (!this.#socket.writable || this.#isEnding) return recycle(full);
+    this.#waiting += full.length;
+    if (this.#isWriting) this.#queue.push(full);
+    else this.#write(full);
     this.#afterFlush();
+  }
+
+  /** The last of it: the socket's half is ended behind it. */
+  end(): void {
+    this.flush();
+    this.#isEnding = true;
+    if (!this.#isWriting) this.#socket.end();
+  }
+
+  /** One at a time: of several given to it at once a socket tells only when all are gone, however slowly they go. */
+  #write(full: Full): void {
+    this.#isWriting = true;
+    this.#socket.write(full.buffer.subarray(0, full.length), (error) => {
+      this.#isWriting = false;
+      this.#waiting -= full.length;
+      this.#taken += full.length;
+      // A socket that failed may still have it.
+      if (error) return;
+      recycle(full);
+      const next = this.#queue.shift();
+      if (next) this.#write(next);
+      else if (this.#isEnding) this.#socket.end();
+      this.#afterFlush();
+    });
   }
 
   /** Room for `count` bytes, at most a few; answers where. */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { FIRST_WINDOW, MAX_WINDOW } from './frames.ts';
 import type { Holding } from './holding.ts';
+import type { Output } from './output.ts';
 
 /** What of a stream goes on as soon as it may. */
 export interface Sender {
@@ -38,7 +39,6 @@ export class Sending {
 
   constructor(parts: SendingParts) {
     this.#parts = parts;
-    parts.socket.on('drain', () => this.#onDrain());
   }
 
   /** Has something to send, and waits for the connection or for its turn. */
@@ -73,27 +73,22 @@ export class Sending {
     return true;
   }
 
-  /** The socket was given some. */
-  readonly onFlush = (): void => {
+  /** The socket was given some, or has taken some. */
+  onFlush(output: Output): void {
     const { socket, holding, overrun } = this.#parts;
-    const { writableLength, writableNeedDrain } = socket;
-    this.isCongested = writableNeedDrain && writableLength > 0;
-    const backlog = this.isCongested ? writableLength : 0;
-    if (backlog === this.#backlog) return;
-    if (!holding.change(backlog - this.#backlog)) return overrun();
+    const wasCongested = this.isCongested;
+    this.isCongested = output.isFull;
+    const backlog = this.isCongested ? output.waiting : 0;
+    if (backlog !== this.#backlog && !holding.change(backlog - this.#backlog)) return overrun();
     this.#backlog = backlog;
-    if (backlog < UNREAD_BYTES || this.#isReadPaused) return;
-    this.#isReadPaused = true;
-    socket.pause();
-  };
-
-  #onDrain(): void {
-    this.isCongested = false;
-    this.#parts.holding.change(-this.#backlog);
-    this.#backlog = 0;
-    if (this.#isReadPaused) this.#parts.socket.resume();
-    this.#isReadPaused = false;
-    this.#pump();
+    if (backlog >= UNREAD_BYTES && !this.#isReadPaused) {
+      this.#isReadPaused = true;
+      socket.pause();
+    } else if (backlog === 0 && this.#isReadPaused) {
+      this.#isReadPaused = false;
+      socket.resume();
+    }
+    if (wasCongested && !this.isCongested) this.#pump();
   }
 
   /** Lets those that wait go on, by turns. */

@@ -251,6 +251,8 @@ export class Stream implements ServerStream, Sender {
 
   /** Sends what waits, as far as it may. */
   pump(): void {
+    // It is its turn.
+    if (this.#turnBytes >= TURN_BYTES) this.#turnBytes = 0;
     this.#sendOut();
     this.#drained();
   }

@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net';
 import { ConnectionError, ErrorCode } from './errors.ts';
 import type { Bounds } from './limits.ts';
+import type { Output } from './output.ts';
 
 /** Since when a connection is how it is; looked at about once a second, so that none needs a timer. In milliseconds. */
 export class Vigil {
@@ -23,10 +23,9 @@ export class Vigil {
     this.#began = this.#active = this.#unread = now;
   }
 
-  look({ bytesRead, bytesWritten, writableLength }: Socket, now: number): void {
+  look(bytesRead: number, { taken, waiting }: Output, now: number): void {
     if (bytesRead !== this.#bytesRead) this.#active = now;
-    const taken = bytesWritten - writableLength;
-    if (taken !== this.#bytesTaken || writableLength === 0) this.#unread = now;
+    if (taken !== this.#bytesTaken || waiting === 0) this.#unread = now;
     this.#bytesRead = bytesRead;
     this.#bytesTaken = taken;
   }
@@ -70,8 +69,8 @@ export class Vigil {
   }
 
   /** Of a connection that is over: its last word was heard, or could have been. */
-  hasLingered({ writableLength }: Socket, now: number): boolean {
-    return this.isUnread(now) || (writableLength === 0 && now - this.#over >= this.#bounds.lingerMs);
+  hasLingered({ waiting }: Output, now: number): boolean {
+    return this.isUnread(now) || (waiting === 0 && now - this.#over >= this.#bounds.lingerMs);
   }
 
   /** Nothing was asked for long. */

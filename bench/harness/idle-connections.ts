@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import net from 'node:net';
-import { PREFACE } from '../../src/http2/frames.ts';
+import { PREFACE } from '../../src/http2/wire/frames.ts';
 
 /** From one address a server takes a thousand. */
 const FROM_ONE_ADDRESS = 1_000;

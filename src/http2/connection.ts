@@ -1,6 +1,18 @@
 import type { Socket } from 'node:net';
+import { Gone } from './bounds/gone.ts';
+import { Holding } from './bounds/holding.ts';
+import type { Bounds, Budget, Limits } from './bounds/limits.ts';
+import { Patience } from './bounds/patience.ts';
+import { Vigil } from './bounds/vigil.ts';
 import { ConnectionError, ErrorCode } from './errors.ts';
 import type { Fields } from './fields.ts';
+import { HpackDecoder } from './hpack/decoder.ts';
+import type { HeaderBlock } from './hpack/encoder.ts';
+import { areTrailers, readRequestLine } from './request.ts';
+import { Sending } from './sending.ts';
+import type { ServerStream } from './server-stream.ts';
+import { type Carrier, Stream } from './stream.ts';
+import { ReceiveWindow } from './window.ts';
 import {
   checkGoAway,
   checkPing,
@@ -11,25 +23,13 @@ import {
   readWindowUpdate,
   size,
   unpadded,
-} from './frame-bodies.ts';
-import { FrameReader, type FrameSink } from './frame-reader.ts';
-import { FrameWriter } from './frame-writer.ts';
-import { FIRST_WINDOW, Flag, MAX_STREAM_ID, PREFACE, Type, uint32 } from './frames.ts';
-import { Gone } from './gone.ts';
-import { HeaderBlocks } from './header-blocks.ts';
-import { Holding } from './holding.ts';
-import { HpackDecoder } from './hpack/decoder.ts';
-import type { HeaderBlock } from './hpack/encoder.ts';
-import type { Bounds, Budget, Limits } from './limits.ts';
-import { Output } from './output.ts';
-import { Patience } from './patience.ts';
-import { PeerSettings } from './peer-settings.ts';
-import { areTrailers, readRequestLine } from './request.ts';
-import { Sending } from './sending.ts';
-import type { ServerStream } from './server-stream.ts';
-import { type Carrier, Stream } from './stream.ts';
-import { Vigil } from './vigil.ts';
-import { ReceiveWindow } from './window.ts';
+} from './wire/frame-bodies.ts';
+import { FrameReader, type FrameSink } from './wire/frame-reader.ts';
+import { FrameWriter } from './wire/frame-writer.ts';
+import { FIRST_WINDOW, Flag, MAX_STREAM_ID, PREFACE, Type, uint32 } from './wire/frames.ts';
+import { HeaderBlocks } from './wire/header-blocks.ts';
+import { Output } from './wire/output.ts';
+import { PeerSettings } from './wire/peer-settings.ts';
 
 /** How a connection was ended from this side, or by a fault of its peer. */
 export interface End {

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
-import { FIRST_WINDOW, MAX_WINDOW } from './frames.ts';
-import type { Holding } from './holding.ts';
-import type { Output } from './output.ts';
+import type { Holding } from './bounds/holding.ts';
+import { FIRST_WINDOW, MAX_WINDOW } from './wire/frames.ts';
+import type { Output } from './wire/output.ts';
 
 /** What of a stream goes on as soon as it may. */
 export interface Sender {

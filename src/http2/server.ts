@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
+import { BOUNDS, type Bounds, type Budget, type Limits } from './bounds/limits.ts';
 import { Connection, type End } from './connection.ts';
-import { BOUNDS, type Bounds, type Budget, type Limits } from './limits.ts';
 import type { ServerStream } from './server-stream.ts';
 
 export interface Http2ServerOptions {

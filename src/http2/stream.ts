@@ -1,13 +1,13 @@
 import { ErrorCode } from './errors.ts';
 import type { Fields } from './fields.ts';
-import { Flag, MAX_WINDOW, Type } from './frames.ts';
 import type { HeaderBlock } from './hpack/encoder.ts';
 import { Inbox } from './inbox.ts';
-import type { Output } from './output.ts';
 import type { RequestLine } from './request.ts';
 import type { Sender, Sending } from './sending.ts';
 import type { Receiver, ServerStream } from './server-stream.ts';
 import { ReceiveWindow } from './window.ts';
+import { Flag, MAX_WINDOW, Type } from './wire/frames.ts';
+import type { Output } from './wire/output.ts';
 
 /** What a stream needs of its connection. */
 export interface Carrier {

@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import net from 'node:net';
 import { expect, test } from 'vitest';
-import { PREFACE } from '../../src/http2/frames.ts';
+import { PREFACE } from '../../src/http2/wire/frames.ts';
 import { startServer } from './server.ts';
 
 const SETTINGS = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import net from 'node:net';
 import tls from 'node:tls';
 import { expect } from 'vitest';
+import type { Bounds, Budget, Limits } from '../../src/http2/bounds/limits.ts';
 import type { Connection, End } from '../../src/http2/connection.ts';
 import { HeaderBlock } from '../../src/http2/hpack/encoder.ts';
-import type { Bounds, Budget, Limits } from '../../src/http2/limits.ts';
 import { Http2Server } from '../../src/http2/server.ts';
 import type { ServerStream } from '../../src/http2/server-stream.ts';
 import { watch } from './watched.ts';
@@ -187,7 +187,7 @@ export const serving = (options: ServingOptions = {}): Promise<Serving> => new S
 /** Looks again and again until it holds; only a failure takes long. */
 export async function eventually(holds: () => boolean, what: string): Promise<void> {
   for (let tries = 0; !holds(); tries += 1) {
-    if (tries > 3_000) throw new Error(`waited for ${what} in vain`);
+    if (tries > 1_600) throw new Error(`waited for ${what} in vain`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

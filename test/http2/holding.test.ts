@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Holding } from '../../src/http2/holding.ts';
+import { Holding } from '../../src/http2/bounds/holding.ts';
 import { Tally } from './echo.ts';
 
 const STEP = 16 * 1024;

@@ -1,7 +1,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
-import { Flag, Type } from '../../src/http2/frames.ts';
 import { HpackDecoder } from '../../src/http2/hpack/decoder.ts';
+import { Flag, Type } from '../../src/http2/wire/frames.ts';
 import { describe, type Frame, greeting, ping, type SettingPair, settingsAck, windowUpdate } from './wire.ts';
 
 /** What came on one stream. */

@@ -1,4 +1,4 @@
-import { FIRST_WINDOW, Type } from '../../src/http2/frames.ts';
+import { FIRST_WINDOW, Type } from '../../src/http2/wire/frames.ts';
 import type { RawClient } from './raw-client.ts';
 import { data, END } from './wire.ts';
 

@@ -1,4 +1,4 @@
-import { Flag, PREFACE, Setting, Type } from '../../src/http2/frames.ts';
+import { Flag, PREFACE, Setting, Type } from '../../src/http2/wire/frames.ts';
 
 /** Frames and header blocks as a client writes them, by hand: nothing here knows what is allowed. */
 
@@ -157,8 +157,11 @@ export const continuation = (id: number, payload: Uint8Array, isLast = false): B
 export const greeting = (...pairs: SettingPair[]): Buffer => Buffer.concat([PREFACE, settings(...pairs)]);
 
 /** Bytes of which none can be missed or come twice unseen. */
-export const counted = (length: number, seed = 0): Buffer =>
-  Buffer.from(Uint8Array.from({ length }, (_, at) => Math.imul(at + seed, 0x9e3779b1) >>> 24));
+export function counted(length: number, seed = 0): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let at = 0; at < length; at += 1) bytes[at] = Math.imul(at + seed, 0x9e3779b1) >>> 24;
+  return bytes;
+}
 
 /** A part of a frame: its header announces more than comes. */
 export const cutShort = (type: number, flags: number, id: number, announced: number, sent: number): Buffer =>

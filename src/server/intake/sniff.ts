@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { PREFACE } from '../../http2/frames.ts';
+import { PREFACE } from '../../http2/wire/frames.ts';
 
 const TIMEOUT_MS = 10_000;
 

@@ -1,9 +1,9 @@
 import http2, { type ServerHttp2Stream, type ServerStreamResponseOptions } from 'node:http2';
 import type { Socket } from 'node:net';
+import { BOUNDS, type Limits } from '../../http2/bounds/limits.ts';
 import type { ErrorCode } from '../../http2/errors.ts';
 import { Fields } from '../../http2/fields.ts';
 import type { HeaderBlock } from '../../http2/hpack/encoder.ts';
-import { BOUNDS, type Limits } from '../../http2/limits.ts';
 import { type RequestLine, readRequestLine } from '../../http2/request.ts';
 import type { Receiver, ServerStream } from '../../http2/server-stream.ts';
 import type { Transport, TransportOptions } from './transport.ts';

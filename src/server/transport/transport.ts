@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
+import type { Limits } from '../../http2/bounds/limits.ts';
 import type { End } from '../../http2/connection.ts';
-import type { Limits } from '../../http2/limits.ts';
 import type { ServerStream } from '../../http2/server-stream.ts';
 
 /** Published for every HTTP/2 connection that was ended for a fault of its peer: {code, reason, address}. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../src/http2/errors.ts';
-import { Type } from '../../../src/http2/frames.ts';
-import { answerAtOnce, head, OK, type Serve, serving, turns } from '../echo.ts';
+import { Type } from '../../../src/http2/wire/frames.ts';
+import { answerAtOnce, eventually, head, OK, type Serve, serving, turns } from '../echo.ts';
 import { RawClient } from '../raw-client.ts';
 import { counted, END, headers, request, settings, windowUpdate } from '../wire.ts';
 
@@ -250,6 +250,28 @@ describe('answers that take more than one turn', () => {
     await client.settled();
     expect(client.answer(3)).toMatchObject({ length: 20_000, isEnded: true });
     expect(client.answer(1).length).toBeGreaterThan(65_535);
+  });
+
+  test('are cut into turns for a client that takes frames of 16 MB too: others do not wait for such a one', async () => {
+    await using served = await serving({ serve });
+    using client = await RawClient.connect(served.port, {
+      settings: [
+        ['INITIAL_WINDOW_SIZE', MAX],
+        ['MAX_FRAME_SIZE', 2 ** 24 - 1],
+      ],
+    });
+    await client.settled();
+    client.socket.pause();
+    client.send(windowUpdate(0, 2 ** 30), ask(1, 16_000_000));
+    await eventually(() => served.streams.length === 1, 'the large one to be asked for');
+    client.send(ask(3, 1_000));
+    await eventually(() => served.streams.length === 2, 'the small one to be asked for');
+    client.socket.resume();
+    for (const id of [1, 3]) expect((await client.answered(id)).isEnded).toBe(true);
+    const last = (id: number): number => client.frames.findLastIndex((frame) => frame.id === id);
+    expect(last(3)).toBeLessThan(last(1));
+    // What is copied for a socket that takes nothing is a small part of it.
+    expect(served.budget.most).toBeLessThan(18_000_000);
   });
 
   test('RFC 9113 6.9: an honest client that opens both windows for each frame that it read gets 64 MB', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../src/http2/errors.ts';
-import { Flag, Type } from '../../../src/http2/frames.ts';
 import { HeaderBlock } from '../../../src/http2/hpack/encoder.ts';
+import { Flag, Type } from '../../../src/http2/wire/frames.ts';
 import { head, OK, type Serve, serving } from '../echo.ts';
 import { RawClient } from '../raw-client.ts';
 import { END, headers, ping, request, settings } from '../wire.ts';

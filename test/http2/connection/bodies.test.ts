@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Type } from '../../../src/http2/frames.ts';
+import { Type } from '../../../src/http2/wire/frames.ts';
 import { eventually, OK, type Serve, serving, turns } from '../echo.ts';
 import { RawClient } from '../raw-client.ts';
 import { upload } from '../upload.ts';

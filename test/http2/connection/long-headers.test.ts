@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { BOUNDS } from '../../../src/http2/bounds/limits.ts';
 import { ErrorCode } from '../../../src/http2/errors.ts';
-import { BOUNDS } from '../../../src/http2/limits.ts';
 import { mirror, serving } from '../echo.ts';
 import { RawClient } from '../raw-client.ts';
 import { blockOf, data, END, type FieldList, fragmented, headers, hpack, request } from '../wire.ts';

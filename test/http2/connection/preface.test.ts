@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../src/http2/errors.ts';
-import { PREFACE, Type } from '../../../src/http2/frames.ts';
+import { PREFACE, Type } from '../../../src/http2/wire/frames.ts';
 import { serving } from '../echo.ts';
 import { RawClient } from '../raw-client.ts';
 import { data, END, frame, greeting, headers, ping, request, settings, settingsAck } from '../wire.ts';

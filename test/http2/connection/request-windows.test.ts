@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../src/http2/errors.ts';
-import { Type } from '../../../src/http2/frames.ts';
+import { Type } from '../../../src/http2/wire/frames.ts';
 import { mirror, ponder, type Serve, serving } from '../echo.ts';
 import { RawClient } from '../raw-client.ts';
 import { data, END, headers, request, reset } from '../wire.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../src/http2/errors.ts';
-import { Flag, Type } from '../../../src/http2/frames.ts';
+import { Flag, Type } from '../../../src/http2/wire/frames.ts';
 import { answerAtOnce, head, serving } from '../echo.ts';
 import { RawClient } from '../raw-client.ts';
 import { END, frame, headers, request, settings, settingsAck, windowUpdate } from '../wire.ts';

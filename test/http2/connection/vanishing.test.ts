@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { ErrorCode } from '../../../src/http2/errors.ts';
-import { echo, eventually, OK, ponder, type Serve, serving, turns } from '../echo.ts';
+import { echo, eventually, head, OK, ponder, type Serve, serving, turns } from '../echo.ts';
 import { RawClient } from '../raw-client.ts';
 import { catchEscaped } from '../watched.ts';
 import { counted, data, END, frame, headers, request } from '../wire.ts';
@@ -113,6 +113,26 @@ describe('a client that ends its half of the connection', () => {
     client.socket.end();
     expect((await client.answered(1)).body).toEqual(counted(10_000));
     await client.closed();
+  });
+
+  test('has been answered so, though it reads slowly and some of it waits here', async () => {
+    const long = head(200, ['long', 'v'.repeat(60_000)]);
+    await using served = await serving({ serve: (stream) => stream.answer(long), limits: { streams: 500 } });
+    using client = await RawClient.connect(served.port, { allowHalfOpen: true });
+    await client.settled();
+    client.socket.pause();
+    // So much that the kernel takes no more.
+    let asked = 0;
+    for (; served.budget.held === 0; asked += 1) {
+      client.send(headers(2 * asked + 1, request(), END));
+      await eventually(() => served.streams.length > asked, 'a request to be read');
+      await turns(2);
+    }
+    client.socket.end();
+    await turns(20);
+    client.socket.resume();
+    for (let at = 0; at < asked; at += 1)
+      expect((await client.answered(2 * at + 1)).field('long')).toHaveLength(60_000);
   });
 
   test.each([false, true])(

@@ -10,7 +10,7 @@ import { counted, END, headers, request, settings, windowUpdate } from '../wire.
  */
 
 /** More of them where `HTTP2_FUZZ_RUNS` says so, other ones with `HTTP2_FUZZ_SEED`. */
-const RUNS = Number(process.env['HTTP2_FUZZ_RUNS'] ?? 100);
+const RUNS = Number(process.env['HTTP2_FUZZ_RUNS'] ?? 300);
 const SEED = Number(process.env['HTTP2_FUZZ_SEED'] ?? 9_113);
 
 const size = fc.constantFrom(0, 1, 100, 5_000, 16_384, 16_385, 32_768, 40_000, 65_536, 131_072, 300_000);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { Flag, HEADER_BYTES, Type, uint24, uint31 } from '../../../src/http2/frames.ts';
+import { Flag, HEADER_BYTES, Type, uint24, uint31 } from '../../../src/http2/wire/frames.ts';
 import {
   blockOf,
   continuation,

@@ -1,7 +1,7 @@
-import { ConnectionError, ErrorCode } from './errors.ts';
+import type { Holding } from '../bounds/holding.ts';
+import type { Bounds } from '../bounds/limits.ts';
+import { ConnectionError, ErrorCode } from '../errors.ts';
 import { Flag } from './frames.ts';
-import type { Holding } from './holding.ts';
-import type { Bounds } from './limits.ts';
 
 /** A header block that comes in several frames (RFC 9113 section 6.10). One that comes in one never gets here. */
 export class HeaderBlocks {

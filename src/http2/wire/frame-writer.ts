@@ -1,7 +1,7 @@
-import type { ErrorCode } from './errors.ts';
+import type { Limits } from '../bounds/limits.ts';
+import type { ErrorCode } from '../errors.ts';
+import { type HeaderBlock, HpackEncoder } from '../hpack/encoder.ts';
 import { Flag, MAX_FRAME_BYTES, Setting, Type } from './frames.ts';
-import { type HeaderBlock, HpackEncoder } from './hpack/encoder.ts';
-import type { Limits } from './limits.ts';
 import type { Output } from './output.ts';
 
 /** Puts the frames of one connection together, all but DATA, which streams write themselves. */

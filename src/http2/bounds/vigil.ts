@@ -1,6 +1,6 @@
-import { ConnectionError, ErrorCode } from './errors.ts';
+import { ConnectionError, ErrorCode } from '../errors.ts';
+import type { Output } from '../wire/output.ts';
 import type { Bounds } from './limits.ts';
-import type { Output } from './output.ts';
 
 /** Since when a connection is how it is; looked at about once a second, so that none needs a timer. In milliseconds. */
 export class Vigil {

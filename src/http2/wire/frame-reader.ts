@@ -1,4 +1,4 @@
-import { ConnectionError, ErrorCode } from './errors.ts';
+import { ConnectionError, ErrorCode } from '../errors.ts';
 import { HEADER_BYTES, MAX_FRAME_BYTES, uint24, uint31 } from './frames.ts';
 
 export interface FrameSink {

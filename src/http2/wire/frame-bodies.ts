@@ -1,4 +1,4 @@
-import { ConnectionError, ErrorCode } from './errors.ts';
+import { ConnectionError, ErrorCode } from '../errors.ts';
 import { Flag, uint31 } from './frames.ts';
 
 /** The bodies of frames, `bytes[from, to)`, checked by themselves (RFC 9113 section 6). All throw ConnectionError. */

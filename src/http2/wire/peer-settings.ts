@@ -1,4 +1,4 @@
-import { ConnectionError, ErrorCode } from './errors.ts';
+import { ConnectionError, ErrorCode } from '../errors.ts';
 import { FIRST_WINDOW, MAX_FRAME_BYTES, MAX_WINDOW, Setting, uint32 } from './frames.ts';
 
 /** What the peer has said of itself (RFC 9113 section 6.5.2); what is of no use to a server is checked and left. */

@@ -112,8 +112,12 @@ export class Connection implements Carrier, FrameSink {
     this.#openConnectionWindow();
     socket.on('data', this.#onData);
     socket.on('error', nobodyThrows);
-    // It has sent its last: what is not answered is not asked any more.
-    socket.on('end', () => this.#closeStreams(ErrorCode.CANCEL));
+    // What is answered goes out also to who has sent its last; Node would end our half at once.
+    socket.allowHalfOpen = true;
+    socket.on('end', () => {
+      this.#closeStreams(ErrorCode.CANCEL);
+      if (!this.#isOver) this.#leave();
+    });
     socket.on('close', () => this.#onClose());
   }
 
@@ -125,10 +129,6 @@ export class Connection implements Carrier, FrameSink {
   /** Streams that are not closed, or whose handler works on. */
   get open(): number {
     return this.#open;
-  }
-
-  get maxFrameBytes(): number {
-    return this.#peer.maxFrameBytes;
   }
 
   /** More room for a peer, from now on. */
@@ -435,7 +435,6 @@ export class Connection implements Carrier, FrameSink {
     const before = this.#peer.streamWindow;
     this.#peer.read(bytes, from, to);
     this.#writer.limitTable(this.#peer.headerTableBytes);
-    this.#writer.maxFrameBytes = this.#peer.maxFrameBytes;
     this.#writer.settingsAcknowledged();
     const more = this.#peer.streamWindow - before;
     // Section 6.9.2: all windows move along, and may so become negative.

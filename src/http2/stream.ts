@@ -6,14 +6,13 @@ import type { RequestLine } from './request.ts';
 import type { Sender, Sending } from './sending.ts';
 import type { Receiver, ServerStream } from './server-stream.ts';
 import { ReceiveWindow } from './window.ts';
-import { Flag, MAX_WINDOW, Type } from './wire/frames.ts';
+import { Flag, MAX_FRAME_BYTES, MAX_WINDOW, Type } from './wire/frames.ts';
 import type { Output } from './wire/output.ts';
 
 /** What a stream needs of its connection. */
 export interface Carrier {
   readonly output: Output;
   readonly sending: Sending;
-  readonly maxFrameBytes: number;
   writeHead(id: number, block: HeaderBlock, flags: number): void;
   /** Bytes of a body were read: the peer may send as many more. */
   read(bytes: number): void;
@@ -261,7 +260,7 @@ export class Stream implements ServerStream, Sender {
     const { output, sending } = this.#carrier;
     while (this.#outbox !== undefined && !this.#isClosed) {
       const first = this.#outbox[0] as Uint8Array;
-      const room = Math.min(this.#sendWindow, this.#carrier.sending.window, this.#carrier.maxFrameBytes);
+      const room = Math.min(this.#sendWindow, this.#carrier.sending.window, MAX_FRAME_BYTES);
       const isOthersTurn = this.#turnBytes >= TURN_BYTES && sending.isShared;
       if (room <= 0 || sending.isCongested || isOthersTurn) {
         if (isOthersTurn) this.#turnBytes = 0;
@@ -319,7 +318,7 @@ export class Stream implements ServerStream, Sender {
     const isFree = this.#outbox === undefined && !this.#carrier.sending.isCongested;
     if (
       isFree &&
-      length <= this.#carrier.maxFrameBytes &&
+      length <= MAX_FRAME_BYTES &&
       length <= Math.min(this.#sendWindow, this.#carrier.sending.window)
     ) {
       const isEnd = this.#isEnding && this.#trailers === undefined;

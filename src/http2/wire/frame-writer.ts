@@ -8,8 +8,6 @@ import type { Output } from './output.ts';
 export class FrameWriter {
   readonly #output: Output;
   readonly #encoder = new HpackEncoder();
-  /** The peer's (RFC 9113 section 4.2). */
-  maxFrameBytes = MAX_FRAME_BYTES;
 
   constructor(output: Output) {
     this.#output = output;
@@ -25,12 +23,12 @@ export class FrameWriter {
     const output = this.#output;
     const bytes = this.#encoder.of(block);
     const { length } = bytes;
-    if (length <= this.maxFrameBytes) {
+    if (length <= MAX_FRAME_BYTES) {
       output.frame(length, Type.HEADERS, flags | Flag.END_HEADERS, id);
       return output.bytes(bytes, 0, length);
     }
-    for (let from = 0; from < length; from += this.maxFrameBytes) {
-      const to = Math.min(length, from + this.maxFrameBytes);
+    for (let from = 0; from < length; from += MAX_FRAME_BYTES) {
+      const to = Math.min(length, from + MAX_FRAME_BYTES);
       const end = to === length ? Flag.END_HEADERS : 0;
       output.frame(to - from, from === 0 ? Type.HEADERS : Type.CONTINUATION, from === 0 ? flags : end, id);
       output.bytes(bytes, from, to);

@@ -5,7 +5,6 @@ import { FIRST_WINDOW, MAX_FRAME_BYTES, MAX_WINDOW, Setting, uint32 } from './fr
 export class PeerSettings {
   headerTableBytes = 4_096;
   streamWindow = FIRST_WINDOW;
-  maxFrameBytes = MAX_FRAME_BYTES;
 
   /** The body of a SETTINGS frame. Throws ConnectionError. */
   read(bytes: Buffer, from: number, to: number): void {
@@ -27,7 +26,7 @@ export class PeerSettings {
         case Setting.MAX_FRAME_SIZE:
           if (value < MAX_FRAME_BYTES || value > 2 ** 24 - 1)
             throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'a frame size that is not allowed');
-          this.maxFrameBytes = value;
+          // Larger ones would only make others wait.
           break;
         default:
       }

@@ -16,12 +16,21 @@ export async function idleConnections(port: number, count: number): Promise<Disp
     sockets.push(socket);
     socket.write(Buffer.concat([PREFACE, SETTINGS, ACKNOWLEDGED]));
     // A hundred at a time: a server's queue of connections is not endless.
-    if (at % 100 === 99) await once(socket, 'data');
+    if (at % 100 === 99) await heard(socket);
   }
-  await Promise.all(sockets.filter(({ bytesRead }) => bytesRead === 0).map((socket) => once(socket, 'data')));
+  await Promise.all(sockets.map(heard));
   return {
     [Symbol.dispose]: () => {
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/** Until it was spoken to; fails where it was turned away. */
+async function heard(socket: net.Socket): Promise<void> {
+  if (socket.bytesRead > 0) return;
+  const closed = once(socket, 'close').then(() => {
+    throw new Error('a connection at rest was ended');
+  });
+  await Promise.race([once(socket, 'data'), closed]);
 }

@@ -9,6 +9,7 @@ export class Holding {
   readonly #max: number;
   #held = 0;
   #taken = 0;
+  #isReleased = false;
 
   constructor(budget: Budget, max: number) {
     this.#budget = budget;
@@ -17,6 +18,7 @@ export class Holding {
 
   /** More, or less; false where it is too much, and then it is as before. */
   change(bytes: number): boolean {
+    if (this.#isReleased) return true;
     const held = this.#held + bytes;
     if (bytes > 0 && held > this.#max) return false;
     const wanted = Math.ceil(held / STEP_BYTES) * STEP_BYTES;
@@ -34,5 +36,6 @@ export class Holding {
     if (this.#taken > 0) this.#budget.giveBack(this.#taken);
     this.#taken = 0;
     this.#held = 0;
+    this.#isReleased = true;
   }
 }

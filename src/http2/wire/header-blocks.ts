@@ -1,6 +1,7 @@
 import type { Holding } from '../bounds/holding.ts';
 import type { Bounds } from '../bounds/limits.ts';
 import { ConnectionError, ErrorCode } from '../errors.ts';
+import { MAX_BLOCK_BYTES } from '../hpack/decoder.ts';
 import { Flag } from './frames.ts';
 
 /** A header block that comes in several frames (RFC 9113 section 6.10). One that comes in one never gets here. */
@@ -53,7 +54,9 @@ export class HeaderBlocks {
 
   #add(bytes: Buffer, from: number, to: number): void {
     const length = to - from;
-    if (this.#length + length > this.#bounds.headerBlockBytes || !this.#holding.change(length))
+    // The decoder has room for no more.
+    const most = Math.min(this.#bounds.headerBlockBytes, MAX_BLOCK_BYTES);
+    if (this.#length + length > most || !this.#holding.change(length))
       throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block that is too long');
     this.#length += length;
     // A view would keep what was read along with it.

@@ -57,7 +57,7 @@ export class Output {
     return this.#queue.length > 0;
   }
 
-  /** A frame's header. What is in it follows by `bytes`, `byte` and `uint32`. */
+  /** A frame's header. What is in it follows by `bytes`, `uint16` and `uint32`. */
   frame(length: number, type: number, flags: number, id: number): void {
     const at = this.#reserve(HEADER_BYTES);
     const buffer = this.#buffer as Buffer;
@@ -70,11 +70,6 @@ export class Output {
     buffer[at + 6] = id >>> 16;
     buffer[at + 7] = id >>> 8;
     buffer[at + 8] = id;
-  }
-
-  byte(value: number): void {
-    const at = this.#reserve(1);
-    (this.#buffer as Buffer)[at] = value;
   }
 
   uint16(value: number): void {
@@ -102,8 +97,15 @@ export class Output {
     }
   }
 
-  /** Gives the socket what has been put together. */
+  /**
+   * Gives the socket what has been put together. While it has not taken what it has, more is added to the same buffer:
+   * one for each few bytes would hold thousands of times what waits.
+   */
   flush(): void {
+    if (!this.#isWriting) this.#close();
+  }
+
+  #close(): void {
     const buffer = this.#buffer;
     if (!buffer || this.#length === 0) return;
     const full: Full = { buffer, length: this.#length };
@@ -118,7 +120,7 @@ export class Output {
 
   /** The last of it: the socket's half is ended behind it. */
   end(): void {
-    this.flush();
+    this.#close();
     this.#isEnding = true;
     if (!this.#isWriting) this.#socket.end();
   }
@@ -136,13 +138,14 @@ export class Output {
       const next = this.#queue.shift();
       if (next) this.#write(next);
       else if (this.#isEnding) this.#socket.end();
+      else this.#close();
       this.#afterFlush();
     });
   }
 
   /** Room for `count` bytes, at most a few; answers where. */
   #reserve(count: number): number {
-    if (this.#length + count > BUFFER_BYTES) this.flush();
+    if (this.#length + count > BUFFER_BYTES) this.#close();
     this.#buffer ??= pool.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES);
     const at = this.#length;
     this.#length += count;

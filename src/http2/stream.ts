@@ -257,7 +257,7 @@ export class Stream implements ServerStream, Sender {
   }
 
   #sendOut(): void {
-    const { output, sending } = this.#carrier;
+    const { sending } = this.#carrier;
     while (this.#outbox !== undefined && !this.#isClosed) {
       const first = this.#outbox[0] as Uint8Array;
       const room = Math.min(this.#sendWindow, this.#carrier.sending.window, MAX_FRAME_BYTES);
@@ -271,10 +271,7 @@ export class Stream implements ServerStream, Sender {
       const length = Math.min(first.length, room);
       const isLast = length === first.length && this.#outbox.length === 1;
       const isEnd = isLast && this.#isEnding && this.#trailers === undefined;
-      output.frame(length, Type.DATA, isEnd ? Flag.END_STREAM : 0, this.id);
-      output.bytes(first, 0, length);
-      this.#sendWindow -= length;
-      this.#carrier.sending.window -= length;
+      this.#frame(first, length, isEnd);
       this.#carrier.hold(-length);
       this.#turnBytes += length;
       this.stalledSince = 0;
@@ -313,7 +310,6 @@ export class Stream implements ServerStream, Sender {
   }
 
   #push(bytes: Uint8Array): void {
-    const { output } = this.#carrier;
     const { length } = bytes;
     const isFree = this.#outbox === undefined && !this.#carrier.sending.isCongested;
     if (
@@ -322,10 +318,7 @@ export class Stream implements ServerStream, Sender {
       length <= Math.min(this.#sendWindow, this.#carrier.sending.window)
     ) {
       const isEnd = this.#isEnding && this.#trailers === undefined;
-      output.frame(length, Type.DATA, isEnd ? Flag.END_STREAM : 0, this.id);
-      output.bytes(bytes, 0, length);
-      this.#sendWindow -= length;
-      this.#carrier.sending.window -= length;
+      this.#frame(bytes, length, isEnd);
       this.#carrier.sent();
       if (isEnd) this.#endedHere();
       return;
@@ -334,6 +327,15 @@ export class Stream implements ServerStream, Sender {
     this.#outbox ??= [];
     this.#outbox.push(bytes);
     this.#sendOut();
+  }
+
+  /** One DATA frame of the first bytes. */
+  #frame(bytes: Uint8Array, length: number, isEnd: boolean): void {
+    const { output, sending } = this.#carrier;
+    output.frame(length, Type.DATA, isEnd ? Flag.END_STREAM : 0, this.id);
+    output.bytes(bytes, 0, length);
+    this.#sendWindow -= length;
+    sending.window -= length;
   }
 
   #sendEnd(): void {

@@ -68,6 +68,6 @@ function serve(main: MessagePort, options: ThreadOptions): void {
 }
 
 /** Main has counted it already. */
-const ADMITTED = { open: 0, left: 0, refilledAt: 0, usual: 0 };
+const ADMITTED = { open: 0, left: 0, refilledAt: 0, usual: 0, dearest: 0 };
 
 if (parentPort) serve(parentPort, workerData as ThreadOptions);

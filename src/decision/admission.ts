@@ -12,6 +12,8 @@ export interface Share {
   refilledAt: number;
   /** The fuel that a decision of the tenant usually costs. */
   usual: number;
+  /** What the dearest ones of late cost: it follows up at once, and down slowly. */
+  dearest: number;
 }
 
 /**
@@ -65,18 +67,32 @@ export class Admission {
   /** What decisions cost that were made in this thread. */
   spent(tenant: TenantId, fuel: number): void {
     this.#here.spend(tenant, fuel, this.#clock());
+    this.learn(tenant, fuel);
   }
 
-  /** What a decision cost that was made in another thread, which tells of it late. */
+  /** What a decision cost, wherever it was made. */
   learn(tenant: TenantId, fuel: number): void {
     const share = this.#shares.get(tenant);
-    if (share) share.usual += (fuel - share.usual) / 16;
+    if (!share) return;
+    share.usual += (fuel - share.usual) / 16;
+    share.dearest = Math.max(fuel, share.dearest - share.dearest / 16);
+  }
+
+  /** What the tenant's dearest decisions of late cost, in fuel. */
+  dearest(tenant: TenantId): number {
+    return this.#shares.get(tenant)?.dearest ?? 0;
   }
 
   #shareOf(tenant: Tenant): Share {
     const known = this.#shares.get(tenant.id);
     if (known) return known;
-    const share = { open: 0, left: Number.POSITIVE_INFINITY, refilledAt: this.#clock(), usual: 0 };
+    const share = {
+      open: 0,
+      left: Number.POSITIVE_INFINITY,
+      refilledAt: this.#clock(),
+      usual: 0,
+      dearest: 0,
+    };
     this.#shares.set(tenant.id, share);
     return share;
   }

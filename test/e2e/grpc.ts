@@ -87,6 +87,19 @@ export class Grpc implements Disposable {
     );
   }
 
+  /** One check by a stream of its own, which a decision thread answers. Rejects as a call would. */
+  async checkByStream<T>(request: object): Promise<T> {
+    const stream = this.duplex('DecisionService', 'CheckStream');
+    stream.end({ correlation_id: 1, request });
+    const answers: { response?: T; error?: { code: string } }[] = [];
+    for await (const answer of stream) answers.push(answer as never);
+    const [{ response, error } = {}] = answers;
+    if (response) return response;
+    const metadata = new Metadata();
+    metadata.set('mandate-error-code', error?.code ?? '');
+    throw Object.assign(new Error(error?.code), { metadata });
+  }
+
   /** Sends bytes in place of a message. */
   raw(service: string, name: string, bytes: Uint8Array): Promise<unknown> {
     const { path: rpc, responseDeserialize } = methodOf(service, name);

@@ -67,11 +67,11 @@ describe('a page of principals', () => {
     using pep = new Grpc(server.data, secrets.api);
     const { context: _, ...asked } = lonelyReads as typeof lonelyReads & { context?: unknown };
     for (let turn = 0; turn < 400 && server.mandate.services.offload?.ready !== 1; turn += 1) {
-      await pep.call('DecisionService', 'Check', { ...asked, subject: aliceReads.subject });
+      await pep.checkByStream({ ...asked, subject: aliceReads.subject });
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     expect(server.mandate.services.offload?.ready).toBe(1);
-    expect((await failure(pep.call('DecisionService', 'Check', asked))).code).toBe('unavailable');
+    expect((await failure(pep.checkByStream(asked))).code).toBe('unavailable');
     expect((await readyz(server.data)).text).toContain('store: it is damaged');
     expect(server.mandate.services.offload?.ready).toBe(1);
   });

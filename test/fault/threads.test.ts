@@ -18,8 +18,7 @@ const readyz = async (server: ServeProcess): Promise<string> =>
   (await request<{ text: string }>(`${server.data}/readyz?verbose`)).body.text;
 
 const { tenant: _, ...asked } = aliceReads;
-const ask = (pep: Grpc): Promise<unknown> =>
-  pep.call('DecisionService', 'Check', { ...asked, tenant: 'acme' });
+const ask = (pep: Grpc): Promise<unknown> => pep.checkByStream({ ...asked, tenant: 'acme' });
 
 const metric = async (server: ServeProcess, name: string): Promise<number> => {
   const text = await (await fetch(`${server.admin}/metrics`)).text();

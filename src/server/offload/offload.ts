@@ -4,6 +4,7 @@ import type { TenantId } from '../../ids.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { toServiceError } from '../errors.ts';
+import { OwnCalls } from './own.ts';
 import type { Kind } from './protocol.ts';
 import { DecisionThread, type DecisionThreadOptions } from './thread.ts';
 
@@ -14,7 +15,8 @@ export interface OffloadOptions extends Omit<DecisionThreadOptions, 'onEnd' | 'w
 
 /**
  * The decision threads. While there is none (the first starts with the first request that could use it), or none any
- * more, main decides alone; what is asked goes through the same code either way.
+ * more, main decides alone; what is asked goes through the same code either way. A single call is decided by main too,
+ * where that is cheaper (`OwnCalls`); what comes many at a time, in streams and batches, costs little to hand over.
  *
  * A thread is asked as long as it keeps up; only what would wait behind others goes to the next, which starts when it is
  * needed first. A thread learns of a tenant with the first request for it, and again after anything of it changed.
@@ -24,6 +26,7 @@ export class Offload implements AsyncDisposable {
   readonly #options: OffloadOptions;
   readonly #threads: DecisionThread[] = [];
   readonly #window: FuelWindow;
+  readonly #own: OwnCalls;
   #restUntil = 0;
   #toldUntil = 0;
   #gone = 0;
@@ -32,6 +35,7 @@ export class Offload implements AsyncDisposable {
   constructor(options: OffloadOptions) {
     this.#options = options;
     this.#window = new FuelWindow(options.threads);
+    this.#own = new OwnCalls(options.admission);
   }
 
   /** How many threads can be asked. */
@@ -54,6 +58,11 @@ export class Offload implements AsyncDisposable {
   /** How many calls and messages of streams the threads have answered. */
   get answered(): number {
     return this.#threads.reduce((sum, { answered }) => sum + answered, this.#gone);
+  }
+
+  /** Whether a single call is cheaper decided by main itself. */
+  leaves(tenant: Tenant, message: Uint8Array): boolean {
+    return this.#own.has(tenant.id, message.length);
   }
 
   /** Whether a thread can decide for the tenant; makes the first one start. */
@@ -133,6 +142,7 @@ export class Offload implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
+    this.#own[Symbol.dispose]();
     await Promise.all(this.#threads.map((thread) => thread.close()));
   }
 }

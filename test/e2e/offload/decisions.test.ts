@@ -150,7 +150,9 @@ describe('what the decision thread refuses is refused as main would', () => {
     // tenant one; an action of two bytes whose name claims five; an audience in which the generated code finds tenant two.
     const action = [0x22, 2, 0x0a, 5];
     const audience = [0x3a, 8, 0x70, 0x71, 0x72, 0x0a, 3, ...Buffer.from('two')];
-    const bytes = Buffer.from([0x0a, 3, ...Buffer.from('one'), ...action, ...audience]);
+    // A member that nobody knows, so that it is large enough to be handed over.
+    const large = [0x7a, 0x80, 0x20, ...Buffer.alloc(4_096)];
+    const bytes = Buffer.from([0x0a, 3, ...Buffer.from('one'), ...large, ...action, ...audience]);
     const { value, answered } = await onThread(fresh.served, () =>
       failure(fresh.pep.raw('DecisionService', 'Check', bytes)),
     );
@@ -158,7 +160,7 @@ describe('what the decision thread refuses is refused as main would', () => {
     expect(answered).toBe(1);
     // The same with a token in the place of the second tenant.
     const hidden = [0x3a, 8, 0x70, 0x71, 0x72, 0x1a, 3, ...Buffer.from('tok')];
-    const other = Buffer.from([0x0a, 3, ...Buffer.from('one'), ...action, ...hidden]);
+    const other = Buffer.from([0x0a, 3, ...Buffer.from('one'), ...large, ...action, ...hidden]);
     expect((await failure(fresh.pep.raw('DecisionService', 'Check', other))).code).toBe('invalid_request');
   });
 

@@ -75,7 +75,12 @@ export async function started(overrides: Overrides = {}): Promise<Started> {
   };
 }
 
+/** By a stream: a single call is main's own. */
 export const ask = (pep: Grpc, tenant: string, changes: object = {}): Promise<Answer> =>
+  pep.checkByStream<Answer>({ ...asks(tenant), context: struct({}), ...changes });
+
+/** By a single call. */
+export const askAlone = (pep: Grpc, tenant: string, changes: object = {}): Promise<Answer> =>
   pep.call<Answer>('DecisionService', 'Check', { ...asks(tenant), context: struct({}), ...changes });
 
 /** Runs calls and counts those that the thread answered. */

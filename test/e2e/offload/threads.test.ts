@@ -2,12 +2,23 @@ import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
-import { expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { asks, serve } from '../../containment/tenants.ts';
 import { logIn } from '../../fault/log.ts';
 import { Grpc, struct } from '../grpc.ts';
 import { connect, request } from '../requests.ts';
-import { type Answer, ask, FLOOD, flood, onThread, principals, SECRET, started, until } from './started.ts';
+import {
+  type Answer,
+  ask,
+  askAlone,
+  FLOOD,
+  flood,
+  onThread,
+  principals,
+  SECRET,
+  started,
+  until,
+} from './started.ts';
 
 /** How many decision threads there are, when they start, and what becomes of requests when one ends. */
 
@@ -101,4 +112,29 @@ test('a failing policy has its share once, however many threads there are', asyn
   const share = 3 + (8 * (Date.now() - began)) / 1_000 + 6;
   expect(failed).toBeGreaterThan(0);
   expect(failed).toBeLessThanOrEqual(share);
+});
+
+describe('a single call', () => {
+  test('is decided by main where it is cheap, and needs no thread', async () => {
+    await using fresh = await started();
+    const { value, answered } = await onThread(fresh.served, () => askAlone(fresh.pep, 'two'));
+    expect([answered, value.decision]).toEqual([0, 'DECISION_ALLOW']);
+  });
+
+  test('goes to a thread where it is large', async () => {
+    await using fresh = await started();
+    const context = struct({ padding: 'x'.repeat(5_000) });
+    const { value, answered } = await onThread(fresh.served, () => askAlone(fresh.pep, 'two', { context }));
+    expect([answered, value.decision]).toEqual([1, 'DECISION_ALLOW']);
+  });
+
+  test("goes to a thread once the tenant's decisions are dear, and not the others'", async () => {
+    await using fresh = await started();
+    const dear = { action: { name: 'dear' } };
+    const first = await onThread(fresh.served, () => askAlone(fresh.pep, 'one', dear));
+    expect(first.value.cost).toBeGreaterThan(200_000);
+    const second = await onThread(fresh.served, () => askAlone(fresh.pep, 'one', dear));
+    const other = await onThread(fresh.served, () => askAlone(fresh.pep, 'two'));
+    expect([first.answered, second.answered, other.answered]).toEqual([0, 1, 0]);
+  });
 });

@@ -1,0 +1,39 @@
+import { hash } from 'node:crypto';
+
+/** RFC 6962 section 2.1, with SHA-256: a leaf and a node are told apart by their first byte. */
+export const HASH_BYTES = 32;
+
+/** A hash: HASH_BYTES bytes. */
+export type Hash = Uint8Array;
+
+const LEAF = 0x00;
+const NODE = 0x01;
+
+const node = new Uint8Array(1 + 2 * HASH_BYTES);
+node[0] = NODE;
+
+/** Grows with the largest entry, so that most need no memory of their own. */
+let leaf = Buffer.alloc(4_096);
+
+export function leafHash(entry: Uint8Array): Hash {
+  if (entry.length >= leaf.length) leaf = Buffer.alloc(entry.length * 2);
+  leaf[0] = LEAF;
+  leaf.set(entry, 1);
+  return hash('sha256', leaf.subarray(0, entry.length + 1), 'buffer');
+}
+
+export function nodeHash(left: Hash, right: Hash): Hash {
+  node.set(left, 1);
+  node.set(right, 1 + HASH_BYTES);
+  return hash('sha256', node, 'buffer');
+}
+
+/** The root of a tree without leaves. */
+export const EMPTY_ROOT: Hash = hash('sha256', '', 'buffer');
+
+export const isSame = (a: Hash, b: Hash): boolean => Buffer.compare(a, b) === 0;
+
+/** The hashes that stand one after the other. */
+export function* hashesIn(bytes: Uint8Array): Generator<Hash> {
+  for (let at = 0; at < bytes.length; at += HASH_BYTES) yield bytes.subarray(at, at + HASH_BYTES);
+}

@@ -1,0 +1,85 @@
+import { createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto';
+import { fromBase64, toBase64 } from './base64.ts';
+
+/** C2SP signed-note, signature types: a log's own signature, and a witness's with the time (C2SP tlog-cosignature). */
+export const SignatureType = { ED25519: 0x01, COSIGNATURE: 0x04 } as const;
+export type SignatureType = (typeof SignatureType)[keyof typeof SignatureType];
+
+const KEY_BYTES = 32;
+const ID_BYTES = 4;
+
+/** What a signature is verified by. */
+export interface VerifierKey {
+  /** Without spaces and `+`. */
+  readonly name: string;
+  readonly id: Uint8Array;
+  readonly type: SignatureType;
+  readonly publicKey: KeyObject;
+}
+
+/** What signs. */
+export interface SignerKey extends VerifierKey {
+  readonly privateKey: KeyObject;
+}
+
+/** The key of a pair under a name. Throws for a name that a note cannot hold. */
+export function verifierKey(name: string, type: SignatureType, publicKey: KeyObject): VerifierKey {
+  if (!isKeyName(name)) throw new Error(`${JSON.stringify(name)} cannot be the name of a key`);
+  return { name, type, publicKey, id: idOf(name, type, rawOf(publicKey)) };
+}
+
+/** `name+id+key`, as `mandate audit key` prints it. */
+export function vkeyOf({ name, id, type, publicKey }: VerifierKey): string {
+  const material = Buffer.concat([Buffer.of(type), rawOf(publicKey)]);
+  return `${name}+${Buffer.from(id).toString('hex')}+${toBase64(material)}`;
+}
+
+/** Throws, in its user's words, for what is no verifier key of a type known here. */
+export function parseVkey(text: string): VerifierKey {
+  const [name = '', id = '', encoded = '', ...more] = splitVkey(text);
+  const material = fromBase64(encoded);
+  if (!isKeyName(name) || !/^[0-9a-f]{8}$/.test(id) || !material || more.length > 0)
+    throw new Error('a verifier key is name+id+key');
+  const [type] = material;
+  if (type !== SignatureType.ED25519 && type !== SignatureType.COSIGNATURE)
+    throw new Error(`the verifier key ${name} is of type ${type}; known are 1 and 4, of Ed25519`);
+  const raw = material.subarray(1);
+  if (raw.length !== KEY_BYTES) throw new Error(`the verifier key ${name} is not of ${KEY_BYTES} bytes`);
+  const key = verifierKey(name, type, publicKeyOf(raw));
+  if (Buffer.from(key.id).toString('hex') !== id)
+    throw new Error(`the verifier key ${name} does not have the id ${id}: a part of it was changed`);
+  return key;
+}
+
+/** The key itself may hold a `+`, as base64 does. */
+function splitVkey(text: string): string[] {
+  const [name = '', id = '', ...encoded] = text.split('+');
+  return [name, id, encoded.join('+')];
+}
+
+/** RFC 8032. */
+export const signWith = ({ privateKey }: SignerKey, message: Uint8Array): Uint8Array =>
+  sign(null, message, privateKey);
+
+export const isSignedBy = ({ publicKey }: VerifierKey, message: Uint8Array, signature: Uint8Array): boolean =>
+  verify(null, message, publicKey, signature);
+
+/** C2SP signed-note: neither empty nor with what ends it. */
+export const isKeyName = (name: string): boolean => name !== '' && !/[\s+\p{Cc}]/u.test(name);
+
+const idOf = (name: string, type: SignatureType, raw: Uint8Array): Uint8Array =>
+  hash('sha256', Buffer.concat([Buffer.from(`${name}\n`), Buffer.of(type), raw]), 'buffer').subarray(
+    0,
+    ID_BYTES,
+  );
+
+function rawOf(publicKey: KeyObject): Uint8Array {
+  const { x } = publicKey.export({ format: 'jwk' });
+  return Buffer.from(x ?? '', 'base64url');
+}
+
+const publicKeyOf = (raw: Uint8Array): KeyObject =>
+  createPublicKey({
+    format: 'jwk',
+    key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(raw).toString('base64url') },
+  });

@@ -11,6 +11,7 @@ const ranks: Readonly<Record<string, number>> = {
   'input.ts': 0,
   gen: 0,
   http2: 0,
+  merkle: 0,
   storage: 1,
   audit: 2,
   tenancy: 3,
@@ -33,6 +34,8 @@ const strangers: readonly (readonly [string, string])[] = [
   // It knows nothing of Mandate.
   ['http2', 'errors.ts'],
   ['http2', 'effects.ts'],
+  ['merkle', 'errors.ts'],
+  ['merkle', 'effects.ts'],
 ];
 
 const src = path.resolve(import.meta.dirname, '..', 'src');

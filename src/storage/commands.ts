@@ -1,6 +1,14 @@
 import type { GrantId, PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
-import { checkTenantNo, type GrantRow, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
+import type { GrownLog, LogAppender } from './log/appender.ts';
+import {
+  checkTenantNo,
+  type GrantRow,
+  type KeyRow,
+  type LogKeyRow,
+  type PrincipalRow,
+  type TenantNo,
+} from './rows.ts';
 
 /**
  * Every change of state that the store knows, run inside the writer's transaction. A command answers
@@ -29,6 +37,12 @@ export interface Commands {
     disabled: boolean;
     at: number;
   }) => number | undefined;
+  /** The key of a log's checkpoints; `undefined` where it has one. */
+  readonly putLogKey: (args: { tenantNo: TenantNo; key: LogKeyRow }) => boolean | undefined;
+  /** Logs that have grown since their last checkpoint, at most so many, as they are when this is durable. */
+  readonly grownLogs: (args: { limit: number }) => GrownLog[];
+  /** `undefined` where there is a newer one. */
+  readonly putCheckpoint: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
   /**
    * `undefined` when the parent was revoked or has expired, or the subject or an actor was disabled since the
@@ -42,7 +56,8 @@ export interface Commands {
 
 export type CommandName = keyof Commands;
 
-export function prepareCommands(db: Connection): Commands {
+/** `log` is what the records of the same transactions are appended by. */
+export function prepareCommands(db: Connection, log: LogAppender): Commands {
   const tenantByName = db.prepare<[string], { no: number; manifest_hash: string }>(
     'SELECT no, manifest_hash FROM tenants WHERE id = ?',
   );
@@ -82,6 +97,13 @@ export function prepareCommands(db: Connection): Commands {
     WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)`);
   const insertKey = db.prepare(
     'INSERT INTO keys (tenant_no, kid, alg, public_jwk, sealed, created_at) VALUES (?, ?, ?, ?, ?, ?)',
+  );
+  const insertLogKey = db.prepare(
+    'INSERT INTO log_keys (tenant_no, origin, public, sealed, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+  );
+  const putCheckpoint = db.prepare(
+    `INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, ?, ?)
+     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size > size`,
   );
   const parentAlive = db
     .prepare('SELECT 1 FROM grants WHERE tenant_no = ? AND id = ? AND revoked_at IS NULL AND expires_at >= ?')
@@ -140,6 +162,13 @@ export function prepareCommands(db: Connection): Commands {
     },
     putKey: ({ tenantNo, key }) =>
       insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,
+    putLogKey: ({ tenantNo, key: { origin, publicKey, sealed, createdAt } }) =>
+      insertLogKey.run(tenantNo, origin, publicKey, sealed, createdAt).changes === 1 || undefined,
+    grownLogs: ({ limit }) => log.grown(limit),
+    putCheckpoint: ({ tenantNo, size, note }) => {
+      log.stated(tenantNo, size);
+      return putCheckpoint.run(tenantNo, size, note).changes === 1 || undefined;
+    },
     insertGrant: ({ tenantNo, grant }) => {
       if (grant.parentId && !parentAlive.get(tenantNo, grant.parentId, grant.expiresAt)) return undefined;
       for (const principal of [grant.subject, ...grant.actors])

@@ -2,9 +2,13 @@ import { chmodSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { ServiceError } from '../errors.ts';
+import { Damaged, reportFault } from './faults.ts';
 import { makeFolder } from './files.ts';
 import { segmentSealer } from './log/appender.ts';
+import { Runs } from './log/runs.ts';
+import { growTiles } from './log/tree.ts';
 import { migrations } from './migrations.ts';
+import type { TenantNo } from './rows.ts';
 
 export type Connection = Database.Database;
 
@@ -66,6 +70,19 @@ function sealAgain(db: Connection): void {
   for (const start of starts) seal(start);
 }
 
+/** Of the logs of a store that had no trees. One that is damaged has none, and is not appended to. */
+function growTrees(db: Connection): void {
+  const logs = db.prepare<[], TenantNo>('SELECT tenant_no FROM logs').pluck().all();
+  const runs = new Runs(db);
+  for (const no of logs)
+    try {
+      growTiles(db, no, runs.size(no));
+    } catch (error) {
+      if (!(error instanceof Damaged)) throw error;
+      reportFault(error.fault);
+    }
+}
+
 function migrate(db: Connection, file: string): void {
   db.transaction(() => {
     const version = db.pragma('user_version', { simple: true }) as number;
@@ -77,6 +94,7 @@ function migrate(db: Connection, file: string): void {
     for (const step of migrations.slice(version)) db.exec(step);
     // A store that had segments before they had spans.
     if (version === 1) sealAgain(db);
+    if (version === 1 || version === 2) growTrees(db);
     db.pragma(`user_version = ${migrations.length}`);
   }).immediate();
 }

@@ -106,4 +106,36 @@ export const migrations: readonly string[] = [
   CREATE TRIGGER parts_no_update BEFORE UPDATE ON parts BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   CREATE TRIGGER parts_no_delete BEFORE DELETE ON parts BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   `,
+  `
+  -- The tree over each log (RFC 6962), above its leaves, which stand with the heads of the runs: the hash of each full tile
+  -- (C2SP tlog-tiles), where it stands in the level above.
+  CREATE TABLE tiles (
+    tenant_no INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (tenant_no, level, at)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER tiles_no_update BEFORE UPDATE ON tiles BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER tiles_no_delete BEFORE DELETE ON tiles BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+
+  -- The key that signs a log's checkpoints, sealed as the others are, and what the log is called, for good.
+  CREATE TABLE log_keys (
+    tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    origin TEXT NOT NULL UNIQUE,
+    public BLOB NOT NULL,
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT;
+
+  -- The newest of each log: what it states of itself, signed.
+  CREATE TABLE checkpoints (
+    tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL
+  ) STRICT;
+  CREATE TRIGGER checkpoints_only_grow BEFORE UPDATE ON checkpoints WHEN new.size < old.size
+    BEGIN SELECT RAISE(ABORT, 'a log only grows'); END;
+  CREATE TRIGGER checkpoints_no_delete BEFORE DELETE ON checkpoints BEGIN SELECT RAISE(ABORT, 'a log only grows'); END;
+  `,
 ];

@@ -64,6 +64,16 @@ export interface KeyRow {
   readonly createdAt: number;
 }
 
+export interface LogKeyRow {
+  /** What the log is called (C2SP tlog-checkpoint), and its key. */
+  readonly origin: string;
+  /** RFC 8032, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** The private JWK, encrypted; see `audit/log-keys.ts`. */
+  readonly sealed: Uint8Array;
+  readonly createdAt: number;
+}
+
 /** A run of records in one row ends where the next 256 of its log begin, as a tile does (C2SP tlog-tiles). */
 export const RUN_RECORDS = 256;
 

@@ -1,9 +1,12 @@
+import type { Frontier } from '../../merkle/frontier.ts';
+import { hashesIn } from '../../merkle/hashes.ts';
 import type { Connection } from '../database.ts';
 import { Damaged } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } from '../rows.ts';
 import { damagedEnd } from './damage.ts';
-import { HEAD_BYTES, Heads, SUM_BYTES } from './heads.ts';
+import { Heads, RECORDS_IN_HEADS } from './heads.ts';
 import { SEGMENT_RECORDS, type Segment, sealSegment, sumOf } from './segments.ts';
+import { LogTrees, tileWriter } from './tree.ts';
 
 /** Records that stand side by side among those they came with, from one place to before another. */
 interface Piece {
@@ -27,6 +30,15 @@ interface End {
   counted: number;
   /** Of all bodies, and of what they have in common. */
   bytes: number;
+  /** Of the tree over what is written. */
+  readonly frontier: Frontier;
+}
+
+/** A log that has grown since its last checkpoint, and what the next one is to state. */
+export interface GrownLog {
+  readonly no: TenantNo;
+  readonly size: number;
+  readonly root: Uint8Array;
 }
 
 /**
@@ -49,10 +61,15 @@ export class LogAppender {
   readonly #count: (no: number, end: End) => number;
   readonly #seal: (startId: number) => void;
   readonly #insertPart;
+  readonly #insertTile;
+  /** Logs that have no checkpoint of all their records. */
+  readonly #grown = new Set<number>();
 
   constructor(db: Connection) {
+    const trees = new LogTrees(db);
+    this.#insertTile = tileWriter(db);
     const last = db.prepare<[number, number], { id: number; size: number }>(
-      `SELECT id, length(heads) / ${HEAD_BYTES} AS size FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1`,
+      `SELECT id, ${RECORDS_IN_HEADS} AS size FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1`,
     );
     const counted = db.prepare<[number], { size: number; bytes: number }>(
       'SELECT size, bytes FROM logs WHERE tenant_no = ?',
@@ -66,7 +83,8 @@ export class LogAppender {
       const id = run ? run.id + run.size : first;
       const { size, bytes } = counted.get(no) ?? { size: 0, bytes: 0 };
       if (size > id - first) throw new Damaged(damagedEnd(no, size, id - first));
-      return { id, counted: size, bytes: bytes + (uncounted.get(first + size, id) ?? 0) };
+      const frontier = trees.frontier(no, id - first);
+      return { id, counted: size, bytes: bytes + (uncounted.get(first + size, id) ?? 0), frontier };
     };
     const insert = db.prepare('INSERT INTO runs (id, heads, bodies) VALUES (?, ?, ?)');
     this.#insert = (id, heads, bodies) => void insert.run(id, heads, bodies);
@@ -157,34 +175,63 @@ export class LogAppender {
     this.#runs.clear();
   }
 
+  /** Notes that a log may have grown since its last checkpoint. Throws `Damaged`. */
+  look(no: TenantNo): void {
+    this.#known(no);
+    this.#grown.add(no);
+  }
+
+  /** Some of the logs that have grown, those for longest first, as they are after this transaction. */
+  grown(limit: number): GrownLog[] {
+    const logs: GrownLog[] = [];
+    for (const no of this.#grown) {
+      if (logs.length === limit) break;
+      this.#finish(no, 0);
+      const { frontier } = this.#known(no as TenantNo);
+      logs.push({ no: no as TenantNo, size: frontier.size, root: frontier.root() });
+    }
+    return logs;
+  }
+
+  /** A checkpoint of the log is being stored. */
+  stated(no: TenantNo, size: number): void {
+    this.#grown.delete(no);
+    // It goes to the end of the queue if it has grown meanwhile.
+    if (this.#known(no).frontier.size > size) this.#grown.add(no);
+  }
+
   #finish(no: number, endId: number): void {
     const run = this.#runs.get(no);
     if (!run) return;
     this.#runs.delete(no);
     this.#behind.add(no);
+    this.#grown.add(no);
     const { heads, bodies } = laidOut(run);
-    this.#insert(run.firstId, heads, bodies);
+    this.#insert(run.firstId, heads.all, bodies);
+    const { frontier } = this.#known(no as TenantNo);
+    for (const leaf of hashesIn(heads.leaves(0, heads.capacity) ?? NONE))
+      frontier.append(leaf, (level, at, hash) => this.#insertTile(no, level, at, hash));
     if (endId !== 0 && recordIndex(endId) % SEGMENT_RECORDS === 0) this.#seal(endId - SEGMENT_RECORDS);
   }
 }
 
 const tileOf = (index: number): number => Math.floor(index / RUN_RECORDS);
 
-/** The bytes of a run: its heads in a row, its bodies in a row, and each head says where its body now ends. */
-function laidOut({ firstId, pieces }: Run): { heads: Uint8Array; bodies: Uint8Array } {
-  const heads = Buffer.concat([
-    ...pieces.map((piece) => piece.heads.bytes(piece.from, piece.to)),
-    Buffer.alloc(SUM_BYTES),
-  ]);
-  const laid = new Heads(heads);
+const NONE = new Uint8Array();
+
+/** A run as it is stored: its heads in a row, its bodies in a row, and each head says where its body now ends. */
+function laidOut({ firstId, pieces }: Run): { heads: Heads; bodies: Uint8Array } {
+  const heads = Heads.run(
+    pieces.map((piece) => piece.heads.bytes(piece.from, piece.to)),
+    pieces.map((piece) => piece.heads.leaves(piece.from, piece.to) ?? NONE),
+  );
   let [place, size] = [0, 0];
-  for (const { heads: from, bodies, from: first, to } of pieces) {
+  for (const { heads: from, from: first, to } of pieces) {
     const shift = size - from.start(first);
-    for (let at = first; at < to; at += 1)
-      laid.lay(place++, from.end(at) + shift, bodies.subarray(from.start(at), from.end(at)));
+    for (let at = first; at < to; at += 1) heads.lay(place++, from.end(at) + shift);
     size = from.end(to - 1) + shift;
   }
-  laid.seal(firstId);
+  heads.seal(firstId);
   const parts = pieces.map((piece) =>
     piece.bodies.subarray(piece.heads.start(piece.from), piece.heads.end(piece.to - 1)),
   );
@@ -209,10 +256,9 @@ export function segmentSealer(db: Connection): (startId: number) => void {
   return (startId) => {
     const runs = runsOf
       .all(startId, startId + SEGMENT_RECORDS)
-      .map(({ id, heads }) => ({ id, heads: new Heads(heads) }));
+      .map(({ id, heads }) => ({ id, heads: Heads.stored(heads) }));
     const count = runs.reduce((sum, { heads }) => sum + heads.capacity, 0);
-    if (count !== SEGMENT_RECORDS || runs.some(({ id, heads }) => heads.isSealed && !heads.isSound(id)))
-      return;
+    if (count !== SEGMENT_RECORDS || runs.some(({ id, heads }) => !heads.isSound(id))) return;
     const segment = sealSegment(runs.map(({ heads }) => heads));
     principals.run(startId, segment.principals);
     if (segment.decisions) decisions.run(startId, segment.decisions);

@@ -20,3 +20,16 @@ export const damagedEnd = (tenantNo: TenantNo, counted: number, found: number): 
   text: `its log has ${counted} records by their count, and ends with ${found} by their index`,
   lasts: true,
 });
+
+export const damagedCheckpoint = (tenantNo: TenantNo, found: string): StoreFault => ({
+  tenantNo,
+  text: `the checkpoint of its log is damaged: ${found}`,
+  lasts: true,
+});
+
+/** The log is not the one it stated to be: nothing is appended to it, and nothing more is stated of it. */
+export const damagedTree = (tenantNo: TenantNo, stated: number, found: string): StoreFault => ({
+  tenantNo,
+  text: `its log is not the one of its checkpoint of ${stated} records: ${found}`,
+  lasts: true,
+});

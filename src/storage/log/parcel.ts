@@ -1,3 +1,4 @@
+import { leafHash } from '../../merkle/hashes.ts';
 import type { RecordRow } from '../rows.ts';
 import { HEAD_BYTES, Heads } from './heads.ts';
 
@@ -23,8 +24,8 @@ export class Parcel {
   #end = 0;
 
   constructor(bytes?: { readonly heads: ArrayBuffer; readonly bodies: ArrayBuffer }) {
-    this.#headBytes = bytes?.heads ?? new ArrayBuffer(INITIAL_RECORDS * HEAD_BYTES);
-    this.#heads = new Heads(new Uint8Array(this.#headBytes));
+    this.#headBytes = bytes?.heads ?? new ArrayBuffer(Heads.sizeOf(INITIAL_RECORDS));
+    this.#heads = Heads.carried(new Uint8Array(this.#headBytes));
     this.#bodies = bytes ? Buffer.from(bytes.bodies) : Buffer.allocUnsafeSlow(INITIAL_BYTES);
   }
 
@@ -35,9 +36,11 @@ export class Parcel {
   add({ time, tenantNo, subject, actor, kind, outcome, key, body }: RecordRow): void {
     // No UTF-16 unit takes more than three bytes.
     if (this.#end + body.length * 3 > this.#bodies.length) this.#growBodies(body.length * 3);
-    this.#end += this.#bodies.write(body, this.#end, 'utf8');
+    const start = this.#end;
+    this.#end += this.#bodies.write(body, start, 'utf8');
     if (this.#count === this.#heads.capacity) this.#growHeads();
     this.#heads.put(this.#count, time, tenantNo, this.#end, subject, actor, kind, outcome, key);
+    this.#heads.putLeaf(this.#count, leafHash(this.#bodies.subarray(start, this.#end)));
     this.#count += 1;
   }
 
@@ -53,13 +56,17 @@ export class Parcel {
   }
 
   #growHeads(): void {
-    const larger = new ArrayBuffer(this.#headBytes.byteLength * 2);
-    const bytes = new Uint8Array(larger);
-    bytes.set(new Uint8Array(this.#headBytes));
-    this.#headBytes = larger;
-    this.#heads = new Heads(bytes);
+    const before = this.#heads;
+    const { capacity } = before;
+    this.#headBytes = new ArrayBuffer(Heads.sizeOf(capacity * 2));
+    const bytes = new Uint8Array(this.#headBytes);
+    this.#heads = Heads.carried(bytes);
+    bytes.set(before.bytes(0, capacity));
+    bytes.set(before.leaves(0, capacity) ?? NONE, this.#heads.capacity * HEAD_BYTES);
   }
 }
+
+const NONE = new Uint8Array();
 
 /** Makes parcels, of buffers that came back where there are any: memory the collector need not look for. */
 export class Parcels {

@@ -3,7 +3,7 @@ import type { Connection } from '../database.ts';
 import { reportFault } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from '../rows.ts';
 import { damagedEnd, damagedRecords } from './damage.ts';
-import { HEAD_BYTES, Heads } from './heads.ts';
+import { Heads, RECORDS_IN_HEADS } from './heads.ts';
 
 /** Records that one commit appended to a log, as they are read back: their heads are sound. */
 export interface Run {
@@ -47,7 +47,7 @@ export class Runs {
       { size: number | null; id: number | null; heads: number }
     >(
       `SELECT (SELECT size FROM logs WHERE tenant_no = ?) AS size, last.id, last.heads FROM (SELECT 1)
-       LEFT JOIN (SELECT id, length(heads) / ${HEAD_BYTES} AS heads FROM runs WHERE id >= ? AND id < ?
+       LEFT JOIN (SELECT id, ${RECORDS_IN_HEADS} AS heads FROM runs WHERE id >= ? AND id < ?
          ORDER BY id DESC LIMIT 1) AS last`,
     );
     this.#at = db.prepare<[number, number], Row>(
@@ -89,7 +89,7 @@ export class Runs {
     const body =
       bodies?.subarray(start, end) ??
       this.#read(() => this.#part.get(start + 1, end - start, recordId(no, first)));
-    if (body && body.length === end - start && (!heads.isSealed || heads.isOf(at, body))) return body;
+    if (body && body.length === end - start && heads.isOf(at, body)) return body;
     reportFault(damagedRecords(no, index, index + 1));
     return undefined;
   }
@@ -165,7 +165,7 @@ export class Runs {
 /** From where to before where the records of a row stand, if it is what it says. */
 function extentOf({ id, heads }: Row): [number, number] {
   const begin = recordIndex(id);
-  return [begin, begin + Math.floor(heads.length / HEAD_BYTES)];
+  return [begin, begin + Heads.stored(heads).capacity];
 }
 
 const NOTHING = { size: null, id: null, heads: 0 };
@@ -176,8 +176,8 @@ const endOf = (no: TenantNo): number => recordId((no + 1) as TenantNo, 0);
 const startOf = (index: number): number => Math.floor(index / RUN_RECORDS) * RUN_RECORDS;
 
 function sound({ id, heads: bytes, bodies }: Row): Run | undefined {
-  const heads = new Heads(bytes);
-  if (heads.isSealed && !heads.isSound(id)) return undefined;
+  const heads = Heads.stored(bytes);
+  if (!heads.isSound(id)) return undefined;
   return { first: recordIndex(id), heads, bodies };
 }
 

@@ -35,8 +35,8 @@ export class Applier {
   constructor(parts: Parts) {
     this.#parts = parts;
     const { db } = parts;
-    this.#commands = prepareCommands(db);
     this.#log = new LogAppender(db);
+    this.#commands = prepareCommands(db, this.#log);
     this.#begin = db.prepare('BEGIN IMMEDIATE');
     this.#commit = db.prepare('COMMIT');
     this.#rollback = db.prepare('ROLLBACK');

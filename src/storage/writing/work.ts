@@ -24,7 +24,7 @@ export function prepare(item: BatchItem): Work {
   return {
     item,
     units,
-    source: { heads: new Heads(new Uint8Array(parcel.heads)), bodies: Buffer.from(parcel.bodies) },
+    source: { heads: Heads.carried(new Uint8Array(parcel.heads)), bodies: Buffer.from(parcel.bodies) },
     indexes: new Float64Array(units.length).fill(-1),
     values: new Map(),
     errors: new Map(),

@@ -246,7 +246,7 @@ function append(folder: string): number {
     const parcel = new Parcel();
     parcel.add(rowOf(no));
     const { heads, bodies } = parcel.seal();
-    const index = log.add(new Heads(new Uint8Array(heads)), 0, Buffer.from(bodies));
+    const index = log.add(Heads.carried(new Uint8Array(heads)), 0, Buffer.from(bodies));
     log.write();
     opened.exec('ROLLBACK');
     return index;

@@ -25,13 +25,11 @@ test('a sealed segment finds every record of a principal, the latest first, and 
       fc.integer({ min: 1, max: 50 }),
       (records, runLength) => {
         const bytes = new Uint8Array(records.length * HEAD_BYTES);
-        const heads = new Heads(bytes);
+        const heads = Heads.stored(bytes);
         for (const [at, { subject, actor }] of records.entries())
           heads.put(at, 0, 1, 0, principalHash(subject), principalHash(actor), 'decision', 'allow', at);
-        const runs = Array.from(
-          { length: Math.ceil(records.length / runLength) },
-          (_, run) =>
-            new Heads(bytes.slice(run * runLength * HEAD_BYTES, (run + 1) * runLength * HEAD_BYTES)),
+        const runs = Array.from({ length: Math.ceil(records.length / runLength) }, (_, run) =>
+          Heads.stored(bytes.slice(run * runLength * HEAD_BYTES, (run + 1) * runLength * HEAD_BYTES)),
         );
         const { principals: blob } = sealSegment(runs);
         for (const wanted of [...names.slice(1), ref('user', 'nobody')]) {

@@ -29,7 +29,7 @@ function writeFirst(folder: string): string[] {
   for (let first = 0; first < COUNT; first += RUN_RECORDS) {
     const count = Math.min(RUN_RECORDS, COUNT - first);
     const bytes = new Uint8Array(count * HEAD_BYTES);
-    const heads = new Heads(bytes);
+    const heads = Heads.stored(bytes);
     let bodies = '';
     for (let at = 0; at < count; at += 1) {
       const draft = draftOf(no, { time: T0 + first + at });

@@ -1,4 +1,7 @@
 import path from 'node:path';
+import { Checkpointer } from './audit/proof/checkpointer.ts';
+import { LogKeys } from './audit/proof/keys.ts';
+import { LogProofs } from './audit/proof/proofs.ts';
 import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
 import { DataQueries } from './decision/data.ts';
@@ -11,6 +14,7 @@ import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } f
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
+import { toServiceError } from './server/errors.ts';
 import { devTrust } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
@@ -20,6 +24,7 @@ import { StoreHealth } from './storage/health.ts';
 import { keyStore } from './storage/keys.ts';
 import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
+import { logKeyStore } from './storage/log-keys.ts';
 import { principalStore } from './storage/principals.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -45,7 +50,10 @@ export interface Parts {
 }
 
 /** Makes the services from what they need, in the order in which they need each other. */
-export function assemble(parts: Parts, stack: AsyncDisposableStack): { services: Services; fleet: Fleet } {
+export function assemble(
+  parts: Parts,
+  stack: AsyncDisposableStack,
+): { services: Services; fleet: Fleet; checkpointer: Checkpointer } {
   const { config, writer, reader, directory, clock, random, base } = parts;
   const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(directory)];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
@@ -83,6 +91,18 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     random,
   );
   const keys = new Keys({ store: sealed, writer, master, clock, random });
+  const logKeys = new LogKeys({
+    store: logKeyStore(reader),
+    writer,
+    sealing: master,
+    originOf: (tenant) => `${issuerOf(tenant).replace(/^https?:\/\//, '')}/log/${config.node}`,
+    clock,
+    random,
+  });
+  // It goes after all that makes records.
+  const checkpointer = stack.use(
+    new Checkpointer(writer, logKeys, (error) => void toServiceError(error, 'checkpoints')),
+  );
   const tokens = new Tokens({
     keys,
     grants,
@@ -137,6 +157,9 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     records,
     parts: partStore(reader),
     keys,
+    logKeys,
+    proofs: new LogProofs(reader),
+    node: config.node,
     base,
     issuerOf,
     decisions,
@@ -162,7 +185,7 @@ export function assemble(parts: Parts, stack: AsyncDisposableStack): { services:
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
     dev: config.dev,
   };
-  return { services, fleet };
+  return { services, fleet, checkpointer };
 }
 
 const logProblems = (health: StoreHealth, tenants: Tenants): string[] =>

@@ -34,6 +34,11 @@ const schema = z.strictObject({
         .default('660'),
     })
     .optional(),
+  /** What this server's part of each tenant's log is called. */
+  node: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, '1 to 63 of a-z, 0-9 and -')
+    .default('main'),
   /** What the outside calls the data plane; issuers begin with it. Left out: its own address. */
   base_url: z.url().optional(),
   tls: z.strictObject({ cert: z.string(), key: z.string(), client_ca: z.string().optional() }).optional(),

@@ -42,7 +42,7 @@ export async function start(
   let base = config.base_url ?? '';
   const common = { config, writer, reader, directory, clock, random };
   const parts = { ...common, base: () => base, stopping: stopping.signal };
-  const { services, fleet } = assemble(parts, stack);
+  const { services, fleet, checkpointer } = assemble(parts, stack);
   await fleet.load(config.tenants);
 
   const tls = config.tls && readCertificates(config.tls);
@@ -58,6 +58,8 @@ export async function start(
   const dataPort = await data.listen({ ...config.data, socket, tls });
   const adminPort = await admin.listen({ ...config.admin, tls });
   base ||= `${tls ? 'https' : 'http'}://${config.data.host}:${dataPort}`;
+  // What a log is called begins with it.
+  checkpointer.begin();
   if (config.tls) stack.use(watchCertificates(config.tls, [data, admin]));
   stack.defer(async () => {
     stopping.abort();

@@ -11,7 +11,7 @@ import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
 import { storedJson } from '../storage/faults.ts';
-import type { KeyStore } from '../storage/keys.ts';
+import { type KeyStore, keyBinding } from '../storage/keys.ts';
 import type { KeyRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
@@ -94,7 +94,7 @@ export class Keys {
     const kid = await calculateJwkThumbprint(jwk);
     const publicJwk = { ...jwk, kid, alg: SIGNING_ALGORITHM, use: 'sig' };
     const text = JSON.stringify(await exportJWK(pair.privateKey));
-    const sealed = this.#master.seal(text, bindingOf(tenant.id, kid), this.#random(12));
+    const sealed = this.#master.seal(text, keyBinding(tenant.id, kid), this.#random(12));
     const key = {
       kid,
       alg: SIGNING_ALGORITHM,
@@ -119,7 +119,7 @@ export class Keys {
 
   #unseal(tenant: Tenant, { kid, sealed }: KeyRow): string {
     try {
-      return this.#master.unseal(sealed, bindingOf(tenant.id, kid));
+      return this.#master.unseal(sealed, keyBinding(tenant.id, kid));
     } catch (cause) {
       throw new ServiceError('unavailable', 'the signing key of the tenant cannot be opened', {
         cause,
@@ -128,8 +128,6 @@ export class Keys {
     }
   }
 }
-
-const bindingOf = (tenant: TenantId, kid: string): string => `mandate-key ${tenant} ${kid}`;
 
 /**
  * Reads the master key, or makes it for a store that has sealed nothing yet. Throws `config_invalid` for a file that is
@@ -143,7 +141,7 @@ export function openMasterKey(file: string, store: KeyStore, random: Random): Ma
     makeMasterKey(file, random);
   }
   const master = readFor(sealed !== undefined, file);
-  if (!sealed || master.opens(sealed.sealed, bindingOf(sealed.tenant, sealed.kid))) return master;
+  if (!sealed || master.opens(sealed.sealed, sealed.binding)) return master;
   throw new ServiceError('config_invalid', `${file} is not the master key of this store, ${WANTED}`);
 }
 

@@ -1,5 +1,5 @@
 import { fromBase64, toBase64 } from './base64.ts';
-import { HASH_BYTES, type Hash } from './hashes.ts';
+import { type Hash, isHash } from './hashes.ts';
 import { type Note, parseNote } from './note.ts';
 
 /** What a log states of itself at a size (C2SP tlog-checkpoint). */
@@ -11,9 +11,12 @@ export interface Checkpoint {
   readonly root: Hash;
 }
 
-/** The text that is signed. Extension lines, which nobody can audit, it has none. */
-export const checkpointText = ({ origin, size, root }: Checkpoint): string =>
-  `${origin}\n${size}\n${toBase64(root)}\n`;
+/** The text that is signed. Extension lines, which nobody can audit, it has none. Throws for what would be read otherwise. */
+export function checkpointText({ origin, size, root }: Checkpoint): string {
+  if (origin === '' || origin.includes('\n') || !isSize(`${size}`) || !isHash(root))
+    throw new Error('there is no such checkpoint');
+  return `${origin}\n${size}\n${toBase64(root)}\n`;
+}
 
 export interface SignedCheckpoint extends Checkpoint {
   readonly note: Note;
@@ -26,8 +29,10 @@ export function parseCheckpoint(source: string): SignedCheckpoint {
   const note = parseNote(source);
   const [origin = '', size = '', encoded = '', ...more] = note.text.slice(0, -1).split('\n');
   const root = fromBase64(encoded);
-  const isSize = /^(?:0|[1-9][0-9]*)$/.test(size) && Number.isSafeInteger(Number(size));
-  if (origin === '' || !isSize || root?.length !== HASH_BYTES || more.includes(''))
+  if (origin === '' || !isSize(size) || !root || !isHash(root) || more.includes(''))
     throw new Error('the note is no checkpoint');
   return { origin, size: Number(size), root, note, source };
 }
+
+const isSize = (text: string): boolean =>
+  /^(?:0|[1-9][0-9]*)$/.test(text) && Number.isSafeInteger(Number(text));

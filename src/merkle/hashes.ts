@@ -23,6 +23,8 @@ export function leafHash(entry: Uint8Array): Hash {
 }
 
 export function nodeHash(left: Hash, right: Hash): Hash {
+  // What is too short would be filled up from the node before, what is too long be cut by its neighbour.
+  if (!isHash(left) || !isHash(right)) throw new RangeError(`a hash is of ${HASH_BYTES} bytes`);
   node.set(left, 1);
   node.set(right, 1 + HASH_BYTES);
   return hash('sha256', node, 'buffer');
@@ -31,9 +33,12 @@ export function nodeHash(left: Hash, right: Hash): Hash {
 /** The root of a tree without leaves. */
 export const EMPTY_ROOT: Hash = hash('sha256', '', 'buffer');
 
+export const isHash = (bytes: Uint8Array): boolean => bytes.length === HASH_BYTES;
+
 export const isSame = (a: Hash, b: Hash): boolean => Buffer.compare(a, b) === 0;
 
 /** The hashes that stand one after the other. */
 export function* hashesIn(bytes: Uint8Array): Generator<Hash> {
+  if (bytes.length % HASH_BYTES !== 0) throw new RangeError(`a hash is of ${HASH_BYTES} bytes`);
   for (let at = 0; at < bytes.length; at += HASH_BYTES) yield bytes.subarray(at, at + HASH_BYTES);
 }

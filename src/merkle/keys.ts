@@ -22,8 +22,9 @@ export interface SignerKey extends VerifierKey {
   readonly privateKey: KeyObject;
 }
 
-/** The key of a pair under a name. Throws for a name that a note cannot hold. */
+/** The key of a pair under a name. Throws for a name that a note cannot hold, and for a key of another algorithm. */
 export function verifierKey(name: string, type: SignatureType, publicKey: KeyObject): VerifierKey {
+  if (publicKey.asymmetricKeyType !== 'ed25519') throw new Error(`the key of ${name} is none of Ed25519`);
   if (!isKeyName(name)) throw new Error(`${JSON.stringify(name)} cannot be the name of a key`);
   return { name, type, publicKey, id: idOf(name, type, rawOf(publicKey)) };
 }
@@ -36,9 +37,10 @@ export function vkeyOf({ name, id, type, publicKey }: VerifierKey): string {
 
 /** Throws, in its user's words, for what is no verifier key of a type known here. */
 export function parseVkey(text: string): VerifierKey {
-  const [name = '', id = '', encoded = '', ...more] = splitVkey(text);
-  const material = fromBase64(encoded);
-  if (!isKeyName(name) || !/^[0-9a-f]{8}$/.test(id) || !material || more.length > 0)
+  // The key itself may hold a `+`, as base64 does.
+  const [name = '', id = '', ...encoded] = text.split('+');
+  const material = fromBase64(encoded.join('+'));
+  if (!isKeyName(name) || !/^[0-9a-f]{8}$/.test(id) || !material?.length)
     throw new Error('a verifier key is name+id+key');
   const [type] = material;
   if (type !== SignatureType.ED25519 && type !== SignatureType.COSIGNATURE)
@@ -51,12 +53,6 @@ export function parseVkey(text: string): VerifierKey {
   return key;
 }
 
-/** The key itself may hold a `+`, as base64 does. */
-function splitVkey(text: string): string[] {
-  const [name = '', id = '', ...encoded] = text.split('+');
-  return [name, id, encoded.join('+')];
-}
-
 /** RFC 8032. */
 export const signWith = ({ privateKey }: SignerKey, message: Uint8Array): Uint8Array =>
   sign(null, message, privateKey);
@@ -65,7 +61,8 @@ export const isSignedBy = ({ publicKey }: VerifierKey, message: Uint8Array, sign
   verify(null, message, publicKey, signature);
 
 /** C2SP signed-note: neither empty nor with what ends it. */
-export const isKeyName = (name: string): boolean => name !== '' && !/[\s+\p{Cc}]/u.test(name);
+export const isKeyName = (name: string): boolean =>
+  name !== '' && !/[\s+\p{Cc}]/u.test(name) && name.isWellFormed();
 
 const idOf = (name: string, type: SignatureType, raw: Uint8Array): Uint8Array =>
   hash('sha256', Buffer.concat([Buffer.from(`${name}\n`), Buffer.of(type), raw]), 'buffer').subarray(

@@ -15,15 +15,16 @@ export interface NoteSignature {
   readonly bytes: Uint8Array;
 }
 
-const MAX_NOTE_BYTES = 64 * 1024;
+/** Sixteen signatures of 5 kB must fit; golang.org/x/mod has the same bound. */
+const MAX_NOTE_LENGTH = 1_000_000;
 const MAX_SIGNATURES = 64;
 const ID_BYTES = 4;
 
 /** Throws, in its reader's words, for what is no signed note. */
 export function parseNote(source: string): Note {
-  if (source.length > MAX_NOTE_BYTES) throw new Error('the note is too long');
-  // What is no UTF-8 was made this by whoever decoded it.
-  if (/[\p{Cc}\ufffd]/u.test(source.replaceAll('\n', '')))
+  if (source.length > MAX_NOTE_LENGTH) throw new Error('the note is too long');
+  // Control characters are those below U+0020. What is no UTF-8 was made U+FFFD by whoever decoded it.
+  if (/[[\p{Cc}--[\n\x7f-\x9f]]\ufffd]/v.test(source) || !source.isWellFormed())
     throw new Error('the note has characters that none has');
   const end = source.lastIndexOf('\n\n');
   if (end < 0 || !source.endsWith('\n')) throw new Error('the note has no signatures');
@@ -40,10 +41,16 @@ function parseSignature(line: string): NoteSignature {
   return { name, id: bytes.subarray(0, ID_BYTES), bytes: bytes.subarray(ID_BYTES) };
 }
 
-/** The note with a signature of a log's own over its text. */
-export function signNote(text: string, signer: SignerKey): string {
-  if (signer.type !== SignatureType.ED25519) throw new Error('a note is signed by a key of its own type');
-  return `${text}\n${signatureLine(signer, signWith(signer, Buffer.from(text)))}`;
+/** The note with a signature of a log's own over its text. Throws for a text that no note has. */
+export const signNote = (text: string, signer: SignerKey): string =>
+  signedNote(text, signer, signWith(signer, Buffer.from(text)));
+
+/** The same with a signature that was made elsewhere. */
+export function signedNote(text: string, key: VerifierKey, signature: Uint8Array): string {
+  if (key.type !== SignatureType.ED25519) throw new Error('a note is signed by a key of its own type');
+  const source = `${text}\n${signatureLine(key, signature)}`;
+  if (parseNote(source).text !== text) throw new Error('the text is none of a note');
+  return source;
 }
 
 /** With its newline. */
@@ -57,20 +64,20 @@ export const signatureLine = ({ name, id }: VerifierKey, signature: Uint8Array):
 export function isNoteOf(note: Note, key: VerifierKey): boolean {
   const own = note.signatures.filter(({ name, id }) => name === key.name && Buffer.compare(id, key.id) === 0);
   for (const { bytes } of own)
-    if (!isSignedBy(key, ...messageOf(note, key, bytes)))
-      throw new Error(`the signature of ${key.name} is not over this text`);
+    if (!isSignature(note, key, bytes)) throw new Error(`the signature of ${key.name} is not over this text`);
   return own.length > 0;
 }
 
-/** What the key signed, and the signature of it. C2SP tlog-cosignature: a witness signs the time, too. */
-function messageOf({ text }: Note, { type }: VerifierKey, bytes: Uint8Array): [Uint8Array, Uint8Array] {
-  if (type === SignatureType.ED25519) return [Buffer.from(text), bytes];
-  if (bytes.length < TIME_BYTES) return [Buffer.from(text), bytes];
+/** C2SP tlog-cosignature: a witness signs the time, too. */
+function isSignature({ text }: Note, key: VerifierKey, bytes: Uint8Array): boolean {
+  if (key.type === SignatureType.ED25519) return isSignedBy(key, Buffer.from(text), bytes);
+  if (bytes.length < TIME_BYTES) return false;
   const seconds = Buffer.from(bytes).readBigUInt64BE();
-  return [cosigned(text, seconds), bytes.subarray(TIME_BYTES)];
+  return seconds <= LAST_SECOND && isSignedBy(key, cosigned(text, seconds), bytes.subarray(TIME_BYTES));
 }
 
 const TIME_BYTES = 8;
+const LAST_SECOND = 2n ** 63n - 1n;
 
 const cosigned = (text: string, seconds: bigint): Uint8Array =>
   Buffer.from(`cosignature/v1\ntime ${seconds}\n${text}`);
@@ -78,6 +85,7 @@ const cosigned = (text: string, seconds: bigint): Uint8Array =>
 /** The line of a witness for a checkpoint's text, at a time in seconds since the epoch. */
 export function cosignatureLine(text: string, signer: SignerKey, seconds: bigint): string {
   if (signer.type !== SignatureType.COSIGNATURE) throw new Error('a witness signs by a key of its own type');
+  if (seconds > LAST_SECOND) throw new RangeError('there is no such time');
   const time = Buffer.alloc(TIME_BYTES);
   time.writeBigUInt64BE(seconds);
   return signatureLine(signer, Buffer.concat([time, signWith(signer, cosigned(text, seconds))]));

@@ -5,6 +5,8 @@ import { isNoteOf } from './note.ts';
 /** C2SP tlog-policy: which logs are known, and whose cosignatures make a checkpoint one to be trusted. */
 export interface Policy {
   readonly logs: readonly VerifierKey[];
+  /** Also those that the quorum does not ask for. */
+  readonly witnesses: readonly VerifierKey[];
   /** Undefined: nobody else is asked for. */
   readonly quorum: Quorum | undefined;
 }
@@ -15,9 +17,10 @@ export type Quorum =
   | { readonly name: string; readonly least: number; readonly members: readonly Quorum[] };
 
 /** Of one log, by its key, and of no witnesses. */
-export const policyOf = (key: VerifierKey): Policy => ({ logs: [key], quorum: undefined });
+export const policyOf = (key: VerifierKey): Policy => ({ logs: [key], witnesses: [], quorum: undefined });
 
-const MAX_LINES = 10_000;
+/** Groups nest no deeper than that. */
+const MAX_LINES = 1_000;
 
 /** Throws, with the line of the mistake. */
 export function parsePolicy(text: string): Policy {
@@ -25,11 +28,8 @@ export function parsePolicy(text: string): Policy {
   const lines = text.split('\n');
   if (lines.length > MAX_LINES) throw new Error(`a policy has ${MAX_LINES} lines at most`);
   for (const [at, line] of lines.entries()) {
-    const words = line.split(/[ \t]+/).filter((word) => word !== '');
-    const [first] = words;
-    if (first === undefined || first.startsWith('#')) continue;
     try {
-      reader.take(words);
+      reader.take(line);
     } catch (error) {
       throw new Error(`line ${at + 1}: ${(error as Error).message}`, { cause: error });
     }
@@ -39,11 +39,18 @@ export function parsePolicy(text: string): Policy {
 
 class PolicyReader {
   readonly #logs: VerifierKey[] = [];
+  readonly #witnesses: VerifierKey[] = [];
   readonly #named = new Map<string, Quorum>();
+  readonly #members = new Set<string>();
   readonly #keys = new Set<string>();
   #quorum: { readonly of: Quorum | undefined } | undefined;
 
-  take([kind = '', ...words]: string[]): void {
+  take(line: string): void {
+    // What is no UTF-8 was made U+FFFD by whoever decoded it, and two names one.
+    if (/[[\p{Cc}--[\t\x80-\x9f]]\ufffd]/v.test(line) || !line.isWellFormed())
+      throw new Error('the line has characters that none has');
+    const [kind, ...words] = line.split(/[ \t]+/).filter((word) => word !== '');
+    if (kind === undefined || kind.startsWith('#')) return;
     if (kind === 'log') this.#log(words);
     else if (kind === 'witness') this.#witness(words);
     else if (kind === 'group') this.#group(words);
@@ -53,7 +60,7 @@ class PolicyReader {
 
   whole(): Policy {
     if (!this.#quorum) throw new Error('there is no quorum line; without witnesses it is: quorum none');
-    return { logs: this.#logs, quorum: this.#quorum.of };
+    return { logs: this.#logs, witnesses: this.#witnesses, quorum: this.#quorum.of };
   }
 
   #log([vkey = '', _url, ...more]: string[]): void {
@@ -63,11 +70,13 @@ class PolicyReader {
 
   #witness([name = '', vkey = '', _url, ...more]: string[]): void {
     if (more.length > 0) throw new Error('a witness is: witness <name> <vkey> [<url>]');
-    this.#name(name, { name, witness: this.#key(vkey, SignatureType.COSIGNATURE, 'witness') });
+    const witness = this.#key(vkey, SignatureType.COSIGNATURE, 'witness');
+    this.#witnesses.push(witness);
+    this.#name(name, { name, witness });
   }
 
   #group([name = '', threshold = '', ...names]: string[]): void {
-    const members = names.map((each) => this.#find(each));
+    const members = names.map((each) => this.#member(each));
     const least = threshold === 'all' ? members.length : threshold === 'any' ? 1 : numberIn(threshold);
     if (!(least >= 1 && least <= members.length))
       throw new Error('a group is: group <name> all|any|<k> <name>..., with as many names as that at least');
@@ -95,6 +104,14 @@ class PolicyReader {
     this.#named.set(name, quorum);
   }
 
+  /** Each name is a member once, so that nobody counts twice. */
+  #member(name: string): Quorum {
+    const member = this.#find(name);
+    if (this.#members.has(name)) throw new Error(`${name} is a member already`);
+    this.#members.add(name);
+    return member;
+  }
+
   #find(name: string): Quorum {
     const found = this.#named.get(name);
     if (!found) throw new Error(`there is no witness and no group ${name} above`);
@@ -108,22 +125,25 @@ const numberIn = (text: string): number => (/^[1-9][0-9]{0,5}$/.test(text) ? Num
  * Why a checkpoint is not to be trusted; undefined if it is: a known log of its origin signed it, and the quorum of
  * witnesses did. A signature of a known key that does not verify refuses it, whoever else signed.
  */
-export function refusalOf({ logs, quorum }: Policy, { origin, note }: SignedCheckpoint): string | undefined {
+export function refusalOf(
+  { logs, witnesses, quorum }: Policy,
+  { origin, note }: SignedCheckpoint,
+): string | undefined {
   try {
     const ofOrigin = logs.filter(({ name }) => name === origin);
     if (ofOrigin.length === 0) return `no key is known of the log ${origin}`;
-    if (!ofOrigin.some((key) => isNoteOf(note, key)))
+    // All are looked at: a signature that does not verify is found even where it is not needed.
+    const signers = new Set([...logs, ...witnesses].filter((key) => isNoteOf(note, key)));
+    if (!ofOrigin.some((key) => signers.has(key)))
       return `the log ${origin} has not signed it by a known key`;
-    if (quorum && !isReached(quorum, (witness) => isNoteOf(note, witness)))
-      return `the witnesses of ${quorum.name} have not signed it`;
+    if (quorum && !isReached(quorum, signers)) return `the witnesses of ${quorum.name} have not signed it`;
     return undefined;
   } catch (error) {
     return (error as Error).message;
   }
 }
 
-function isReached(quorum: Quorum, hasSigned: (witness: VerifierKey) => boolean): boolean {
-  if ('witness' in quorum) return hasSigned(quorum.witness);
-  // All are looked at: a signature that does not verify is found even where it is not needed.
-  return quorum.members.filter((member) => isReached(member, hasSigned)).length >= quorum.least;
+function isReached(quorum: Quorum, signers: ReadonlySet<VerifierKey>): boolean {
+  if ('witness' in quorum) return signers.has(quorum.witness);
+  return quorum.members.filter((member) => isReached(member, signers)).length >= quorum.least;
 }

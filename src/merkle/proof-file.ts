@@ -1,6 +1,6 @@
 import { fromBase64, toBase64 } from './base64.ts';
 import { parseCheckpoint, type SignedCheckpoint } from './checkpoint.ts';
-import { HASH_BYTES, type Hash, leafHash } from './hashes.ts';
+import { type Hash, isHash, leafHash } from './hashes.ts';
 import { verifyInclusion } from './proofs.ts';
 
 /** C2SP tlog-proof: that an entry stands in a log, for who has the entry and the log's key. */
@@ -32,15 +32,15 @@ export function parseProof(text: string): ProofFile {
   const [head, ...lines] = text.slice(0, end < 0 ? 0 : end).split('\n');
   if (head !== HEAD) throw new Error(`the proof does not begin with ${HEAD}`);
   const extra = lines[0]?.startsWith('extra ') ? lines.shift()?.slice(6) : undefined;
-  const index = /^index (0|[1-9][0-9]{0,15})$/.exec(lines.shift() ?? '')?.[1];
+  const index = Number(/^index (0|[1-9][0-9]{0,15})$/.exec(lines.shift() ?? '')?.[1]);
   const path = lines.map(fromBase64);
-  const isPath = path.length <= MAX_PATH && path.every((hash) => hash?.length === HASH_BYTES);
+  const isPath = path.length <= MAX_PATH && path.every((hash) => hash && isHash(hash));
   const opaque = extra === undefined ? undefined : fromBase64(extra);
-  if (index === undefined || !isPath || (extra !== undefined && !opaque))
+  if (!Number.isSafeInteger(index) || !isPath || (extra !== undefined && !opaque))
     throw new Error('the proof is not in the form of c2sp.org/tlog-proof');
   return {
     ...(opaque && { extra: opaque }),
-    index: Number(index),
+    index,
     path: path as Hash[],
     checkpoint: parseCheckpoint(text.slice(end + 2)),
   };

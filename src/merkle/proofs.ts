@@ -1,4 +1,4 @@
-import { EMPTY_ROOT, type Hash, isSame, nodeHash } from './hashes.ts';
+import { EMPTY_ROOT, type Hash, isHash, isSame, nodeHash } from './hashes.ts';
 
 /** RFC 9162 section 2.1.3.2: whether the leaf stands at `index` of the tree of that size and root. */
 export function verifyInclusion(
@@ -9,6 +9,7 @@ export function verifyInclusion(
   root: Hash,
 ): boolean {
   if (!isPlace(index) || !isPlace(size) || index >= size) return false;
+  if (![leaf, root, ...proof].every(isHash)) return false;
   let [fn, sn, hash] = [index, size - 1, leaf];
   for (const other of proof) {
     if (sn === 0) return false;
@@ -30,8 +31,10 @@ export function verifyConsistency(
   proof: readonly Hash[],
 ): boolean {
   if (!isPlace(older) || !isPlace(size) || older > size) return false;
-  if (older === 0) return proof.length === 0 && isSame(olderRoot, EMPTY_ROOT);
+  if (![olderRoot, root, ...proof].every(isHash)) return false;
+  if (older === 0 && !isSame(olderRoot, EMPTY_ROOT)) return false;
   if (older === size) return proof.length === 0 && isSame(olderRoot, root);
+  if (older === 0) return proof.length === 0;
   const path = [...proof];
   // A tree that is perfect is its own first subtree.
   if (isPowerOfTwo(older)) path.unshift(olderRoot);

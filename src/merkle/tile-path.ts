@@ -29,5 +29,6 @@ export function parseTilePath(path: string): TileName | undefined {
     at: Number(place.replaceAll(/[x/]/g, '')),
     width: width === undefined ? TILE_WIDTH : Number(width),
   };
-  return tilePath(name) === path && (name.level === 'entries' || name.level <= 63) ? name : undefined;
+  const isTile = name.width <= TILE_WIDTH && (name.level === 'entries' || name.level <= 63);
+  return isTile && tilePath(name) === path ? name : undefined;
 }

@@ -1,5 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
+import type { LogKeys } from '../audit/proof/keys.ts';
+import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
@@ -34,6 +36,7 @@ import { hotMethods } from './grpc/check.ts';
 import { authzenRoutes } from './http/authzen.ts';
 import type { HttpRequest } from './http/exchange.ts';
 import { healthRoutes, type Readiness } from './http/health.ts';
+import { logRoutes } from './http/log.ts';
 import { oauthRoutes } from './http/oauth.ts';
 import { opaRoutes } from './http/opa.ts';
 import { type Route, Router } from './http/router.ts';
@@ -53,6 +56,10 @@ export interface Services {
   readonly data: DataQueries;
   readonly delegations: Delegations;
   readonly keys: Keys;
+  readonly logKeys: LogKeys;
+  readonly proofs: LogProofs;
+  /** What this server's part of each log is called. */
+  readonly node: string;
   readonly policies: Policies;
   readonly administration: Administration;
   readonly principals: PrincipalStore;
@@ -125,7 +132,7 @@ export function adminPlane(services: Services): Plane {
   };
   return {
     ...commonTo(services),
-    router: new Router([...healthRoutes(services.readiness, mayKnow), metrics]),
+    router: new Router([...healthRoutes(services.readiness, mayKnow), metrics, ...logRoutes(services)]),
     services: (router) => {
       router
         .service(PolicyService, policyService(services), strict)

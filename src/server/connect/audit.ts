@@ -1,14 +1,18 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { Arrivals } from '../../audit/arrivals.ts';
+import type { LogKeys } from '../../audit/proof/keys.ts';
+import type { LogProofs } from '../../audit/proof/proofs.ts';
 import { queryRecords, readRecords } from '../../audit/read.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
 import { tailPages } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
 import type { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
 import { principalClass } from '../../ids.ts';
+import { vkeyOf } from '../../merkle/keys.ts';
 import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
+import type { TenantNo } from '../../storage/rows.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { Places } from '../intake/places.ts';
@@ -24,10 +28,12 @@ export function auditService(parts: {
   callers: Callers;
   records: RecordStore;
   parts: PartStore;
+  proofs: LogProofs;
+  logKeys: LogKeys;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
-  const { records, parts: shared, stopping } = parts;
+  const { records, parts: shared, proofs, logKeys, stopping } = parts;
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
   return {
@@ -54,6 +60,19 @@ export function auditService(parts: {
       if (body === undefined) throw new ServiceError('not_found', 'no record of the tenant has such a part');
       return { body: Buffer.from(body) };
     },
+    async describeLog(message, context) {
+      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
+      const key = await logKeys.of(tenant.no);
+      const checkpoint = proofs.newest(tenant.no)?.source ?? '';
+      return { origin: key.name, key: vkeyOf(key), checkpoint };
+    },
+    async receipt({ tenant: id, record }, context) {
+      const { tenant } = await admit(parts, context, id, 'audit.read');
+      const index = record.case === 'decisionId' ? indexOf(records, tenant.no, record.value) : record.value;
+      if (index === undefined)
+        throw new ServiceError('invalid_request', 'name a record: index or decision_id');
+      return { index: BigInt(index), proof: proofs.receipt(tenant.no, Number(index)) };
+    },
     async *tail(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'audit.read');
       using _place = tails.take(`${tenant.id} ${caller.id}`);
@@ -64,6 +83,13 @@ export function auditService(parts: {
         else for (const record of readRecords(tenant.no, page)) yield { record: recordMessage(record) };
     },
   };
+}
+
+/** Throws `not_found`. */
+function indexOf(records: RecordStore, no: TenantNo, decisionId: string): bigint {
+  const [found] = queryRecords(records, no, { decisionId, pageSize: 1, pageToken: '' }).records;
+  if (!found) throw new ServiceError('not_found', 'the log has no record of this decision');
+  return BigInt(found.index);
 }
 
 function oneOf<T extends string>(member: string, value: string, known: readonly T[]): T | undefined {

@@ -34,7 +34,7 @@ export interface Intake {
 export interface HttpResponse {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sent as JSON, unless it is a string. */
+  /** Sent as JSON, unless it is a string or bytes. */
   readonly body?: unknown;
 }
 
@@ -89,12 +89,13 @@ export function headerOf({ headers }: Exchange, name: string): string | undefine
 /** What a caller names in X-Request-ID goes back to it with every answer (AuthZEN 1.0). */
 export function writeResponse(exchange: Exchange, { status, headers, body }: HttpResponse): void {
   const fields = new Headers(headers);
-  if (typeof body !== 'string') fields.set('content-type', 'application/json');
+  const isWhole = typeof body === 'string' || body instanceof Uint8Array;
+  if (!isWhole) fields.set('content-type', 'application/json');
   fields.set('x-content-type-options', 'nosniff');
   const requestId = headerOf(exchange, 'x-request-id');
   if (requestId !== undefined) fields.set('x-request-id', requestId);
-  const text = typeof body === 'string' ? body : JSON.stringify(body ?? {});
-  exchange.answer(status, fields, status === 204 ? '' : text);
+  const sent = isWhole ? body : JSON.stringify(body ?? {});
+  exchange.answer(status, fields, status === 204 ? '' : sent);
 }
 
 /** An error in the form of the plain routes: `{"error": code, "error_description": message}`. */

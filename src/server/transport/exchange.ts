@@ -27,7 +27,7 @@ export interface Exchange {
   /** What is left of the request is not waited for. */
   end(trailers?: Headers): void;
   /** An answer whole: `respond`, `write` and `end` in one, without the body where the request is HEAD. */
-  answer(status: number, headers: Headers, text: string): void;
+  answer(status: number, headers: Headers, content: string | Uint8Array): void;
   /** Ends it at once, whatever is sent of it. */
   destroy(): void;
 }

@@ -92,9 +92,9 @@ export class Http1Exchange implements Exchange {
     this.#response.end();
   }
 
-  answer(status: number, headers: Headers, text: string): void {
+  answer(status: number, headers: Headers, content: string | Uint8Array): void {
     this.respond(status, headers);
-    this.#response.end(text);
+    this.#response.end(content);
   }
 
   destroy(): void {

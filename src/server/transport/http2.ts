@@ -108,8 +108,8 @@ export class Http2Exchange implements Exchange {
     this.#stream.end(fields.length === 0 ? undefined : new HeaderBlock(fields));
   }
 
-  answer(status: number, headers: Headers, text: string): void {
-    const body = Buffer.from(text);
+  answer(status: number, headers: Headers, content: string | Uint8Array): void {
+    const body = typeof content === 'string' ? Buffer.from(content) : content;
     if (status !== 204 && !headers.has('content-length')) headers.set('content-length', String(body.length));
     const isBare = this.method === 'HEAD' || body.length === 0;
     this.#stream.answer(headOf(status, headers), isBare ? undefined : body);

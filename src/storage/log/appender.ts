@@ -1,7 +1,7 @@
 import type { Frontier } from '../../merkle/frontier.ts';
 import { hashesIn } from '../../merkle/hashes.ts';
 import type { Connection } from '../database.ts';
-import { Damaged } from '../faults.ts';
+import { Damaged, reportFault } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } from '../rows.ts';
 import { damagedEnd } from './damage.ts';
 import { Heads, RECORDS_IN_HEADS } from './heads.ts';
@@ -181,14 +181,23 @@ export class LogAppender {
     this.#grown.add(no);
   }
 
-  /** Some of the logs that have grown, those for longest first, as they are after this transaction. */
+  /**
+   * Some of the logs that have grown, those for longest first, as they are after this transaction. One that is damaged is
+   * not among them any more.
+   */
   grown(limit: number): GrownLog[] {
     const logs: GrownLog[] = [];
     for (const no of this.#grown) {
       if (logs.length === limit) break;
-      this.#finish(no, 0);
-      const { frontier } = this.#known(no as TenantNo);
-      logs.push({ no: no as TenantNo, size: frontier.size, root: frontier.root() });
+      try {
+        this.#finish(no, 0);
+        const { frontier } = this.#known(no as TenantNo);
+        logs.push({ no: no as TenantNo, size: frontier.size, root: frontier.root() });
+      } catch (error) {
+        if (!(error instanceof Damaged)) throw error;
+        reportFault(error.fault);
+        this.#grown.delete(no);
+      }
     }
     return logs;
   }

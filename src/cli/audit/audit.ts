@@ -1,18 +1,27 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
-import { type AuditRecord, readRecord } from '../audit/read.ts';
-import { partsOf, wholeInput } from '../audit/whole.ts';
-import { systemClock } from '../effects.ts';
-import { ServiceError } from '../errors.ts';
-import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
-import type { StoredRecord } from '../storage/log/records.ts';
-import { clientOf } from './client.ts';
-import { globalsOf, printJsonText, printTable, warn } from './terminal/output.ts';
-import { keyed, moment, wholeNumber } from './terminal/values.ts';
-import { visible, visibleJson } from './terminal/visible.ts';
+import { type AuditRecord, readRecord } from '../../audit/read.ts';
+import { partsOf, wholeInput } from '../../audit/whole.ts';
+import { systemClock } from '../../effects.ts';
+import { ServiceError } from '../../errors.ts';
+import { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
+import type { StoredRecord } from '../../storage/log/records.ts';
+import { clientOf } from '../client.ts';
+import { globalsOf, printJsonText, printTable, warn } from '../terminal/output.ts';
+import { keyed, moment, wholeNumber } from '../terminal/values.ts';
+import { visible, visibleJson } from '../terminal/visible.ts';
+import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
+import { verifyCommand } from './verify.ts';
 
 export function auditCommands(): Command {
-  return new Command('audit').description("read a tenant's log").addCommand(query()).addCommand(tail());
+  return new Command('audit')
+    .description("read a tenant's log, and prove what stands in it")
+    .addCommand(query())
+    .addCommand(tail())
+    .addCommand(keyCommand())
+    .addCommand(checkpointCommand())
+    .addCommand(receiptCommand())
+    .addCommand(verifyCommand());
 }
 
 const query = (): Command =>

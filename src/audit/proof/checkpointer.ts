@@ -1,0 +1,106 @@
+import { sign } from 'node:crypto';
+import { promisify } from 'node:util';
+import { checkpointText } from '../../merkle/checkpoint.ts';
+import { signedNote } from '../../merkle/note.ts';
+import type { GrownLog } from '../../storage/log/appender.ts';
+import { commitChannel, type Writer } from '../../storage/writer.ts';
+import type { LogKeys } from './keys.ts';
+
+/** How often logs that grow state what they are, and how much of that time it may take: more of them take turns. */
+const EACH_MS = 1_000;
+const MOST_MS = 100;
+/** How long it is left after something failed. */
+const AGAIN_MS = 5_000;
+/** How long the end of the server waits for the last ones. */
+const LAST_MS = 2_000;
+/** How many at a time. */
+const GROUP = 32;
+
+const signed = promisify(sign);
+
+/**
+ * Signs and stores a checkpoint of every log that has grown. What it signs was committed before: the writer answers what
+ * it is asked only then, and a log whose tree is not that of its last checkpoint is not among the answers.
+ */
+export class Checkpointer implements AsyncDisposable {
+  readonly #writer: Writer;
+  readonly #keys: LogKeys;
+  readonly #failed: (error: unknown) => void;
+  #committed = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #round: Promise<void> | undefined;
+  #isEnded = false;
+
+  /** `failed` hears of what went wrong; it is tried again. */
+  constructor(writer: Writer, keys: LogKeys, failed: (error: unknown) => void) {
+    this.#writer = writer;
+    this.#keys = keys;
+    this.#failed = failed;
+  }
+
+  begin(): void {
+    commitChannel.subscribe(this.#hear);
+    // Logs may have grown before the server was killed.
+    this.#schedule(EACH_MS);
+  }
+
+  readonly #hear = (message: unknown): void => {
+    this.#committed += (message as { entries: number }).entries;
+    if (!this.#round) this.#schedule(EACH_MS);
+  };
+
+  #schedule(ms: number): void {
+    if (this.#isEnded) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#round = this.#turn().finally(() => {
+        this.#round = undefined;
+      });
+    }, ms).unref();
+  }
+
+  async #turn(): Promise<void> {
+    const before = this.#committed;
+    try {
+      const { own, isDone } = await this.#state(MOST_MS);
+      // Its own entries are no reason to go on.
+      if (!isDone || this.#committed - before > own) this.#schedule(EACH_MS);
+    } catch (error) {
+      this.#failed(error);
+      this.#schedule(AGAIN_MS);
+    }
+  }
+
+  /** As many as there is time for. Answers how many entries that made, and whether all are done. */
+  async #state(mostMs: number): Promise<{ own: number; isDone: boolean }> {
+    const end = performance.now() + mostMs;
+    let own = 0;
+    while (performance.now() < end) {
+      const { value: logs } = await this.#writer.run('grownLogs', { limit: GROUP });
+      own += 1 + logs.length;
+      if (logs.length === 0) return { own, isDone: true };
+      await Promise.all(logs.map((log) => this.#one(log)));
+    }
+    return { own, isDone: false };
+  }
+
+  /** A log that has no key it can be signed with does not keep the others from theirs. */
+  async #one({ no, size, root }: GrownLog): Promise<void> {
+    try {
+      const key = await this.#keys.of(no);
+      const text = checkpointText({ origin: key.name, size, root });
+      const note = signedNote(text, key, await signed(null, Buffer.from(text), key.privateKey));
+      await this.#writer.run('putCheckpoint', { tenantNo: no, size, note });
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isEnded = true;
+    commitChannel.unsubscribe(this.#hear);
+    clearTimeout(this.#timer);
+    await this.#round;
+    await this.#state(LAST_MS).catch(this.#failed);
+  }
+}

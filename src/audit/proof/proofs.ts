@@ -1,0 +1,106 @@
+import { ServiceError } from '../../errors.ts';
+import type { SignedCheckpoint } from '../../merkle/checkpoint.ts';
+import { proofText } from '../../merkle/proof-file.ts';
+import type { TileName } from '../../merkle/tile-path.ts';
+import { inclusionProof, TILE_WIDTH } from '../../merkle/tree.ts';
+import type { Connection } from '../../storage/database.ts';
+import { Damaged, reportFault } from '../../storage/faults.ts';
+import { type RecordStore, recordStore } from '../../storage/log/records.ts';
+import { LogTrees } from '../../storage/log/tree.ts';
+import type { TenantNo } from '../../storage/rows.ts';
+
+/** How soon a new record is covered by a checkpoint, at most, where not many logs grow at once. */
+const COVERED_MS = 1_000;
+
+const LENGTH_BYTES = 2;
+
+/** What proves a log to strangers: checkpoints, tiles, entries and receipts, read from the store. */
+export class LogProofs {
+  readonly #trees: LogTrees;
+  readonly #records: RecordStore;
+
+  constructor(reader: Connection) {
+    this.#trees = new LogTrees(reader);
+    this.#records = recordStore(reader);
+  }
+
+  /** Undefined where there is none yet. */
+  newest(no: TenantNo): SignedCheckpoint | undefined {
+    return readable(() => this.#trees.checkpoint(no));
+  }
+
+  /** Throws `not_found` where there is none yet, and `unavailable` where the store is damaged, as all below do. */
+  checkpoint(no: TenantNo): SignedCheckpoint {
+    const checkpoint = this.newest(no);
+    if (!checkpoint)
+      throw new ServiceError('not_found', 'the log has no checkpoint yet; the first record makes one');
+    return checkpoint;
+  }
+
+  /** A tile or bundle of the tree of the newest checkpoint, as it is served. Throws `not_found` beyond it. */
+  tile(no: TenantNo, { level, at, width }: TileName): Uint8Array {
+    const { size } = this.checkpoint(no);
+    const unit = level === 'entries' ? 1 : TILE_WIDTH ** level;
+    const first = at * TILE_WIDTH;
+    if (first + width > Math.floor(size / unit))
+      throw new ServiceError(
+        'not_found',
+        `the log's newest checkpoint, of ${size} entries, has no such tile`,
+      );
+    if (level === 'entries') return this.#bundle(no, first, width);
+    return readable(() => this.#trees.tilesOf(no).read(level, first, first + width));
+  }
+
+  /** One file that proves an entry: C2SP tlog-proof, with the entry as its extra data. Throws `not_found` too. */
+  receipt(no: TenantNo, index: number): string {
+    const checkpoint = this.checkpoint(no);
+    const { size } = checkpoint;
+    if (index >= size && index < this.#records.size(no))
+      throw new ServiceError(
+        'unavailable',
+        'the next checkpoint will cover the record; ask again in a second',
+        {
+          retryAfterMs: COVERED_MS,
+        },
+      );
+    if (index >= size) throw new ServiceError('not_found', `the log has no record ${index}`);
+    const [entry] = this.#entries(no, index, 1);
+    const path = readable(() => inclusionProof(this.#trees.tilesOf(no), index, size));
+    return proofText({ extra: entry, index, path, checkpoint });
+  }
+
+  #bundle(no: TenantNo, first: number, count: number): Uint8Array {
+    const parts = this.#entries(no, first, count).flatMap((entry) => {
+      const length = Buffer.alloc(LENGTH_BYTES);
+      length.writeUInt16BE(entry.length);
+      return [length, entry];
+    });
+    return Buffer.concat(parts);
+  }
+
+  /** What is damaged is not handed out: the record store left it out, and said so. */
+  #entries(no: TenantNo, first: number, count: number): Uint8Array[] {
+    const records = this.#records.range(no, first, count);
+    const missing = Array.from({ length: count }, (_, at) => first + at).find(
+      (index, at) => records[at]?.index !== index,
+    );
+    if (missing !== undefined)
+      throw new ServiceError('unavailable', 'the store cannot be read', {
+        detail: `record ${missing} is damaged`,
+      });
+    return records.map(({ body }) => body);
+  }
+}
+
+function readable<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof Damaged)) throw error;
+    reportFault(error.fault);
+    throw new ServiceError('unavailable', 'the store cannot be read', {
+      cause: error,
+      detail: error.message,
+    });
+  }
+}

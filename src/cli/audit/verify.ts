@@ -1,0 +1,193 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Command } from 'commander';
+import type { Verdict } from '../../audit/proof/verification.ts';
+import { describe, ServiceError } from '../../errors.ts';
+import { parseVkey } from '../../merkle/keys.ts';
+import { type Policy, parsePolicy, refusalOf } from '../../merkle/policy.ts';
+import { isProofOf, parseProof } from '../../merkle/proof-file.ts';
+import { ExitCode, type GlobalOptions, globalsOf, print, printJson, warn } from '../terminal/output.ts';
+import { visible } from '../terminal/visible.ts';
+import { Progress } from './progress.ts';
+
+interface VerifyOptions {
+  readonly key?: string[];
+  readonly policy?: string;
+  readonly tenant?: string;
+  readonly checkpoint?: string[];
+}
+
+interface Kept {
+  readonly what: string;
+  readonly source: string;
+}
+
+export const verifyCommand = (): Command =>
+  new Command('verify')
+    .description('prove a log or a receipt by its key, without trusting whoever keeps it')
+    .argument(
+      '<what>',
+      'a receipt, a store (data_dir), a folder with the files of a log, or the address of a log',
+    )
+    .option(
+      '--key <vkey...>',
+      'the verifier key of a log, as `mandate audit key` prints it, or a file with it',
+    )
+    .option('--policy <file>', 'a policy (c2sp.org/tlog-policy): logs, witnesses and a quorum of them')
+    .option('-t, --tenant <id>', "of a store: this tenant's log alone")
+    .option('--checkpoint <file...>', 'checkpoints that were kept elsewhere: the log must agree with each')
+    .addHelpText(
+      'after',
+      `
+It exits with 0 where everything is proved, with 1 where something is wrong, with 2 where it could not look.
+
+Examples:
+  $ mandate audit verify 41.tlog-proof --key acme.vkey
+  $ mandate audit verify ./data --policy logs.policy --checkpoint acme.checkpoint
+  $ mandate audit verify https://mandate.example:7401/t/acme/log/main --key acme.vkey
+`,
+    )
+    .action(async (what: string, options: VerifyOptions, command: Command) => {
+      const globals = globalsOf(command);
+      const policy = policyIn(options);
+      const kept = (options.checkpoint ?? []).map((file) => ({ what: file, source: textOf(file) }));
+      if (/^https?:\/\//.test(what)) return tell(globals, [await overHttp(what, policy, kept, globals)]);
+      const found = statSync(what, { throwIfNoEntry: false });
+      if (!found) throw new ServiceError('invalid_request', `there is no ${what}`);
+      if (!found.isDirectory()) return receipt(globals, what, policy);
+      if (existsSync(path.join(what, 'mandate.db')))
+        return tell(globals, await inStore(what, policy, kept, options));
+      if (existsSync(path.join(what, 'checkpoint')))
+        return tell(globals, [await inFolder(what, policy, kept)]);
+      throw new ServiceError(
+        'invalid_request',
+        `${what} holds neither a store (mandate.db) nor a log (checkpoint)`,
+      );
+    });
+
+/** Throws `invalid_request`, with what is wrong and where the key is to be had. */
+function policyIn({ key, policy }: VerifyOptions): Policy {
+  if ((key === undefined) === (policy === undefined))
+    throw new ServiceError(
+      'invalid_request',
+      'name what to trust, by --key or by --policy; `mandate audit key` prints the key of a log',
+    );
+  try {
+    if (policy !== undefined) return parsePolicy(textOf(policy));
+    const keys = (key ?? []).map((each) => parseVkey((existsSync(each) ? textOf(each) : each).trim()));
+    return { logs: keys, quorum: undefined };
+  } catch (cause) {
+    throw new ServiceError('invalid_request', `${policy ?? '--key'}: ${describe(cause)}`, { cause });
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new ServiceError('invalid_request', `${file} cannot be read: ${describe(cause)}`, { cause });
+  }
+}
+
+function receipt(globals: GlobalOptions, file: string, policy: Policy): void {
+  const problem = (text: string): void => {
+    if (globals.json) printJson({ proved: false, fault: text });
+    else print(`NOT PROVED  ${text}`);
+    process.exitCode = ExitCode.deny;
+  };
+  try {
+    const proof = parseProof(textOf(file));
+    const { extra: entry, index, checkpoint } = proof;
+    const refusal = refusalOf(policy, checkpoint);
+    if (!entry) return problem('the file proves an entry that it does not hold');
+    if (refusal !== undefined) return problem(refusal);
+    if (!isProofOf(proof, entry)) return problem(`it does not prove that the entry stands at ${index}`);
+    const { origin, size } = checkpoint;
+    const text = Buffer.from(entry).toString('utf8');
+    if (globals.json)
+      return printJson({ proved: true, origin, index, size, record: JSON.parse(text) as unknown });
+    print(`proved: record ${index} of ${origin}, among ${size}`);
+    print(visible(text));
+  } catch (error) {
+    if (error instanceof ServiceError) throw error;
+    problem(describe(error));
+  }
+}
+
+async function inStore(
+  folder: string,
+  policy: Policy,
+  kept: Kept[],
+  { tenant }: VerifyOptions,
+): Promise<Verdict[]> {
+  const { openReader } = await import('../../storage/reader.ts');
+  const { verifyStore } = await import('../../audit/proof/verify-store.ts');
+  using progress = new Progress();
+  const db = openReader(folder);
+  try {
+    const verdicts: Verdict[] = [];
+    for (const { tenant: name, ...verdict } of verifyStore(db, {
+      policy,
+      tenant,
+      kept,
+      progress: progress.tell,
+    }))
+      verdicts.push({ ...verdict, origin: verdict.origin === name ? `tenant ${name}` : verdict.origin });
+    if (verdicts.length === 0)
+      throw new ServiceError(
+        'not_found',
+        tenant ? `the store has no log of ${tenant}` : 'the store has no log',
+      );
+    return verdicts;
+  } finally {
+    db.close();
+  }
+}
+
+async function inFolder(folder: string, policy: Policy, kept: Kept[]): Promise<Verdict> {
+  const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
+  using progress = new Progress();
+  return await verifyTiles((name) => readFile(path.join(folder, name)), policy, kept, progress.tell);
+}
+
+async function overHttp(
+  address: string,
+  policy: Policy,
+  kept: Kept[],
+  globals: GlobalOptions,
+): Promise<Verdict> {
+  const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
+  const headers = globals.credential ? { authorization: `Bearer ${globals.credential}` } : {};
+  const read = async (name: string): Promise<Uint8Array> => {
+    const signal = AbortSignal.timeout(globals.timeout * 1_000);
+    const response = await fetch(`${address.replace(/\/$/, '')}/${name}`, {
+      headers,
+      signal,
+      redirect: 'error',
+    });
+    if (!response.ok) throw new ServiceError('unavailable', `${address}/${name} answers ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  };
+  using progress = new Progress();
+  return await verifyTiles(read, policy, kept, progress.tell);
+}
+
+/** What is proved and what is not, a log a paragraph. */
+function tell(globals: GlobalOptions, verdicts: readonly Verdict[]): void {
+  const isWell = verdicts.every(({ faults }) => faults.length === 0);
+  if (!isWell) process.exitCode = ExitCode.deny;
+  if (globals.json) return printJson({ proved: isWell, logs: verdicts });
+  for (const { origin, entries, proved, faults, notes } of verdicts) {
+    const beyond = entries - proved;
+    if (faults.length > 0) print(`NOT PROVED  ${origin}: ${entries} entries`);
+    else if (proved === 0) print(`unproved    ${origin}: ${entries} entries`);
+    else
+      print(
+        `proved      ${origin}: ${proved} entries${beyond > 0 ? `; ${beyond} more came after the checkpoint` : ''}`,
+      );
+    for (const fault of faults) print(`  ${fault}`);
+    for (const note of notes) print(`  ${note}`);
+  }
+  if (!isWell) warn('mandate: what stands there is not what was recorded, or was not recorded by these logs');
+}

@@ -6,7 +6,7 @@ import { isNoteOf } from './note.ts';
 export interface Policy {
   readonly logs: readonly VerifierKey[];
   /** Also those that the quorum does not ask for. */
-  readonly witnesses: readonly VerifierKey[];
+  readonly witnesses?: readonly VerifierKey[];
   /** Undefined: nobody else is asked for. */
   readonly quorum: Quorum | undefined;
 }
@@ -17,7 +17,7 @@ export type Quorum =
   | { readonly name: string; readonly least: number; readonly members: readonly Quorum[] };
 
 /** Of one log, by its key, and of no witnesses. */
-export const policyOf = (key: VerifierKey): Policy => ({ logs: [key], witnesses: [], quorum: undefined });
+export const policyOf = (key: VerifierKey): Policy => ({ logs: [key], quorum: undefined });
 
 /** Groups nest no deeper than that. */
 const MAX_LINES = 1_000;
@@ -126,7 +126,7 @@ const numberIn = (text: string): number => (/^[1-9][0-9]{0,5}$/.test(text) ? Num
  * witnesses did. A signature of a known key that does not verify refuses it, whoever else signed.
  */
 export function refusalOf(
-  { logs, witnesses, quorum }: Policy,
+  { logs, witnesses = [], quorum }: Policy,
   { origin, note }: SignedCheckpoint,
 ): string | undefined {
   try {

@@ -50,7 +50,7 @@ export function inclusionProof(tiles: TileHashes, index: number, size: number): 
     if (isLeft) end = middle;
     else begin = middle;
   }
-  return path.reverse();
+  return path.toReversed();
 }
 
 /** PROOF(older, D[size]) of RFC 6962 section 2.1.2. */
@@ -72,7 +72,7 @@ export function consistencyProof(tiles: TileHashes, older: number, size: number)
     }
   }
   if (!isWhole) proof.push(rangeRoot(tiles, begin, end));
-  return proof.reverse();
+  return proof.toReversed();
 }
 
 /** The largest power of two that is less than `length`. */

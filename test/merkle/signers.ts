@@ -1,0 +1,13 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { type SignatureType, type SignerKey, verifierKey } from '../../src/merkle/keys.ts';
+
+/** A new key under that name. */
+export function newSigner(name: string, type: SignatureType): SignerKey {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  return { ...verifierKey(name, type, publicKey), privateKey };
+}
+
+export const changedLast = (text: string): string => {
+  const end = text.length - 1;
+  return `${text.slice(0, end)}${text[end] === 'A' ? 'B' : 'A'}`;
+};

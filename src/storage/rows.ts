@@ -83,6 +83,7 @@ const TENANT_SPAN = 2 ** 17;
 /** The row id of a record: see the schema's note on `runs`. */
 export const recordId = (tenantNo: TenantNo, index: number): number => tenantNo * INDEX_SPAN + index;
 export const recordIndex = (id: number): number => id % INDEX_SPAN;
+export const recordTenant = (id: number): TenantNo => Math.floor(id / INDEX_SPAN) as TenantNo;
 
 /** Throws when the store holds all the tenants that row ids can tell apart. */
 export function checkTenantNo(no: number): TenantNo {

@@ -32,6 +32,8 @@ interface End {
   bytes: number;
   /** Of the tree over what is written. */
   readonly frontier: Frontier;
+  /** How many records its newest checkpoint is of. */
+  stated: number;
 }
 
 /** A log that has grown since its last checkpoint, and what the next one is to state. */
@@ -64,6 +66,8 @@ export class LogAppender {
   readonly #insertTile;
   /** Logs that have no checkpoint of all their records. */
   readonly #grown = new Set<number>();
+  /** Those of which one is stored by this transaction. */
+  readonly #statedNow: number[] = [];
 
   constructor(db: Connection) {
     const trees = new LogTrees(db);
@@ -83,8 +87,8 @@ export class LogAppender {
       const id = run ? run.id + run.size : first;
       const { size, bytes } = counted.get(no) ?? { size: 0, bytes: 0 };
       if (size > id - first) throw new Damaged(damagedEnd(no, size, id - first));
-      const frontier = trees.frontier(no, id - first);
-      return { id, counted: size, bytes: bytes + (uncounted.get(first + size, id) ?? 0), frontier };
+      const { frontier, stated } = trees.edge(no, id - first);
+      return { id, counted: size, bytes: bytes + (uncounted.get(first + size, id) ?? 0), frontier, stated };
     };
     const insert = db.prepare('INSERT INTO runs (id, heads, bodies) VALUES (?, ?, ?)');
     this.#insert = (id, heads, bodies) => void insert.run(id, heads, bodies);
@@ -144,6 +148,7 @@ export class LogAppender {
 
   /** Writes what was taken up; answers by how many records the counts went on. */
   write(): number {
+    this.#statedNow.length = 0;
     for (const no of this.#runs.keys()) this.#finish(no, 0);
     let more = 0;
     for (const no of this.#behind) {
@@ -170,15 +175,16 @@ export class LogAppender {
 
   /** After a transaction that did not commit. */
   forget(): void {
+    for (const no of this.#statedNow.splice(0)) this.#grown.add(no);
     // Which counts are behind is known for longer.
     this.#ends.clear();
     this.#runs.clear();
   }
 
-  /** Notes that a log may have grown since its last checkpoint. Throws `Damaged`. */
-  look(no: TenantNo): void {
-    this.#known(no);
-    this.#grown.add(no);
+  /** Whether a log ends as it should and is the one it stated to be; if it has grown since, it is to state that. Throws `Damaged`. */
+  check(no: TenantNo): void {
+    const { frontier, stated } = this.#ends.get(no) ?? this.#endOf(no);
+    if (frontier.size > stated) this.#grown.add(no);
   }
 
   /**
@@ -204,9 +210,12 @@ export class LogAppender {
 
   /** A checkpoint of the log is being stored. */
   stated(no: TenantNo, size: number): void {
+    const end = this.#known(no);
+    end.stated = Math.max(end.stated, size);
     this.#grown.delete(no);
+    this.#statedNow.push(no);
     // It goes to the end of the queue if it has grown meanwhile.
-    if (this.#known(no).frontier.size > size) this.#grown.add(no);
+    if (end.frontier.size > end.stated) this.#grown.add(no);
   }
 
   #finish(no: number, endId: number): void {

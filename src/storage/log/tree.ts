@@ -53,19 +53,19 @@ export class LogTrees {
   }
 
   /**
-   * The right edge of the tree at a size. It is the log's own if it is the tree that the log's newest checkpoint states,
-   * with leaves appended. Throws `Damaged`.
+   * The right edge of the tree at a size, and how many of its leaves the newest checkpoint is of. Throws `Damaged`, also
+   * where they are not those that the checkpoint states.
    */
-  frontier(no: TenantNo, size: number): Frontier {
+  edge(no: TenantNo, size: number): { frontier: Frontier; stated: number } {
     const tiles = this.tilesOf(no);
     const frontier = edgeOf(tiles, size);
     const checkpoint = this.checkpoint(no);
-    if (!checkpoint) return frontier;
+    if (!checkpoint) return { frontier, stated: 0 };
     const { size: stated, root } = checkpoint;
     if (stated > size) throw new Damaged(damagedTree(no, stated, `it ends with ${size}`));
     const found = stated === size ? frontier.root() : rootOf(tiles, stated);
     if (!isSame(root, found)) throw new Damaged(damagedTree(no, stated, 'its records are others'));
-    return frontier;
+    return { frontier, stated };
   }
 
   #leaves(no: TenantNo, from: number, end: number): Uint8Array {

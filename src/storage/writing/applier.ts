@@ -44,6 +44,11 @@ export class Applier {
     this.#countChange = db.prepare('UPDATE store SET changes = changes + 1');
   }
 
+  /** Whether a log ends as it should and is the one it stated to be. Throws what `faultIn` tells. */
+  check(no: TenantNo): void {
+    this.#log.check(no);
+  }
+
   apply(batch: Batch): BatchDone {
     const { identity } = this.#parts;
     let works = batch.map(prepare);

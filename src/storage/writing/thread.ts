@@ -1,15 +1,14 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { type Connection, claim, databaseFile, openWriter } from '../database.ts';
-import { faultChannel, faultIn, reportFault, type StoreFault } from '../faults.ts';
-import { Runs } from '../log/runs.ts';
-import type { TenantNo } from '../rows.ts';
+import { claim, databaseFile, openWriter } from '../database.ts';
+import { faultChannel, type StoreFault } from '../faults.ts';
 import { Disk } from '../watch/disk.ts';
 import { Identity } from '../watch/identity.ts';
 import { compareWithMarks, Marks } from '../watch/marks.ts';
 import { LOOK_MS, Pulse } from '../watch/pulse.ts';
 import { Quotas } from '../watch/quotas.ts';
 import { Room } from '../watch/room.ts';
+import { Scrub } from '../watch/scrub.ts';
 import { WriteAheadLog } from '../watch/write-ahead-log.ts';
 import { Applier } from './applier.ts';
 import type { Batch, FromWriter, ToWriter, WriterOptions } from './protocol.ts';
@@ -29,12 +28,18 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const quotas = new Quotas();
   const applier = new Applier({ db, marks, identity, room, quotas });
 
-  const tell = (message: FromWriter): void => port.postMessage(message);
+  // Nobody listens for anything else before it is ready.
+  const early: FromWriter[] = [];
+  let isReady = false;
+  const tell = (message: FromWriter): void =>
+    void (isReady ? port.postMessage(message) : early.push(message));
   subscribe(faultChannel.name, (message) => tell({ fault: message as StoreFault }));
 
   const writeAhead = new WriteAheadLog(db, () => identity.truncated());
+  let committedAt = Number.NEGATIVE_INFINITY;
   const answer = (to: MessagePort, batch: Batch): void => {
     pulse.beat();
+    committedAt = performance.now();
     const buffers = batch.flatMap(({ parcel }) => [parcel.heads, parcel.bodies]);
     to.postMessage(applier.apply(batch), buffers);
     writeAhead.committed(batch.reduce((sum, { parcel }) => sum + parcel.count, 0));
@@ -70,37 +75,19 @@ function serve(port: MessagePort, options: WriterOptions): void {
       connect.on('message', (batch: Batch) => answer(connect, batch));
     } else answer(port, message);
   });
+  new Scrub(
+    db,
+    (no) => applier.check(no),
+    () => performance.now() - committedAt < IDLE_AFTER_MS,
+  ).begin();
   port.postMessage('ready');
-  checkEnds(db);
+  setImmediate(() => {
+    isReady = true;
+    for (const message of early.splice(0)) tell(message);
+  });
 }
 
-/** How long the ends of logs are looked at in one go. */
-const SLICE_MS = 10;
-
-/** Looks whether each log ends where it should; which one does not is reported. Others get their turn meanwhile. */
-function checkEnds(db: Connection): void {
-  const runs = new Runs(db);
-  const next = (left: TenantNo[]): void => {
-    const until = performance.now() + SLICE_MS;
-    for (let no = left.pop(); no !== undefined; no = left.pop()) {
-      const each = no;
-      attempt(() => runs.size(each));
-      if (performance.now() >= until) return void setImmediate(next, left);
-    }
-  };
-  const logs = db.prepare<[], TenantNo>('SELECT tenant_no FROM logs').pluck();
-  setImmediate(() => next(attempt(() => logs.all()) ?? []));
-}
-
-function attempt<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    const fault = faultIn(error);
-    if (!fault) throw error;
-    reportFault(fault);
-    return undefined;
-  }
-}
+/** How long after a commit the next one is taken to be near. */
+const IDLE_AFTER_MS = 50;
 
 if (parentPort) serve(parentPort, workerData as WriterOptions);

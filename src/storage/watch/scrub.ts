@@ -1,0 +1,139 @@
+import type { Connection } from '../database.ts';
+import { faultIn, reportFault } from '../faults.ts';
+import { damagedRecords } from '../log/damage.ts';
+import { Heads } from '../log/heads.ts';
+import { RUN_RECORDS, recordId, recordIndex, recordTenant, type TenantNo } from '../rows.ts';
+
+/** How long it may take before the store is said to be open. Most that is small is read whole by then. */
+const START_MS = 300;
+/** How long it looks at a time, and how often where nothing is committed, and where something is. */
+const SLICE_MS = 2;
+const IDLE_MS = 50;
+const BUSY_MS = 1_000;
+/** How long it rests when it has read all. */
+const REST_MS = 3_600_000;
+/** How many places are tried behind one that cannot be read. */
+const TRIES = 64;
+
+interface Row {
+  readonly id: number;
+  readonly heads: Uint8Array;
+  readonly bodies: Uint8Array;
+}
+
+/**
+ * Reads what nobody has asked for: first of each log whether it ends as it should and is the one it stated to be, then
+ * every record, whether it is the one that its hash is of, and whether all are there. What is not is reported. Rot is
+ * found while there is still a copy that has none, and who changes the store does not wait for an auditor to notice.
+ */
+export class Scrub {
+  readonly #check: (no: TenantNo) => void;
+  readonly #isBusy: () => boolean;
+  readonly #next;
+  /** Logs that are still to be looked at. */
+  readonly #logs: TenantNo[];
+  /** Of the records that were read last. */
+  #at = 0;
+  #expected = 0;
+
+  /** `check` throws what `faultIn` tells; `isBusy` answers whether anything was committed a moment ago. */
+  constructor(db: Connection, check: (no: TenantNo) => void, isBusy: () => boolean) {
+    this.#check = check;
+    this.#isBusy = isBusy;
+    this.#next = db.prepare<[number], Row>(
+      'SELECT id, heads, bodies FROM runs WHERE id >= ? ORDER BY id LIMIT 1',
+    );
+    this.#logs = contained(() => db.prepare<[], TenantNo>('SELECT no FROM tenants').pluck().all()) ?? [];
+  }
+
+  /** Before the store is said to be open. The rest follows behind. */
+  begin(): void {
+    const isDone = this.#look(START_MS);
+    this.#later(isDone ? REST_MS : IDLE_MS, 0);
+  }
+
+  #later(ms: number, waited: number): void {
+    setTimeout(() => {
+      if (ms === IDLE_MS && this.#isBusy() && waited < BUSY_MS) return this.#later(IDLE_MS, waited + IDLE_MS);
+      this.#later(this.#look(SLICE_MS) ? REST_MS : IDLE_MS, 0);
+    }, ms).unref();
+  }
+
+  /** Answers whether all was read. */
+  #look(ms: number): boolean {
+    const end = performance.now() + ms;
+    while (performance.now() < end) {
+      const no = this.#logs.pop();
+      if (no !== undefined) contained(() => this.#check(no));
+      else if (!this.#run()) return true;
+    }
+    return false;
+  }
+
+  /** The next run. Answers false after the last one. */
+  #run(): boolean {
+    const row = this.#read();
+    if (!row) {
+      this.#at = this.#expected = 0;
+      return false;
+    }
+    const { id, heads: bytes, bodies } = row;
+    const [no, first] = [recordTenant(id), recordIndex(id)];
+    const heads = Heads.stored(bytes);
+    // A log begins at its index 0, and none of its records is left out.
+    const expected = recordTenant(this.#expected) === no ? recordIndex(this.#expected) : 0;
+    if (first > expected) reportFault(damagedRecords(no, expected, first));
+    if (heads.isSound(id)) this.#bodies(no, first, heads, bodies);
+    else reportFault(damagedRecords(no, first, first + heads.capacity));
+    this.#expected = id + heads.capacity;
+    this.#at = id + 1;
+    return true;
+  }
+
+  /** What cannot be read is passed by: a run begins wherever a tile does, and a log at its index 0. */
+  #read(): Row | undefined {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const { row, isUnreadable } = this.#attempt();
+      if (!isUnreadable) return row;
+      this.#at = recordId(recordTenant(this.#at), startOfNext(recordIndex(this.#at)));
+    }
+    this.#at = recordId((recordTenant(this.#at) + 1) as TenantNo, 0);
+    return this.#attempt().row;
+  }
+
+  #attempt(): { row: Row | undefined; isUnreadable: boolean } {
+    try {
+      return { row: this.#next.get(this.#at), isUnreadable: false };
+    } catch (error) {
+      const fault = faultIn(error);
+      if (!fault) throw error;
+      reportFault(fault);
+      return { row: undefined, isUnreadable: true };
+    }
+  }
+
+  #bodies(no: TenantNo, first: number, heads: Heads, bodies: Uint8Array): void {
+    let from: number | undefined;
+    for (let at = 0; at <= heads.capacity; at += 1) {
+      const isGood = at === heads.capacity || heads.isOf(at, bodies.subarray(heads.start(at), heads.end(at)));
+      if (!isGood) from ??= at;
+      else if (from !== undefined) {
+        reportFault(damagedRecords(no, first + from, first + at));
+        from = undefined;
+      }
+    }
+  }
+}
+
+const startOfNext = (index: number): number => index - (index % RUN_RECORDS) + RUN_RECORDS;
+
+function contained<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    const fault = faultIn(error);
+    if (!fault) throw error;
+    reportFault(fault);
+    return undefined;
+  }
+}

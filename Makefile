@@ -6,7 +6,7 @@ STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
-.PHONY: run test check build bench opa setup clean help fmt peers clients
+.PHONY: run test check build bench opa setup clean help fmt peers clients verifiers
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -15,7 +15,7 @@ help: ## list the targets
 run: setup ## serve the example tenant on 127.0.0.1:7400 and 7401, in development mode
 	@exec ./bin/mandate.mjs serve --dev --tenants policies/acme --data-dir $${MANDATE_DATA_DIR:-data}
 
-test: setup clients ## run every test
+test: setup clients verifiers ## run every test
 	$(say) "make: running the tests"
 	@$(NODE) $(BIN)/vitest run $(ARGS)
 	@$(NODE) src/cli/mandate.ts policy test policies/acme
@@ -70,6 +70,17 @@ clients: ## the programs that HTTP/2 is tested with; those in Go and Python are 
 	  command -v $${need%%:*} >/dev/null 2>&1 || { printf 'make: installing %s\n' $${need##*:}; \
 	    apt-get install -y -qq $${need##*:} >/dev/null 2>&1; } || \
 	    printf 'make: %s is missing; its tests are skipped\n' $${need##*:} >&2; done
+
+VERIFIERS := .cache/clients/verifiers
+
+verifiers: ## the Go program that logs are verified with: golang.org/x/mod, transparency-dev, torchwood
+	@if command -v go >/dev/null 2>&1; then $(MAKE) -s $(VERIFIERS); else \
+	  printf 'make: go is missing; the tests that verify logs by it are skipped\n' >&2; fi
+
+# It is there whole, or not: the tests make it too.
+$(VERIFIERS): tools/verifiers/go.mod tools/verifiers/go.sum tools/verifiers/main.go
+	$(say) "make: building the verifiers of logs"
+	@mkdir -p $(@D) && cd tools/verifiers && CGO_ENABLED=0 go build -trimpath -o ../../$@.$$$$ . && mv ../../$@.$$$$ ../../$@
 
 peers:
 	@command -v h2load >/dev/null 2>&1 || { printf 'make: installing h2load\n'; apt-get install -y -qq nghttp2-client >/dev/null 2>&1; } || \

@@ -34,6 +34,8 @@ const schema = z.strictObject({
         .default('660'),
     })
     .optional(),
+  /** Tenants whose log is set aside at the start if it is damaged, and a new one begun: for the command line. */
+  accept_damage: z.array(z.string()).default([]),
   /** What this server's part of each tenant's log is called. */
   node: z
     .string()

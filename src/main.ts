@@ -2,6 +2,7 @@ import { assemble } from './assembly.ts';
 import type { Config } from './config.ts';
 import { type Clock, type Random, systemClock, systemRandom } from './effects.ts';
 import type { ServiceError } from './errors.ts';
+import { tenantId } from './ids.ts';
 import { readCertificates, watchCertificates } from './server/certificates.ts';
 import { devIssuer } from './server/http/dev.ts';
 import { Listener } from './server/listener.ts';
@@ -43,6 +44,7 @@ export async function start(
   const common = { config, writer, reader, directory, clock, random };
   const parts = { ...common, base: () => base, stopping: stopping.signal };
   const { services, fleet, checkpointer } = assemble(parts, stack);
+  for (const id of config.accept_damage) await services.administration.restartLog(tenantId(id));
   await fleet.load(config.tenants);
 
   const tls = config.tls && readCertificates(config.tls);

@@ -8,6 +8,7 @@ import { describe } from '../errors.ts';
 import type { Mandate } from '../main.ts';
 import { type Diagnostic, formatDiagnostic } from '../policy/diagnostics.ts';
 import { isOfManifest, rejectionOf } from '../policy/intake/rejections.ts';
+import { type LogRestarted, restartChannel } from '../tenancy/administration.ts';
 import { ExitCode, print, warn } from './terminal/output.ts';
 
 interface ServeOptions {
@@ -17,6 +18,7 @@ interface ServeOptions {
   listenData?: string;
   listenAdmin?: string;
   dataDir?: string;
+  acceptDamage?: string[];
   logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
 }
 
@@ -29,6 +31,10 @@ export function serveCommand(): Command {
     .option('--listen-data <address>', 'the data plane (default 127.0.0.1:7400)')
     .option('--listen-admin <address>', 'the admin plane (default 127.0.0.1:7401)')
     .option('--data-dir <folder>', 'the store and the keys (default ./data, or MANDATE_DATA_DIR)')
+    .option(
+      '--accept-damage <tenant...>',
+      'where the log of the tenant is damaged: set it aside as it is, and begin a new one that says so',
+    )
     .option(
       '--log-level <level>',
       'debug, info, warn, error or silent (default info, with --dev warn; or MANDATE_LOG_LEVEL)',
@@ -48,6 +54,7 @@ async function serve(options: ServeOptions): Promise<void> {
       data: options.listenData,
       admin: options.listenAdmin,
       tenants: options.tenants,
+      accept_damage: options.acceptDamage,
       log_level: options.logLevel,
     },
     options.config,
@@ -69,6 +76,7 @@ async function run(config: Config): Promise<void> {
   await using stack = new AsyncDisposableStack();
   stack.use(logChannels(createLogger(config.log_level)));
   announcePolicies();
+  announceLogs();
   const began = performance.now();
   const mandate = stack.use(await start(config));
   collectStart();
@@ -136,6 +144,15 @@ function announce(config: Config, mandate: Mandate, tookMs: number): void {
   print(`mandate: admin plane ${scheme}://${config.admin.host}:${mandate.adminPort}`);
   print(`mandate: store       ${path.resolve(config.data_dir)}`);
   print(`mandate: ready in ${Math.round(tookMs)} ms`);
+}
+
+/** What became of the logs that `--accept-damage` names. */
+function announceLogs(): void {
+  subscribe(restartChannel.name, (message) => {
+    const { tenant, log } = message as LogRestarted;
+    if (!log) warn(`mandate: ${tenant}: nothing is wrong with its log, so --accept-damage does nothing`);
+    else warn(`mandate: ${tenant}: ${log.damage}; it was set aside as ${log.setAside}, and a new log begins`);
+  });
 }
 
 /** For the author who edits beside it: what was taken and what was not, on the console. */

@@ -7,6 +7,7 @@ import {
   type KeyRow,
   type LogKeyRow,
   type PrincipalRow,
+  SET_ASIDE,
   type TenantNo,
 } from './rows.ts';
 
@@ -41,6 +42,11 @@ export interface Commands {
   readonly putLogKey: (args: { tenantNo: TenantNo; key: LogKeyRow }) => boolean | undefined;
   /** Logs that have grown since their last checkpoint, at most so many, as they are when this is durable. */
   readonly grownLogs: (args: { limit: number }) => GrownLog[];
+  /**
+   * Sets a damaged log aside, and gives the tenant's things a new number, under which a new one begins. Answers what was
+   * wrong with it and what it stated last; `undefined` where there is no such tenant, or nothing is wrong.
+   */
+  readonly restartLog: (args: { id: TenantId }) => RestartedLog | undefined;
   /** `undefined` where there is a newer one. */
   readonly putCheckpoint: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
@@ -52,6 +58,17 @@ export interface Commands {
   readonly insertGrant: (args: { tenantNo: TenantNo; grant: GrantRow }) => boolean | undefined;
   /** Revokes the grant and its subtree; answers how many were alive, `undefined` when none was. */
   readonly revokeGrant: (args: { tenantNo: TenantNo; id: GrantId; at: number }) => number | undefined;
+}
+
+export interface RestartedLog {
+  readonly no: TenantNo;
+  /** The number of the old one. */
+  readonly old: TenantNo;
+  /** What the old one is called in the store from now on. */
+  readonly setAside: string;
+  readonly damage: string;
+  /** Its newest checkpoint, as it is stored; empty where it has none. */
+  readonly checkpoint: string;
 }
 
 export type CommandName = keyof Commands;
@@ -104,6 +121,16 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
   const putCheckpoint = db.prepare(
     `INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, ?, ?)
      ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size > size`,
+  );
+  const named = db
+    .prepare<[string, string], number>('SELECT count(*) FROM tenants WHERE id = ? OR id LIKE ?')
+    .pluck();
+  const rename = db.prepare('UPDATE tenants SET id = ? WHERE no = ?');
+  const checkpointOf = db
+    .prepare<[number], string>('SELECT note FROM checkpoints WHERE tenant_no = ?')
+    .pluck();
+  const moved = ['principals', 'grants', 'keys'].map((table) =>
+    db.prepare(`UPDATE ${table} SET tenant_no = ? WHERE tenant_no = ?`),
   );
   const parentAlive = db
     .prepare('SELECT 1 FROM grants WHERE tenant_no = ? AND id = ? AND revoked_at IS NULL AND expires_at >= ?')
@@ -168,6 +195,22 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     putCheckpoint: ({ tenantNo, size, note }) => {
       log.stated(tenantNo, size);
       return putCheckpoint.run(tenantNo, size, note).changes === 1 || undefined;
+    },
+    restartLog: ({ id }) => {
+      const known = tenantByName.get(id);
+      const damage = known && log.damageIn(checkTenantNo(known.no));
+      if (!known || damage === undefined) return undefined;
+      const setAside = `${id}${SET_ASIDE}${named.get(id, `${id}${SET_ASIDE}%`)}`;
+      rename.run(setAside, known.no);
+      const no = checkTenantNo(Number(insertTenant.run(id).lastInsertRowid));
+      for (const move of moved) move.run(no, known.no);
+      return {
+        no,
+        old: known.no as TenantNo,
+        setAside,
+        damage,
+        checkpoint: checkpointOf.get(known.no) ?? '',
+      };
     },
     insertGrant: ({ tenantNo, grant }) => {
       if (grant.parentId && !parentAlive.get(tenantNo, grant.parentId, grant.expiresAt)) return undefined;

@@ -15,6 +15,9 @@ export interface StoreFault {
 /** Published in the thread that meets a fault, each time: StoreFault. */
 export const faultChannel = channel('mandate:store.fault');
 
+/** Published when a log was set aside, as its operator knows that it is damaged: {tenantNo}. */
+export const setAsideChannel = channel('mandate:store.set-aside');
+
 export function reportFault(fault: StoreFault): void {
   faultChannel.publish(fault);
 }

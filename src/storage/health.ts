@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { faultChannel, type StoreFault } from './faults.ts';
+import { faultChannel, type StoreFault, setAsideChannel } from './faults.ts';
+import type { TenantNo } from './rows.ts';
 
 /**
  * How long a fault that may pass is held against the store. Who asks whether it is ready sends nothing until it is, so
@@ -17,6 +18,7 @@ export class StoreHealth implements Disposable {
   #failedAt = Number.NEGATIVE_INFINITY;
   readonly #hear = (message: unknown): void => {
     const fault = message as StoreFault;
+    if (fault.tenantNo !== undefined && this.#setAside.has(fault.tenantNo)) return;
     const key = `${fault.tenantNo ?? ''} ${fault.text}`;
     if (fault.lasts && this.#lasting.size < MOST_KEPT) this.#lasting.set(key, fault);
     if (fault.lasts) return;
@@ -24,8 +26,16 @@ export class StoreHealth implements Disposable {
     this.#failedAt = performance.now();
   };
 
+  readonly #setAside = new Set<TenantNo>();
+  readonly #forgive = (message: unknown): void => {
+    const { tenantNo } = message as { tenantNo: TenantNo };
+    this.#setAside.add(tenantNo);
+    for (const [key, fault] of this.#lasting) if (fault.tenantNo === tenantNo) this.#lasting.delete(key);
+  };
+
   constructor() {
     subscribe(faultChannel.name, this.#hear);
+    subscribe(setAsideChannel.name, this.#forgive);
   }
 
   get ready(): boolean {
@@ -51,5 +61,6 @@ export class StoreHealth implements Disposable {
 
   [Symbol.dispose](): void {
     unsubscribe(faultChannel.name, this.#hear);
+    unsubscribe(setAsideChannel.name, this.#forgive);
   }
 }

@@ -77,6 +77,12 @@ export interface LogKeyRow {
 /** A run of records in one row ends where the next 256 of its log begin, as a tile does (C2SP tlog-tiles). */
 export const RUN_RECORDS = 256;
 
+/**
+ * What parts the name of a tenant from the number of a log of its that was set aside, since it is damaged and its operator
+ * has seen that. No tenant has it in its own name.
+ */
+export const SET_ASIDE = '~';
+
 const INDEX_SPAN = 2 ** 36;
 const TENANT_SPAN = 2 ** 17;
 

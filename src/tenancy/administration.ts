@@ -1,13 +1,25 @@
+import { channel } from 'node:diagnostics_channel';
 import { buildRecord } from '../audit/record.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { type PrincipalRef, uuidv7 } from '../ids.ts';
+import { type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
+import type { RestartedLog } from '../storage/commands.ts';
+import { setAsideChannel } from '../storage/faults.ts';
 import type { PrincipalRow, RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { FactSource } from './facts.ts';
 import { limitsOf, type TenantLimits } from './limits.ts';
 import type { ManifestPrincipal } from './manifest.ts';
 import { buildTenant, type Tenant, type TenantSource } from './tenants.ts';
+
+/** Published where the log of a tenant was to be set aside. */
+export const restartChannel = channel('mandate:log.restarted');
+
+export interface LogRestarted {
+  readonly tenant: TenantId;
+  /** Undefined where nothing was wrong with it. */
+  readonly log: RestartedLog | undefined;
+}
 
 /** Changes to tenants and principals. Each is one transaction with its record. */
 export class Administration {
@@ -58,6 +70,21 @@ export class Administration {
     return tenant;
   }
 
+  /**
+   * Sets a tenant's damaged log aside and begins a new one, whose first record says so. `undefined` where there is no such
+   * tenant, or nothing is wrong with its log.
+   */
+  async restartLog(id: TenantId): Promise<RestartedLog | undefined> {
+    const { value } = await this.#writer.run('restartLog', { id });
+    restartChannel.publish({ tenant: id, log: value } satisfies LogRestarted);
+    if (!value) return undefined;
+    const { no, old, setAside, damage, checkpoint } = value;
+    setAsideChannel.publish({ tenantNo: old });
+    const detail = { set_aside: setAside, damage, checkpoint };
+    await this.#writer.append(this.#record({ id, no }, 'start', 'log.restart', undefined, detail));
+    return value;
+  }
+
   async putPrincipals(tenant: Tenant, caller: string, principals: readonly PrincipalRow[]): Promise<number> {
     const record = this.#record(tenant, caller, 'principals.put', undefined, {
       count: principals.length,
@@ -92,7 +119,7 @@ export class Administration {
   }
 
   #record(
-    tenant: Tenant,
+    tenant: Pick<Tenant, 'id' | 'no'>,
     caller: string,
     action: string,
     subject: PrincipalRef | undefined,

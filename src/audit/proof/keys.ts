@@ -28,6 +28,9 @@ export interface LogKeysOptions {
 
 const generate = promisify(generateKeyPair);
 
+/** How often a tenant's log may begin anew. */
+const MOST_LOGS = 100;
+
 /**
  * The keys that sign the checkpoints of logs, Ed25519, one a log. A private key is stored only sealed, bound to its
  * tenant and to what the log is called: that is settled with the key, and stays when the server's address changes.
@@ -59,19 +62,31 @@ export class LogKeys {
   }
 
   async #made(no: TenantNo, tenant: TenantId): Promise<SignerKey> {
-    const { writer, sealing, originOf, clock, random } = this.#options;
-    const origin = originOf(tenant);
     const { privateKey, publicKey } = await generate('ed25519');
     const text = JSON.stringify(privateKey.export({ format: 'jwk' }));
+    const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url');
+    const name = this.#options.originOf(tenant);
+    // A log that was set aside keeps its name, and what begins after it is another log.
+    for (let serial = 1; serial <= MOST_LOGS; serial += 1) {
+      const origin = serial === 1 ? name : `${name}-${serial}`;
+      if (await this.#put(no, tenant, origin, raw, text))
+        return { ...verifierKey(origin, SignatureType.ED25519, publicKey), privateKey };
+    }
+    throw new ServiceError('unavailable', `there are too many logs called ${name}`);
+  }
+
+  async #put(
+    no: TenantNo,
+    tenant: TenantId,
+    origin: string,
+    publicKey: Uint8Array,
+    text: string,
+  ): Promise<boolean> {
+    const { writer, sealing, clock, random } = this.#options;
     const sealed = sealing.seal(text, logKeyBinding(tenant, origin), random(12));
-    const key = {
-      origin,
-      publicKey: Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'),
-      sealed,
-      createdAt: clock(),
-    };
-    await writer.run('putLogKey', { tenantNo: no, key });
-    return { ...verifierKey(origin, SignatureType.ED25519, publicKey), privateKey };
+    const key = { origin, publicKey, sealed, createdAt: clock() };
+    const { value } = await writer.run('putLogKey', { tenantNo: no, key });
+    return value === true;
   }
 
   #unsealed(tenant: TenantId, { origin, sealed }: LogKeyRow): SignerKey {

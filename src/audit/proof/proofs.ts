@@ -53,8 +53,8 @@ export class LogProofs {
 
   /** One file that proves an entry: C2SP tlog-proof, with the entry as its extra data. Throws `not_found` too. */
   receipt(no: TenantNo, index: number): string {
-    const checkpoint = this.checkpoint(no);
-    const { size } = checkpoint;
+    const checkpoint = this.newest(no);
+    const size = checkpoint?.size ?? 0;
     if (index >= size && index < this.#records.size(no))
       throw new ServiceError(
         'unavailable',
@@ -63,7 +63,7 @@ export class LogProofs {
           retryAfterMs: COVERED_MS,
         },
       );
-    if (index >= size) throw new ServiceError('not_found', `the log has no record ${index}`);
+    if (!checkpoint || index >= size) throw new ServiceError('not_found', `the log has no record ${index}`);
     const [entry] = this.#entries(no, index, 1);
     const path = readable(() => inclusionProof(this.#trees.tilesOf(no), index, size));
     return proofText({ extra: entry, index, path, checkpoint });

@@ -125,7 +125,10 @@ export class LogVerification {
     for (let next = this.#ahead[0]; next?.size === this.entries; next = this.#ahead[0]) {
       this.#ahead.shift();
       if (isSame(next.root, this.#frontier.root())) this.#proved = next.size;
-      else this.fault(`the first ${next.size} entries are not those that ${next.what} states`);
+      else {
+        this.#tellBad();
+        this.fault(`the first ${next.size} entries are not those that ${next.what} states`);
+      }
     }
   }
 

@@ -52,7 +52,9 @@ export function* verifyStore(
     for (const { no, tenant: id, origin, note, size } of logs) {
       if (size === 0 && note === null) continue;
       const log = new LogVerification(origin ?? id, (at) => tileHash.get(no, at));
-      if (note === null) log.note('it has no checkpoint yet, so nothing is proved');
+      if (!policy.logs.some(({ name }) => name === origin))
+        log.note('no key of it was given, so nothing is proved');
+      else if (note === null) log.note('it has no checkpoint, so nothing is proved');
       else log.expect(note, policy, 'its checkpoint');
       for (const { what, source } of kept)
         if (source.startsWith(`${origin}\n`)) log.expect(source, policy, what);
@@ -63,9 +65,19 @@ export function* verifyStore(
       before += size;
       yield { ...log.verdict(), tenant: id };
     }
+    // A log that is gone, or goes by another name now, is not one that is well.
+    const origins = new Set(logs.map(({ origin }) => origin));
+    for (const { name } of policy.logs)
+      if (tenant === undefined && !origins.has(name)) yield { ...gone(name), tenant: name };
   } finally {
     db.exec('COMMIT');
   }
+}
+
+function gone(origin: string): Verdict {
+  const log = new LogVerification(origin);
+  log.fault('the store has no log of this name');
+  return log.verdict();
 }
 
 function read(runs: Runs, no: TenantNo, from: number, end: number, log: LogVerification): void {

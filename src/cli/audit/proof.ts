@@ -78,7 +78,7 @@ async function receiptOf(
       return await client.receipt({ tenant, record: named });
     } catch (error) {
       const isSoon =
-        error instanceof ServiceError && error.message.includes('the next checkpoint will cover it');
+        error instanceof ServiceError && error.message.includes('the next checkpoint will cover');
       if (!isSoon || left === 0) throw error;
       await delay(300);
     }

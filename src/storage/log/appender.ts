@@ -1,11 +1,12 @@
 import type { Frontier } from '../../merkle/frontier.ts';
 import { hashesIn } from '../../merkle/hashes.ts';
 import type { Connection } from '../database.ts';
-import { Damaged, reportFault } from '../faults.ts';
+import { Damaged, faultIn, reportFault } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } from '../rows.ts';
 import { damagedEnd } from './damage.ts';
 import { Heads, RECORDS_IN_HEADS } from './heads.ts';
 import { SEGMENT_RECORDS, type Segment, sealSegment, sumOf } from './segments.ts';
+import { Damages, lookAt, type RunRow } from './soundness.ts';
 import { LogTrees, tileWriter } from './tree.ts';
 
 /** Records that stand side by side among those they came with, from one place to before another. */
@@ -62,6 +63,7 @@ export class LogAppender {
   readonly #insert: (id: number, heads: Uint8Array, bodies: Uint8Array) => void;
   readonly #count: (no: number, end: End) => number;
   readonly #seal: (startId: number) => void;
+  readonly #all;
   readonly #insertPart;
   readonly #insertTile;
   /** Logs that have no checkpoint of all their records. */
@@ -103,6 +105,9 @@ export class LogAppender {
       end.counted = size;
       return more;
     };
+    this.#all = db.prepare<[number, number], RunRow>(
+      'SELECT id, heads, bodies FROM runs WHERE id >= ? AND id < ? ORDER BY id',
+    );
     this.#seal = segmentSealer(db);
     this.#insertPart = db.prepare(
       'INSERT INTO parts (tenant_no, digest, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
@@ -185,6 +190,24 @@ export class LogAppender {
   check(no: TenantNo): void {
     const { frontier, stated } = this.#ends.get(no) ?? this.#endOf(no);
     if (frontier.size > stated) this.#grown.add(no);
+  }
+
+  /** What is wrong with a log, in an operator's words: all of it is read. Undefined if it is whole. */
+  damageIn(no: TenantNo): string | undefined {
+    const found: string[] = [];
+    const damages = new Damages(({ text }) => found.push(text));
+    try {
+      let expected = recordId(no, 0);
+      for (const row of this.#all.iterate(expected, recordId((no + 1) as TenantNo, 0)))
+        expected = lookAt(row, expected, damages);
+      damages.flush();
+      this.#endOf(no);
+    } catch (error) {
+      const fault = faultIn(error);
+      if (!fault) throw error;
+      found.push(fault.text);
+    }
+    return found[0];
   }
 
   /**

@@ -1,8 +1,7 @@
 import type { Connection } from '../database.ts';
 import { faultIn, reportFault } from '../faults.ts';
-import { damagedRecords } from '../log/damage.ts';
-import { Heads } from '../log/heads.ts';
-import { RUN_RECORDS, recordId, recordIndex, recordTenant, type TenantNo } from '../rows.ts';
+import { Damages, lookAt, type RunRow } from '../log/soundness.ts';
+import { RUN_RECORDS, recordId, recordIndex, recordTenant, SET_ASIDE, type TenantNo } from '../rows.ts';
 
 /** How long it may take before the store is said to be open. Most that is small is read whole by then. */
 const START_MS = 300;
@@ -15,12 +14,6 @@ const REST_MS = 3_600_000;
 /** How many places are tried behind one that cannot be read. */
 const TRIES = 64;
 
-interface Row {
-  readonly id: number;
-  readonly heads: Uint8Array;
-  readonly bodies: Uint8Array;
-}
-
 /**
  * Reads what nobody has asked for: first of each log whether it ends as it should and is the one it stated to be, then
  * every record, whether it is the one that its hash is of, and whether all are there. What is not is reported. Rot is
@@ -32,6 +25,9 @@ export class Scrub {
   readonly #next;
   /** Logs that are still to be looked at. */
   readonly #logs: TenantNo[];
+  /** Those of which the operator knows. */
+  readonly #setAside: ReadonlySet<TenantNo>;
+  readonly #damages = new Damages(reportFault);
   /** Of the records that were read last. */
   #at = 0;
   #expected = 0;
@@ -40,10 +36,15 @@ export class Scrub {
   constructor(db: Connection, check: (no: TenantNo) => void, isBusy: () => boolean) {
     this.#check = check;
     this.#isBusy = isBusy;
-    this.#next = db.prepare<[number], Row>(
+    this.#next = db.prepare<[number], RunRow>(
       'SELECT id, heads, bodies FROM runs WHERE id >= ? ORDER BY id LIMIT 1',
     );
-    this.#logs = contained(() => db.prepare<[], TenantNo>('SELECT no FROM tenants').pluck().all()) ?? [];
+    const tenants = db.prepare<[], { no: TenantNo; isKnown: number }>(
+      `SELECT no, id LIKE '%${SET_ASIDE}%' AS isKnown FROM tenants`,
+    );
+    const all = contained(() => tenants.all()) ?? [];
+    this.#setAside = new Set(all.flatMap(({ no, isKnown }) => (isKnown ? [no] : [])));
+    this.#logs = all.flatMap(({ no, isKnown }) => (isKnown ? [] : [no]));
   }
 
   /** Before the store is said to be open. The rest follows behind. */
@@ -65,8 +66,12 @@ export class Scrub {
     while (performance.now() < end) {
       const no = this.#logs.pop();
       if (no !== undefined) contained(() => this.#check(no));
-      else if (!this.#run()) return true;
+      else if (!this.#run()) {
+        this.#damages.flush();
+        return true;
+      }
     }
+    this.#damages.flush();
     return false;
   }
 
@@ -77,21 +82,21 @@ export class Scrub {
       this.#at = this.#expected = 0;
       return false;
     }
-    const { id, heads: bytes, bodies } = row;
-    const [no, first] = [recordTenant(id), recordIndex(id)];
-    const heads = Heads.stored(bytes);
+    const no = recordTenant(row.id);
+    this.#at = row.id + 1;
+    if (this.#setAside.has(no)) this.#at = recordId((no + 1) as TenantNo, 0);
     // A log begins at its index 0, and none of its records is left out.
-    const expected = recordTenant(this.#expected) === no ? recordIndex(this.#expected) : 0;
-    if (first > expected) reportFault(damagedRecords(no, expected, first));
-    if (heads.isSound(id)) this.#bodies(no, first, heads, bodies);
-    else reportFault(damagedRecords(no, first, first + heads.capacity));
-    this.#expected = id + heads.capacity;
-    this.#at = id + 1;
+    else
+      this.#expected = lookAt(
+        row,
+        recordTenant(this.#expected) === no ? this.#expected : recordId(no, 0),
+        this.#damages,
+      );
     return true;
   }
 
   /** What cannot be read is passed by: a run begins wherever a tile does, and a log at its index 0. */
-  #read(): Row | undefined {
+  #read(): RunRow | undefined {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const { row, isUnreadable } = this.#attempt();
       if (!isUnreadable) return row;
@@ -101,7 +106,7 @@ export class Scrub {
     return this.#attempt().row;
   }
 
-  #attempt(): { row: Row | undefined; isUnreadable: boolean } {
+  #attempt(): { row: RunRow | undefined; isUnreadable: boolean } {
     try {
       return { row: this.#next.get(this.#at), isUnreadable: false };
     } catch (error) {
@@ -109,18 +114,6 @@ export class Scrub {
       if (!fault) throw error;
       reportFault(fault);
       return { row: undefined, isUnreadable: true };
-    }
-  }
-
-  #bodies(no: TenantNo, first: number, heads: Heads, bodies: Uint8Array): void {
-    let from: number | undefined;
-    for (let at = 0; at <= heads.capacity; at += 1) {
-      const isGood = at === heads.capacity || heads.isOf(at, bodies.subarray(heads.start(at), heads.end(at)));
-      if (!isGood) from ??= at;
-      else if (from !== undefined) {
-        reportFault(damagedRecords(no, first + from, first + at));
-        from = undefined;
-      }
     }
   }
 }

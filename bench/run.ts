@@ -7,6 +7,7 @@ import type { Bench, Row, RowGroup } from './row.ts';
 import { engineRows } from './rows/engine.ts';
 import { growthRows } from './rows/growth.ts';
 import { latencyRows } from './rows/latency.ts';
+import { logRows } from './rows/log.ts';
 import { neighbourRows } from './rows/neighbour.ts';
 import { startRows } from './rows/start.ts';
 import { throughputRows } from './rows/throughput.ts';
@@ -24,6 +25,7 @@ const groups: readonly RowGroup[] = [
   latencyRows,
   engineRows,
   growthRows,
+  logRows,
   neighbourRows,
 ];
 

@@ -6,7 +6,7 @@ STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
-.PHONY: run test check build bench opa setup clean help fmt peers clients verifiers
+.PHONY: fault run test check build bench opa setup clean help fmt peers clients verifiers
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +35,10 @@ build: setup ## dist/ and a package tarball that runs anywhere
 	$(say) "make: building dist/ and the package"
 	@rm -rf dist && $(BIN)/tsc -p tsconfig.build.json
 	@npm pack --loglevel=error
+
+fault: setup ## the long form of the tests that kill, fill and break
+	$(say) "make: killing a server a hundred times; some four minutes"
+	@FAULT_KILLS=100 $(NODE) $(BIN)/vitest run --project all test/fault $(ARGS)
 
 bench: setup peers ## measure against peers; writes bench/results.json
 	@rm -rf dist && $(BIN)/tsc -p tsconfig.build.json

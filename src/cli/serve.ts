@@ -80,8 +80,10 @@ async function run(config: Config): Promise<void> {
   const began = performance.now();
   const mandate = stack.use(await start(config));
   collectStart();
+  // Whoever reads that it is ready may stop it at once.
+  const stopped = stopSignal();
   announce(config, mandate, performance.now() - began);
-  const signal = await Promise.race([stopSignal(), mandate.failed]);
+  const signal = await Promise.race([stopped, mandate.failed]);
   // Natural ends come first; this is for a thread that the disk or a loop holds, which nothing else ends.
   setTimeout(
     () => process.kill(process.pid, 'SIGKILL'),

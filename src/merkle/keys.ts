@@ -60,9 +60,9 @@ export const signWith = ({ privateKey }: SignerKey, message: Uint8Array): Uint8A
 export const isSignedBy = ({ publicKey }: VerifierKey, message: Uint8Array, signature: Uint8Array): boolean =>
   verify(null, message, publicKey, signature);
 
-/** C2SP signed-note: neither empty nor with what ends it. */
+/** C2SP signed-note: neither empty nor with what ends it, nor with a control character, which no note has. */
 export const isKeyName = (name: string): boolean =>
-  name !== '' && !/[\s+\p{Cc}]/u.test(name) && name.isWellFormed();
+  name !== '' && !/[\p{White_Space}+[\p{Cc}--[\x7f-\x9f]]]/v.test(name) && name.isWellFormed();
 
 const idOf = (name: string, type: SignatureType, raw: Uint8Array): Uint8Array =>
   hash('sha256', Buffer.concat([Buffer.from(`${name}\n`), Buffer.of(type), raw]), 'buffer').subarray(

@@ -7,7 +7,6 @@ export interface TileHashes {
   read(level: number, from: number, end: number): Uint8Array;
 }
 
-export const TILE_HEIGHT = 8;
 export const TILE_WIDTH = 256;
 
 /** The root of the tree of the first `size` leaves. */

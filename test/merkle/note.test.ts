@@ -124,8 +124,8 @@ describe('C2SP signed-note: what is no note', () => {
 
   test('one with too many signatures, or too long', () => {
     const many = (count: number) => `${text}\n${signature.repeat(count)}`;
-    expect(parseNote(many(16)).signatures).toHaveLength(16);
-    expect(() => parseNote(many(1_000))).toThrow(Error);
+    for (const count of [16, 64]) expect(parseNote(many(count)).signatures).toHaveLength(count);
+    for (const count of [65, 1_000]) expect(() => parseNote(many(count))).toThrow(Error);
     expect(() => parseNote(`${'a'.repeat(4_000_000)}\n\n${signature}`)).toThrow(Error);
   });
 

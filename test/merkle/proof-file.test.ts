@@ -67,6 +67,13 @@ describe('C2SP tlog-proof', () => {
     expect(isProofOf(parseProof(withLines(head, 'extra ', indexLine, first)), entry(5))).toBe(true);
   });
 
+  test('a path is as long as that of the largest tree, and no longer', () => {
+    const longest = (length: number) => withLines(head, indexLine, ...Array.from({ length }, () => first));
+    const rest = others.indexOf('');
+    expect(parseProof(longest(53 - rest)).path).toHaveLength(53);
+    expect(() => parseProof(longest(54 - rest))).toThrow(Error);
+  });
+
   test.each([
     ['nothing', ''],
     ['a checkpoint alone', source],

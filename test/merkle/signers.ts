@@ -6,8 +6,3 @@ export function newSigner(name: string, type: SignatureType): SignerKey {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   return { ...verifierKey(name, type, publicKey), privateKey };
 }
-
-export const changedLast = (text: string): string => {
-  const end = text.length - 1;
-  return `${text.slice(0, end)}${text[end] === 'A' ? 'B' : 'A'}`;
-};

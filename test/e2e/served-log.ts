@@ -27,11 +27,15 @@ export async function fileOf(
   };
 }
 
-/** So many decisions of one commit. */
-export async function decide(server: Pick<Running, 'data'>, count: number, tenant = 'acme'): Promise<void> {
+/** So many decisions of one commit; `defaults`: what else their requests have in common. */
+export async function decide(
+  server: Pick<Running, 'data'>,
+  count: number,
+  defaults: object = {},
+): Promise<void> {
   const { subject, action, resource } = aliceReads;
   const items = Array.from({ length: count }, (_, at) => ({ resource: { ...resource, id: `d${at}` } }));
-  const batch = { tenant, subject, action, items };
+  const batch = { tenant: 'acme', subject, action, ...defaults, items };
   const { status, body } = await connect(
     server.data,
     'DecisionService/CheckBatch',

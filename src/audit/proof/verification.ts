@@ -17,8 +17,10 @@ export interface Verdict {
   readonly notes: readonly string[];
 }
 
+export type TileHash = (level: number, at: number) => Hash | undefined;
+
 /** How many faults are told one by one. */
-const MOST_FAULTS = 20;
+const MOST_FAULTS = 1_000;
 
 /**
  * One log on its way to a verdict: every entry is hashed, and the tree over them is to be the one that checkpoints state.
@@ -36,10 +38,10 @@ export class LogVerification {
   #isRefused = false;
   #bad: { readonly from: number; end: number; readonly what: string } | undefined;
 
-  readonly #tileHash: (at: number) => Hash | undefined;
+  readonly #tileHash: TileHash;
 
-  /** `tileHash` answers what the hash of a full tile of leaves is said to be, where that is said. */
-  constructor(origin: string, tileHash: (at: number) => Hash | undefined = () => undefined) {
+  /** `tileHash` answers what a hash of the levels above the leaves is said to be, where that is said. */
+  constructor(origin: string, tileHash: TileHash = () => undefined) {
     this.#origin = origin;
     this.#tileHash = tileHash;
   }
@@ -115,10 +117,11 @@ export class LogVerification {
 
   /** Where entries and their hashes were changed together it tells which of so many. */
   readonly #compareTile: OnTile = (level, at, hash) => {
-    const stated = level === 1 ? this.#tileHash(at) : undefined;
+    const stated = this.#tileHash(level, at);
     if (!stated || isSame(stated, hash)) return;
     this.#tellBad();
-    this.fault(`entries ${at * TILE_WIDTH} to ${(at + 1) * TILE_WIDTH - 1} are not those of their tile`);
+    const width = TILE_WIDTH ** level;
+    this.fault(`entries ${at * width} to ${(at + 1) * width - 1} are not those of their tile`);
   };
 
   #compare(): void {
@@ -152,3 +155,6 @@ export class LogVerification {
 }
 
 const NOBODYS = new Uint8Array(32);
+
+/** Which log a checkpoint says it is of, before anything of it is looked at. */
+export const originIn = (source: string): string => source.slice(0, 1_000).split('\n', 1)[0] ?? '';

@@ -2,7 +2,8 @@ import type { Policy } from '../../merkle/policy.ts';
 import type { Connection } from '../../storage/database.ts';
 import { Runs } from '../../storage/log/runs.ts';
 import { RUN_RECORDS, type TenantNo } from '../../storage/rows.ts';
-import { LogVerification, type Verdict } from './verification.ts';
+import { StoreRows } from './store-rows.ts';
+import { LogVerification, originIn, type Verdict } from './verification.ts';
 
 export interface StoreVerification {
   readonly policy: Policy;
@@ -20,6 +21,9 @@ interface LogRow {
   readonly origin: string | null;
   readonly note: string | null;
 }
+
+/** No hash. */
+const NONE = new Uint8Array();
 
 /** How many entries are read between two words of progress. */
 const STEP = 16 * RUN_RECORDS;
@@ -41,46 +45,66 @@ export function* verifyStore(
       )
       .all()
       .filter((log) => tenant === undefined || log.tenant === tenant)
-      .map((log) => ({ ...log, size: runs.size(log.no) }));
+      .map((log) => {
+        const rows = new StoreRows(db, log.no);
+        return { ...log, rows, size: rows.end() };
+      });
     const tileHash = db
-      .prepare<[number, number], Uint8Array>(
-        'SELECT hash FROM tiles WHERE tenant_no = ? AND level = 1 AND at = ?',
+      .prepare<[number, number, number], Uint8Array>(
+        'SELECT hash FROM tiles WHERE tenant_no = ? AND level = ? AND at = ?',
       )
       .pluck();
     const total = logs.reduce((sum, { size }) => sum + size, 0);
     let before = 0;
-    for (const { no, tenant: id, origin, note, size } of logs) {
-      if (size === 0 && note === null) continue;
-      const log = new LogVerification(origin ?? id, (at) => tileHash.get(no, at));
-      if (!policy.logs.some(({ name }) => name === origin))
-        log.note('no key of it was given, so nothing is proved');
-      else if (note === null) log.note('it has no checkpoint, so nothing is proved');
+    const compared = new Set<unknown>();
+    for (const { no, tenant: id, origin, note, size, rows } of logs) {
+      const keys = policy.logs.filter(({ name }) => name === origin);
+      if (size === 0 && note === null && keys.length === 0) continue;
+      const log = new LogVerification(origin ?? id, (level, at) => tileHash.get(no, level, at) ?? NONE);
+      if (keys.length === 0)
+        log[tenant === undefined ? 'note' : 'fault']('no key of it was given, so nothing is proved');
+      else if (note === null) log.fault('it has no checkpoint, so nothing is proved');
       else log.expect(note, policy, 'its checkpoint');
-      for (const { what, source } of kept)
-        if (source.startsWith(`${origin}\n`)) log.expect(source, policy, what);
+      for (const each of kept)
+        if (origin !== null && originIn(each.source) === origin) {
+          compared.add(each);
+          log.expect(each.source, policy, each.what);
+        }
+      for (const fault of rows.faults(note, keys)) log.fault(fault);
       for (let from = 0; from < size; from += STEP) {
-        read(runs, no, from, Math.min(size, from + STEP), log);
+        read(runs, no, from, Math.min(size, from + STEP), log, rows);
         progress(before + log.entries, total);
       }
       before += size;
       yield { ...log.verdict(), tenant: id };
     }
+    for (const { what, source } of kept.filter((each) => !compared.has(each)))
+      yield unfound(originIn(source), `${what} was compared with nothing: no log here is called so`);
     // A log that is gone, or goes by another name now, is not one that is well.
     const origins = new Set(logs.map(({ origin }) => origin));
     for (const { name } of policy.logs)
-      if (tenant === undefined && !origins.has(name)) yield { ...gone(name), tenant: name };
+      if (tenant === undefined && !origins.has(name))
+        yield unfound(name, 'the store has no log of this name');
   } finally {
-    db.exec('COMMIT');
+    // Nothing was written. To commit fails where damage was met.
+    db.exec('ROLLBACK');
   }
 }
 
-function gone(origin: string): Verdict {
+function unfound(origin: string, fault: string): Verdict & { tenant: string } {
   const log = new LogVerification(origin);
-  log.fault('the store has no log of this name');
-  return log.verdict();
+  log.fault(fault);
+  return { ...log.verdict(), tenant: origin };
 }
 
-function read(runs: Runs, no: TenantNo, from: number, end: number, log: LogVerification): void {
+function read(
+  runs: Runs,
+  no: TenantNo,
+  from: number,
+  end: number,
+  log: LogVerification,
+  rows: StoreRows,
+): void {
   for (const { run, next } of runs.from(no, from, end)) {
     const last = Math.min(next, end);
     for (let at = log.entries; at < last; at += 1) {
@@ -94,6 +118,9 @@ function read(runs: Runs, no: TenantNo, from: number, end: number, log: LogVerif
       const body = bodies?.subarray(heads.start(place), heads.end(place));
       if (body) log.entry(body, leaf);
       else log.missing(leaf);
+      if (!body) continue;
+      for (const digest of rows.missingParts(body))
+        log.fault(`what entry ${at} has in common with others, under ${digest}, is missing`);
     }
   }
   // Where there is more damage than is looked at one by one.

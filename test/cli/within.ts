@@ -1,0 +1,33 @@
+import { Command } from 'commander';
+import { vi } from 'vitest';
+import { auditCommands } from '../../src/cli/audit/audit.ts';
+import { ServiceError } from '../../src/errors.ts';
+import type { Ran } from './run.ts';
+
+/** `mandate audit` in this process: what hundreds of files are given to, one after the other. */
+export async function audit(...args: string[]): Promise<Ran> {
+  const [stdout, stderr] = [spied('stdout'), spied('stderr')];
+  const before = process.exitCode;
+  process.exitCode = 0;
+  try {
+    const program = new Command('mandate').option('--json').option('--timeout <seconds>', '', Number, 10);
+    await program.addCommand(auditCommands()).parseAsync(['audit', ...args], { from: 'user' });
+    return { code: process.exitCode, stdout: stdout.text(), stderr: stderr.text() };
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    return { code: 2, stdout: stdout.text(), stderr: `${error.code}: ${error.message}` };
+  } finally {
+    process.exitCode = before;
+    stdout.restore();
+    stderr.restore();
+  }
+}
+
+function spied(name: 'stdout' | 'stderr'): { text: () => string; restore: () => void } {
+  const written: string[] = [];
+  const spy = vi.spyOn(process[name], 'write').mockImplementation((chunk) => {
+    written.push(String(chunk));
+    return true;
+  });
+  return { text: () => written.join(''), restore: () => spy.mockRestore() };
+}

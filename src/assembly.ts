@@ -2,6 +2,7 @@ import path from 'node:path';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
+import { Witnessing, type WitnessPeer } from './audit/witness/witnessing.ts';
 import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
 import { DataQueries } from './decision/data.ts';
@@ -11,6 +12,8 @@ import { Delegations } from './delegation/delegations.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
+import { describe, ServiceError } from './errors.ts';
+import { parseVkey, SignatureType } from './merkle/keys.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
@@ -99,10 +102,13 @@ export function assemble(
     clock,
     random,
   });
-  // It goes after all that makes records.
-  const checkpointer = stack.use(
-    new Checkpointer(writer, logKeys, (error) => void toServiceError(error, 'checkpoints')),
+  const proofs = new LogProofs(reader);
+  const failed = (error: unknown): void => void toServiceError(error, 'checkpoints');
+  const witnessing = stack.use(
+    new Witnessing({ witnesses: config.witnesses.map(witnessPeer), proofs, writer, failed }),
   );
+  // It goes after all that makes records.
+  const checkpointer = stack.use(new Checkpointer(writer, logKeys, (no) => witnessing.stated(no), failed));
   const tokens = new Tokens({
     keys,
     grants,
@@ -158,7 +164,7 @@ export function assemble(
     parts: partStore(reader),
     keys,
     logKeys,
-    proofs: new LogProofs(reader),
+    proofs,
     node: config.node,
     base,
     issuerOf,
@@ -193,6 +199,22 @@ const logProblems = (health: StoreHealth, tenants: Tenants): string[] =>
     const tenant = [...tenants].find(({ no }) => no === tenantNo);
     return `tenant ${tenant?.id ?? `number ${tenantNo}`}: ${text}`;
   });
+
+/** Throws `config_invalid`. */
+function witnessPeer({ key, url }: Config['witnesses'][number]): WitnessPeer {
+  const refuse = (why: string): ServiceError =>
+    new ServiceError('config_invalid', `witnesses: ${url}: ${why}`);
+  const { protocol, hostname } = new URL(url);
+  const isHere = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
+  if (protocol !== 'https:' && !(protocol === 'http:' && isHere)) throw refuse('it is not https');
+  try {
+    const parsed = parseVkey(key);
+    if (parsed.type === SignatureType.COSIGNATURE) return { key: parsed, url };
+  } catch (cause) {
+    throw refuse(describe(cause));
+  }
+  throw refuse('its key is not that of a witness, but of a log');
+}
 
 function tenantLimitsOf(config: Config): TenantLimits {
   const { fuel = config.fuel, memory_mib = config.memory_mib, ...most } = config.tenant_limits;

@@ -45,6 +45,11 @@ const schema = z.strictObject({
   base_url: z.url().optional(),
   tls: z.strictObject({ cert: z.string(), key: z.string(), client_ca: z.string().optional() }).optional(),
   master_key_file: z.string().optional(),
+  /** Who signs checkpoints beside the log (C2SP tlog-witness): the verifier key and the submission prefix of each. */
+  witnesses: z
+    .array(z.strictObject({ key: z.string().min(1), url: z.url() }))
+    .max(32)
+    .default([]),
   operators: z
     .array(
       z.strictObject({

@@ -49,6 +49,8 @@ export interface Commands {
   readonly restartLog: (args: { id: TenantId }) => RestartedLog | undefined;
   /** `undefined` where there is a newer one. */
   readonly putCheckpoint: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
+  /** The newest checkpoint that witnesses have signed. */
+  readonly putCosigned: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
   /**
    * `undefined` when the parent was revoked or has expired, or the subject or an actor was disabled since the
@@ -121,6 +123,10 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
   const putCheckpoint = db.prepare(
     `INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, ?, ?)
      ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size > size`,
+  );
+  const putCosigned = db.prepare(
+    `INSERT INTO cosigned (tenant_no, size, note) VALUES (?, ?, ?)
+     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size >= size`,
   );
   const named = db
     .prepare<[string, string], number>('SELECT count(*) FROM tenants WHERE id = ? OR id LIKE ?')
@@ -196,6 +202,8 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
       log.stated(tenantNo, size);
       return putCheckpoint.run(tenantNo, size, note).changes === 1 || undefined;
     },
+    putCosigned: ({ tenantNo, size, note }) =>
+      putCosigned.run(tenantNo, size, note).changes === 1 || undefined,
     restartLog: ({ id }) => {
       const known = tenantByName.get(id);
       const damage = known && log.damageIn(checkTenantNo(known.no));

@@ -134,6 +134,12 @@ export const migrations: readonly string[] = [
     size INTEGER NOT NULL,
     note TEXT NOT NULL
   ) STRICT;
+  -- The newest of each log that witnesses have signed, with their signatures.
+  CREATE TABLE cosigned (
+    tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL
+  ) STRICT;
   CREATE TRIGGER checkpoints_only_grow BEFORE UPDATE ON checkpoints WHEN new.size < old.size
     BEGIN SELECT RAISE(ABORT, 'a log only grows'); END;
   CREATE TRIGGER checkpoints_no_delete BEFORE DELETE ON checkpoints BEGIN SELECT RAISE(ABORT, 'a log only grows'); END;

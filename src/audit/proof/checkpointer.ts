@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { checkpointText } from '../../merkle/checkpoint.ts';
 import { signedNote } from '../../merkle/note.ts';
 import type { GrownLog } from '../../storage/log/appender.ts';
+import type { TenantNo } from '../../storage/rows.ts';
 import { commitChannel, type Writer } from '../../storage/writer.ts';
 import type { LogKeys } from './keys.ts';
 
@@ -25,14 +26,21 @@ const signed = promisify(sign);
 export class Checkpointer implements AsyncDisposable {
   readonly #writer: Writer;
   readonly #keys: LogKeys;
+  readonly #stated: (no: TenantNo) => void;
   readonly #failed: (error: unknown) => void;
   #committed = 0;
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
   #isEnded = false;
 
-  /** `failed` hears of what went wrong; it is tried again. */
-  constructor(writer: Writer, keys: LogKeys, failed: (error: unknown) => void) {
+  /** `stated` hears of each log that has a new one, `failed` of what went wrong; it is tried again. */
+  constructor(
+    writer: Writer,
+    keys: LogKeys,
+    stated: (no: TenantNo) => void,
+    failed: (error: unknown) => void,
+  ) {
+    this.#stated = stated;
     this.#writer = writer;
     this.#keys = keys;
     this.#failed = failed;
@@ -91,6 +99,7 @@ export class Checkpointer implements AsyncDisposable {
       const text = checkpointText({ origin: key.name, size, root });
       const note = signedNote(text, key, await signed(null, Buffer.from(text), key.privateKey));
       await this.#writer.run('putCheckpoint', { tenantNo: no, size, note });
+      this.#stated(no);
     } catch (error) {
       this.#failed(error);
     }

@@ -1,8 +1,9 @@
 import { ServiceError } from '../../errors.ts';
 import type { SignedCheckpoint } from '../../merkle/checkpoint.ts';
+import type { Hash } from '../../merkle/hashes.ts';
 import { proofText } from '../../merkle/proof-file.ts';
 import type { TileName } from '../../merkle/tile-path.ts';
-import { inclusionProof, TILE_WIDTH } from '../../merkle/tree.ts';
+import { consistencyProof, inclusionProof, TILE_WIDTH } from '../../merkle/tree.ts';
 import type { Connection } from '../../storage/database.ts';
 import { Damaged, reportFault } from '../../storage/faults.ts';
 import { type RecordStore, recordStore } from '../../storage/log/records.ts';
@@ -27,6 +28,16 @@ export class LogProofs {
   /** Undefined where there is none yet. */
   newest(no: TenantNo): SignedCheckpoint | undefined {
     return readable(() => this.#trees.checkpoint(no));
+  }
+
+  /** What strangers are shown: the newest that witnesses have signed, or else the newest. Throws as below. */
+  shown(no: TenantNo): SignedCheckpoint {
+    return readable(() => this.#trees.cosigned(no)) ?? this.checkpoint(no);
+  }
+
+  /** That the newer tree is the older one with leaves appended. */
+  consistency(no: TenantNo, older: number, size: number): Hash[] {
+    return readable(() => consistencyProof(this.#trees.tilesOf(no), older, size));
   }
 
   /** Throws `not_found` where there is none yet, and `unavailable` where the store is damaged, as all below do. */

@@ -63,7 +63,7 @@ export function auditService(parts: {
     async describeLog(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
       const key = await logKeys.of(tenant.no);
-      const checkpoint = proofs.newest(tenant.no)?.source ?? '';
+      const checkpoint = proofs.newest(tenant.no) ? proofs.shown(tenant.no).source : '';
       return { origin: key.name, key: vkeyOf(key), checkpoint };
     },
     async receipt({ tenant: id, record }, context) {

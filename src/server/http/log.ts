@@ -33,7 +33,7 @@ export function logRoutes(parts: {
       path: '/t/{tenant}/log/{node}/checkpoint',
       handle: async (request, parameters) => {
         const { no } = await open(request, parameters);
-        return file(Buffer.from(proofs.checkpoint(no).source), 'text/plain; charset=utf-8', 'no-cache');
+        return file(Buffer.from(proofs.shown(no).source), 'text/plain; charset=utf-8', 'no-cache');
       },
     },
     {

@@ -17,6 +17,7 @@ export class LogTrees {
   readonly #bodies;
   readonly #tiles;
   readonly #checkpoint;
+  readonly #cosigned;
 
   constructor(db: Connection) {
     this.#heads = db.prepare<[number, number], { id: number; heads: Uint8Array }>(
@@ -28,6 +29,7 @@ export class LogTrees {
         'SELECT hash FROM tiles WHERE tenant_no = ? AND level = ? AND at >= ? AND at < ? ORDER BY at',
       )
       .pluck();
+    this.#cosigned = db.prepare<[number], string>('SELECT note FROM cosigned WHERE tenant_no = ?').pluck();
     this.#checkpoint = db
       .prepare<[number], string>('SELECT note FROM checkpoints WHERE tenant_no = ?')
       .pluck();
@@ -35,13 +37,12 @@ export class LogTrees {
 
   /** What the log stated of itself last; undefined where it has not yet. Throws `Damaged`. */
   checkpoint(no: TenantNo): SignedCheckpoint | undefined {
-    const note = this.#checkpoint.get(no);
-    if (note === undefined) return undefined;
-    try {
-      return parseCheckpoint(note);
-    } catch (cause) {
-      throw new Damaged(damagedCheckpoint(no, (cause as Error).message));
-    }
+    return parsed(no, this.#checkpoint.get(no));
+  }
+
+  /** The newest that witnesses have signed; undefined where none has. Throws `Damaged`. */
+  cosigned(no: TenantNo): SignedCheckpoint | undefined {
+    return parsed(no, this.#cosigned.get(no));
   }
 
   /** What is not there, or not sound, throws `Damaged`. */
@@ -103,6 +104,15 @@ export class LogTrees {
     if (hashes.length !== end - from || hashes.some(({ length }) => length !== HASH_BYTES))
       throw new Damaged(damagedRecords(no, from * unit, end * unit));
     return Buffer.concat(hashes);
+  }
+}
+
+function parsed(no: TenantNo, note: string | undefined): SignedCheckpoint | undefined {
+  if (note === undefined) return undefined;
+  try {
+    return parseCheckpoint(note);
+  } catch (cause) {
+    throw new Damaged(damagedCheckpoint(no, (cause as Error).message));
   }
 }
 

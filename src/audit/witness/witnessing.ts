@@ -1,0 +1,176 @@
+import { describe, ServiceError } from '../../errors.ts';
+import type { SignedCheckpoint } from '../../merkle/checkpoint.ts';
+import type { VerifierKey } from '../../merkle/keys.ts';
+import { isNoteOf, parseNote } from '../../merkle/note.ts';
+import { addCheckpointBody } from '../../merkle/witness.ts';
+import { reportFault } from '../../storage/faults.ts';
+import { damagedTree } from '../../storage/log/damage.ts';
+import type { TenantNo } from '../../storage/rows.ts';
+import type { Writer } from '../../storage/writer.ts';
+import type { LogProofs } from '../proof/proofs.ts';
+
+/** Somebody else, who signs that a log was only appended to (C2SP tlog-witness). */
+export interface WitnessPeer {
+  readonly key: VerifierKey;
+  /** Its submission prefix. */
+  readonly url: string;
+}
+
+/** How often a log that grows is sent to its witnesses. */
+const EACH_MS = 10_000;
+const ANSWER_MS = 5_000;
+/** How many logs at a time. */
+const AT_ONCE = 8;
+const MAX_ANSWER_BYTES = 64 * 1024;
+
+interface Options {
+  readonly witnesses: readonly WitnessPeer[];
+  readonly proofs: LogProofs;
+  readonly writer: Writer;
+  /** Hears of what went wrong; it is tried again. */
+  readonly failed: (error: unknown) => void;
+  readonly eachMs?: number;
+}
+
+/**
+ * Has checkpoints signed by witnesses, and stores them with whatever signatures were to be had: what the log then shows
+ * to strangers is what others have seen, too.
+ */
+export class Witnessing implements AsyncDisposable {
+  readonly #options: Options;
+  readonly #pending = new Set<TenantNo>();
+  /** What each witness signed last, by what is known here. */
+  readonly #sizes = new Map<string, number>();
+  readonly #ending = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #round: Promise<void> | undefined;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** A log has a new checkpoint. */
+  stated(no: TenantNo): void {
+    if (this.#options.witnesses.length === 0 || this.#ending.signal.aborted) return;
+    this.#pending.add(no);
+    if (!this.#round) this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#round = this.#turn().finally(() => {
+        this.#round = undefined;
+        if (this.#pending.size > 0 && !this.#ending.signal.aborted) this.#schedule();
+      });
+    }, this.#options.eachMs ?? EACH_MS).unref();
+  }
+
+  async #turn(): Promise<void> {
+    const logs = [...this.#pending];
+    this.#pending.clear();
+    const next = async (): Promise<void> => {
+      for (let no = logs.pop(); no !== undefined && !this.#ending.signal.aborted; no = logs.pop())
+        await this.#one(no).catch(this.#options.failed);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, next));
+  }
+
+  async #one(no: TenantNo): Promise<void> {
+    const { witnesses, proofs, writer } = this.#options;
+    const checkpoint = proofs.newest(no);
+    if (!checkpoint) return;
+    const lines = await Promise.all(
+      witnesses.map((witness) =>
+        this.#ask(no, witness, checkpoint).catch((error: unknown) => {
+          this.#options.failed(error);
+          this.#pending.add(no);
+          return '';
+        }),
+      ),
+    );
+    if (lines.every((line) => line === '')) return;
+    const note = `${checkpoint.source}${lines.join('')}`;
+    await writer.run('putCosigned', { tenantNo: no, size: checkpoint.size, note });
+  }
+
+  /** Answers the witness's own lines. Rejects with `unavailable`. */
+  async #ask(no: TenantNo, witness: WitnessPeer, checkpoint: SignedCheckpoint): Promise<string> {
+    const { name } = witness.key;
+    const known = `${name} ${checkpoint.origin}`;
+    let old = this.#sizes.get(known) ?? 0;
+    // A second time where it has signed another one than was known here.
+    for (let tries = 0; tries < 2; tries += 1) {
+      const { status, text } = await this.#post(witness, no, old, checkpoint);
+      if (status === 200) {
+        const lines = ownLines(witness, checkpoint, text);
+        this.#sizes.set(known, checkpoint.size);
+        return lines;
+      }
+      if (status !== 409 || !/^[0-9]{1,16}\n$/.test(text))
+        throw refused(name, `it answers ${status}: ${text.trim()}`);
+      old = Number(text);
+      if (old > checkpoint.size) {
+        // It may have been asked by another copy of this store, or by this one before it was put back.
+        reportFault(
+          damagedTree(no, old, `${name} has seen that one, and the store ends with ${checkpoint.size}`),
+        );
+        throw refused(name, `it has seen ${old} entries of this log`);
+      }
+    }
+    throw refused(name, 'it signs another checkpoint each time');
+  }
+
+  async #post(
+    { url, key }: WitnessPeer,
+    no: TenantNo,
+    old: number,
+    checkpoint: SignedCheckpoint,
+  ): Promise<{ status: number; text: string }> {
+    const proof = this.#options.proofs.consistency(no, old, checkpoint.size);
+    try {
+      const response = await fetch(`${url.replace(/\/$/, '')}/add-checkpoint`, {
+        method: 'POST',
+        body: addCheckpointBody({ old, proof, checkpoint }),
+        redirect: 'error',
+        signal: AbortSignal.any([AbortSignal.timeout(ANSWER_MS), this.#ending.signal]),
+      });
+      return { status: response.status, text: await boundedText(response) };
+    } catch (cause) {
+      throw refused(key.name, describe(cause), cause);
+    }
+  }
+
+  /** What is under way is given up: it is asked for again after the next start. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#ending.abort();
+    await this.#round;
+  }
+}
+
+const refused = (name: string, why: string, cause?: unknown): ServiceError =>
+  new ServiceError('unavailable', 'a witness has not signed', { cause, detail: `${name}: ${why}` });
+
+/** Those that are its signatures over this checkpoint; whatever else it sends is left out. */
+function ownLines({ key }: WitnessPeer, { note, source }: SignedCheckpoint, text: string): string {
+  const own = text
+    .split('\n')
+    .filter((line) => line.startsWith(`— ${key.name} `))
+    .map((line) => `${line}\n`)
+    .join('');
+  const isSigned = isNoteOf({ ...parseNote(`${source}${own}`), text: note.text }, key);
+  if (!isSigned) throw refused(key.name, 'what it answers is not its signature');
+  return own;
+}
+
+async function boundedText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += (chunk as Uint8Array).length;
+    if (size > MAX_ANSWER_BYTES) throw new Error('the answer is too long');
+    chunks.push(chunk as Uint8Array);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

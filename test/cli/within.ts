@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { vi } from 'vitest';
 import { auditCommands } from '../../src/cli/audit/audit.ts';
-import { ServiceError } from '../../src/errors.ts';
+import { describe, ServiceError } from '../../src/errors.ts';
 import type { Ran } from './run.ts';
 
 /** `mandate audit` in this process: what hundreds of files are given to, one after the other. */
@@ -14,8 +14,8 @@ export async function audit(...args: string[]): Promise<Ran> {
     await program.addCommand(auditCommands()).parseAsync(['audit', ...args], { from: 'user' });
     return { code: process.exitCode, stdout: stdout.text(), stderr: stderr.text() };
   } catch (error) {
-    if (!(error instanceof ServiceError)) throw error;
-    return { code: 2, stdout: stdout.text(), stderr: `${error.code}: ${error.message}` };
+    const code = error instanceof ServiceError ? `${error.code}: ` : '';
+    return { code: 2, stdout: stdout.text(), stderr: `${code}${describe(error)}` };
   } finally {
     process.exitCode = before;
     stdout.restore();

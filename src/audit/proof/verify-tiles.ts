@@ -1,12 +1,14 @@
-import { parseCheckpoint } from '../../merkle/checkpoint.ts';
 import { HASH_BYTES } from '../../merkle/hashes.ts';
 import type { Policy } from '../../merkle/policy.ts';
 import { tilePath } from '../../merkle/tile-path.ts';
 import { TILE_WIDTH } from '../../merkle/tree.ts';
-import { LogVerification, type Verdict } from './verification.ts';
+import { LogVerification, originIn, type Verdict } from './verification.ts';
 
-/** Reads a file of a log that is served or kept as C2SP tlog-tiles has it; a path below its prefix. */
-export type ReadFile = (path: string) => Promise<Uint8Array>;
+/**
+ * Reads a file of a log that is served or kept as C2SP tlog-tiles has it; a path below its prefix. Undefined where it is
+ * not there; rejects where that cannot be told.
+ */
+export type ReadFile = (path: string) => Promise<Uint8Array | undefined>;
 
 const LENGTH_BYTES = 2;
 /** How many bundles are asked for at a time. */
@@ -19,18 +21,21 @@ export async function verifyTiles(
   kept: readonly { readonly what: string; readonly source: string }[],
   progress: (done: number, total: number) => void,
 ): Promise<Verdict> {
-  const source = Buffer.from(await readFile('checkpoint')).toString('utf8');
-  const { origin, size } = parseCheckpoint(source);
-  const log = new LogVerification(origin);
-  log.expect(source, policy, 'its checkpoint');
-  for (const each of kept)
-    if (each.source.startsWith(`${origin}\n`)) log.expect(each.source, policy, each.what);
+  const source = Buffer.from((await readFile('checkpoint')) ?? '').toString('utf8');
+  const above = new Map<string, Uint8Array>();
+  const log = new LogVerification(originIn(source), (level, at) => hashIn(above, level, at));
+  const stated = [{ what: 'its checkpoint', source }, ...kept].map((each) =>
+    log.expect(each.source, policy, each.what),
+  );
+  // What nobody signed does not say how far to read.
+  const size = Math.max(0, ...stated.map((checkpoint) => checkpoint?.size ?? 0));
+  await readAbove(readFile, size, above);
   const tiles = Math.ceil(size / TILE_WIDTH);
   for (let first = 0; first < tiles; first += AT_ONCE) {
     const group = Array.from({ length: Math.min(AT_ONCE, tiles - first) }, (_, n) => first + n);
     const files = await Promise.all(group.map((at) => filesOf(readFile, at, size)));
-    for (const { width, hashes, bundle } of files) {
-      take(log, width, hashes, bundle);
+    for (const each of files) {
+      take(log, each);
       progress(log.entries, size);
     }
   }
@@ -38,6 +43,7 @@ export async function verifyTiles(
 }
 
 interface Files {
+  readonly at: number;
   readonly width: number;
   readonly hashes: Uint8Array | undefined;
   readonly bundle: Uint8Array | undefined;
@@ -46,19 +52,38 @@ interface Files {
 async function filesOf(readFile: ReadFile, at: number, size: number): Promise<Files> {
   const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
   const file = (level: 0 | 'entries'): Promise<Uint8Array | undefined> =>
-    readFile(tilePath({ level, at, width })).catch(() => undefined);
+    readFile(tilePath({ level, at, width }));
   const [hashes, bundle] = await Promise.all([file(0), file('entries')]);
-  return { width, hashes, bundle };
+  return { at, width, hashes, bundle };
+}
+
+/** Tiles above level 0, by their level and place. */
+async function readAbove(readFile: ReadFile, size: number, above: Map<string, Uint8Array>): Promise<void> {
+  for (let level = 1, count = size; ; level += 1) {
+    count = Math.floor(count / TILE_WIDTH);
+    if (count === 0) return;
+    for (let at = 0; at * TILE_WIDTH < count; at += 1) {
+      const width = Math.min(TILE_WIDTH, count - at * TILE_WIDTH);
+      const tile = await readFile(tilePath({ level, at, width }));
+      if (tile) above.set(`${level}/${at}`, tile);
+    }
+  }
+}
+
+/** The hash that a tile above level 0 gives for one below it; undefined of a tile that is not there. */
+function hashIn(above: ReadonlyMap<string, Uint8Array>, level: number, at: number): Uint8Array | undefined {
+  const place = at % TILE_WIDTH;
+  const tile = above.get(`${level}/${Math.floor(at / TILE_WIDTH)}`);
+  return tile?.subarray(place * HASH_BYTES, (place + 1) * HASH_BYTES);
 }
 
 /** What is not there is named as missing; an entry that is not that of its hash as changed. */
-function take(
-  log: LogVerification,
-  width: number,
-  hashes: Uint8Array | undefined,
-  bundle: Uint8Array | undefined,
-): void {
-  const entries = bundle ? entriesIn(bundle) : [];
+function take(log: LogVerification, { at: place, width, hashes, bundle }: Files): void {
+  const { entries, rest } = entriesIn(bundle ?? NOTHING);
+  if (entries.length > width || (entries.length === width && rest > 0))
+    log.fault(`${tilePath({ level: 'entries', at: place, width })} holds more than ${width} entries`);
+  if (hashes && hashes.length !== width * HASH_BYTES)
+    log.fault(`${tilePath({ level: 0, at: place, width })} is not of ${width} hashes`);
   for (let at = 0; at < width; at += 1) {
     const entry = entries[at];
     const stated =
@@ -70,15 +95,18 @@ function take(
   }
 }
 
-/** Those up to where it ends or is not sound. */
-function entriesIn(bundle: Uint8Array): Uint8Array[] {
+const NOTHING = new Uint8Array();
+
+/** Those up to where it ends or is not sound, and how many bytes are left then. */
+function entriesIn(bundle: Uint8Array): { entries: Uint8Array[]; rest: number } {
   const bytes = Buffer.from(bundle.buffer, bundle.byteOffset, bundle.byteLength);
   const entries: Uint8Array[] = [];
-  for (let at = 0; at + LENGTH_BYTES <= bytes.length; ) {
+  let at = 0;
+  while (at + LENGTH_BYTES <= bytes.length) {
     const end = at + LENGTH_BYTES + bytes.readUInt16BE(at);
     if (end > bytes.length) break;
     entries.push(bytes.subarray(at + LENGTH_BYTES, end));
     at = end;
   }
-  return entries;
+  return { entries, rest: bytes.length - at };
 }

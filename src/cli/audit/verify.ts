@@ -4,9 +4,10 @@ import path from 'node:path';
 import { Command } from 'commander';
 import type { Verdict } from '../../audit/proof/verification.ts';
 import { describe, ServiceError } from '../../errors.ts';
-import { parseVkey } from '../../merkle/keys.ts';
+import { parseVkey, SignatureType, type VerifierKey } from '../../merkle/keys.ts';
 import { type Policy, parsePolicy, refusalOf } from '../../merkle/policy.ts';
 import { isProofOf, parseProof } from '../../merkle/proof-file.ts';
+import { explained } from '../terminal/explain.ts';
 import { ExitCode, type GlobalOptions, globalsOf, print, printJson, warn } from '../terminal/output.ts';
 import { visible } from '../terminal/visible.ts';
 import { Progress } from './progress.ts';
@@ -75,11 +76,20 @@ function policyIn({ key, policy }: VerifyOptions): Policy {
     );
   try {
     if (policy !== undefined) return parsePolicy(textOf(policy));
-    const keys = (key ?? []).map((each) => parseVkey((existsSync(each) ? textOf(each) : each).trim()));
-    return { logs: keys, quorum: undefined };
+    return { logs: (key ?? []).map(logKeyIn), quorum: undefined };
   } catch (cause) {
     throw new ServiceError('invalid_request', `${policy ?? '--key'}: ${describe(cause)}`, { cause });
   }
+}
+
+/** Of a file, or itself. */
+function logKeyIn(text: string): VerifierKey {
+  const isFile = existsSync(text);
+  if (!isFile && !text.includes('+'))
+    throw new Error(`${text} is neither a file nor a verifier key, which is name+id+key`);
+  const key = parseVkey((isFile ? textOf(text) : text).trim());
+  if (key.type !== SignatureType.ED25519) throw new Error(`the key ${key.name} is a witness's, not a log's`);
+  return key;
 }
 
 function textOf(file: string): string {
@@ -90,12 +100,16 @@ function textOf(file: string): string {
   }
 }
 
+/** An entry is of 64 KiB at most, and a note of a megabyte. */
+const MOST_RECEIPT_BYTES = 4 * 1024 * 1024;
+
 function receipt(globals: GlobalOptions, file: string, policy: Policy): void {
   const problem = (text: string): void => {
     if (globals.json) printJson({ proved: false, fault: text });
     else print(`NOT PROVED  ${text}`);
     process.exitCode = ExitCode.deny;
   };
+  if (statSync(file).size > MOST_RECEIPT_BYTES) return problem('the file is too large for a receipt');
   try {
     const proof = parseProof(textOf(file));
     const { extra: entry, index, checkpoint } = proof;
@@ -148,7 +162,11 @@ async function inStore(
 async function inFolder(folder: string, policy: Policy, kept: Kept[]): Promise<Verdict> {
   const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
   using progress = new Progress();
-  return await verifyTiles((name) => readFile(path.join(folder, name)), policy, kept, progress.tell);
+  const read = async (name: string): Promise<Uint8Array | undefined> => {
+    const file = path.join(folder, name);
+    return existsSync(file) ? await readFile(file) : undefined;
+  };
+  return await verifyTiles(read, policy, kept, progress.tell);
 }
 
 async function overHttp(
@@ -159,15 +177,18 @@ async function overHttp(
 ): Promise<Verdict> {
   const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
   const headers = globals.credential ? { authorization: `Bearer ${globals.credential}` } : {};
-  const read = async (name: string): Promise<Uint8Array> => {
+  const base = address.replace(/\/$/, '');
+  const read = async (name: string): Promise<Uint8Array | undefined> => {
     const signal = AbortSignal.timeout(globals.timeout * 1_000);
-    const response = await fetch(`${address.replace(/\/$/, '')}/${name}`, {
-      headers,
-      signal,
-      redirect: 'error',
-    });
-    if (!response.ok) throw new ServiceError('unavailable', `${address}/${name} answers ${response.status}`);
-    return new Uint8Array(await response.arrayBuffer());
+    try {
+      const response = await fetch(`${base}/${name}`, { headers, signal, redirect: 'error' });
+      if (response.ok) return new Uint8Array(await response.arrayBuffer());
+      // What is damaged is not served.
+      if (name !== 'checkpoint' && (response.status === 404 || response.status === 503)) return undefined;
+      throw new ServiceError('unavailable', `${base}/${name} answers ${response.status}`);
+    } catch (error) {
+      throw explained(error, base);
+    }
   };
   using progress = new Progress();
   return await verifyTiles(read, policy, kept, progress.tell);
@@ -175,7 +196,8 @@ async function overHttp(
 
 /** What is proved and what is not, a log a paragraph. */
 function tell(globals: GlobalOptions, verdicts: readonly Verdict[]): void {
-  const isWell = verdicts.every(({ faults }) => faults.length === 0);
+  const isWell =
+    verdicts.every(({ faults }) => faults.length === 0) && verdicts.some(({ proved }) => proved > 0);
   if (!isWell) process.exitCode = ExitCode.deny;
   if (globals.json) return printJson({ proved: isWell, logs: verdicts });
   for (const { origin, entries, proved, faults, notes } of verdicts) {

@@ -21,6 +21,12 @@ export interface PrincipalRef {
   readonly id: string;
 }
 
+/** Somebody by name: a principal, or an operator, who is none. */
+export interface NamedRef {
+  readonly class: string;
+  readonly id: string;
+}
+
 const tenantPattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** Throws `tenant_unknown`: a malformed id names no tenant, and an oracle for which ids exist is not needed. */
@@ -42,6 +48,12 @@ export function principalClass(text: string): PrincipalClass {
 
 /** `class:id`, the form of principals in logs, tables and `sub` of nothing: it is for people and indexes. */
 export const principalKey = (ref: PrincipalRef): string => `${ref.class}:${ref.id}`;
+
+/** Who a caller is by its id, which begins with its class; undefined where it is nobody's name. */
+export function namedIn(callerId: string): NamedRef | undefined {
+  const colon = callerId.indexOf(':');
+  return colon < 1 ? undefined : { class: callerId.slice(0, colon), id: callerId.slice(colon + 1) };
+}
 
 /** A UUIDv7 (RFC 9562 section 5.7): sorts by time, unique without coordination. Takes ten random bytes. */
 export function uuidv7(nowMs: number, random: Uint8Array): string {

@@ -1,8 +1,8 @@
 import { ServiceError } from '../errors.ts';
-import type { PrincipalRef } from '../ids.ts';
+import { type NamedRef, namedIn } from '../ids.ts';
 import { reportFault } from '../storage/faults.ts';
 import { damagedRecords } from '../storage/log/damage.ts';
-import { recordKey } from '../storage/log/heads.ts';
+import { callerHash, recordKey } from '../storage/log/heads.ts';
 import type { RecordFilter, RecordStore, StoredRecord } from '../storage/log/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 
@@ -12,8 +12,10 @@ export interface AuditRecord {
   readonly time: number;
   readonly kind: string;
   readonly outcome: string;
-  readonly subject: PrincipalRef | undefined;
-  readonly actors: readonly PrincipalRef[];
+  readonly subject: NamedRef | undefined;
+  readonly actors: readonly NamedRef[];
+  /** Of administration: whom it is about. */
+  readonly target: NamedRef | undefined;
   readonly action: string;
   readonly resource: { readonly type: string; readonly id: string };
   readonly rules: readonly string[];
@@ -42,8 +44,9 @@ interface Body {
 }
 
 interface Input {
-  subject?: PrincipalRef | null;
-  actors?: PrincipalRef[];
+  subject?: NamedRef | null;
+  actors?: NamedRef[];
+  target?: NamedRef | null;
   action?: { name?: string };
   resource?: { type?: string; id?: string };
 }
@@ -53,13 +56,18 @@ const utf8 = new TextDecoder();
 export function readRecord({ index, body }: StoredRecord): AuditRecord {
   const parsed = JSON.parse(utf8.decode(body)) as Body;
   const input = parsed.input ?? parsed.input_kept ?? {};
+  // Older versions named whom it is about as if they had done it.
+  const isOlder = parsed.kind === 'administration' && input.target === undefined;
+  const subject = isOlder ? namedIn(parsed.caller) : input.subject;
+  const target = isOlder ? input.subject : input.target;
   return {
     index,
     time: Date.parse(parsed.time),
     kind: parsed.kind,
     outcome: parsed.outcome,
-    subject: input.subject ? { class: input.subject.class, id: input.subject.id } : undefined,
+    subject: subject ? { class: subject.class, id: subject.id } : undefined,
     actors: (input.actors ?? []).map(({ class: cls, id }) => ({ class: cls, id })),
+    target: target ? { class: target.class, id: target.id } : undefined,
     action: input.action?.name ?? '',
     resource: { type: input.resource?.type ?? '', id: input.resource?.id ?? '' },
     rules: parsed.rules ?? [],
@@ -87,6 +95,8 @@ export function readRecords(tenantNo: TenantNo, stored: readonly StoredRecord[])
 
 export interface AuditQuery extends RecordFilter {
   readonly decisionId?: string | undefined;
+  /** As records name it. */
+  readonly callerId?: string | undefined;
   readonly pageSize: number;
   readonly pageToken: string;
 }
@@ -104,14 +114,16 @@ export function queryRecords(store: RecordStore, tenantNo: TenantNo, query: Audi
     principal: query.principal,
     outcome: query.outcome,
     kind: query.kind,
+    caller: query.callerId === undefined ? undefined : callerHash(query.callerId),
     ...(query.decisionId === undefined ? {} : momentOf(query.decisionId)),
   };
   const below = query.pageToken === '' ? store.size(tenantNo) : positionIn(query.pageToken);
   const page = store.search(tenantNo, filter, below, query.pageSize);
-  const { decisionId, principal } = query;
+  const { decisionId, principal, callerId } = query;
   const records = readRecords(tenantNo, page.records)
     .filter((each) => decisionId === undefined || each.decisionId === decisionId)
     // The store finds names by their hash.
+    .filter((each) => callerId === undefined || each.caller === callerId)
     .filter((each) => principal === undefined || names(each, principal));
   return {
     records,
@@ -119,8 +131,8 @@ export function queryRecords(store: RecordStore, tenantNo: TenantNo, query: Audi
   };
 }
 
-const names = ({ subject, actors }: AuditRecord, principal: PrincipalRef): boolean =>
-  [subject, actors[0]].some((each) => each?.class === principal.class && each.id === principal.id);
+const names = ({ subject, actors, target }: AuditRecord, principal: NamedRef): boolean =>
+  [subject, actors[0], target].some((each) => each?.class === principal.class && each.id === principal.id);
 
 /** A UUIDv7 begins with its millisecond, so a decision is found by when it was taken. */
 function momentOf(decisionId: string): { since: number; until: number; key: number } {

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
-import type { PrincipalRef } from '../ids.ts';
-import { principalHash, type RecordKind, type RecordOutcome, recordKey } from '../storage/log/heads.ts';
+import type { NamedRef } from '../ids.ts';
+import {
+  callerHash,
+  principalHash,
+  type RecordKind,
+  type RecordOutcome,
+  recordKey,
+} from '../storage/log/heads.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import { isoTime } from '../time.ts';
 
@@ -17,8 +23,8 @@ export interface RecordDraft {
   readonly outcome: RecordOutcome;
   readonly decisionId: string;
   readonly caller: string;
-  readonly subject: PrincipalRef | undefined;
-  readonly actor: PrincipalRef | undefined;
+  readonly subject: NamedRef | undefined;
+  readonly actor: NamedRef | undefined;
   /** JSON members between the head and the input, each with a leading comma: `,"cost":12`. */
   readonly members: string;
   /** The policy input as JSON text, exactly as it was evaluated, or as much as was known: it replays. */
@@ -35,6 +41,7 @@ export function buildRecord(draft: RecordDraft): RecordRow {
     outcome: draft.outcome,
     subject: principalHash(draft.subject),
     actor: principalHash(draft.actor),
+    caller: callerHash(draft.caller),
     key: recordKey(draft.decisionId),
     body: bounded(head, draft.members, draft.input),
   };

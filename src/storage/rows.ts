@@ -16,6 +16,8 @@ export interface RecordRow {
   /** `principalHash` of the subject and of the current actor. */
   readonly subject: number;
   readonly actor: number;
+  /** `callerHash` of who asked. */
+  readonly caller: number;
   /** `recordKey` of its decision id. */
   readonly key: number;
   /** JSON text. Its UTF-8 bytes are the record. */

@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import { buildRecord } from '../audit/record.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
+import { namedIn, type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
 import type { RestartedLog } from '../storage/commands.ts';
 import { setAsideChannel } from '../storage/faults.ts';
 import type { PrincipalRow, RecordRow } from '../storage/rows.ts';
@@ -122,11 +122,13 @@ export class Administration {
     tenant: Pick<Tenant, 'id' | 'no'>,
     caller: string,
     action: string,
-    subject: PrincipalRef | undefined,
+    target: PrincipalRef | undefined,
     detail: Readonly<Record<string, unknown>>,
     { revision = '', outcome = 'done' }: { revision?: string; outcome?: 'done' | 'error' } = {},
   ): RecordRow {
     const now = this.#clock();
+    // Who did it, and to whom: both are found by their names.
+    const by = namedIn(caller);
     return buildRecord({
       tenantNo: tenant.no,
       time: now,
@@ -134,11 +136,12 @@ export class Administration {
       outcome,
       decisionId: uuidv7(now, this.#random(10)),
       caller,
-      subject,
-      actor: undefined,
+      subject: by,
+      actor: target,
       members: `${revision === '' ? '' : `,"revision":"${revision}"`},"detail":${JSON.stringify(detail)}`,
       input: JSON.stringify({
-        subject: subject ?? null,
+        subject: by ?? null,
+        target: target ?? null,
         action: { name: action },
         resource: { type: 'tenant', id: tenant.id },
       }),

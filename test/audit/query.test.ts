@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AuditQuery, queryRecords } from '../../src/audit/read.ts';
 import { recordKinds, recordOutcomes } from '../../src/audit/record.ts';
-import type { PrincipalRef } from '../../src/ids.ts';
+import type { NamedRef, PrincipalRef } from '../../src/ids.ts';
 import type { Connection } from '../../src/storage/database.ts';
 import { type RecordStore, recordStore } from '../../src/storage/log/records.ts';
 import { openReader } from '../../src/storage/reader.ts';
@@ -21,7 +21,10 @@ interface Entry {
   subject: PrincipalRef;
   actor: PrincipalRef | undefined;
   decisionId: string;
+  caller: string;
 }
+
+const callers = ['service:docs-api', 'service:mail', 'operator:ann'];
 
 // More than one search looks at, so that pages end early and empty ones come.
 const COUNT = 13_000;
@@ -56,6 +59,7 @@ beforeAll(async () => {
       outcome: pick(recordOutcomes, index * 17 + (index >> 2)),
       subject:
         index % 1_700 === 0 ? { class: 'user', id: 'rare' } : pick(principals, index * 13 + (index >> 4)),
+      caller: pick(callers, index * 11 + (index >> 5)),
       actor: index % 3 === 0 ? pick(principals, index * 5 + 1) : undefined,
     };
     const draft = draftOf(no, entry);
@@ -77,7 +81,7 @@ afterAll(async () => {
   await place[Symbol.asyncDispose]();
 });
 
-const sameAs = (one: PrincipalRef | undefined, two: PrincipalRef): boolean =>
+const sameAs = (one: NamedRef | undefined, two: NamedRef): boolean =>
   one?.class === two.class && one.id === two.id;
 
 type Filter = Omit<AuditQuery, 'pageSize' | 'pageToken'>;
@@ -90,6 +94,7 @@ const expected = (filter: Filter): number[] =>
         (filter.until === undefined || each.time < filter.until) &&
         (filter.kind === undefined || each.kind === filter.kind) &&
         (filter.outcome === undefined || each.outcome === filter.outcome) &&
+        (filter.callerId === undefined || each.caller === filter.callerId) &&
         (filter.decisionId === undefined || each.decisionId === filter.decisionId) &&
         (filter.principal === undefined ||
           sameAs(each.subject, filter.principal) ||
@@ -121,6 +126,7 @@ const anyFilter: fc.Arbitrary<Filter> = fc.record({
   until: maybe(moment),
   kind: maybe(fc.constantFrom(...recordKinds)),
   outcome: maybe(fc.constantFrom(...recordOutcomes)),
+  callerId: maybe(fc.constantFrom(...callers, 'service:nobody')),
   principal: maybe(
     fc.constantFrom<PrincipalRef>(
       ...principals,

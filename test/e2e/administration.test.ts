@@ -118,3 +118,33 @@ test('a status that is not known is refused, and lets nobody in again', async ()
     principal: { status: 'PRINCIPAL_STATUS_DISABLED' },
   });
 });
+
+describe('who did it is who did it', () => {
+  interface Found {
+    subject?: object;
+    target?: object;
+    caller: string;
+    action: string;
+  }
+  const found = async (filter: object): Promise<Found[]> => {
+    const { body } = await admin('AuditService/Query', { tenant: 'acme', kind: 'administration', ...filter });
+    return (body as { records?: Found[] }).records ?? [];
+  };
+
+  test('an operator who disables a principal is found by its own name, and so is whom it is about', async () => {
+    await put({ class: 'user', id: 'gone' });
+    const gone = { class: 'user', id: 'gone' };
+    const status = 'PRINCIPAL_STATUS_DISABLED';
+    await admin('TenantService/SetPrincipalStatus', { tenant: 'acme', ...gone, status });
+    const root = { class: 'operator', id: 'root' };
+    const entry = { subject: root, target: gone, caller: 'operator:root', action: 'principal.disable' };
+    expect(await found({ principal: gone })).toMatchObject([entry]);
+    expect((await found({ principal: root })).map(({ action }) => action).slice(0, 2)).toEqual([
+      'principal.disable',
+      'principals.put',
+    ]);
+    expect((await found({ caller: 'operator:root' }))[0]).toMatchObject(entry);
+    expect(await found({ caller: 'operator:nobody' })).toEqual([]);
+    expect(await found({ caller: 'operator:root', principal: gone })).toMatchObject([entry]);
+  });
+});

@@ -30,7 +30,11 @@ const query = (): Command =>
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .option('--since <time>', 'an RFC 3339 time, or an age such as 15m, 2h, 7d')
     .option('--until <time>', 'the same')
-    .option('--principal <class:id>', 'as subject or current actor')
+    .option(
+      '--principal <class:id>',
+      'as subject, current actor or target; operator:<id> for what an operator did',
+    )
+    .option('--caller <class:id>', 'who asked')
     .option('--outcome <outcome>', 'allow, deny, challenge, done or error')
     .option('--kind <kind>', 'decision, exchange, introspection, revocation or administration')
     .option('--decision <id>', 'the one record of a decision')
@@ -56,6 +60,7 @@ const query = (): Command =>
           outcome: options.outcome ?? '',
           kind: options.kind ?? '',
           decisionId: options.decision ?? '',
+          caller: options.caller ?? '',
           pageSize: Math.min(options.limit - found.length, 1_000),
           pageToken,
         });
@@ -77,6 +82,7 @@ interface QueryOptions {
   since?: string;
   until?: string;
   principal?: string;
+  caller?: string;
   outcome?: string;
   kind?: string;
   decision?: string;
@@ -162,20 +168,21 @@ function row(record: AuditRecord): string[] {
   ];
 }
 
-/** Kinds of which the principals are what is acted on; the one who acts is the caller. */
-const DONE_TO: ReadonlySet<string> = new Set(['administration', 'revocation', 'introspection']);
+/** Kinds of which the principals are those of the grant or token that is acted on; the one who acts is the caller. */
+const DONE_TO: ReadonlySet<string> = new Set(['revocation', 'introspection']);
 
 /** Of a refused exchange only the actor is known; of what nobody was named in, only the caller. */
 const who = (record: AuditRecord): string =>
   DONE_TO.has(record.kind) ? record.caller : named(record) || record.caller;
 
-function what(record: AuditRecord): string {
+function what({ target, ...record }: AuditRecord): string {
+  if (target) return `${target.class}:${target.id}`;
   const subject = DONE_TO.has(record.kind) ? named(record) : '';
   return subject || (record.resource.type ? `${record.resource.type}:${record.resource.id}` : '-');
 }
 
 /** The current actor, for the subject. */
-const named = ({ subject, actors: [actor] }: AuditRecord): string =>
+const named = ({ subject, actors: [actor] }: Pick<AuditRecord, 'subject' | 'actors'>): string =>
   [actor, subject].flatMap((each) => (each ? [`${each.class}:${each.id}`] : [])).join(' for ');
 
 /** The record as it is stored, with its place in the log. */

@@ -45,10 +45,11 @@ export function auditService(parts: {
       const page = queryRecords(records, tenant.no, {
         since: message.since && timestampMs(message.since),
         until: message.until && timestampMs(message.until),
-        principal: principal && { class: principalClass(principal.class), id: principal.id },
+        principal: principal && { class: classIn(principal.class), id: principal.id },
         outcome: oneOf('outcome', message.outcome, recordOutcomes),
         kind: oneOf('kind', message.kind, recordKinds),
         decisionId: message.decisionId || undefined,
+        callerId: message.caller || undefined,
         pageSize: message.pageSize || 100,
         pageToken: message.pageToken,
       });
@@ -84,6 +85,9 @@ export function auditService(parts: {
     },
   };
 }
+
+/** Operators act too, and are no principals. Throws `principal_class_unknown`. */
+const classIn = (text: string): string => (text === 'operator' ? text : principalClass(text));
 
 /** Throws `not_found`. */
 function indexOf(records: RecordStore, no: TenantNo, decisionId: string): bigint {

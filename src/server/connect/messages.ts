@@ -74,6 +74,7 @@ export function recordMessage(record: AuditRecord): MessageInitShape<typeof Reco
     outcome: record.outcome,
     ...(record.subject ? { subject: record.subject } : {}),
     actors: [...record.actors],
+    ...(record.target ? { target: record.target } : {}),
     action: record.action,
     resourceType: record.resource.type,
     resourceId: record.resource.id,

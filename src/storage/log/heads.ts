@@ -12,6 +12,7 @@ import { HASH_BYTES, type Hash, isSame, leafHash } from '../../merkle/hashes.ts'
  * | 12 | uint32: where its body ends, among the bodies it stands with |
  * | 16, 20 | uint32 each: hashes of the subject and of the current actor, 0 for none |
  * | 24, 25 | uint8 each: places in `recordKinds` and `recordOutcomes` |
+ * | 26 | uint16: hash of the caller; 0 where an older version wrote it |
  * | 28 | uint32: the record's key |
  *
  * After the heads of a run stand the records' hashes as leaves of their log's tree (RFC 6962), HASH_BYTES each: level 0 of
@@ -123,6 +124,7 @@ export class Heads {
     kind: RecordKind,
     outcome: RecordOutcome,
     key: number,
+    caller = 0,
   ): void {
     const from = at * HEAD_BYTES;
     this.#view.setFloat64(from, time, true);
@@ -132,6 +134,7 @@ export class Heads {
     this.#view.setUint32(from + 20, actor, true);
     this.#view.setUint8(from + 24, recordKinds.indexOf(kind));
     this.#view.setUint8(from + 25, recordOutcomes.indexOf(outcome));
+    this.#view.setUint16(from + 26, caller, true);
     this.#view.setUint32(from + 28, key, true);
   }
 
@@ -140,6 +143,12 @@ export class Heads {
     const from = at * HEAD_BYTES;
     this.#view.setUint32(from + 8, this.#view.getUint32(from + 28, true), true);
     this.#view.setUint32(from + 12, end, true);
+  }
+
+  /** Whether the record may be of a caller of this hash. */
+  mayBeOf(at: number, caller: number): boolean {
+    const own = this.#view.getUint16(at * HEAD_BYTES + 26, true);
+    return own === caller || own === 0;
   }
 
   /** Of sealed heads. */
@@ -202,6 +211,12 @@ export function principalHash(
   const hash = fnv(fnv(fnv(0x811c9dc5, principal.class), ':'), principal.id) >>> 0;
   // 0 says that there is nobody.
   return hash === 0 ? 1 : hash;
+}
+
+/** A caller as heads name it, in 16 bits. It only narrows too. */
+export function callerHash(caller: string): number {
+  const hash = fnv(0x811c9dc5, caller);
+  return (hash ^ (hash >>> 16)) & 0xffff || 1;
 }
 
 function fnv(from: number, text: string): number {

@@ -33,13 +33,13 @@ export class Parcel {
     return this.#count;
   }
 
-  add({ time, tenantNo, subject, actor, kind, outcome, key, body }: RecordRow): void {
+  add({ time, tenantNo, subject, actor, kind, outcome, key, caller, body }: RecordRow): void {
     // No UTF-16 unit takes more than three bytes.
     if (this.#end + body.length * 3 > this.#bodies.length) this.#growBodies(body.length * 3);
     const start = this.#end;
     this.#end += this.#bodies.write(body, start, 'utf8');
     if (this.#count === this.#heads.capacity) this.#growHeads();
-    this.#heads.put(this.#count, time, tenantNo, this.#end, subject, actor, kind, outcome, key);
+    this.#heads.put(this.#count, time, tenantNo, this.#end, subject, actor, kind, outcome, key, caller);
     this.#heads.putLeaf(this.#count, leafHash(this.#bodies.subarray(start, this.#end)));
     this.#count += 1;
   }

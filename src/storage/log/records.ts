@@ -1,4 +1,4 @@
-import type { PrincipalRef } from '../../ids.ts';
+import type { NamedRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
 import type { TenantNo } from '../rows.ts';
 import { type Heads, principalHash } from './heads.ts';
@@ -11,8 +11,10 @@ export interface RecordFilter {
   readonly since?: number | undefined;
   /** Exclusive. */
   readonly until?: number | undefined;
-  /** The subject or the current actor. Found by a hash: whoever reads compares the names in the record. */
-  readonly principal?: PrincipalRef | undefined;
+  /** The subject or the current actor; of administration who did it or whom it is about. Found by a hash: whoever reads compares the names in the record. */
+  readonly principal?: NamedRef | undefined;
+  /** `callerHash` of who asked: whoever reads compares the name. */
+  readonly caller?: number | undefined;
   /** `recordKey` of a decision id: whoever reads compares the whole id. */
   readonly key?: number | undefined;
   readonly outcome?: string | undefined;
@@ -151,6 +153,7 @@ export function recordStore(db: Connection): RecordStore {
 const matches = (heads: Heads, at: number, filter: RecordFilter, hash: number | undefined): boolean =>
   (hash === undefined || heads.subject(at) === hash || heads.actor(at) === hash) &&
   (filter.key === undefined || !heads.isSealed || heads.key(at) === filter.key) &&
+  (filter.caller === undefined || heads.mayBeOf(at, filter.caller)) &&
   (filter.since === undefined || heads.time(at) >= filter.since) &&
   (filter.until === undefined || heads.time(at) < filter.until) &&
   (filter.outcome === undefined || heads.outcome(at) === filter.outcome) &&

@@ -64,6 +64,7 @@ test('a principal is found in sealed segments, across their borders and behind t
       outcome: 'allow' as const,
       subject: principalHash(rare.has(at) ? ref('user', 'rare') : ref('user', `u${at % 1_000}`)),
       actor: principalHash(at === 7 ? ref('agent', 'helper') : undefined),
+      caller: 1,
       key: at,
       body: '{}',
     }));

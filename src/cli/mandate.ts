@@ -8,6 +8,7 @@ import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { policyCommands } from './policy/policy.ts';
 import { serveCommand } from './serve.ts';
+import { storeCommands } from './store.ts';
 import { tenantCommands } from './tenant.ts';
 import { explainEverywhere } from './terminal/help.ts';
 import { ExitCode, endWithReader, warn } from './terminal/output.ts';
@@ -55,6 +56,7 @@ for (const command of [
   policyCommands(),
   auditCommands(),
   tenantCommands(),
+  storeCommands(),
   credentialCommands(),
 ])
   program.addCommand(command);

@@ -64,8 +64,8 @@ export class LogProofs {
 
   /** One file that proves an entry: C2SP tlog-proof, with the entry as its extra data. Throws `not_found` too. */
   receipt(no: TenantNo, index: number): string {
-    const checkpoint = this.newest(no);
-    const size = checkpoint?.size ?? 0;
+    const newest = this.newest(no);
+    const size = newest?.size ?? 0;
     if (index >= size && index < this.#records.size(no))
       throw new ServiceError(
         'unavailable',
@@ -74,9 +74,12 @@ export class LogProofs {
           retryAfterMs: COVERED_MS,
         },
       );
-    if (!checkpoint || index >= size) throw new ServiceError('not_found', `the log has no record ${index}`);
+    if (!newest || index >= size) throw new ServiceError('not_found', `the log has no record ${index}`);
+    // One that witnesses have signed proves more, where it is there yet.
+    const shown = this.shown(no);
+    const checkpoint = index < shown.size ? shown : newest;
     const [entry] = this.#entries(no, index, 1);
-    const path = readable(() => inclusionProof(this.#trees.tilesOf(no), index, size));
+    const path = readable(() => inclusionProof(this.#trees.tilesOf(no), index, checkpoint.size));
     return proofText({ extra: entry, index, path, checkpoint });
   }
 

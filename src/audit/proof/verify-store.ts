@@ -20,6 +20,8 @@ interface LogRow {
   readonly tenant: string;
   readonly origin: string | null;
   readonly note: string | null;
+  /** With what witnesses signed. */
+  readonly cosigned: string | null;
 }
 
 /** No hash. */
@@ -39,7 +41,8 @@ export function* verifyStore(
     const runs = new Runs(db);
     const logs = db
       .prepare<[], LogRow>(
-        `SELECT tenants.no, tenants.id AS tenant, origin, note FROM tenants
+        `SELECT tenants.no, tenants.id AS tenant, origin, checkpoints.note, cosigned.note AS cosigned FROM tenants
+         LEFT JOIN cosigned ON cosigned.tenant_no = tenants.no
          LEFT JOIN log_keys ON log_keys.tenant_no = tenants.no
          LEFT JOIN checkpoints ON checkpoints.tenant_no = tenants.no ORDER BY tenants.id`,
       )
@@ -57,14 +60,14 @@ export function* verifyStore(
     const total = logs.reduce((sum, { size }) => sum + size, 0);
     let before = 0;
     const compared = new Set<unknown>();
-    for (const { no, tenant: id, origin, note, size, rows } of logs) {
+    for (const { no, tenant: id, origin, note, cosigned, size, rows } of logs) {
       const keys = policy.logs.filter(({ name }) => name === origin);
       if (size === 0 && note === null && keys.length === 0) continue;
       const log = new LogVerification(origin ?? id, (level, at) => tileHash.get(no, level, at) ?? NONE);
       if (keys.length === 0)
         log[tenant === undefined ? 'note' : 'fault']('no key of it was given, so nothing is proved');
       else if (note === null) log.fault('it has no checkpoint, so nothing is proved');
-      else log.expect(note, policy, 'its checkpoint');
+      else expectOwn(log, note, cosigned, policy);
       for (const each of kept)
         if (origin !== null && originIn(each.source) === origin) {
           compared.add(each);
@@ -89,6 +92,15 @@ export function* verifyStore(
     // Nothing was written. To commit fails where damage was met.
     db.exec('ROLLBACK');
   }
+}
+
+/** Of its own checkpoints: where witnesses are asked for, it is the one that they have signed which proves. */
+function expectOwn(log: LogVerification, note: string, cosigned: string | null, policy: Policy): void {
+  if (policy.quorum === undefined || cosigned === null)
+    return void log.expect(note, policy, 'its checkpoint');
+  log.expect(cosigned, policy, 'its witnessed checkpoint');
+  // What came since is to be the log's own at least.
+  log.expect(note, { ...policy, quorum: undefined }, 'its checkpoint');
 }
 
 function unfound(origin: string, fault: string): Verdict & { tenant: string } {

@@ -12,6 +12,7 @@ import { keyed, moment, wholeNumber } from '../terminal/values.ts';
 import { visible, visibleJson } from '../terminal/visible.ts';
 import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
 import { verifyCommand } from './verify.ts';
+import { witnessCommand } from './witness.ts';
 
 export function auditCommands(): Command {
   return new Command('audit')
@@ -21,7 +22,8 @@ export function auditCommands(): Command {
     .addCommand(keyCommand())
     .addCommand(checkpointCommand())
     .addCommand(receiptCommand())
-    .addCommand(verifyCommand());
+    .addCommand(verifyCommand())
+    .addCommand(witnessCommand());
 }
 
 const query = (): Command =>

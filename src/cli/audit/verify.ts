@@ -4,17 +4,15 @@ import path from 'node:path';
 import { Command } from 'commander';
 import type { Verdict } from '../../audit/proof/verification.ts';
 import { describe, ServiceError } from '../../errors.ts';
-import { parseVkey, SignatureType, type VerifierKey } from '../../merkle/keys.ts';
-import { type Policy, parsePolicy, refusalOf } from '../../merkle/policy.ts';
+import { type Policy, refusalOf } from '../../merkle/policy.ts';
 import { isProofOf, parseProof } from '../../merkle/proof-file.ts';
 import { explained } from '../terminal/explain.ts';
 import { ExitCode, type GlobalOptions, globalsOf, print, printJson, warn } from '../terminal/output.ts';
+import { Progress } from '../terminal/progress.ts';
 import { visible } from '../terminal/visible.ts';
-import { Progress } from './progress.ts';
+import { policyIn, type Trusted, textOf } from './trust.ts';
 
-interface VerifyOptions {
-  readonly key?: string[];
-  readonly policy?: string;
+interface VerifyOptions extends Trusted {
   readonly tenant?: string;
   readonly checkpoint?: string[];
 }
@@ -67,39 +65,6 @@ Examples:
       );
     });
 
-/** Throws `invalid_request`, with what is wrong and where the key is to be had. */
-function policyIn({ key, policy }: VerifyOptions): Policy {
-  if ((key === undefined) === (policy === undefined))
-    throw new ServiceError(
-      'invalid_request',
-      'name what to trust, by --key or by --policy; `mandate audit key` prints the key of a log',
-    );
-  try {
-    if (policy !== undefined) return parsePolicy(textOf(policy));
-    return { logs: (key ?? []).map(logKeyIn), quorum: undefined };
-  } catch (cause) {
-    throw new ServiceError('invalid_request', `${policy ?? '--key'}: ${describe(cause)}`, { cause });
-  }
-}
-
-/** Of a file, or itself. */
-function logKeyIn(text: string): VerifierKey {
-  const isFile = existsSync(text);
-  if (!isFile && !text.includes('+'))
-    throw new Error(`${text} is neither a file nor a verifier key, which is name+id+key`);
-  const key = parseVkey((isFile ? textOf(text) : text).trim());
-  if (key.type !== SignatureType.ED25519) throw new Error(`the key ${key.name} is a witness's, not a log's`);
-  return key;
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new ServiceError('invalid_request', `${file} cannot be read: ${describe(cause)}`, { cause });
-  }
-}
-
 /** An entry is of 64 KiB at most, and a note of a megabyte. */
 const MOST_RECEIPT_BYTES = 4 * 1024 * 1024;
 
@@ -137,7 +102,7 @@ async function inStore(
 ): Promise<Verdict[]> {
   const { openReader } = await import('../../storage/reader.ts');
   const { verifyStore } = await import('../../audit/proof/verify-store.ts');
-  using progress = new Progress();
+  using progress = new Progress('entries');
   const db = openReader(folder);
   try {
     const verdicts: Verdict[] = [];
@@ -161,7 +126,7 @@ async function inStore(
 
 async function inFolder(folder: string, policy: Policy, kept: Kept[]): Promise<Verdict> {
   const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
-  using progress = new Progress();
+  using progress = new Progress('entries');
   const read = async (name: string): Promise<Uint8Array | undefined> => {
     const file = path.join(folder, name);
     return existsSync(file) ? await readFile(file) : undefined;
@@ -190,7 +155,7 @@ async function overHttp(
       throw explained(error, base);
     }
   };
-  using progress = new Progress();
+  using progress = new Progress('entries');
   return await verifyTiles(read, policy, kept, progress.tell);
 }
 

@@ -24,7 +24,7 @@ export class Examiner {
   /** By the keys of both tenants, unless others are given. */
   async verified(store: string, ...args: string[]): Promise<Said> {
     const { acme, globex } = this.#left.keys;
-    const trusted = args.includes('--key') ? [] : ['--key', acme, globex];
+    const trusted = args.some((arg) => arg === '--key' || arg === '--policy') ? [] : ['--key', acme, globex];
     const { code, stdout } = await audit('verify', store, ...trusted, ...args, '--json');
     const said = JSON.parse(stdout) as { proved: boolean; logs: (Said & { origin: string })[] };
     expect(said.proved).toBe(code === 0);

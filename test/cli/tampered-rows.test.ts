@@ -1,7 +1,9 @@
 import { createHash, generateKeyPairSync } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { SignatureType, verifierKey } from '../../src/merkle/keys.ts';
-import { signNote } from '../../src/merkle/note.ts';
+import { SignatureType, verifierKey, vkeyOf } from '../../src/merkle/keys.ts';
+import { cosignatureLine, signNote } from '../../src/merkle/note.ts';
 import { stated, treeOf } from '../e2e/log-by-hand.ts';
 import { type AttackedLog, type Left, leftStore, OLDER, SIZE } from './attacked.ts';
 import { all, Examiner, refused, tile } from './examiner.ts';
@@ -122,6 +124,44 @@ describe('checkpoints and keys', () => {
     const { origin } = stated(left.checkpoints.globex);
     expect(said).toMatchObject({ code: 1, proved: 0 });
     expect(said.faults[0]).toBe(`its checkpoint proves nothing: it is of the log ${origin}`);
+  });
+
+  test('one that witnesses are said to have signed is looked at by whatever key there is', async () => {
+    const { newest, older, globex } = left.checkpoints;
+    const cosigned = (note: string, size: number) => (log: AttackedLog) =>
+      log.run('INSERT INTO cosigned (tenant_no, size, note) VALUES (?, ?, ?)', log.no, size, note);
+    expect(await examiner.after(cosigned(older, OLDER))).toEqual(all);
+    for (const note of [newest.replace(`\n${SIZE}\n`, '\n600\n'), globex, 'x', '']) {
+      const { code, proved, faults } = await examiner.after(cosigned(note, SIZE));
+      expect({ code, proved }).toEqual({ code: 1, proved: 0 });
+      expect(faults).toHaveLength(1);
+      expect(faults[0]).toMatch(/^its witnessed checkpoint proves nothing: /);
+    }
+  });
+
+  test('where witnesses are asked for, what only the log signed is not called proved', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    const witness = { ...verifierKey('w.example', SignatureType.COSIGNATURE, publicKey), privateKey };
+    const policy = path.join(left.store, '..', 'witnessed.policy');
+    await writeFile(policy, `log ${left.keys.acme}\nwitness w ${vkeyOf(witness)}\nquorum w\n`);
+    const { older } = left.checkpoints;
+    const note = `${older}${cosignatureLine(stated(older).text, witness, 1_800_000_000n)}`;
+    const attack = (log: AttackedLog): void =>
+      log.run('INSERT INTO cosigned (tenant_no, size, note) VALUES (?, ?, ?)', log.no, OLDER, note);
+    const asked = ['-t', 'acme', '--policy', policy];
+    expect(await examiner.after(attack, ...asked)).toEqual({ ...all, proved: OLDER });
+    expect(await examiner.after(() => {}, ...asked)).toEqual(
+      refused('its checkpoint proves nothing: the witnesses of w have not signed it'),
+    );
+    // What came since is the log's own, or refused.
+    const forged = await examiner.after(
+      (log) => {
+        attack(log);
+        log.forge([600]);
+      },
+      ...asked,
+    );
+    expect(forged).toMatchObject({ code: 1, proved: 0 });
   });
 
   test('a log that is gone altogether, while another stands', async () => {

@@ -33,7 +33,7 @@ export class LogVerification {
   readonly #notes: string[] = [];
   #moreFaults = 0;
   /** Checkpoints whose size is still to come, smallest first. */
-  readonly #ahead: (Checkpoint & { readonly what: string })[] = [];
+  readonly #ahead: (Checkpoint & { readonly what: string; readonly isProof: boolean })[] = [];
   #proved = 0;
   #isRefused = false;
   #bad: { readonly from: number; end: number; readonly what: string } | undefined;
@@ -50,8 +50,8 @@ export class LogVerification {
     return this.#frontier.size;
   }
 
-  /** One that the entries are to fit. Called before any entry; `what` names it. */
-  expect(source: string, policy: Policy, what: string): SignedCheckpoint | undefined {
+  /** One that the entries are to fit, and are proved by if it `isProof`. Called before any entry; `what` names it. */
+  expect(source: string, policy: Policy, what: string, isProof = true): SignedCheckpoint | undefined {
     try {
       const checkpoint = parseCheckpoint(source);
       const refusal =
@@ -59,7 +59,7 @@ export class LogVerification {
           ? refusalOf(policy, checkpoint)
           : `it is of the log ${checkpoint.origin}`;
       if (refusal !== undefined) throw new Error(refusal);
-      this.#ahead.push({ ...checkpoint, what });
+      this.#ahead.push({ ...checkpoint, what, isProof });
       this.#ahead.sort((a, b) => a.size - b.size);
       this.#compare();
       return checkpoint;
@@ -127,7 +127,7 @@ export class LogVerification {
   #compare(): void {
     for (let next = this.#ahead[0]; next?.size === this.entries; next = this.#ahead[0]) {
       this.#ahead.shift();
-      if (isSame(next.root, this.#frontier.root())) this.#proved = next.size;
+      if (isSame(next.root, this.#frontier.root())) this.#proved = next.isProof ? next.size : this.#proved;
       else {
         this.#tellBad();
         this.fault(`the first ${next.size} entries are not those that ${next.what} states`);

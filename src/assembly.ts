@@ -2,6 +2,8 @@ import path from 'node:path';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
+import type { SinkSettings } from './audit/sinks/settings.ts';
+import { Sinks } from './audit/sinks/thread.ts';
 import { Witnessing, type WitnessPeer } from './audit/witness/witnessing.ts';
 import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
@@ -27,6 +29,7 @@ import { StoreHealth } from './storage/health.ts';
 import { keyStore } from './storage/keys.ts';
 import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
+import { LogTrees } from './storage/log/tree.ts';
 import { logKeyStore } from './storage/log-keys.ts';
 import { principalStore } from './storage/principals.ts';
 import type { Writer } from './storage/writer.ts';
@@ -96,13 +99,14 @@ export function assemble(
   const keys = new Keys({ store: sealed, writer, master, clock, random });
   const logKeys = new LogKeys({
     store: logKeyStore(reader),
+    trees: new LogTrees(reader),
     writer,
     sealing: master,
     originOf: (tenant) => `${issuerOf(tenant).replace(/^https?:\/\//, '')}/log/${config.node}`,
     clock,
     random,
   });
-  const proofs = new LogProofs(reader);
+  const proofs = new LogProofs(reader, clock);
   const failed = (error: unknown): void => void toServiceError(error, 'checkpoints');
   const witnessing = stack.use(
     new Witnessing({ witnesses: config.witnesses.map(witnessPeer), proofs, writer, failed }),
@@ -123,6 +127,15 @@ export function assemble(
     tenants,
     verifyJwt: (tenant, token) => issuers.verifyCaller(tenant, token),
   });
+
+  const sinks = stack.use(
+    new Sinks({
+      folder: config.data_dir,
+      writer,
+      sinks: config.sinks.map(sinkSettings),
+      failed: (error) => void toServiceError(error, 'sinks'),
+    }),
+  );
 
   const common = { facts, policyOf, writer, clock, random };
   const admission = new Admission(clock, config.max_open_decisions);
@@ -152,6 +165,7 @@ export function assemble(
       degraded: () => fleet.degraded(),
       threadAnswers: () => offload?.answered ?? 0,
       threads: () => offload?.ready ?? 0,
+      sinks: () => sinks.states,
     }),
   );
   const services: Services = {
@@ -183,6 +197,7 @@ export function assemble(
         ...(writer.problem ? [`store: ${writer.problem}`] : []),
         ...health.problems(),
         ...(offload?.problem ? [offload.problem] : []),
+        ...sinks.problems(),
       ],
       ofTenants: () => [...logProblems(health, tenants), ...fleet.problems()],
     },
@@ -201,12 +216,29 @@ const logProblems = (health: StoreHealth, tenants: Tenants): string[] =>
   });
 
 /** Throws `config_invalid`. */
+function sinkSettings({ http, file, syslog, ...rest }: Config['sinks'][number]): SinkSettings {
+  if (http) {
+    refuseCleartext(`sinks: ${rest.name}`, http.url);
+    return { ...rest, to: { kind: 'http', ...http } };
+  }
+  if (file) return { ...rest, to: { kind: 'file', ...file } };
+  if (syslog) return { ...rest, to: { kind: 'syslog', ...syslog } };
+  throw new ServiceError('config_invalid', `sinks: ${rest.name}: it has none of http, file and syslog`);
+}
+
+/** Beyond this machine nothing is sent that others can read. Throws `config_invalid`. */
+function refuseCleartext(what: string, url: string): void {
+  const { protocol, hostname } = new URL(url);
+  const isHere = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
+  if (protocol !== 'https:' && !(protocol === 'http:' && isHere))
+    throw new ServiceError('config_invalid', `${what}: ${url} is not https`);
+}
+
+/** Throws `config_invalid`. */
 function witnessPeer({ key, url }: Config['witnesses'][number]): WitnessPeer {
   const refuse = (why: string): ServiceError =>
     new ServiceError('config_invalid', `witnesses: ${url}: ${why}`);
-  const { protocol, hostname } = new URL(url);
-  const isHere = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
-  if (protocol !== 'https:' && !(protocol === 'http:' && isHere)) throw refuse('it is not https');
+  refuseCleartext('witnesses', url);
   try {
     const parsed = parseVkey(key);
     if (parsed.type === SignatureType.COSIGNATURE) return { key: parsed, url };

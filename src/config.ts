@@ -3,6 +3,8 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { recordKinds, recordOutcomes } from './audit/record.ts';
+import { sinkFormats } from './audit/sinks/settings.ts';
 import { describe, ServiceError } from './errors.ts';
 import { operations } from './tenancy/manifest.ts';
 
@@ -41,6 +43,38 @@ const schema = z.strictObject({
     .string()
     .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, '1 to 63 of a-z, 0-9 and -')
     .default('main'),
+  /** Where records are sent, each with a place of its own in each log (docs/sinks.md). */
+  sinks: z
+    .array(
+      z
+        .strictObject({
+          name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, '1 to 63 of a-z, 0-9 and -'),
+          http: z.strictObject({ url: z.url(), token_file: z.string().optional() }).optional(),
+          file: z
+            .strictObject({
+              path: z.string().min(1),
+              max_bytes: z.int().min(65_536).default(134_217_728),
+              keep: z.int().min(0).max(1_000).default(10),
+            })
+            .optional(),
+          syslog: z.strictObject({ host: z.string().min(1), port, ca: z.string().optional() }).optional(),
+          format: z.enum(sinkFormats).default('records'),
+          tenants: z.array(z.string().min(1)).min(1).default(['*']),
+          kinds: z.array(z.enum(recordKinds)).min(1).optional(),
+          outcomes: z.array(z.enum(recordOutcomes)).min(1).optional(),
+          from: z.enum(['beginning', 'now']).default('beginning'),
+        })
+        .refine(
+          ({ http, file, syslog }) => [http, file, syslog].filter((each) => each !== undefined).length === 1,
+          'a sink has one of http, file and syslog',
+        ),
+    )
+    .max(32)
+    .refine(
+      (sinks) => new Set(sinks.map(({ name }) => name)).size === sinks.length,
+      'two sinks have one name',
+    )
+    .default([]),
   /** What the outside calls the data plane; issuers begin with it. Left out: its own address. */
   base_url: z.url().optional(),
   tls: z.strictObject({ cert: z.string(), key: z.string(), client_ca: z.string().optional() }).optional(),

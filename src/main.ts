@@ -23,6 +23,9 @@ export interface Mandate extends AsyncDisposable {
   readonly failed: Promise<ServiceError>;
 }
 
+/** How long the start waits to know that logs are those that their keys have signed. The rest follows behind. */
+const CHECKED_MS = 200;
+
 /** How long the admin plane's requests may take to finish; tails are ended at once. */
 const ADMIN_DRAIN_MS = 1_000;
 
@@ -44,6 +47,7 @@ export async function start(
   const common = { config, writer, reader, directory, clock, random };
   const parts = { ...common, base: () => base, stopping: stopping.signal };
   const { services, fleet, checkpointer } = assemble(parts, stack);
+  await services.logKeys.checkAll(config.accept_damage.length > 0 ? Number.POSITIVE_INFINITY : CHECKED_MS);
   for (const id of config.accept_damage) await services.administration.restartLog(tenantId(id));
   await fleet.load(config.tenants);
 

@@ -24,6 +24,7 @@ const ranks: Readonly<Record<string, number>> = {
   'assembly.ts': 8.5,
   'main.ts': 9,
   'decision-thread.ts': 9,
+  'sinks-thread.ts': 9,
   cli: 10,
 };
 

@@ -1,5 +1,6 @@
 import type { GrantId, PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
+import type { StoreFault } from './faults.ts';
 import type { GrownLog, LogAppender } from './log/appender.ts';
 import {
   checkTenantNo,
@@ -38,8 +39,10 @@ export interface Commands {
     disabled: boolean;
     at: number;
   }) => number | undefined;
-  /** The key of a log's checkpoints; `undefined` where it has one. */
-  readonly putLogKey: (args: { tenantNo: TenantNo; key: LogKeyRow }) => boolean | undefined;
+  /** The key of a log's checkpoints, and the first of them; `undefined` where it has one, or another is called so. */
+  readonly putLogKey: (args: { tenantNo: TenantNo; key: LogKeyRow; note: string }) => boolean | undefined;
+  /** Nothing is appended to the log any more, for a fault that was found elsewhere. */
+  readonly closeLog: (args: { fault: StoreFault }) => boolean;
   /** Logs that have grown since their last checkpoint, at most so many, as they are when this is durable. */
   readonly grownLogs: (args: { limit: number }) => GrownLog[];
   /**
@@ -49,8 +52,18 @@ export interface Commands {
   readonly restartLog: (args: { id: TenantId }) => RestartedLog | undefined;
   /** `undefined` where there is a newer one. */
   readonly putCheckpoint: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
+  /** How far a sink is. */
+  readonly putCursors: (args: {
+    sink: string;
+    cursors: readonly { readonly tenantNo: TenantNo; readonly next: number }[];
+  }) => number;
   /** The newest checkpoint that witnesses have signed. */
-  readonly putCosigned: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
+  readonly putCosigned: (args: {
+    tenantNo: TenantNo;
+    size: number;
+    note: string;
+    at: number;
+  }) => boolean | undefined;
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
   /**
    * `undefined` when the parent was revoked or has expired, or the subject or an actor was disabled since the
@@ -120,13 +133,17 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
   const insertLogKey = db.prepare(
     'INSERT INTO log_keys (tenant_no, origin, public, sealed, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
   );
+  const insertCheckpoint = db.prepare('INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, 0, ?)');
   const putCheckpoint = db.prepare(
     `INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, ?, ?)
      ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size > size`,
   );
+  const putCursor = db.prepare(
+    'INSERT INTO sink_cursors (sink, tenant_no, next) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next',
+  );
   const putCosigned = db.prepare(
-    `INSERT INTO cosigned (tenant_no, size, note) VALUES (?, ?, ?)
-     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size >= size`,
+    `INSERT INTO cosigned (tenant_no, size, note, at) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note, at = excluded.at WHERE excluded.size >= size`,
   );
   const named = db
     .prepare<[string, string], number>('SELECT count(*) FROM tenants WHERE id = ? OR id LIKE ?')
@@ -195,15 +212,26 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     },
     putKey: ({ tenantNo, key }) =>
       insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,
-    putLogKey: ({ tenantNo, key: { origin, publicKey, sealed, createdAt } }) =>
-      insertLogKey.run(tenantNo, origin, publicKey, sealed, createdAt).changes === 1 || undefined,
+    putLogKey: ({ tenantNo, key: { origin, publicKey, sealed, createdAt }, note }) => {
+      if (insertLogKey.run(tenantNo, origin, publicKey, sealed, createdAt).changes !== 1) return undefined;
+      insertCheckpoint.run(tenantNo, note);
+      return true;
+    },
+    closeLog: ({ fault }) => {
+      if (fault.tenantNo !== undefined) log.close(fault.tenantNo, fault);
+      return true;
+    },
     grownLogs: ({ limit }) => log.grown(limit),
     putCheckpoint: ({ tenantNo, size, note }) => {
       log.stated(tenantNo, size);
       return putCheckpoint.run(tenantNo, size, note).changes === 1 || undefined;
     },
-    putCosigned: ({ tenantNo, size, note }) =>
-      putCosigned.run(tenantNo, size, note).changes === 1 || undefined,
+    putCursors: ({ sink, cursors }) => {
+      for (const { tenantNo, next } of cursors) putCursor.run(sink, tenantNo, next);
+      return cursors.length;
+    },
+    putCosigned: ({ tenantNo, size, note, at }) =>
+      putCosigned.run(tenantNo, size, note, at).changes === 1 || undefined,
     restartLog: ({ id }) => {
       const known = tenantByName.get(id);
       const damage = known && log.damageIn(checkTenantNo(known.no));

@@ -1,9 +1,11 @@
 import type { TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
-import type { LogKeyRow, TenantNo } from './rows.ts';
+import { type LogKeyRow, SET_ASIDE, type TenantNo } from './rows.ts';
 
 export interface LogKeyStore {
   find(tenantNo: TenantNo): LogKeyRow | undefined;
+  /** All that have a key or a checkpoint, but for those that were set aside. */
+  all(): TenantNo[];
   /** Whose log it is, also of a tenant that is not served. */
   tenantOf(tenantNo: TenantNo): TenantId | undefined;
 }
@@ -13,5 +15,11 @@ export function logKeyStore(db: Connection): LogKeyStore {
     'SELECT origin, public AS publicKey, sealed, created_at AS createdAt FROM log_keys WHERE tenant_no = ?',
   );
   const tenantOf = db.prepare<[number], TenantId>('SELECT id FROM tenants WHERE no = ?').pluck();
-  return { find: (no) => find.get(no), tenantOf: (no) => tenantOf.get(no) };
+  const all = db
+    .prepare<[], TenantNo>(
+      `SELECT no FROM tenants WHERE id NOT LIKE '%${SET_ASIDE}%'
+         AND (no IN (SELECT tenant_no FROM log_keys) OR no IN (SELECT tenant_no FROM checkpoints))`,
+    )
+    .pluck();
+  return { all: () => all.all(), find: (no) => find.get(no), tenantOf: (no) => tenantOf.get(no) };
 }

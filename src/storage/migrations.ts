@@ -138,10 +138,20 @@ export const migrations: readonly string[] = [
   CREATE TABLE cosigned (
     tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
     size INTEGER NOT NULL,
-    note TEXT NOT NULL
+    note TEXT NOT NULL,
+    at INTEGER NOT NULL
   ) STRICT;
   CREATE TRIGGER checkpoints_only_grow BEFORE UPDATE ON checkpoints WHEN new.size < old.size
     BEGIN SELECT RAISE(ABORT, 'a log only grows'); END;
   CREATE TRIGGER checkpoints_no_delete BEFORE DELETE ON checkpoints BEGIN SELECT RAISE(ABORT, 'a log only grows'); END;
+  `,
+  `
+  -- How far a sink is with each log: the index of the next record. Of tenant 0: that the sink has begun.
+  CREATE TABLE sink_cursors (
+    sink TEXT NOT NULL,
+    tenant_no INTEGER NOT NULL,
+    next INTEGER NOT NULL,
+    PRIMARY KEY (sink, tenant_no)
+  ) STRICT, WITHOUT ROWID;
   `,
 ];

@@ -11,6 +11,13 @@ export function createMetrics(options: {
   degraded: () => number;
   threadAnswers: () => number;
   threads: () => number;
+  /** Each sink: records that wait for it, and that it took since the start. */
+  sinks: () => readonly {
+    readonly name: string;
+    readonly lag: number;
+    readonly delivered: number;
+    readonly problem: string;
+  }[];
 }): {
   readonly text: () => Promise<string>;
 } & Disposable {
@@ -70,6 +77,30 @@ export function createMetrics(options: {
         this.set(value());
       },
     });
+
+  const ofSinks = {
+    mandate_sink_lag_records: ['Records that are durable and not delivered.', 'lag'],
+    mandate_sink_delivered_records: ['Records delivered since the start.', 'delivered'],
+  } as const;
+  for (const [name, [help, member]] of Object.entries(ofSinks))
+    new Gauge({
+      name,
+      help,
+      labelNames: ['sink'],
+      registers,
+      collect() {
+        for (const sink of options.sinks()) this.set({ sink: sink.name }, sink[member]);
+      },
+    });
+  new Gauge({
+    name: 'mandate_sink_failing',
+    help: 'Whether the last attempt to deliver failed.',
+    labelNames: ['sink'],
+    registers,
+    collect() {
+      for (const { name, problem } of options.sinks()) this.set({ sink: name }, problem === '' ? 0 : 1);
+    },
+  });
 
   const labels = new Map<string, string>();
   const labelOf = (tenant: string): string => {

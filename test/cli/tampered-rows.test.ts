@@ -129,7 +129,7 @@ describe('checkpoints and keys', () => {
   test('one that witnesses are said to have signed is looked at by whatever key there is', async () => {
     const { newest, older, globex } = left.checkpoints;
     const cosigned = (note: string, size: number) => (log: AttackedLog) =>
-      log.run('INSERT INTO cosigned (tenant_no, size, note) VALUES (?, ?, ?)', log.no, size, note);
+      log.run('INSERT INTO cosigned (tenant_no, size, note, at) VALUES (?, ?, ?, 0)', log.no, size, note);
     expect(await examiner.after(cosigned(older, OLDER))).toEqual(all);
     for (const note of [newest.replace(`\n${SIZE}\n`, '\n600\n'), globex, 'x', '']) {
       const { code, proved, faults } = await examiner.after(cosigned(note, SIZE));
@@ -147,7 +147,7 @@ describe('checkpoints and keys', () => {
     const { older } = left.checkpoints;
     const note = `${older}${cosignatureLine(stated(older).text, witness, 1_800_000_000n)}`;
     const attack = (log: AttackedLog): void =>
-      log.run('INSERT INTO cosigned (tenant_no, size, note) VALUES (?, ?, ?)', log.no, OLDER, note);
+      log.run('INSERT INTO cosigned (tenant_no, size, note, at) VALUES (?, ?, ?, 0)', log.no, OLDER, note);
     const asked = ['-t', 'acme', '--policy', policy];
     expect(await examiner.after(attack, ...asked)).toEqual({ ...all, proved: OLDER });
     expect(await examiner.after(() => {}, ...asked)).toEqual(

@@ -3,8 +3,14 @@ import { promisify } from 'node:util';
 import type { Clock, Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
+import { checkpointText, type SignedCheckpoint } from '../../merkle/checkpoint.ts';
+import { EMPTY_ROOT } from '../../merkle/hashes.ts';
 import { SignatureType, type SignerKey, verifierKey } from '../../merkle/keys.ts';
+import { isNoteOf, signNote } from '../../merkle/note.ts';
+import { Damaged, reportFault } from '../../storage/faults.ts';
 import { logKeyBinding } from '../../storage/keys.ts';
+import { damagedCheckpoint } from '../../storage/log/damage.ts';
+import type { LogTrees } from '../../storage/log/tree.ts';
 import type { LogKeyStore } from '../../storage/log-keys.ts';
 import type { LogKeyRow, TenantNo } from '../../storage/rows.ts';
 import type { Writer } from '../../storage/writer.ts';
@@ -18,6 +24,7 @@ export interface Sealing {
 
 export interface LogKeysOptions {
   readonly store: LogKeyStore;
+  readonly trees: Pick<LogTrees, 'checkpoint'>;
   readonly writer: Writer;
   readonly sealing: Sealing;
   /** What a tenant's log is called when it begins. */
@@ -27,6 +34,10 @@ export interface LogKeysOptions {
 }
 
 const generate = promisify(generateKeyPair);
+
+/** How long what is left is looked at in one go, and how long others have their turn then. */
+const SLICE_MS = 5;
+const PAUSE_MS = 100;
 
 /** How often a tenant's log may begin anew. */
 const MOST_LOGS = 100;
@@ -53,15 +64,73 @@ export class LogKeys {
     return opened;
   }
 
-  async #open(no: TenantNo): Promise<SignerKey> {
-    const { store } = this.#options;
-    const tenant = store.tenantOf(no);
-    if (tenant === undefined) throw new ServiceError('tenant_unknown', 'no such tenant');
-    const row = store.find(no);
-    return row ? this.#unsealed(tenant, row) : this.#made(no, tenant);
+  /**
+   * Looks whether each log's newest checkpoint is signed by the log's key: for so long, and the rest behind. One that is
+   * not is reported, and nothing is appended to its log.
+   */
+  async checkAll(ms: number): Promise<void> {
+    const left = this.#all();
+    await this.#checkSome(left, ms);
+    if (left.length > 0) this.#checkLater(left);
   }
 
-  async #made(no: TenantNo, tenant: TenantId): Promise<SignerKey> {
+  /** A store that cannot tell is not ready, which the server is to live to say. */
+  #all(): TenantNo[] {
+    try {
+      return this.#options.store.all();
+    } catch {
+      return [];
+    }
+  }
+
+  #checkLater(left: TenantNo[]): void {
+    setTimeout(() => {
+      void this.#checkSome(left, SLICE_MS).then(() => {
+        if (left.length > 0) this.#checkLater(left);
+      });
+    }, PAUSE_MS).unref();
+  }
+
+  async #checkSome(left: TenantNo[], ms: number): Promise<void> {
+    const end = performance.now() + ms;
+    for (let no = left.pop(); no !== undefined; no = performance.now() < end ? left.pop() : undefined)
+      // What is wrong was reported where it was found.
+      await this.#known(no).catch(() => undefined);
+  }
+
+  async #open(no: TenantNo): Promise<SignerKey> {
+    return (await this.#known(no)) ?? (await this.#made(no));
+  }
+
+  /** Undefined where the log has neither key nor checkpoint: it begins. */
+  async #known(no: TenantNo): Promise<SignerKey | undefined> {
+    const { store, trees, writer } = this.#options;
+    try {
+      const row = store.find(no);
+      const checkpoint = trees.checkpoint(no);
+      if (!row && !checkpoint) return undefined;
+      if (!row) throw new Damaged(damagedCheckpoint(no, 'the key that signed it is gone'));
+      const key = this.#unsealed(no, this.#tenantOf(no), row);
+      if (!checkpoint) throw new Damaged(damagedCheckpoint(no, 'it is gone'));
+      if (checkpoint.origin !== key.name || !isSigned(checkpoint, key))
+        throw new Damaged(damagedCheckpoint(no, "the log's key has not signed it"));
+      return key;
+    } catch (cause) {
+      if (!(cause instanceof Damaged)) throw cause;
+      reportFault(cause.fault);
+      await writer.run('closeLog', { fault: cause.fault });
+      throw new ServiceError('unavailable', "the checkpoint of the tenant's log is damaged", { cause });
+    }
+  }
+
+  #tenantOf(no: TenantNo): TenantId {
+    const tenant = this.#options.store.tenantOf(no);
+    if (tenant === undefined) throw new ServiceError('tenant_unknown', 'no such tenant');
+    return tenant;
+  }
+
+  async #made(no: TenantNo): Promise<SignerKey> {
+    const tenant = this.#tenantOf(no);
     const { privateKey, publicKey } = await generate('ed25519');
     const text = JSON.stringify(privateKey.export({ format: 'jwk' }));
     const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url');
@@ -69,8 +138,8 @@ export class LogKeys {
     // A log that was set aside keeps its name, and what begins after it is another log.
     for (let serial = 1; serial <= MOST_LOGS; serial += 1) {
       const origin = serial === 1 ? name : `${name}-${serial}`;
-      if (await this.#put(no, tenant, origin, raw, text))
-        return { ...verifierKey(origin, SignatureType.ED25519, publicKey), privateKey };
+      const key = { ...verifierKey(origin, SignatureType.ED25519, publicKey), privateKey };
+      if (await this.#put(no, tenant, key, raw, text)) return key;
     }
     throw new ServiceError('unavailable', `there are too many logs called ${name}`);
   }
@@ -78,29 +147,39 @@ export class LogKeys {
   async #put(
     no: TenantNo,
     tenant: TenantId,
-    origin: string,
+    signer: SignerKey,
     publicKey: Uint8Array,
     text: string,
   ): Promise<boolean> {
     const { writer, sealing, clock, random } = this.#options;
+    const { name: origin } = signer;
     const sealed = sealing.seal(text, logKeyBinding(tenant, origin), random(12));
     const key = { origin, publicKey, sealed, createdAt: clock() };
-    const { value } = await writer.run('putLogKey', { tenantNo: no, key });
+    // A key is never without a checkpoint: one that is was robbed of it.
+    const note = signNote(checkpointText({ origin, size: 0, root: EMPTY_ROOT }), signer);
+    const { value } = await writer.run('putLogKey', { tenantNo: no, key, note });
     return value === true;
   }
 
-  #unsealed(tenant: TenantId, { origin, sealed }: LogKeyRow): SignerKey {
+  /** Throws `Damaged`: that the master key is the store's was seen at the start. */
+  #unsealed(no: TenantNo, tenant: TenantId, { origin, publicKey: stored, sealed }: LogKeyRow): SignerKey {
     try {
       const jwk = JSON.parse(
         this.#options.sealing.unseal(sealed, logKeyBinding(tenant, origin)),
       ) as JsonWebKey;
       const privateKey = createPrivateKey({ format: 'jwk', key: jwk });
+      if (Buffer.from(stored).toString('base64url') !== jwk.x) throw new Error('the public key is another');
       return { ...verifierKey(origin, SignatureType.ED25519, createPublicKey(privateKey)), privateKey };
-    } catch (cause) {
-      throw new ServiceError('unavailable', "the key of the tenant's log cannot be opened", {
-        cause,
-        detail: `the master key is not the one that the key of ${origin} was sealed with, or the row was changed`,
-      });
+    } catch {
+      throw new Damaged({ tenantNo: no, text: 'the key of its log cannot be opened', lasts: true });
     }
+  }
+}
+
+function isSigned({ note }: SignedCheckpoint, key: SignerKey): boolean {
+  try {
+    return isNoteOf(note, key);
+  } catch {
+    return false;
   }
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { SignedCheckpoint } from '../../merkle/checkpoint.ts';
 import type { Hash } from '../../merkle/hashes.ts';
@@ -13,14 +14,19 @@ import type { TenantNo } from '../../storage/rows.ts';
 /** How soon a new record is covered by a checkpoint, at most, where not many logs grow at once. */
 const COVERED_MS = 1_000;
 
+/** How long what witnesses have signed is shown though the log has grown: those that do not answer hide nothing. */
+const STALE_MS = 300_000;
+
 const LENGTH_BYTES = 2;
 
 /** What proves a log to strangers: checkpoints, tiles, entries and receipts, read from the store. */
 export class LogProofs {
+  readonly #clock: Clock;
   readonly #trees: LogTrees;
   readonly #records: RecordStore;
 
-  constructor(reader: Connection) {
+  constructor(reader: Connection, clock: Clock) {
+    this.#clock = clock;
     this.#trees = new LogTrees(reader);
     this.#records = recordStore(reader);
   }
@@ -32,7 +38,10 @@ export class LogProofs {
 
   /** What strangers are shown: the newest that witnesses have signed, or else the newest. Throws as below. */
   shown(no: TenantNo): SignedCheckpoint {
-    return readable(() => this.#trees.cosigned(no)) ?? this.checkpoint(no);
+    const newest = this.checkpoint(no);
+    const cosigned = readable(() => this.#trees.cosigned(no));
+    if (!cosigned || (cosigned.size < newest.size && this.#clock() - cosigned.at > STALE_MS)) return newest;
+    return cosigned;
   }
 
   /** That the newer tree is the older one with leaves appended. */

@@ -1,3 +1,4 @@
+import { systemClock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import type { SignedCheckpoint } from '../../merkle/checkpoint.ts';
 import type { VerifierKey } from '../../merkle/keys.ts';
@@ -91,7 +92,7 @@ export class Witnessing implements AsyncDisposable {
     );
     if (lines.every((line) => line === '')) return;
     const note = `${checkpoint.source}${lines.join('')}`;
-    await writer.run('putCosigned', { tenantNo: no, size: checkpoint.size, note });
+    await writer.run('putCosigned', { tenantNo: no, size: checkpoint.size, note, at: systemClock() });
   }
 
   /** Answers the witness's own lines. Rejects with `unavailable`. */

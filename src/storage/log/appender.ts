@@ -1,7 +1,7 @@
 import type { Frontier } from '../../merkle/frontier.ts';
 import { hashesIn } from '../../merkle/hashes.ts';
 import type { Connection } from '../database.ts';
-import { Damaged, faultIn, reportFault } from '../faults.ts';
+import { Damaged, faultIn, reportFault, type StoreFault } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } from '../rows.ts';
 import { damagedEnd } from './damage.ts';
 import { Heads, RECORDS_IN_HEADS } from './heads.ts';
@@ -57,6 +57,8 @@ export interface GrownLog {
 export class LogAppender {
   readonly #ends = new Map<number, End>();
   readonly #runs = new Map<number, Run>();
+  /** Logs with a fault that was found elsewhere. */
+  readonly #closed = new Map<number, StoreFault>();
   /** Logs whose count is behind. */
   readonly #behind = new Set<number>();
   readonly #endOf: (no: TenantNo) => End;
@@ -84,6 +86,8 @@ export class LogAppender {
       .prepare<[number, number], number>('SELECT sum(length(bodies)) FROM runs WHERE id >= ? AND id < ?')
       .pluck();
     this.#endOf = (no) => {
+      const closed = this.#closed.get(no);
+      if (closed) throw new Damaged(closed);
       const first = recordId(no, 0);
       const run = last.get(first, recordId((no + 1) as TenantNo, 0));
       const id = run ? run.id + run.size : first;
@@ -184,6 +188,13 @@ export class LogAppender {
     // Which counts are behind is known for longer.
     this.#ends.clear();
     this.#runs.clear();
+  }
+
+  /** Nothing is appended to it any more. */
+  close(no: TenantNo, fault: StoreFault): void {
+    this.#closed.set(no, fault);
+    this.#ends.delete(no);
+    this.#grown.delete(no);
   }
 
   /** Whether a log ends as it should and is the one it stated to be; if it has grown since, it is to state that. Throws `Damaged`. */

@@ -42,9 +42,11 @@ export function lookAt({ id, heads: bytes, bodies }: RunRow, expectedId: number,
   const heads = Heads.stored(bytes);
   const end = id + heads.capacity;
   if (id > expectedId) damages.add(expectedId, id);
-  if (!heads.isSound(id)) damages.add(id, end);
+  // One that stands within another, or holds nothing, was put there.
+  if (id < expectedId || heads.capacity === 0) damages.add(id, Math.max(end, id + 1));
+  else if (!heads.isSound(id)) damages.add(id, end);
   else
     for (let at = 0; at < heads.capacity; at += 1)
       if (!heads.isOf(at, bodies.subarray(heads.start(at), heads.end(at)))) damages.add(id + at, id + at + 1);
-  return end;
+  return Math.max(end, expectedId);
 }

@@ -29,10 +29,10 @@ export class LogTrees {
         'SELECT hash FROM tiles WHERE tenant_no = ? AND level = ? AND at >= ? AND at < ? ORDER BY at',
       )
       .pluck();
-    this.#cosigned = db.prepare<[number], string>('SELECT note FROM cosigned WHERE tenant_no = ?').pluck();
-    this.#checkpoint = db
-      .prepare<[number], string>('SELECT note FROM checkpoints WHERE tenant_no = ?')
-      .pluck();
+    this.#cosigned = db.prepare<[number], Stored & { at: number }>(
+      'SELECT size, note, at FROM cosigned WHERE tenant_no = ?',
+    );
+    this.#checkpoint = db.prepare<[number], Stored>('SELECT size, note FROM checkpoints WHERE tenant_no = ?');
   }
 
   /** What the log stated of itself last; undefined where it has not yet. Throws `Damaged`. */
@@ -40,9 +40,11 @@ export class LogTrees {
     return parsed(no, this.#checkpoint.get(no));
   }
 
-  /** The newest that witnesses have signed; undefined where none has. Throws `Damaged`. */
-  cosigned(no: TenantNo): SignedCheckpoint | undefined {
-    return parsed(no, this.#cosigned.get(no));
+  /** The newest that witnesses have signed, and when; undefined where none has. Throws `Damaged`. */
+  cosigned(no: TenantNo): (SignedCheckpoint & { readonly at: number }) | undefined {
+    const row = this.#cosigned.get(no);
+    const checkpoint = parsed(no, row);
+    return row && checkpoint && { ...checkpoint, at: row.at };
   }
 
   /** What is not there, or not sound, throws `Damaged`. */
@@ -107,13 +109,20 @@ export class LogTrees {
   }
 }
 
-function parsed(no: TenantNo, note: string | undefined): SignedCheckpoint | undefined {
-  if (note === undefined) return undefined;
+function parsed(no: TenantNo, row: Stored | undefined): SignedCheckpoint | undefined {
+  if (row === undefined) return undefined;
   try {
-    return parseCheckpoint(note);
+    const checkpoint = parseCheckpoint(row.note);
+    if (checkpoint.size === row.size) return checkpoint;
+    throw new Error(`it stands as one of ${row.size} records`);
   } catch (cause) {
     throw new Damaged(damagedCheckpoint(no, (cause as Error).message));
   }
+}
+
+interface Stored {
+  readonly size: number;
+  readonly note: string;
 }
 
 /** The right edge of a tree of `size` leaves, by its largest subtrees. */
@@ -139,6 +148,13 @@ export function growTiles(db: Connection, no: TenantNo, size: number): void {
 export function tileWriter(
   db: Connection,
 ): (no: number, level: number, at: number, hash: Uint8Array) => void {
-  const insert = db.prepare('INSERT INTO tiles (tenant_no, level, at, hash) VALUES (?, ?, ?, ?)');
-  return (no, level, at, hash) => void insert.run(no, level, at, hash);
+  const insert = db.prepare(
+    'INSERT INTO tiles (tenant_no, level, at, hash) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING',
+  );
+  return (no, level, at, hash) => {
+    if (insert.run(no, level, at, hash).changes === 1) return;
+    // It was there before its records were.
+    const unit = TILE_WIDTH ** level;
+    throw new Damaged(damagedRecords(no as TenantNo, at * unit, (at + 1) * unit));
+  };
 }

@@ -39,10 +39,12 @@ export class Sink {
   readonly #backlog: Backlog;
   readonly #delivery: Delivery;
   readonly #keep: (cursors: readonly Cursor[]) => Promise<unknown>;
+  #hasBegun = false;
+  #brought = 0;
   #delivered = 0;
   #problem = '';
-  /** Less than all where what is brought is too large. */
-  #part = 1;
+  /** How many records are brought at a time: fewer where that is too large. */
+  #most = MOST_RECORDS;
 
   /** `keep` resolves when the places are durable. */
   constructor(
@@ -72,10 +74,9 @@ export class Sink {
         if (isIdle) await wait(LOOK_MS, signal);
       } catch (error) {
         if (signal.aborted) return;
-        failures += 1;
         this.#problem = (error as Error).message;
-        if (error instanceof NotDelivered && error.isTooLarge)
-          this.#part = Math.max(this.#part / 2, 1 / MOST_RECORDS);
+        if (error instanceof NotDelivered && error.isTooLarge && this.#halve()) continue;
+        failures += 1;
         const asked = error instanceof NotDelivered ? Math.min(error.waitMs, ASKED_WAIT_MS) : 0;
         await wait(Math.max(asked, Math.min(MOST_WAIT_MS, FIRST_WAIT_MS * 2 ** (failures - 1))), signal);
       }
@@ -85,20 +86,23 @@ export class Sink {
   /** Answers whether there was anything. */
   async #once(signal: AbortSignal): Promise<boolean> {
     if (!this.#hasBegun) await this.#begin();
-    const { records, cursors } = this.#backlog.take(
-      Math.max(1, Math.floor(MOST_RECORDS * this.#part)),
-      MOST_BYTES * this.#part,
-    );
+    const { records, cursors } = this.#backlog.take(this.#most, MOST_BYTES);
+    this.#brought = records.length;
     if (cursors.length === 0) return false;
     if (records.length > 0) await this.#delivery.deliver(records, signal);
     await this.#keep(cursors);
     this.#backlog.moved(cursors);
     this.#delivered += records.length;
-    this.#part = Math.min(1, this.#part * 2);
+    this.#most = Math.min(MOST_RECORDS, this.#most + Math.ceil(this.#most / 8));
     return true;
   }
 
-  #hasBegun = false;
+  /** Answers whether fewer can be brought. */
+  #halve(): boolean {
+    if (this.#brought <= 1) return false;
+    this.#most = Math.ceil(this.#brought / 2);
+    return true;
+  }
 
   async #begin(): Promise<void> {
     const first = this.#backlog.begin();

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import os from 'node:os';
 import tls from 'node:tls';
 import { describe } from '../../errors.ts';
@@ -51,7 +52,8 @@ export class SyslogDelivery implements Delivery {
     const socket = tls.connect({
       host,
       port,
-      servername: host,
+      // RFC 6066 section 3: an address is no name.
+      ...(isIP(host) === 0 ? { servername: host } : {}),
       minVersion: 'TLSv1.2',
       ...(ca === undefined ? {} : { ca: readFileSync(ca) }),
     });

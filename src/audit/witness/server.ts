@@ -5,9 +5,20 @@ import { MAX_REQUEST_BYTES, type Witness, type WitnessAnswer } from '../../merkl
 const PATH = '/add-checkpoint';
 
 /** Serves a witness over HTTP (C2SP tlog-witness). What is sent is signed, so it may stand behind any proxy. */
-export function witnessServer(witness: Witness, seen: (answer: WitnessAnswer) => void): http.Server {
+export function witnessServer(
+  witness: Witness,
+  seen: (answer: WitnessAnswer) => void,
+  failed: (error: unknown) => void,
+): http.Server {
   const server = http.createServer(
-    { requestTimeout: 10_000, headersTimeout: 5_000, maxHeaderSize: 8_192, keepAliveTimeout: 65_000 },
+    {
+      requestTimeout: 10_000,
+      headersTimeout: 5_000,
+      // How often those two are looked at.
+      connectionsCheckingInterval: 1_000,
+      maxHeaderSize: 8_192,
+      keepAliveTimeout: 65_000,
+    },
     (request, response) => {
       const end = (status: number, type: string, body: string): void => {
         response
@@ -18,10 +29,13 @@ export function witnessServer(witness: Witness, seen: (answer: WitnessAnswer) =>
       if (request.method !== 'POST') return end(405, TEXT, `${PATH} takes POST\n`);
       bodyOf(request).then(
         (body) => {
-          if (body === undefined) return end(413, TEXT, `a request has ${MAX_REQUEST_BYTES} bytes at most\n`);
-          const answer = witness.addCheckpoint(body, systemClock() / 1_000);
-          seen(answer);
-          end(answer.status, answer.type, answer.body);
+          if (body === undefined) {
+            // The rest of it is not read.
+            response.setHeader('connection', 'close');
+            return end(413, TEXT, `a request has ${MAX_REQUEST_BYTES} bytes at most\n`);
+          }
+          const { status, type, body: text } = answered(witness, body, seen, failed);
+          end(status, type, text);
         },
         () => request.destroy(),
       );
@@ -32,6 +46,23 @@ export function witnessServer(witness: Witness, seen: (answer: WitnessAnswer) =>
 }
 
 const TEXT = 'text/plain; charset=utf-8';
+
+/** What could not be kept was not signed, and may be asked for again. */
+function answered(
+  witness: Witness,
+  body: string,
+  seen: (answer: WitnessAnswer) => void,
+  failed: (error: unknown) => void,
+): { status: number; type: string; body: string } {
+  try {
+    const answer = witness.addCheckpoint(body, systemClock() / 1_000);
+    seen(answer);
+    return answer;
+  } catch (error) {
+    failed(error);
+    return { status: 500, type: TEXT, body: 'what was signed could not be kept, so nothing was\n' };
+  }
+}
 
 /** Undefined where there is too much of it. */
 async function bodyOf(request: IncomingMessage): Promise<string | undefined> {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { Command } from 'commander';
-import { ServiceError } from '../../errors.ts';
+import { describe, ServiceError } from '../../errors.ts';
 import { isKeyName, vkeyOf } from '../../merkle/keys.ts';
 import { Witness, type WitnessAnswer } from '../../merkle/witness.ts';
 import { print, warn } from '../terminal/output.ts';
@@ -48,7 +48,9 @@ Example:
       const { openWitness } = await import('../../audit/witness/state.ts');
       const { witnessServer } = await import('../../audit/witness/server.ts');
       using store = openWitness(options.state, options.name);
-      const server = witnessServer(new Witness(store.key, logs, store.state), tell);
+      const server = witnessServer(new Witness(store.key, logs, store.state), tell, (error) =>
+        warn(`mandate: not signed: ${describe(error)}`),
+      );
       server.listen({ host, port });
       await once(server, 'listening').catch((cause: NodeJS.ErrnoException) => {
         throw new ServiceError('config_invalid', `cannot listen on ${options.listen}: ${cause.message}`, {

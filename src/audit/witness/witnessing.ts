@@ -95,7 +95,7 @@ export class Witnessing implements AsyncDisposable {
     await writer.run('putCosigned', { tenantNo: no, size: checkpoint.size, note, at: systemClock() });
   }
 
-  /** Answers the witness's own lines. Rejects with `unavailable`. */
+  /** Answers the witness's own line. Rejects with `unavailable`. */
   async #ask(no: TenantNo, witness: WitnessPeer, checkpoint: SignedCheckpoint): Promise<string> {
     const { name } = witness.key;
     const known = `${name} ${checkpoint.origin}`;
@@ -104,20 +104,16 @@ export class Witnessing implements AsyncDisposable {
     for (let tries = 0; tries < 2; tries += 1) {
       const { status, text } = await this.#post(witness, no, old, checkpoint);
       if (status === 200) {
-        const lines = ownLines(witness, checkpoint, text);
+        const line = ownLine(witness, checkpoint, text);
         this.#sizes.set(known, checkpoint.size);
-        return lines;
+        return line;
       }
+      if (status === 422 && tries > 0) throw seenAnother(no, old, name, 'another one');
       if (status !== 409 || !/^[0-9]{1,16}\n$/.test(text))
         throw refused(name, `it answers ${status}: ${text.trim()}`);
       old = Number(text);
-      if (old > checkpoint.size) {
-        // It may have been asked by another copy of this store, or by this one before it was put back.
-        reportFault(
-          damagedTree(no, old, `${name} has seen that one, and the store ends with ${checkpoint.size}`),
-        );
-        throw refused(name, `it has seen ${old} entries of this log`);
-      }
+      if (old > checkpoint.size)
+        throw seenAnother(no, old, name, `that one, and the store ends with ${checkpoint.size}`);
     }
     throw refused(name, 'it signs another checkpoint each time');
   }
@@ -138,7 +134,8 @@ export class Witnessing implements AsyncDisposable {
       });
       return { status: response.status, text: await boundedText(response) };
     } catch (cause) {
-      throw refused(key.name, describe(cause), cause);
+      // What fetch throws says that it failed, and its cause says why.
+      throw refused(key.name, describe((cause as Error).cause ?? cause), cause);
     }
   }
 
@@ -153,25 +150,31 @@ export class Witnessing implements AsyncDisposable {
 const refused = (name: string, why: string, cause?: unknown): ServiceError =>
   new ServiceError('unavailable', 'a witness has not signed', { cause, detail: `${name}: ${why}` });
 
-/** Those that are its signatures over this checkpoint; whatever else it sends is left out. */
-function ownLines({ key }: WitnessPeer, { note, source }: SignedCheckpoint, text: string): string {
-  const own = text
-    .split('\n')
-    .filter((line) => line.startsWith(`— ${key.name} `))
-    .map((line) => `${line}\n`)
-    .join('');
-  const isSigned = isNoteOf({ ...parseNote(`${source}${own}`), text: note.text }, key);
-  if (!isSigned) throw refused(key.name, 'what it answers is not its signature');
-  return own;
+/** It may have been asked by another copy of this store, or by this one before it was put back. */
+function seenAnother(no: TenantNo, size: number, name: string, what: string): ServiceError {
+  reportFault(damagedTree(no, size, `${name} has seen ${what}`));
+  return refused(name, `it has seen ${size} entries of this log`);
+}
+
+/** Its signature over this checkpoint, once, as a note holds only so many; whatever else it sends is left out. */
+function ownLine({ key }: WitnessPeer, { source }: SignedCheckpoint, text: string): string {
+  const lines = text.split('\n').filter((line) => line.startsWith(`— ${key.name} `));
+  try {
+    const own = lines.find((line) => isNoteOf(parseNote(`${source}${line}\n`), key));
+    if (own !== undefined) return `${own}\n`;
+  } catch (cause) {
+    throw refused(key.name, describe(cause), cause);
+  }
+  throw refused(key.name, 'what it answers is not its signature');
 }
 
 async function boundedText(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
-    size += (chunk as Uint8Array).length;
+    size += chunk.length;
     if (size > MAX_ANSWER_BYTES) throw new Error('the answer is too long');
-    chunks.push(chunk as Uint8Array);
+    chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
 }

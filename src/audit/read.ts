@@ -2,7 +2,7 @@ import { ServiceError } from '../errors.ts';
 import { type NamedRef, namedIn } from '../ids.ts';
 import { reportFault } from '../storage/faults.ts';
 import { damagedRecords } from '../storage/log/damage.ts';
-import { callerHash, recordKey } from '../storage/log/heads.ts';
+import { nameHash, recordKey, shortHash } from '../storage/log/heads.ts';
 import type { RecordFilter, RecordStore, StoredRecord } from '../storage/log/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 
@@ -95,8 +95,14 @@ export function readRecords(tenantNo: TenantNo, stored: readonly StoredRecord[])
 
 export interface AuditQuery extends RecordFilter {
   readonly decisionId?: string | undefined;
-  /** As records name it. */
+  /** As records name them. */
   readonly callerId?: string | undefined;
+  /** `type:id`. */
+  readonly resourceName?: string | undefined;
+  readonly grantId?: string | undefined;
+  readonly actionName?: string | undefined;
+  /** The code of the first reason. */
+  readonly reasonCode?: string | undefined;
   readonly pageSize: number;
   readonly pageToken: string;
 }
@@ -114,22 +120,33 @@ export function queryRecords(store: RecordStore, tenantNo: TenantNo, query: Audi
     principal: query.principal,
     outcome: query.outcome,
     kind: query.kind,
-    caller: query.callerId === undefined ? undefined : callerHash(query.callerId),
+    caller: hashed(query.callerId, shortHash),
+    resource: hashed(query.resourceName, (name) => nameHash('resource', name)),
+    grant: hashed(query.grantId, (name) => nameHash('grant', name)),
+    action: hashed(query.actionName, shortHash),
+    reason: hashed(query.reasonCode, shortHash),
     ...(query.decisionId === undefined ? {} : momentOf(query.decisionId)),
   };
   const below = query.pageToken === '' ? store.size(tenantNo) : positionIn(query.pageToken);
   const page = store.search(tenantNo, filter, below, query.pageSize);
-  const { decisionId, principal, callerId } = query;
+  const { decisionId, principal, callerId, resourceName, grantId, actionName, reasonCode } = query;
   const records = readRecords(tenantNo, page.records)
     .filter((each) => decisionId === undefined || each.decisionId === decisionId)
     // The store finds names by their hash.
     .filter((each) => callerId === undefined || each.caller === callerId)
+    .filter(({ resource: { type, id } }) => resourceName === undefined || `${type}:${id}` === resourceName)
+    .filter((each) => grantId === undefined || each.grantId === grantId)
+    .filter((each) => actionName === undefined || each.action === actionName)
+    .filter((each) => reasonCode === undefined || each.reasons[0]?.code === reasonCode)
     .filter((each) => principal === undefined || names(each, principal));
   return {
     records,
     nextPageToken: page.below > 0 ? String(page.below) : '',
   };
 }
+
+const hashed = (name: string | undefined, hash: (name: string) => number): number | undefined =>
+  name === undefined ? undefined : hash(name);
 
 const names = ({ subject, actors, target }: AuditRecord, principal: NamedRef): boolean =>
   [subject, actors[0], target].some((each) => each?.class === principal.class && each.id === principal.id);

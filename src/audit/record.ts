@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { NamedRef } from '../ids.ts';
 import {
-  callerHash,
+  type NameHashes,
+  nameHash,
   principalHash,
   type RecordKind,
   type RecordOutcome,
   recordKey,
+  shortHash,
 } from '../storage/log/heads.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import { isoTime } from '../time.ts';
@@ -25,6 +27,11 @@ export interface RecordDraft {
   readonly caller: string;
   readonly subject: NamedRef | undefined;
   readonly actor: NamedRef | undefined;
+  /** What finds it beside its principals; read from the input where it is left out. */
+  readonly named?: Named | undefined;
+  readonly grantId?: string | undefined;
+  /** The code of the first reason. */
+  readonly reason?: string | undefined;
   /** JSON members between the head and the input, each with a leading comma: `,"cost":12`. */
   readonly members: string;
   /** The policy input as JSON text, exactly as it was evaluated, or as much as was known: it replays. */
@@ -41,9 +48,39 @@ export function buildRecord(draft: RecordDraft): RecordRow {
     outcome: draft.outcome,
     subject: principalHash(draft.subject),
     actor: principalHash(draft.actor),
-    caller: callerHash(draft.caller),
+    caller: shortHash(draft.caller),
+    names: namesOf(draft),
     key: recordKey(draft.decisionId),
     body: bounded(head, draft.members, draft.input),
+  };
+}
+
+/** What was done to what. */
+export interface Named {
+  readonly action: string | undefined;
+  readonly resource: { readonly type: string; readonly id: string } | undefined;
+}
+
+function namesOf({ named, grantId, reason, input }: RecordDraft): NameHashes {
+  const { action, resource } = named ?? namedIn(input);
+  return {
+    resource: resource === undefined ? 0 : nameHash('resource', `${resource.type}:${resource.id}`),
+    grant: grantId === undefined ? 0 : nameHash('grant', grantId),
+    action: action === undefined ? 0 : shortHash(action),
+    reason: reason === undefined ? 0 : shortHash(reason),
+  };
+}
+
+/** Of what is not asked thousands of times a second. */
+function namedIn(input: string): Named {
+  const { action, resource } = JSON.parse(input) as {
+    action?: { name?: unknown };
+    resource?: { type?: unknown; id?: unknown };
+  };
+  const { type, id } = resource ?? {};
+  return {
+    action: typeof action?.name === 'string' ? action.name : undefined,
+    resource: typeof type === 'string' && typeof id === 'string' ? { type, id } : undefined,
   };
 }
 

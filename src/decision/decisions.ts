@@ -274,6 +274,7 @@ export class Decisions {
         subject,
         actor: actors[0],
         grantId: grant?.id,
+        named: { action: request.action.name, resource: request.resource },
         input: input.kept.json,
         parts: input.kept.members,
       }),

@@ -1,4 +1,4 @@
-import { buildRecord } from '../audit/record.ts';
+import { buildRecord, type Named } from '../audit/record.ts';
 import type { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
@@ -15,6 +15,7 @@ interface Head {
 }
 
 interface Question {
+  readonly named?: Named | undefined;
   readonly subject?: PrincipalRef | undefined;
   readonly actor?: PrincipalRef | undefined;
   readonly grantId?: string | undefined;
@@ -32,6 +33,9 @@ export const decisionRow = (head: Head, decided: Decided, question: Question): R
     outcome: decided.outcome,
     subject: question.subject,
     actor: question.actor,
+    named: question.named,
+    grantId: question.grantId,
+    reason: decided.reasons[0]?.code,
     members: decidedMembers(decided, question.grantId) + (question.parts ?? ''),
     input: question.input,
   });
@@ -51,6 +55,7 @@ export const errorRow = (head: Head, error: ServiceError, input: string): Record
     outcome: 'error',
     subject: undefined,
     actor: undefined,
+    reason: error.code,
     members: `,"rules":["mandate.core"],"reasons":${JSON.stringify([{ code: error.code, message: error.message }])}`,
     input,
   });

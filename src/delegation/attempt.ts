@@ -57,6 +57,8 @@ export class Attempt {
       caller: caller.id,
       subject: this.subject,
       actor: caller.principal,
+      grantId: grant?.id,
+      reason: decided.reasons[0]?.code,
       members: `${decidedMembers(decided, grant?.id)}${granted}`,
       input: this.input ?? this.#asFarAsKnown(asked),
     });

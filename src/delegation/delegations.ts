@@ -164,6 +164,7 @@ export class Delegations {
         outcome: grant ? 'allow' : 'deny',
         subject: grant?.subject,
         actor: grant?.actors[0],
+        grantId: grant?.id,
         members: grant ? `,"grant_id":"${grant.id}"` : '',
         input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
       }),
@@ -210,6 +211,7 @@ export class Delegations {
       kind: 'revocation' as const,
       subject: grant?.subject,
       actor: grant?.actors[0],
+      grantId: grant?.id,
       input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
       members: grant ? `,"grant_id":"${grant.id}"` : '',
     };

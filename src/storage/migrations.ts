@@ -116,6 +116,8 @@ export const migrations: readonly string[] = [
     hash BLOB NOT NULL,
     PRIMARY KEY (tenant_no, level, at)
   ) STRICT, WITHOUT ROWID;
+  -- Whether a segment's blob of principals has resources and grants too.
+  ALTER TABLE spans ADD COLUMN has_names INTEGER NOT NULL DEFAULT 0;
   CREATE TRIGGER tiles_no_update BEFORE UPDATE ON tiles BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   CREATE TRIGGER tiles_no_delete BEFORE DELETE ON tiles BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
 

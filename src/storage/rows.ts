@@ -1,7 +1,7 @@
 /** The shapes that cross between the writer's thread and everybody else: plain data, as the tables hold it. */
 
 import type { GrantId, PrincipalClass } from '../ids.ts';
-import type { RecordKind, RecordOutcome } from './log/heads.ts';
+import type { NameHashes, RecordKind, RecordOutcome } from './log/heads.ts';
 
 /** Names a tenant inside the store. Only the store gives these out. */
 export type TenantNo = number & { readonly tenantNo: unique symbol };
@@ -16,7 +16,9 @@ export interface RecordRow {
   /** `principalHash` of the subject and of the current actor. */
   readonly subject: number;
   readonly actor: number;
-  /** `callerHash` of who asked. */
+  /** What it names beside them. */
+  readonly names: NameHashes;
+  /** `shortHash` of who asked. */
   readonly caller: number;
   /** `recordKey` of its decision id. */
   readonly key: number;

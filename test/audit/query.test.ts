@@ -22,7 +22,15 @@ interface Entry {
   actor: PrincipalRef | undefined;
   decisionId: string;
   caller: string;
+  action: string;
+  resource: { type: string; id: string };
+  grantId: string | undefined;
+  reason: string | undefined;
 }
+
+const actions = ['read', 'write', 'share'];
+const reasons = [undefined, 'not_allowed', 'archived'];
+const resourceOf = (n: number) => ({ type: 'document', id: `d${n}` });
 
 const callers = ['service:docs-api', 'service:mail', 'operator:ann'];
 
@@ -61,8 +69,18 @@ beforeAll(async () => {
         index % 1_700 === 0 ? { class: 'user', id: 'rare' } : pick(principals, index * 13 + (index >> 4)),
       caller: pick(callers, index * 11 + (index >> 5)),
       actor: index % 3 === 0 ? pick(principals, index * 5 + 1) : undefined,
+      action: pick(actions, index * 3 + (index >> 4)),
+      resource: resourceOf((index * 31) % 900),
+      grantId: index % 50 === 0 ? `grant-${index % 700}` : undefined,
+      reason: pick(reasons, index * 7 + (index >> 3)),
     };
-    const draft = draftOf(no, entry);
+    const { subject, actor, action, resource, grantId, reason } = entry;
+    const told = `,"reasons":${JSON.stringify(reason === undefined ? [] : [{ code: reason, message: '' }])}`;
+    const draft = draftOf(no, {
+      ...entry,
+      members: told + (grantId === undefined ? '' : `,"grant_id":"${grantId}"`),
+      input: JSON.stringify({ subject, actors: actor ? [actor] : [], action: { name: action }, resource }),
+    });
     entries.push({ ...entry, decisionId: draft.decisionId });
     return { draft, entry };
   });
@@ -95,6 +113,11 @@ const expected = (filter: Filter): number[] =>
         (filter.kind === undefined || each.kind === filter.kind) &&
         (filter.outcome === undefined || each.outcome === filter.outcome) &&
         (filter.callerId === undefined || each.caller === filter.callerId) &&
+        (filter.actionName === undefined || each.action === filter.actionName) &&
+        (filter.reasonCode === undefined || each.reason === filter.reasonCode) &&
+        (filter.grantId === undefined || each.grantId === filter.grantId) &&
+        (filter.resourceName === undefined ||
+          `${each.resource.type}:${each.resource.id}` === filter.resourceName) &&
         (filter.decisionId === undefined || each.decisionId === filter.decisionId) &&
         (filter.principal === undefined ||
           sameAs(each.subject, filter.principal) ||
@@ -119,6 +142,8 @@ function pages(filter: Filter, pageSize: number): number[] {
 
 const maybe = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
   fc.option(arbitrary, { nil: undefined });
+const rarely = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(arbitrary, { nil: undefined, freq: 1 });
 const moment = fc.integer({ min: T0 - 100_000, max: T0 + COUNT * 40 + 100_000 });
 
 const anyFilter: fc.Arbitrary<Filter> = fc.record({
@@ -127,6 +152,10 @@ const anyFilter: fc.Arbitrary<Filter> = fc.record({
   kind: maybe(fc.constantFrom(...recordKinds)),
   outcome: maybe(fc.constantFrom(...recordOutcomes)),
   callerId: maybe(fc.constantFrom(...callers, 'service:nobody')),
+  actionName: maybe(fc.constantFrom(...actions)),
+  reasonCode: maybe(fc.constantFrom('not_allowed', 'archived', 'none')),
+  grantId: rarely(fc.constantFrom('grant-0', 'grant-50', 'grant-none')),
+  resourceName: rarely(fc.constantFrom('document:d0', 'document:d31', 'document:none')),
   principal: maybe(
     fc.constantFrom<PrincipalRef>(
       ...principals,

@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Database from 'better-sqlite3';
-import { Heads } from '../../src/storage/log/heads.ts';
+import { Heads, type NameHashes } from '../../src/storage/log/heads.ts';
 import { leafOf, treeOf } from '../e2e/log-by-hand.ts';
 import { connect } from '../e2e/requests.ts';
 import { checkpointOf, checkpointStored, decide, decideOne, fileOf, tilesOf } from '../e2e/served-log.ts';
@@ -93,11 +93,12 @@ export interface Entry {
   index: number;
   head: Buffer;
   leaf: Buffer;
+  names: NameHashes;
   body: Buffer;
 }
 
 const SPAN = 2 ** 36;
-const [HEAD, HASH, TRAILER] = [32, 32, 8];
+const [HEAD, HASH] = [32, 32];
 
 /** Acme's log, in the hands of somebody who knows how it is stored. */
 export class AttackedLog {
@@ -120,10 +121,12 @@ export class AttackedLog {
       'SELECT id, heads, bodies FROM runs WHERE id >= ? AND id < ? ORDER BY id',
     );
     return rows.all(this.no * SPAN, (this.no + 1) * SPAN).flatMap(({ id, heads, bodies }) => {
-      const count = (heads.length - TRAILER) / (HEAD + HASH);
+      const stored = Heads.stored(heads);
+      const count = stored.capacity;
       return Array.from({ length: count }, (_, at) => ({
         index: (id % SPAN) + at,
         head: heads.subarray(at * HEAD, (at + 1) * HEAD),
+        names: stored.names(at),
         leaf: heads.subarray(count * HEAD + at * HASH, count * HEAD + (at + 1) * HASH),
         body: bodies.subarray(
           at === 0 ? 0 : heads.readUInt32LE(at * HEAD - 20),
@@ -148,10 +151,13 @@ export class AttackedLog {
   /** One run more. */
   insert(run: readonly Entry[]): void {
     const id = this.no * SPAN + (run[0]?.index ?? 0);
-    const heads = Heads.run(
-      run.map(({ head }) => head),
-      run.map(({ leaf }) => leaf),
-    );
+    const carried = Heads.carried(new Uint8Array(Heads.sizeOf(run.length)));
+    carried.bytes(0, run.length).set(Buffer.concat(run.map(({ head }) => head)));
+    for (const [at, { leaf, names }] of run.entries()) {
+      carried.putLeaf(at, leaf);
+      carried.putNames(at, names);
+    }
+    const heads = Heads.run([{ heads: carried, from: 0, to: run.length }]);
     let end = 0;
     for (const [at, { body }] of run.entries()) {
       end += body.length;

@@ -5,7 +5,7 @@ import { parseCheckpoint } from '../../merkle/checkpoint.ts';
 import { type VerifierKey, vkeyOf } from '../../merkle/keys.ts';
 import { TILE_WIDTH } from '../../merkle/tree.ts';
 import type { Connection } from '../../storage/database.ts';
-import { RECORDS_IN_HEADS } from '../../storage/log/heads.ts';
+import { IS_BARE, RECORDS_IN_HEADS } from '../../storage/log/heads.ts';
 import { recordId, recordIndex, type TenantNo } from '../../storage/rows.ts';
 import { partsOf } from '../whole.ts';
 
@@ -66,7 +66,7 @@ export class StoreRows {
     >(
       `SELECT id, size, isBare, reach FROM (
          SELECT id, size, isBare, max(id + size) OVER before AS reach, min(isBare) OVER before AS wereBare
-         FROM (SELECT id, ${RECORDS_IN_HEADS} AS size, length(heads) % 32 <> 8 AS isBare FROM runs
+         FROM (SELECT id, ${RECORDS_IN_HEADS} AS size, ${IS_BARE} AS isBare FROM runs
            WHERE id >= ? AND id < ?)
          WINDOW before AS (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING))
        WHERE id < reach OR size = 0 OR (isBare AND wereBare = 0)`,

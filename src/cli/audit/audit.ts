@@ -37,6 +37,10 @@ const query = (): Command =>
       'as subject, current actor or target; operator:<id> for what an operator did',
     )
     .option('--caller <class:id>', 'who asked')
+    .option('--resource <type:id>', 'what it was about')
+    .option('--action <name>', 'what was to be done')
+    .option('--reason <code>', 'why not: the code of the first reason')
+    .option('--grant <id>', 'under which grant')
     .option('--outcome <outcome>', 'allow, deny, challenge, done or error')
     .option('--kind <kind>', 'decision, exchange, introspection, revocation or administration')
     .option('--decision <id>', 'the one record of a decision')
@@ -63,6 +67,10 @@ const query = (): Command =>
           kind: options.kind ?? '',
           decisionId: options.decision ?? '',
           caller: options.caller ?? '',
+          resource: options.resource ?? '',
+          action: options.action ?? '',
+          reason: options.reason ?? '',
+          grantId: options.grant ?? '',
           pageSize: Math.min(options.limit - found.length, 1_000),
           pageToken,
         });
@@ -85,6 +93,10 @@ interface QueryOptions {
   until?: string;
   principal?: string;
   caller?: string;
+  resource?: string;
+  action?: string;
+  reason?: string;
+  grant?: string;
   outcome?: string;
   kind?: string;
   decision?: string;

@@ -50,6 +50,10 @@ export function auditService(parts: {
         kind: oneOf('kind', message.kind, recordKinds),
         decisionId: message.decisionId || undefined,
         callerId: message.caller || undefined,
+        resourceName: message.resource || undefined,
+        actionName: message.action || undefined,
+        reasonCode: message.reason || undefined,
+        grantId: message.grantId || undefined,
         pageSize: message.pageSize || 100,
         pageToken: message.pageToken,
       });

@@ -273,10 +273,7 @@ const NONE = new Uint8Array();
 
 /** A run as it is stored: its heads in a row, its bodies in a row, and each head says where its body now ends. */
 function laidOut({ firstId, pieces }: Run): { heads: Heads; bodies: Uint8Array } {
-  const heads = Heads.run(
-    pieces.map((piece) => piece.heads.bytes(piece.from, piece.to)),
-    pieces.map((piece) => piece.heads.leaves(piece.from, piece.to) ?? NONE),
-  );
+  const heads = Heads.run(pieces);
   let [place, size] = [0, 0];
   for (const { heads: from, from: first, to } of pieces) {
     const shift = size - from.start(first);
@@ -299,7 +296,7 @@ export function segmentSealer(db: Connection): (startId: number) => void {
   const principals = db.prepare('INSERT INTO segments (id, principals) VALUES (?, ?) ON CONFLICT DO NOTHING');
   const decisions = db.prepare('INSERT INTO decisions (id, keys) VALUES (?, ?)');
   const span = db.prepare(
-    'INSERT INTO spans (id, first_time, last_time, principals_sum, decisions_sum) VALUES (?, ?, ?, ?, ?)',
+    'INSERT INTO spans (id, first_time, last_time, principals_sum, decisions_sum, has_names) VALUES (?, ?, ?, ?, ?, ?)',
   );
   const sumsOf = ({ principals: by, decisions: keys }: Segment): [number, number] => [
     sumOf(by),
@@ -314,6 +311,6 @@ export function segmentSealer(db: Connection): (startId: number) => void {
     const segment = sealSegment(runs.map(({ heads }) => heads));
     principals.run(startId, segment.principals);
     if (segment.decisions) decisions.run(startId, segment.decisions);
-    span.run(startId, segment.firstTime, segment.lastTime, ...sumsOf(segment));
+    span.run(startId, segment.firstTime, segment.lastTime, ...sumsOf(segment), segment.hasNames ? 1 : 0);
   };
 }

@@ -16,19 +16,25 @@ import { HASH_BYTES, type Hash, isSame, leafHash } from '../../merkle/hashes.ts'
  * | 28 | uint32: the record's key |
  *
  * After the heads of a run stand the records' hashes as leaves of their log's tree (RFC 6962), HASH_BYTES each: level 0 of
- * its tiles. In the store two uint32 follow: a CRC-32 of all before, begun with the run's row id, so that neither they
+ * its tiles. After those stand NAME_BYTES a record: uint32 hashes of its resource and its grant, uint16 hashes of its action
+ * and its first reason, 0 for none, and a uint32 for later. In the store two uint32 follow: a CRC-32 of all before, begun with the run's row id, so that neither they
  * nor their place change by accident unnoticed, and the FORM.
  *
  * Runs of older versions have no hashes, and a CRC-32 of the body at 28; after them stands the sum alone, or nothing,
  * and they are taken as they are.
  */
 export const HEAD_BYTES = 32;
+const NAME_BYTES = 16;
+const RECORD_BYTES = HEAD_BYTES + HASH_BYTES + NAME_BYTES;
 const SUM_BYTES = 4;
 const TRAILER_BYTES = 8;
 const FORM = 2;
 
 /** In SQL, how many records a run has. */
-export const RECORDS_IN_HEADS = `CASE length(heads) % ${HEAD_BYTES} WHEN ${TRAILER_BYTES} THEN (length(heads) - ${TRAILER_BYTES}) / ${HEAD_BYTES + HASH_BYTES} ELSE length(heads) / ${HEAD_BYTES} END`;
+export const RECORDS_IN_HEADS = `CASE WHEN length(heads) % ${HEAD_BYTES} IN (0, ${SUM_BYTES}) THEN length(heads) / ${HEAD_BYTES} ELSE (length(heads) - ${TRAILER_BYTES}) / ${RECORD_BYTES} END`;
+
+/** In SQL, whether a run is of an older version, and has no hashes. */
+export const IS_BARE = `length(heads) % ${HEAD_BYTES} IN (0, ${SUM_BYTES})`;
 
 export const recordKinds = ['decision', 'exchange', 'introspection', 'revocation', 'administration'] as const;
 export type RecordKind = (typeof recordKinds)[number];
@@ -50,13 +56,14 @@ export class Heads {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#sumBytes = sumBytes;
     this.#hasLeaves = hasLeaves;
-    this.capacity = Math.floor((bytes.length - sumBytes) / (HEAD_BYTES + (hasLeaves ? HASH_BYTES : 0)));
+    this.capacity = Math.floor((bytes.length - sumBytes) / (hasLeaves ? RECORD_BYTES : HEAD_BYTES));
   }
 
   /** Those of a run in the store. */
   static stored(bytes: Uint8Array): Heads {
     const rest = bytes.length % HEAD_BYTES;
-    return new Heads(bytes, rest === TRAILER_BYTES || rest === SUM_BYTES ? rest : 0, rest === TRAILER_BYTES);
+    if (rest === 0 || rest === SUM_BYTES) return new Heads(bytes, rest, false);
+    return new Heads(bytes, TRAILER_BYTES, true);
   }
 
   /** Room for as many as the bytes hold, on their way to the store. */
@@ -66,12 +73,26 @@ export class Heads {
 
   /** How many bytes so many take on their way. */
   static sizeOf(count: number): number {
-    return count * (HEAD_BYTES + HASH_BYTES);
+    return count * RECORD_BYTES;
   }
 
-  /** The run of this row id, its heads as they are laid and its leaves given; bodies are said to end where `lay` says. */
-  static run(heads: readonly Uint8Array[], leaves: readonly Uint8Array[]): Heads {
-    return new Heads(Buffer.concat([...heads, ...leaves, Buffer.alloc(TRAILER_BYTES)]), TRAILER_BYTES, true);
+  /** A run of records that stand elsewhere, from one place to before another; bodies are said to end where `lay` says. */
+  static run(parts: readonly { readonly heads: Heads; readonly from: number; readonly to: number }[]): Heads {
+    const bytes = Buffer.concat([
+      ...parts.map(({ heads, from, to }) => heads.bytes(from, to)),
+      ...parts.map(({ heads, from, to }) => heads.leaves(from, to) ?? NONE),
+      ...parts.map(({ heads, from, to }) => heads.#names(from, to)),
+      Buffer.alloc(TRAILER_BYTES),
+    ]);
+    return new Heads(bytes, TRAILER_BYTES, true);
+  }
+
+  /** Those of another, that has room for as many at least. */
+  copyTo(other: Heads): void {
+    const { capacity } = this;
+    other.#bytes.set(this.bytes(0, capacity));
+    other.#bytes.set(this.leaves(0, capacity) ?? NONE, other.capacity * HEAD_BYTES);
+    other.#bytes.set(this.#names(0, capacity), other.#namesAt(0));
   }
 
   /** All of them, as they are stored. */
@@ -104,6 +125,39 @@ export class Heads {
     if (!this.#hasLeaves) return undefined;
     const first = this.capacity * HEAD_BYTES;
     return this.#bytes.subarray(first + from * HASH_BYTES, first + to * HASH_BYTES);
+  }
+
+  #namesAt(at: number): number {
+    return this.capacity * (HEAD_BYTES + HASH_BYTES) + at * NAME_BYTES;
+  }
+
+  #names(from: number, to: number): Uint8Array {
+    return this.#bytes.subarray(this.#namesAt(from), this.#namesAt(to));
+  }
+
+  /** Whether what it names is known: an older version wrote none of it. */
+  get hasNames(): boolean {
+    return this.#hasLeaves;
+  }
+
+  putNames(at: number, { resource, grant, action, reason }: NameHashes): void {
+    const from = this.#namesAt(at);
+    this.#view.setUint32(from, resource, true);
+    this.#view.setUint32(from + 4, grant, true);
+    this.#view.setUint16(from + 8, action, true);
+    this.#view.setUint16(from + 10, reason, true);
+    this.#view.setUint32(from + 12, 0, true);
+  }
+
+  names(at: number): NameHashes {
+    if (!this.#hasLeaves) return NOBODY;
+    const from = this.#namesAt(at);
+    return {
+      resource: this.#view.getUint32(from, true),
+      grant: this.#view.getUint32(from + 4, true),
+      action: this.#view.getUint16(from + 8, true),
+      reason: this.#view.getUint16(from + 10, true),
+    };
   }
 
   putLeaf(at: number, leaf: Hash): void {
@@ -213,9 +267,24 @@ export function principalHash(
   return hash === 0 ? 1 : hash;
 }
 
-/** A caller as heads name it, in 16 bits. It only narrows too. */
-export function callerHash(caller: string): number {
-  const hash = fnv(0x811c9dc5, caller);
+/** What a record names beside its principals, as hashes; each only narrows a search, and 0 is for none. */
+export interface NameHashes {
+  readonly resource: number;
+  readonly grant: number;
+  readonly action: number;
+  readonly reason: number;
+}
+
+const NOBODY: NameHashes = { resource: 0, grant: 0, action: 0, reason: 0 };
+const NONE = new Uint8Array();
+
+/** Of a resource or a grant: neither is found by the hash of a principal that is called so. */
+export const nameHash = (kind: 'resource' | 'grant', name: string): number =>
+  fnv(fnv(0x811c9dc5, `${kind}=`), name) >>> 0 || 1;
+
+/** In 16 bits: of a caller, an action, a reason. */
+export function shortHash(name: string): number {
+  const hash = fnv(0x811c9dc5, name);
   return (hash ^ (hash >>> 16)) & 0xffff || 1;
 }
 

@@ -1,6 +1,6 @@
 import { leafHash } from '../../merkle/hashes.ts';
 import type { RecordRow } from '../rows.ts';
-import { HEAD_BYTES, Heads } from './heads.ts';
+import { Heads } from './heads.ts';
 
 const INITIAL_RECORDS = 256;
 const INITIAL_BYTES = 128 * 1024;
@@ -33,13 +33,14 @@ export class Parcel {
     return this.#count;
   }
 
-  add({ time, tenantNo, subject, actor, kind, outcome, key, caller, body }: RecordRow): void {
+  add({ time, tenantNo, subject, actor, kind, outcome, key, caller, names, body }: RecordRow): void {
     // No UTF-16 unit takes more than three bytes.
     if (this.#end + body.length * 3 > this.#bodies.length) this.#growBodies(body.length * 3);
     const start = this.#end;
     this.#end += this.#bodies.write(body, start, 'utf8');
     if (this.#count === this.#heads.capacity) this.#growHeads();
     this.#heads.put(this.#count, time, tenantNo, this.#end, subject, actor, kind, outcome, key, caller);
+    this.#heads.putNames(this.#count, names);
     this.#heads.putLeaf(this.#count, leafHash(this.#bodies.subarray(start, this.#end)));
     this.#count += 1;
   }
@@ -59,14 +60,10 @@ export class Parcel {
     const before = this.#heads;
     const { capacity } = before;
     this.#headBytes = new ArrayBuffer(Heads.sizeOf(capacity * 2));
-    const bytes = new Uint8Array(this.#headBytes);
-    this.#heads = Heads.carried(bytes);
-    bytes.set(before.bytes(0, capacity));
-    bytes.set(before.leaves(0, capacity) ?? NONE, this.#heads.capacity * HEAD_BYTES);
+    this.#heads = Heads.carried(new Uint8Array(this.#headBytes));
+    before.copyTo(this.#heads);
   }
 }
-
-const NONE = new Uint8Array();
 
 /** Makes parcels, of buffers that came back where there are any: memory the collector need not look for. */
 export class Parcels {

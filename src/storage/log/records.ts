@@ -13,10 +13,15 @@ export interface RecordFilter {
   readonly until?: number | undefined;
   /** The subject or the current actor; of administration who did it or whom it is about. Found by a hash: whoever reads compares the names in the record. */
   readonly principal?: NamedRef | undefined;
-  /** `callerHash` of who asked: whoever reads compares the name. */
+  /** `shortHash` of who asked: whoever reads compares the name. */
   readonly caller?: number | undefined;
   /** `recordKey` of a decision id: whoever reads compares the whole id. */
   readonly key?: number | undefined;
+  /** `nameHash` of what it was about and under which grant, `shortHash` of what was done and why not. */
+  readonly resource?: number | undefined;
+  readonly grant?: number | undefined;
+  readonly action?: number | undefined;
+  readonly reason?: number | undefined;
   readonly outcome?: string | undefined;
   readonly kind?: string | undefined;
 }
@@ -153,8 +158,22 @@ export function recordStore(db: Connection): RecordStore {
 const matches = (heads: Heads, at: number, filter: RecordFilter, hash: number | undefined): boolean =>
   (hash === undefined || heads.subject(at) === hash || heads.actor(at) === hash) &&
   (filter.key === undefined || !heads.isSealed || heads.key(at) === filter.key) &&
+  isNamed(heads, at, filter) &&
   (filter.caller === undefined || heads.mayBeOf(at, filter.caller)) &&
   (filter.since === undefined || heads.time(at) >= filter.since) &&
   (filter.until === undefined || heads.time(at) < filter.until) &&
   (filter.outcome === undefined || heads.outcome(at) === filter.outcome) &&
   (filter.kind === undefined || heads.kind(at) === filter.kind);
+
+function isNamed(heads: Heads, at: number, { resource, grant, action, reason }: RecordFilter): boolean {
+  if (resource === undefined && grant === undefined && action === undefined && reason === undefined)
+    return true;
+  if (!heads.hasNames) return true;
+  const names = heads.names(at);
+  return (
+    (resource === undefined || names.resource === resource) &&
+    (grant === undefined || names.grant === grant) &&
+    (action === undefined || names.action === action) &&
+    (reason === undefined || names.reason === reason)
+  );
+}

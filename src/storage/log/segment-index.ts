@@ -11,6 +11,7 @@ interface Span {
   readonly lastTime: number;
   readonly principalsSum: number;
   readonly decisionsSum: number;
+  readonly hasNames: number;
 }
 
 /** What is sealed of full segments. One that is damaged, or that an older version did not seal, is searched whole. */
@@ -22,7 +23,7 @@ export class SegmentIndex {
   constructor(db: Connection) {
     this.#span = db.prepare<[number], Span>(
       `SELECT first_time AS firstTime, last_time AS lastTime, principals_sum AS principalsSum,
-         decisions_sum AS decisionsSum FROM spans WHERE id = ?`,
+         decisions_sum AS decisionsSum, has_names AS hasNames FROM spans WHERE id = ?`,
     );
     this.#principals = db
       .prepare<[number], Uint8Array>('SELECT principals FROM segments WHERE id = ?')
@@ -45,8 +46,12 @@ export class SegmentIndex {
       return this.#in(no, start, this.#decisions.get(id), this.#span.get(id)?.decisionsSum, (blob) =>
         placesOfKey(blob, key),
       );
-    if (principal === undefined) return undefined;
-    const hash = principalHash(principal);
+    const { grant, resource } = filter;
+    const named = grant ?? resource;
+    const span = this.#span.get(id);
+    // What an older version sealed has principals alone.
+    const hash = named !== undefined && span?.hasNames ? named : principal && principalHash(principal);
+    if (hash === undefined) return undefined;
     return this.#in(no, start, this.#principals.get(id), this.#span.get(id)?.principalsSum, (blob) =>
       placesOf(blob, hash),
     );

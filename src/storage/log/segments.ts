@@ -7,8 +7,8 @@ import type { Heads } from './heads.ts';
  * segment is full its principals are sorted once and kept as one small blob, beside its records' keys and the times
  * between which they lie; the records after the last full segment are looked at head by head.
  *
- * The blob of principals: a uint32 little-endian each for the hash of a principal and the record's place in the segment,
- * sorted by both. That of the decisions: the key of each record, a uint32 little-endian, in the order of the records,
+ * The blob of principals: a uint32 little-endian each for the hash of a principal, a resource or a grant and the record's
+ * place in the segment, sorted by both. That of the decisions: the key of each record, a uint32 little-endian, in the order of the records,
  * since to go through all of them once takes less than to sort them. Both only narrow: whoever reads compares what stands
  * in the record.
  */
@@ -21,6 +21,8 @@ export interface Segment {
   readonly principals: Uint8Array;
   /** Undefined where a record has none: an older version wrote it. */
   readonly decisions: Uint8Array | undefined;
+  /** Whether the blob has resources and grants. */
+  readonly hasNames: boolean;
   /** Milliseconds since the epoch, both inclusive. Time may go back within a log: the order of a log is its index. */
   readonly firstTime: number;
   readonly lastTime: number;
@@ -28,17 +30,22 @@ export interface Segment {
 
 /** A full segment, given the heads of its runs in order. */
 export function sealSegment(runs: readonly Heads[]): Segment {
-  const principals = new Pairs(SEGMENT_RECORDS * 2);
+  const principals = new Pairs(SEGMENT_RECORDS * 4);
   const decisions = Buffer.allocUnsafe(SEGMENT_RECORDS * KEY_BYTES);
   let hasKeys = true;
+  let hasNames = true;
   let place = 0;
   let [firstTime, lastTime] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const heads of runs) {
     hasKeys &&= heads.isSealed;
+    hasNames &&= heads.hasNames;
     for (let at = 0; at < heads.capacity; at += 1, place += 1) {
       const [subject, actor, time] = [heads.subject(at), heads.actor(at), heads.time(at)];
       if (subject !== 0) principals.add(subject, place);
       if (actor !== 0 && actor !== subject) principals.add(actor, place);
+      const { resource, grant } = heads.names(at);
+      if (resource !== 0) principals.add(resource, place);
+      if (grant !== 0) principals.add(grant, place);
       if (hasKeys) decisions.writeUInt32LE(heads.key(at), place * KEY_BYTES);
       if (time < firstTime) firstTime = time;
       if (time > lastTime) lastTime = time;
@@ -49,6 +56,7 @@ export function sealSegment(runs: readonly Heads[]): Segment {
     decisions: hasKeys ? decisions : undefined,
     firstTime: Math.floor(firstTime),
     lastTime: Math.ceil(lastTime),
+    hasNames,
   };
 }
 

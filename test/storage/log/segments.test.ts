@@ -65,6 +65,7 @@ test('a principal is found in sealed segments, across their borders and behind t
       subject: principalHash(rare.has(at) ? ref('user', 'rare') : ref('user', `u${at % 1_000}`)),
       actor: principalHash(at === 7 ? ref('agent', 'helper') : undefined),
       caller: 1,
+      names: { resource: 0, grant: 0, action: 0, reason: 0 },
       key: at,
       body: '{}',
     }));

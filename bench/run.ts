@@ -9,6 +9,8 @@ import { growthRows } from './rows/growth.ts';
 import { latencyRows } from './rows/latency.ts';
 import { logRows } from './rows/log.ts';
 import { neighbourRows } from './rows/neighbour.ts';
+import { queryRows } from './rows/queries.ts';
+import { sinkRows } from './rows/sinks.ts';
 import { startRows } from './rows/start.ts';
 import { throughputRows } from './rows/throughput.ts';
 import { transportRows } from './rows/transport.ts';
@@ -26,6 +28,8 @@ const groups: readonly RowGroup[] = [
   engineRows,
   growthRows,
   logRows,
+  queryRows,
+  sinkRows,
   neighbourRows,
 ];
 

@@ -8,7 +8,7 @@ import { witnessServer } from '../../src/audit/witness/server.ts';
 import { Witnessing, type WitnessPeer } from '../../src/audit/witness/witnessing.ts';
 import { systemClock } from '../../src/effects.ts';
 import { checkpointText } from '../../src/merkle/checkpoint.ts';
-import { SignatureType, type SignerKey } from '../../src/merkle/keys.ts';
+import { SignatureType, type SignerKey, type VerifierKey } from '../../src/merkle/keys.ts';
 import { isNoteOf, signNote } from '../../src/merkle/note.ts';
 import { type AddCheckpoint, parseAddCheckpoint, Witness } from '../../src/merkle/witness.ts';
 import { faultChannel, type StoreFault } from '../../src/storage/faults.ts';
@@ -106,13 +106,16 @@ export const behaving = (name: string, behaviour: Behaviour): Promise<Peer> => {
 };
 
 /** One that does as it should. `state`: what it has signed already. */
-export function good(name: string, state = new MemoryState()): Promise<Peer> {
+export const good = (name: string, state = new MemoryState()): Promise<Peer> => goodOf(name, [log], state);
+
+/** The same for these logs; more may be put to them. */
+export function goodOf(name: string, logs: readonly VerifierKey[], state = new MemoryState()): Promise<Peer> {
   const key = newSigner(name, SignatureType.COSIGNATURE);
   const failed = (error: unknown): void => {
     throw error;
   };
   const asked: AddCheckpoint[] = [];
-  const server = witnessServer(new Witness(key, [log], state), () => undefined, failed);
+  const server = witnessServer(new Witness(key, logs, state), () => undefined, failed);
   server.prependListener('request', (request: IncomingMessage) => {
     let body = '';
     request.on('data', (chunk: Buffer) => {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
+import { bundleOf } from '../../merkle/bundle.ts';
 import type { SignedCheckpoint } from '../../merkle/checkpoint.ts';
 import type { Hash } from '../../merkle/hashes.ts';
 import { proofText } from '../../merkle/proof-file.ts';
@@ -16,8 +17,6 @@ const COVERED_MS = 1_000;
 
 /** How long what witnesses have signed is shown though the log has grown: those that do not answer hide nothing. */
 const STALE_MS = 300_000;
-
-const LENGTH_BYTES = 2;
 
 /** What proves a log to strangers: checkpoints, tiles, entries and receipts, read from the store. */
 export class LogProofs {
@@ -67,7 +66,7 @@ export class LogProofs {
         'not_found',
         `the log's newest checkpoint, of ${size} entries, has no such tile`,
       );
-    if (level === 'entries') return this.#bundle(no, first, width);
+    if (level === 'entries') return bundleOf(this.#entries(no, first, width));
     return readable(() => this.#trees.tilesOf(no).read(level, first, first + width));
   }
 
@@ -90,15 +89,6 @@ export class LogProofs {
     const [entry] = this.#entries(no, index, 1);
     const path = readable(() => inclusionProof(this.#trees.tilesOf(no), index, checkpoint.size));
     return proofText({ extra: entry, index, path, checkpoint });
-  }
-
-  #bundle(no: TenantNo, first: number, count: number): Uint8Array {
-    const parts = this.#entries(no, first, count).flatMap((entry) => {
-      const length = Buffer.alloc(LENGTH_BYTES);
-      length.writeUInt16BE(entry.length);
-      return [length, entry];
-    });
-    return Buffer.concat(parts);
   }
 
   /** What is damaged is not handed out: the record store left it out, and said so. */

@@ -1,3 +1,4 @@
+import { entriesIn } from '../../merkle/bundle.ts';
 import { HASH_BYTES } from '../../merkle/hashes.ts';
 import type { Policy } from '../../merkle/policy.ts';
 import { tilePath } from '../../merkle/tile-path.ts';
@@ -10,7 +11,6 @@ import { LogVerification, originIn, type Verdict } from './verification.ts';
  */
 export type ReadFile = (path: string) => Promise<Uint8Array | undefined>;
 
-const LENGTH_BYTES = 2;
 /** How many bundles are asked for at a time. */
 const AT_ONCE = 8;
 
@@ -96,17 +96,3 @@ function take(log: LogVerification, { at: place, width, hashes, bundle }: Files)
 }
 
 const NOTHING = new Uint8Array();
-
-/** Those up to where it ends or is not sound, and how many bytes are left then. */
-function entriesIn(bundle: Uint8Array): { entries: Uint8Array[]; rest: number } {
-  const bytes = Buffer.from(bundle.buffer, bundle.byteOffset, bundle.byteLength);
-  const entries: Uint8Array[] = [];
-  let at = 0;
-  while (at + LENGTH_BYTES <= bytes.length) {
-    const end = at + LENGTH_BYTES + bytes.readUInt16BE(at);
-    if (end > bytes.length) break;
-    entries.push(bytes.subarray(at + LENGTH_BYTES, end));
-    at = end;
-  }
-  return { entries, rest: bytes.length - at };
-}

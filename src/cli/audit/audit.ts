@@ -10,6 +10,7 @@ import { clientOf } from '../client.ts';
 import { globalsOf, printJsonText, printTable, warn } from '../terminal/output.ts';
 import { keyed, moment, wholeNumber } from '../terminal/values.ts';
 import { visible, visibleJson } from '../terminal/visible.ts';
+import { exportCommand } from './export.ts';
 import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
 import { verifyCommand } from './verify.ts';
 import { witnessCommand } from './witness.ts';
@@ -23,6 +24,7 @@ export function auditCommands(): Command {
     .addCommand(checkpointCommand())
     .addCommand(receiptCommand())
     .addCommand(verifyCommand())
+    .addCommand(exportCommand())
     .addCommand(witnessCommand());
 }
 

@@ -10,6 +10,7 @@ import { explained } from '../terminal/explain.ts';
 import { ExitCode, type GlobalOptions, globalsOf, print, printJson, warn } from '../terminal/output.ts';
 import { Progress } from '../terminal/progress.ts';
 import { visible } from '../terminal/visible.ts';
+import { filesAt } from './files.ts';
 import { policyIn, type Trusted, textOf } from './trust.ts';
 
 interface VerifyOptions extends Trusted {
@@ -141,20 +142,7 @@ async function overHttp(
   globals: GlobalOptions,
 ): Promise<Verdict> {
   const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
-  const headers = globals.credential ? { authorization: `Bearer ${globals.credential}` } : {};
-  const base = address.replace(/\/$/, '');
-  const read = async (name: string): Promise<Uint8Array | undefined> => {
-    const signal = AbortSignal.timeout(globals.timeout * 1_000);
-    try {
-      const response = await fetch(`${base}/${name}`, { headers, signal, redirect: 'error' });
-      if (response.ok) return new Uint8Array(await response.arrayBuffer());
-      // What is damaged is not served.
-      if (name !== 'checkpoint' && (response.status === 404 || response.status === 503)) return undefined;
-      throw new ServiceError('unavailable', `${base}/${name} answers ${response.status}`);
-    } catch (error) {
-      throw explained(error, base);
-    }
-  };
+  const read = filesAt(address, globals);
   using progress = new Progress('entries');
   return await verifyTiles(read, policy, kept, progress.tell);
 }

@@ -1,0 +1,160 @@
+import { once } from 'node:events';
+import { createWriteStream, existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { finished } from 'node:stream/promises';
+import { Command, Option } from 'commander';
+import type { ReadFile } from '../../audit/proof/verify-tiles.ts';
+import { type AuditRecord, readRecord } from '../../audit/read.ts';
+import { ServiceError } from '../../errors.ts';
+import { entriesIn } from '../../merkle/bundle.ts';
+import { parseCheckpoint } from '../../merkle/checkpoint.ts';
+import { tilePath } from '../../merkle/tile-path.ts';
+import { TILE_WIDTH } from '../../merkle/tree.ts';
+import { addressOf } from '../address.ts';
+import { globalsOf, print, printJson } from '../terminal/output.ts';
+import { Progress } from '../terminal/progress.ts';
+import { filesAt } from './files.ts';
+
+interface ExportOptions {
+  readonly tenant: string;
+  readonly node: string;
+  readonly format: 'tiles' | 'jsonl' | 'csv';
+}
+
+export const exportCommand = (): Command =>
+  new Command('export')
+    .description("copy a tenant's log, up to its newest checkpoint")
+    .argument('<to>', 'a folder for tiles, else a file')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .addOption(
+      new Option(
+        '--format <format>',
+        'tiles can be verified, and are gone on with where they are there already',
+      )
+        .choices(['tiles', 'jsonl', 'csv'])
+        .default('tiles'),
+    )
+    .option('--node <name>', "the server's name in the log", 'main')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ mandate audit export acme.log -t acme
+  $ mandate audit verify acme.log --key acme.vkey
+  $ mandate audit export acme.csv -t acme --format csv
+`,
+    )
+    .action(async (to: string, options: ExportOptions, command: Command) => {
+      const globals = globalsOf(command);
+      const address = `${addressOf('admin', globals)}/t/${options.tenant}/log/${options.node}`;
+      const read = filesAt(address, globals);
+      const source = Buffer.from((await read('checkpoint')) ?? []).toString('utf8');
+      const { origin, size } = parseCheckpoint(source);
+      using progress = new Progress('entries');
+      if (options.format === 'tiles') await tilesInto(to, read, source, size, progress.tell);
+      else await linesInto(to, options.format, read, size, progress.tell);
+      progress[Symbol.dispose]();
+      if (globals.json) printJson({ origin, size, to });
+      else print(`${to}: ${size} entries of ${origin}`);
+    });
+
+/** The checkpoint goes last: it is there once all is that it states. What is full never changes, and is kept. */
+async function tilesInto(
+  folder: string,
+  read: ReadFile,
+  source: string,
+  size: number,
+  progress: (done: number, total: number) => void,
+): Promise<void> {
+  for (let level = 1, count = size; ; level += 1) {
+    count = Math.floor(count / TILE_WIDTH);
+    if (count === 0) break;
+    for (let at = 0; at * TILE_WIDTH < count; at += 1)
+      await keep(folder, tilePath({ level, at, width: Math.min(TILE_WIDTH, count - at * TILE_WIDTH) }), read);
+  }
+  for (let at = 0; at * TILE_WIDTH < size; at += 1) {
+    const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
+    await Promise.all(
+      ([0, 'entries'] as const).map((level) => keep(folder, tilePath({ level, at, width }), read)),
+    );
+    progress(at * TILE_WIDTH + width, size);
+  }
+  put(path.join(folder, 'checkpoint'), Buffer.from(source));
+}
+
+async function keep(folder: string, name: string, read: ReadFile): Promise<void> {
+  const file = path.join(folder, name);
+  if (!existsSync(file)) put(file, await needed(read, name));
+}
+
+/** Whole or not at all: what is there is not asked for again. */
+function put(file: string, bytes: Uint8Array): void {
+  mkdirSync(path.dirname(file), { recursive: true });
+  writeFileSync(`${file}.part`, bytes);
+  renameSync(`${file}.part`, file);
+}
+
+async function needed(read: ReadFile, name: string): Promise<Uint8Array> {
+  const bytes = await read(name);
+  if (!bytes)
+    throw new ServiceError(
+      'unavailable',
+      `${name} is damaged in the store, or missing; \`mandate audit verify\` names what`,
+    );
+  return bytes;
+}
+
+async function linesInto(
+  file: string,
+  format: 'jsonl' | 'csv',
+  read: ReadFile,
+  size: number,
+  progress: (done: number, total: number) => void,
+): Promise<void> {
+  const part = `${file}.part`;
+  const out = createWriteStream(part, { mode: 0o600 });
+  const done = finished(out);
+  if (format === 'csv') out.write(`${columns.map(([name]) => name).join(',')}\r\n`);
+  for (let at = 0; at * TILE_WIDTH < size; at += 1) {
+    const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
+    const { entries } = entriesIn(await needed(read, tilePath({ level: 'entries', at, width })));
+    const lines = entries.map((body, place) => {
+      const index = at * TILE_WIDTH + place;
+      return format === 'csv'
+        ? `${columns.map(([, cell]) => quoted(cell(readRecord({ index, body })))).join(',')}\r\n`
+        : `{"index":${index},"record":${Buffer.from(body).toString('utf8')}}\n`;
+    });
+    if (!out.write(lines.join(''))) await Promise.race([once(out, 'drain'), done]);
+    progress(at * TILE_WIDTH + width, size);
+  }
+  out.end();
+  await done;
+  renameSync(part, file);
+}
+
+const nameOf = (one: { class: string; id: string } | undefined): string =>
+  one ? `${one.class}:${one.id}` : '';
+
+const columns: readonly (readonly [string, (record: AuditRecord) => string])[] = [
+  ['index', ({ index }) => String(index)],
+  ['time', ({ time }) => new Date(time).toISOString()],
+  ['kind', ({ kind }) => kind],
+  ['outcome', ({ outcome }) => outcome],
+  ['subject', ({ subject }) => nameOf(subject)],
+  ['actors', ({ actors }) => actors.map(nameOf).join(' ')],
+  ['target', ({ target }) => nameOf(target)],
+  ['action', ({ action }) => action],
+  ['resource', ({ resource: { type, id } }) => (type === '' ? '' : `${type}:${id}`)],
+  ['reasons', ({ reasons }) => reasons.map(({ code }) => code).join(' ')],
+  ['rules', ({ rules }) => rules.join(' ')],
+  ['revision', ({ revision }) => revision],
+  ['decision_id', ({ decisionId }) => decisionId],
+  ['grant_id', ({ grantId }) => grantId],
+  ['caller', ({ caller }) => caller],
+];
+
+/** RFC 4180. What a spreadsheet would take for a formula is made text: a caller may have named a resource so. */
+function quoted(cell: string): string {
+  const text = /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { verifyStore } from '../../src/audit/proof/verify-store.ts';
 import { parseVkey } from '../../src/merkle/keys.ts';
 import { openReader } from '../../src/storage/reader.ts';
-import { aliceReads, type CheckJson, check, connect } from '../e2e/requests.ts';
+import { aliceReads, check, connect } from '../e2e/requests.ts';
 import { bearer, secrets } from '../e2e/server.ts';
 import { logIn } from './log.ts';
 import { type ServeProcess, serveProcess } from './process.ts';
@@ -29,7 +29,7 @@ function load(server: ServeProcess, seen: Seen, life: number): Promise<unknown> 
   const asks = () =>
     until(async () => {
       const { status, body } = await check(server.data, aliceReads, bearer(secrets.api));
-      const { recordIndex, decisionId } = body as CheckJson;
+      const { recordIndex, decisionId } = body;
       if (status === 200) seen.answered.set(Number(recordIndex ?? 0), decisionId);
       return status === 200;
     });

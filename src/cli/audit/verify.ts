@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Command } from 'commander';
@@ -6,7 +6,6 @@ import type { Verdict } from '../../audit/proof/verification.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import { type Policy, refusalOf } from '../../merkle/policy.ts';
 import { isProofOf, parseProof } from '../../merkle/proof-file.ts';
-import { explained } from '../terminal/explain.ts';
 import { ExitCode, type GlobalOptions, globalsOf, print, printJson, warn } from '../terminal/output.ts';
 import { Progress } from '../terminal/progress.ts';
 import { visible } from '../terminal/visible.ts';

@@ -76,7 +76,7 @@ export function auditService(parts: {
       const index = record.case === 'decisionId' ? indexOf(records, tenant.no, record.value) : record.value;
       if (index === undefined)
         throw new ServiceError('invalid_request', 'name a record: index or decision_id');
-      return { index: BigInt(index), proof: proofs.receipt(tenant.no, Number(index)) };
+      return { index, proof: proofs.receipt(tenant.no, Number(index)) };
     },
     async *tail(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'audit.read');

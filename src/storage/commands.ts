@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { GrantId, PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
 import type { StoreFault } from './faults.ts';
@@ -25,12 +26,12 @@ export interface Commands {
     hash: string;
     principals: readonly PrincipalRow[];
     at: number;
-  }) => number;
+  }) => PrincipalChanges;
   readonly putPrincipals: (args: {
     tenantNo: TenantNo;
     principals: readonly PrincipalRow[];
     at: number;
-  }) => number;
+  }) => PrincipalChanges;
   /** Answers how many grants ended; `undefined` when there is no such principal. */
   readonly setStatus: (args: {
     tenantNo: TenantNo;
@@ -75,6 +76,33 @@ export interface Commands {
   readonly revokeGrant: (args: { tenantNo: TenantNo; id: GrantId; at: number }) => number | undefined;
 }
 
+/** What became of principals that were written. */
+export interface PrincipalChanges {
+  readonly written: number;
+  /** How many are other than they were. */
+  readonly changed: number;
+  /** The first MOST_TOLD of those. */
+  readonly told: readonly PrincipalChange[];
+}
+
+export interface PrincipalChange {
+  readonly principal: PrincipalRef;
+  /** Undefined where there was none, or there is none any more. */
+  readonly before: PrincipalState | undefined;
+  readonly after: PrincipalState | undefined;
+}
+
+export interface PrincipalState {
+  readonly status: 'active' | 'disabled';
+  readonly roles: readonly string[];
+  readonly groups: readonly string[];
+  readonly scopes: readonly string[];
+  /** SHA-256 of their JSON, as hex: what they say may be nobody's business. */
+  readonly properties_sha256: string;
+}
+
+const MOST_TOLD = 100;
+
 export interface RestartedLog {
   readonly no: TenantNo;
   /** The number of the old one. */
@@ -95,8 +123,8 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
   const setHash = db.prepare('UPDATE tenants SET manifest_hash = ? WHERE no = ?');
-  const dropStale = db.prepare<[number, string], PrincipalRef>(
-    "DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND class || ':' || id NOT IN (SELECT value FROM json_each(?)) RETURNING class, id",
+  const dropStale = db.prepare<[number, string], PrincipalRef & StoredState>(
+    "DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND class || ':' || id NOT IN (SELECT value FROM json_each(?)) RETURNING class, id, groups, roles, scopes, properties, disabled_at AS disabledAt",
   );
   const upsert = db.prepare(`
     INSERT INTO principals (tenant_no, class, id, groups, roles, scopes, properties, disabled_at, source)
@@ -105,6 +133,9 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
       properties = excluded.properties, source = excluded.source,
       disabled_at = CASE ? WHEN 'keep' THEN disabled_at WHEN 'on' THEN NULL
                     ELSE COALESCE(disabled_at, excluded.disabled_at) END`);
+  const stored = db.prepare<[number, string, string], StoredState>(
+    'SELECT groups, roles, scopes, properties, disabled_at AS disabledAt FROM principals WHERE tenant_no = ? AND class = ? AND id = ?',
+  );
   const setDisabled = db.prepare(
     'UPDATE principals SET disabled_at = ? WHERE tenant_no = ? AND class = ? AND id = ?',
   );
@@ -173,8 +204,20 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     return alive;
   };
 
-  const put = (no: TenantNo, rows: readonly PrincipalRow[], source: string, at: number): number => {
+  const stateOf = (no: TenantNo, { class: klass, id }: PrincipalRef): PrincipalState | undefined => {
+    const row = stored.get(no, klass, id);
+    return row && told(row);
+  };
+
+  const put = (
+    no: TenantNo,
+    rows: readonly PrincipalRow[],
+    source: string,
+    at: number,
+  ): PrincipalChange[] => {
+    const changes: PrincipalChange[] = [];
     for (const row of rows) {
+      const before = stateOf(no, row);
       const status = row.disabled === undefined ? 'keep' : row.disabled ? 'off' : 'on';
       upsert.run(
         no,
@@ -189,8 +232,11 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
         status,
       );
       if (row.disabled) endGrants(no, row, at);
+      const after = stateOf(no, row);
+      const principal = { class: row.class, id: row.id };
+      if (JSON.stringify(before) !== JSON.stringify(after)) changes.push({ principal, before, after });
     }
-    return rows.length;
+    return changes;
   };
 
   return {
@@ -201,11 +247,17 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     },
     putManifest: ({ tenantNo, hash, principals, at }) => {
       const names = JSON.stringify(principals.map((row) => `${row.class}:${row.id}`));
-      for (const gone of dropStale.all(tenantNo, names)) endGrants(tenantNo, gone, at);
+      const changes: PrincipalChange[] = [];
+      for (const { class: klass, id, ...row } of dropStale.all(tenantNo, names)) {
+        const principal = { class: klass, id };
+        endGrants(tenantNo, principal, at);
+        changes.push({ principal, before: told(row), after: undefined });
+      }
       setHash.run(hash, tenantNo);
-      return put(tenantNo, principals, 'manifest', at);
+      return summed(principals.length, [...changes, ...put(tenantNo, principals, 'manifest', at)]);
     },
-    putPrincipals: ({ tenantNo, principals, at }) => put(tenantNo, principals, 'api', at),
+    putPrincipals: ({ tenantNo, principals, at }) =>
+      summed(principals.length, put(tenantNo, principals, 'api', at)),
     setStatus: ({ tenantNo, class: klass, id, disabled, at }) => {
       if (setDisabled.run(disabled ? at : null, tenantNo, klass, id).changes === 0) return undefined;
       return disabled ? endGrants(tenantNo, { class: klass, id }, at) : 0;
@@ -273,3 +325,25 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     revokeGrant: ({ tenantNo, id, at }) => revokeTree.run({ no: tenantNo, id, at }).changes || undefined,
   };
 }
+
+interface StoredState {
+  readonly groups: string;
+  readonly roles: string;
+  readonly scopes: string;
+  readonly properties: string;
+  readonly disabledAt: number | null;
+}
+
+const told = ({ groups, roles, scopes, properties, disabledAt }: StoredState): PrincipalState => ({
+  status: disabledAt === null ? 'active' : 'disabled',
+  roles: JSON.parse(roles) as string[],
+  groups: JSON.parse(groups) as string[],
+  scopes: JSON.parse(scopes) as string[],
+  properties_sha256: hash('sha256', properties, 'hex'),
+});
+
+const summed = (written: number, changes: readonly PrincipalChange[]): PrincipalChanges => ({
+  written,
+  changed: changes.length,
+  told: changes.slice(0, MOST_TOLD),
+});

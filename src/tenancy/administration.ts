@@ -3,7 +3,7 @@ import { buildRecord } from '../audit/record.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { namedIn, type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
-import type { RestartedLog } from '../storage/commands.ts';
+import type { PrincipalChanges, RestartedLog } from '../storage/commands.ts';
 import { setAsideChannel } from '../storage/faults.ts';
 import type { PrincipalRow, RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
@@ -60,12 +60,14 @@ export class Administration {
         manifest_sha256: source.hash,
         principals: principals.length,
       });
-      await this.#writer.run(
+      const { value } = await this.#writer.run(
         'putManifest',
         { tenantNo: stored.no, hash: source.hash, principals, at },
         record,
       );
       this.#facts.changed(tenant);
+      // Of a tenant that is new all of it is.
+      if (stored.manifestHash !== '') await this.#tell(tenant, 'manifest', value);
     }
     return tenant;
   }
@@ -93,7 +95,19 @@ export class Administration {
     const args = { tenantNo: tenant.no, principals, at: this.#clock() };
     const { value } = await this.#writer.run('putPrincipals', args, record);
     this.#facts.changed(tenant);
-    return value;
+    await this.#tell(tenant, caller, value);
+    return value.written;
+  }
+
+  /** A record for each principal that is other than it was: who gave whom which role is found by either's name. */
+  async #tell(tenant: Tenant, caller: string, { changed, told }: PrincipalChanges): Promise<void> {
+    if (told.length === 0) return;
+    const parcel = this.#writer.parcel();
+    for (const { principal, before = null, after = null } of told) {
+      const beside = changed > told.length ? { and_more: changed - told.length } : {};
+      parcel.add(this.#record(tenant, caller, 'principal.change', principal, { before, after, ...beside }));
+    }
+    await this.#writer.appendAll(parcel);
   }
 
   /** Answers how many grants ended. Throws `principal_unknown`. */

@@ -1,6 +1,9 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { WireType } from '@bufbuild/protobuf/wire';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
 import {
   type PrincipalStatus,
   PutPrincipalsRequestSchema,
@@ -138,13 +141,54 @@ describe('who did it is who did it', () => {
     await admin('TenantService/SetPrincipalStatus', { tenant: 'acme', ...gone, status });
     const root = { class: 'operator', id: 'root' };
     const entry = { subject: root, target: gone, caller: 'operator:root', action: 'principal.disable' };
-    expect(await found({ principal: gone })).toMatchObject([entry]);
+    expect((await found({ principal: gone }))[0]).toMatchObject(entry);
     expect((await found({ principal: root })).map(({ action }) => action).slice(0, 2)).toEqual([
       'principal.disable',
-      'principals.put',
+      'principal.change',
     ]);
     expect((await found({ caller: 'operator:root' }))[0]).toMatchObject(entry);
     expect(await found({ caller: 'operator:nobody' })).toEqual([]);
-    expect(await found({ caller: 'operator:root', principal: gone })).toMatchObject([entry]);
+    expect((await found({ caller: 'operator:root', principal: gone }))[0]).toMatchObject(entry);
+  });
+
+  test('who gave whom which role, and what it was before, is one query', async () => {
+    const ben = { class: 'user', id: 'ben' };
+    await put({ ...ben, roles: ['reader'], properties: { badge: 'secret-1' } });
+    await put({ ...ben, roles: ['org_admin', 'reader'], properties: { badge: 'secret-1' } });
+    // Nothing of it is another.
+    await put({ ...ben, roles: ['org_admin', 'reader'], properties: { badge: 'secret-1' } });
+    const entries = (await found({ principal: ben })) as (Found & { body: string })[];
+    const details = entries.map(({ body, caller, action }) => {
+      const { detail } = JSON.parse(Buffer.from(body, 'base64').toString()) as {
+        detail: { before: { roles: string[] } | null; after: { roles: string[] } };
+      };
+      return [caller, action, detail.before?.roles, detail.after.roles];
+    });
+    expect(details).toEqual([
+      ['operator:root', 'principal.change', ['reader'], ['org_admin', 'reader']],
+      ['operator:root', 'principal.change', undefined, ['reader']],
+    ]);
+    expect(JSON.stringify(entries.map(({ body }) => Buffer.from(body, 'base64').toString()))).not.toContain(
+      'secret-1',
+    );
+  });
+
+  test('so is a change of the manifest', async () => {
+    const file = path.join(server.tenantFolder('acme'), 'tenant.yaml');
+    const document = parse(await readFile(file, 'utf8')) as {
+      principals: { id: string; roles?: string[] }[];
+    };
+    const alice = document.principals.find(({ id }) => id === 'alice');
+    const before = alice?.roles ?? [];
+    if (alice) alice.roles = [...before, 'org_admin'];
+    await writeFile(file, stringify(document));
+    await admin('PolicyService/ReloadPolicy', { tenant: 'acme' });
+    const [entry] = (await found({ principal: { class: 'user', id: 'alice' } })) as (Found & {
+      body: string;
+    })[];
+    expect(entry).toMatchObject({ caller: 'manifest', action: 'principal.change' });
+    expect(JSON.parse(Buffer.from(entry?.body ?? '', 'base64').toString())).toMatchObject({
+      detail: { before: { roles: before }, after: { roles: [...before, 'org_admin'] } },
+    });
   });
 });

@@ -198,7 +198,7 @@ test('in a store that is full, grants are revoked and principals disabled, and t
   expect(livingGrants(data)).toEqual([]);
   expect(logIn(data).at(-2)).toMatchObject({
     action: 'principal.disable',
-    subject: { class: 'user', id: 'alice' },
+    target: { class: 'user', id: 'alice' },
   });
   // And still nobody is answered what is not recorded.
   expect(await check(it.data, aliceReads)).toMatchObject({ status: 503 });

@@ -83,6 +83,33 @@ test('as tiles, which are verified without the server, and gone on with', async 
   expect((await verified(to)).code).toBe(1);
 });
 
+test('a folder with another log is left as it is', async () => {
+  const to = path.join(folder, 'other');
+  await decide(1);
+  expect((await exported(to)).code).toBe(0);
+  const other = [
+    '--admin',
+    server.admin,
+    '--credential',
+    secrets.operator,
+    'audit',
+    'export',
+    to,
+    '-t',
+    'globex',
+  ];
+  const refused = await mandate(other);
+  expect([refused.code, refused.stderr]).toEqual([
+    2,
+    expect.stringMatching(/holds the log \S+acme\S+, and this is/),
+  ]);
+  // One that was broken off is gone on with; of tiles alone nobody knows.
+  await rm(path.join(to, 'checkpoint'));
+  expect((await exported(to)).code).toBe(0);
+  for (const name of ['checkpoint', 'origin']) await rm(path.join(to, name));
+  expect((await exported(to)).stderr).toContain('nothing that says of which');
+});
+
 test('as lines and as a table, in which nothing is a formula', async () => {
   const resource = { type: '=cmd|x', id: 'a,"b"\nc' };
   const size = await decide(1, { ...aliceReads, resource });

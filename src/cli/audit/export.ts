@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createWriteStream, existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { finished } from 'node:stream/promises';
 import { Command, Option } from 'commander';
@@ -50,6 +50,7 @@ Examples:
       const read = filesAt(address, globals);
       const source = Buffer.from((await read('checkpoint')) ?? []).toString('utf8');
       const { origin, size } = parseCheckpoint(source);
+      if (options.format === 'tiles') refuseOther(to, origin, size);
       using progress = new Progress('entries');
       if (options.format === 'tiles') await tilesInto(to, read, source, size, progress.tell);
       else await linesInto(to, options.format, read, size, progress.tell);
@@ -57,6 +58,23 @@ Examples:
       if (globals.json) printJson({ origin, size, to });
       else print(`${to}: ${size} entries of ${origin}`);
     });
+
+/** What is full is kept as it is there, so it must be of this log. Throws `invalid_request`. */
+function refuseOther(folder: string, origin: string, size: number): void {
+  const refuse = (why: string): ServiceError => new ServiceError('invalid_request', `${folder} holds ${why}`);
+  const [checkpoint, name] = [path.join(folder, 'checkpoint'), path.join(folder, 'origin')];
+  const there = existsSync(checkpoint) ? parseCheckpoint(readFileSync(checkpoint, 'utf8')) : undefined;
+  const known = there?.origin ?? (existsSync(name) ? readFileSync(name, 'utf8').trim() : undefined);
+  if (known === undefined && existsSync(path.join(folder, 'tile')))
+    throw refuse('tiles of a log, and nothing that says of which');
+  if (known !== undefined && known !== origin) throw refuse(`the log ${known}, and this is ${origin}`);
+  if (there && there.size > size)
+    throw refuse(
+      `${there.size} entries, and the server states ${size}: its store was put back; keep the folder`,
+    );
+  // An export that was broken off is gone on with.
+  put(name, Buffer.from(`${origin}\n`));
+}
 
 /** The checkpoint goes last: it is there once all is that it states. What is full never changes, and is kept. */
 async function tilesInto(

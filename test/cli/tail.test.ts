@@ -1,9 +1,10 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { startIn, startServer } from '../e2e/server.ts';
+import { eventually, startIn, startServer } from '../e2e/server.ts';
 import { at, mandate } from './run.ts';
 
 /** `mandate audit tail` has no end of its own: it says which other end it came to. */
@@ -44,6 +45,69 @@ test('passes by a record that is damaged in the store, and says which', async ()
   expect(stderr).toMatch(/^mandate: record \d+ is damaged in the store and left out\nmandate: unavailable: /);
   expect(stdout.match(/ decision /g)).toHaveLength(2);
 });
+
+test('with --follow goes on after the server was away, with no record left out or twice', async () => {
+  const first = await startServer();
+  const port = Number(new URL(first.admin).port);
+  const tailing = spawnTail(first.admin);
+  try {
+    // It takes its time to connect, and begins with what comes then.
+    for (let turn = 0; turn < 20 && tailing.lines().length < 3; turn += 1) await at(first)(...CHECK);
+    await tailing.until((lines) => lines.length >= 3);
+    const seen = tailing.lines().length;
+    await first.stop();
+    await tailing.until(() => tailing.stderr().includes('connecting again'));
+    await using second = await startIn(first.folder, { overrides: { admin: `127.0.0.1:${port}` } });
+    for (let turn = 0; turn < 3; turn += 1) await at(second)(...CHECK);
+    const lines = await tailing.until(
+      (all) => all.filter(({ kind }) => kind === 'decision').length >= seen + 3,
+    );
+    const indexes = lines.map(({ index }) => index);
+    expect(indexes).toEqual(indexes.map((_, n) => (indexes[0] ?? 0) + n));
+  } finally {
+    tailing.child.kill('SIGKILL');
+  }
+});
+
+test('with --follow ends where it is refused', async () => {
+  await using server = await startServer();
+  const { code, stderr } = await mandate([
+    '--admin',
+    server.admin,
+    'audit',
+    'tail',
+    '-t',
+    'nowhere',
+    '--follow',
+  ]);
+  expect({ code, stderr }).toEqual({ code: 2, stderr: 'mandate: tenant_unknown: no such tenant\n' });
+});
+
+/** A tail that goes on until it is killed. */
+function spawnTail(admin: string) {
+  const args = ['src/cli/mandate.ts', '--json', '--admin', admin, 'audit', 'tail', '-t', 'acme', '--follow'];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const lines = () =>
+    stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as { index: number; record: { kind: string } })
+      .map(({ index, record: { kind } }) => ({ index, kind }));
+  return {
+    child,
+    lines,
+    stderr: () => stderr,
+    until: (holds: (all: ReturnType<typeof lines>) => boolean) =>
+      eventually(() => Promise.resolve(lines()), holds),
+  };
+}
 
 test('says that the connection broke off', async () => {
   await using server = await startServer();

@@ -30,9 +30,9 @@ export interface ServeProcess extends AsyncDisposable {
   stderr(): string;
 }
 
-/** `folder`: one that another left, which then stays; `preload`: a module that breaks something, see `faults.mjs`. */
+/** `folder`: one that another left, which then stays; `preload`: a module that breaks something, see `faults.mjs`; `flags`: more of them. */
 export async function serveProcess(
-  options: { folder?: string; preload?: string } = {},
+  options: { folder?: string; preload?: string; flags?: readonly string[] } = {},
 ): Promise<ServeProcess> {
   const folder = options.folder ?? (await mkdtemp(path.join(tmpdir(), 'mandate-process-')));
   if (options.folder === undefined) await writeTenants(folder);
@@ -40,7 +40,15 @@ export async function serveProcess(
   const places = ['--tenants', path.join(folder, 'tenants'), '--data-dir', store];
   const planesAt = ['--listen-data', '127.0.0.1:0', '--listen-admin', '127.0.0.1:0'];
   const preload = options.preload === undefined ? [] : ['--import', options.preload];
-  const command = [...preload, 'src/cli/mandate.ts', 'serve', '--dev', ...places, ...planesAt];
+  const command = [
+    ...preload,
+    'src/cli/mandate.ts',
+    'serve',
+    '--dev',
+    ...places,
+    ...planesAt,
+    ...(options.flags ?? []),
+  ];
   const child = spawn(process.execPath, command, {
     cwd: repository,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -58,7 +58,7 @@ async function minted(server: Running): Promise<string> {
 
 /** RFC 7662. */
 export const isActive = async (server: Running, token: string): Promise<boolean | undefined> => {
-  const client = { id: 'docs-api', secret: secrets.api };
+  const client = { id: 'docs-mcp', secret: secrets.mcp };
   return (await form<{ active?: boolean }>(server.data, 'introspect', { token }, client)).body.active;
 };
 

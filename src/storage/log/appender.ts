@@ -6,7 +6,7 @@ import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } fr
 import { damagedEnd } from './damage.ts';
 import { Heads, RECORDS_IN_HEADS } from './heads.ts';
 import { SEGMENT_RECORDS, type Segment, sealSegment, sumOf } from './segments.ts';
-import { Damages, lookAt, type RunRow } from './soundness.ts';
+import { Damages, lookAbove, lookAt, type RunRow } from './soundness.ts';
 import { LogTrees, tileWriter } from './tree.ts';
 
 /** Records that stand side by side among those they came with, from one place to before another. */
@@ -68,6 +68,7 @@ export class LogAppender {
   readonly #all;
   readonly #insertPart;
   readonly #insertTile;
+  readonly #trees: LogTrees;
   /** Logs that have no checkpoint of all their records. */
   readonly #grown = new Set<number>();
   /** Those of which one is stored by this transaction. */
@@ -75,6 +76,7 @@ export class LogAppender {
 
   constructor(db: Connection) {
     const trees = new LogTrees(db);
+    this.#trees = trees;
     this.#insertTile = tileWriter(db);
     const last = db.prepare<[number, number], { id: number; size: number }>(
       `SELECT id, ${RECORDS_IN_HEADS} AS size FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1`,
@@ -206,12 +208,15 @@ export class LogAppender {
   /** What is wrong with a log, in an operator's words: all of it is read. Undefined if it is whole. */
   damageIn(no: TenantNo): string | undefined {
     const found: string[] = [];
-    const damages = new Damages(({ text }) => found.push(text));
+    const tell = ({ text }: StoreFault): void => void found.push(text);
+    const damages = new Damages(tell);
     try {
       let expected = recordId(no, 0);
       for (const row of this.#all.iterate(expected, recordId((no + 1) as TenantNo, 0)))
         expected = lookAt(row, expected, damages);
       damages.flush();
+      for (let end = recordId(no, RUN_RECORDS); end <= expected; end += RUN_RECORDS)
+        lookAbove(this.#trees, end, tell);
       this.#endOf(no);
     } catch (error) {
       const fault = faultIn(error);

@@ -1,7 +1,11 @@
-import type { StoreFault } from '../faults.ts';
-import { recordIndex, recordTenant } from '../rows.ts';
+import { Frontier } from '../../merkle/frontier.ts';
+import { hashesIn, isSame } from '../../merkle/hashes.ts';
+import { TILE_WIDTH, type TileHashes } from '../../merkle/tree.ts';
+import { Damaged, type StoreFault } from '../faults.ts';
+import { recordId, recordIndex, recordTenant } from '../rows.ts';
 import { damagedRecords } from './damage.ts';
 import { Heads } from './heads.ts';
+import type { LogTrees } from './tree.ts';
 
 export interface RunRow {
   readonly id: number;
@@ -49,4 +53,34 @@ export function lookAt({ id, heads: bytes, bodies }: RunRow, expectedId: number,
     for (let at = 0; at < heads.capacity; at += 1)
       if (!heads.isOf(at, bodies.subarray(heads.start(at), heads.end(at)))) damages.add(id + at, id + at + 1);
   return Math.max(end, expectedId);
+}
+
+/**
+ * Looks whether the hashes above full tiles that end at a row id are of what stands below them: a record may have been
+ * changed with its own hash, and those are in another place. Throws `Damaged` where there are none.
+ */
+export function lookAbove(trees: LogTrees, endId: number, tell: (fault: StoreFault) => void): void {
+  const no = recordTenant(endId - 1);
+  const tiles = trees.tilesOf(no);
+  let [unit, end] = [1, endId - recordId(no, 0)];
+  for (let level = 0; end > 0 && end % TILE_WIDTH === 0; level += 1) {
+    const below = level === 0 ? leavesThere(tiles, end) : tiles.read(level, end - TILE_WIDTH, end);
+    if (!below) return;
+    const frontier = new Frontier();
+    for (const hash of hashesIn(below)) frontier.append(hash);
+    const above = end / TILE_WIDTH;
+    if (!isSame(frontier.root(), tiles.read(level + 1, above - 1, above)))
+      tell(damagedRecords(no, (end - TILE_WIDTH) * unit, end * unit));
+    [unit, end] = [unit * TILE_WIDTH, above];
+  }
+}
+
+/** Of the tile that ends there; undefined where any is missing, which was told by who looked at its run. */
+function leavesThere(tiles: TileHashes, end: number): Uint8Array | undefined {
+  try {
+    return tiles.read(0, end - TILE_WIDTH, end);
+  } catch (error) {
+    if (!(error instanceof Damaged)) throw error;
+    return undefined;
+  }
 }

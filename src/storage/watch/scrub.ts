@@ -1,6 +1,7 @@
 import type { Connection } from '../database.ts';
 import { faultIn, reportFault } from '../faults.ts';
-import { Damages, lookAt, type RunRow } from '../log/soundness.ts';
+import { Damages, lookAbove, lookAt, type RunRow } from '../log/soundness.ts';
+import { LogTrees } from '../log/tree.ts';
 import { RUN_RECORDS, recordId, recordIndex, recordTenant, SET_ASIDE, type TenantNo } from '../rows.ts';
 
 /** How long it may take before the store is said to be open. Most that is small is read whole by then. */
@@ -16,13 +17,15 @@ const TRIES = 64;
 
 /**
  * Reads what nobody has asked for: first of each log whether it ends as it should and is the one it stated to be, then
- * every record, whether it is the one that its hash is of, and whether all are there. What is not is reported. Rot is
- * found while there is still a copy that has none, and who changes the store does not wait for an auditor to notice.
+ * every record, whether it is the one that its hash is of, whether all are there, and whether the hashes above are of
+ * them. What is not is reported. Rot is found while there is still a copy that has none, and who changes the store does
+ * not wait for an auditor to notice.
  */
 export class Scrub {
   readonly #check: (no: TenantNo) => void;
   readonly #isBusy: () => boolean;
   readonly #next;
+  readonly #trees: LogTrees;
   /** Logs that are still to be looked at. */
   readonly #logs: TenantNo[];
   /** Those of which the operator knows. */
@@ -36,6 +39,7 @@ export class Scrub {
   constructor(db: Connection, check: (no: TenantNo) => void, isBusy: () => boolean) {
     this.#check = check;
     this.#isBusy = isBusy;
+    this.#trees = new LogTrees(db);
     this.#next = db.prepare<[number], RunRow>(
       'SELECT id, heads, bodies FROM runs WHERE id >= ? ORDER BY id LIMIT 1',
     );
@@ -85,13 +89,12 @@ export class Scrub {
     const no = recordTenant(row.id);
     this.#at = row.id + 1;
     if (this.#setAside.has(no)) this.#at = recordId((no + 1) as TenantNo, 0);
-    // A log begins at its index 0, and none of its records is left out.
-    else
-      this.#expected = lookAt(
-        row,
-        recordTenant(this.#expected) === no ? this.#expected : recordId(no, 0),
-        this.#damages,
-      );
+    else {
+      // A log begins at its index 0, and none of its records is left out.
+      const expected = recordTenant(this.#expected) === no ? this.#expected : recordId(no, 0);
+      this.#expected = lookAt(row, expected, this.#damages);
+      contained(() => lookAbove(this.#trees, this.#expected, reportFault));
+    }
     return true;
   }
 

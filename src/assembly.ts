@@ -2,6 +2,7 @@ import path from 'node:path';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
+import { Refusals } from './audit/refusals.ts';
 import type { SinkSettings } from './audit/sinks/settings.ts';
 import { Sinks } from './audit/sinks/thread.ts';
 import { Witnessing, type WitnessPeer } from './audit/witness/witnessing.ts';
@@ -120,12 +121,15 @@ export function assemble(
     issuerOf: (tenant) => issuerOf(tenant.id),
     monotonic: systemMonotonic,
   });
+  const refusals = stack.use(new Refusals(writer, clock, random));
   const callers = new Callers({
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
     dev: config.dev,
     facts,
     tenants,
     verifyJwt: (tenant, token) => issuers.verifyCaller(tenant, token),
+    onRefusal: ({ tenant, presented: { address = 'socket file' }, ...refusal }) =>
+      refusals.note({ ...refusal, tenantNo: tenant.no, tenant: tenant.id, address }),
   });
 
   const sinks = stack.use(

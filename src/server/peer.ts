@@ -84,13 +84,14 @@ export function presentedBy(authorization: string | undefined, peer: Peer): Pres
 const latest = new WeakMap<Peer, { authorization: string | undefined; presented: Presented }>();
 
 function read(authorization: string | undefined, peer: Peer): Presented {
+  const { address } = peer;
   if (authorization === undefined) {
-    if (peer.spiffeId !== undefined) return { kind: 'certificate', spiffeId: peer.spiffeId };
-    return { kind: 'none', loopback: peer.loopback };
+    if (peer.spiffeId !== undefined) return { kind: 'certificate', spiffeId: peer.spiffeId, address };
+    return { kind: 'none', loopback: peer.loopback, address };
   }
   const [scheme = '', value = ''] = authorization.split(' ', 2);
-  if (scheme.toLowerCase() === 'bearer' && value !== '') return { kind: 'secret', secret: value };
-  if (scheme.toLowerCase() === 'basic') return basic(value);
+  if (scheme.toLowerCase() === 'bearer' && value !== '') return { kind: 'secret', secret: value, address };
+  if (scheme.toLowerCase() === 'basic') return { ...basic(value), address };
   throw new ServiceError('unauthenticated', 'the authorization header is neither Bearer nor Basic');
 }
 

@@ -21,10 +21,26 @@ export interface Caller {
 }
 
 /** A credential as presented, before anybody is known by it. */
-export type Presented =
+export type Presented = (
   | { readonly kind: 'none'; readonly loopback: boolean }
   | { readonly kind: 'secret'; readonly secret: string; readonly clientId?: string | undefined }
-  | { readonly kind: 'certificate'; readonly spiffeId: string };
+  | { readonly kind: 'certificate'; readonly spiffeId: string }
+) & {
+  /** Where it came from, as connections are counted. */
+  readonly address?: string | undefined;
+};
+
+/** Hears of whom a tenant did not let in. */
+export type RefusalListener = (refusal: {
+  readonly tenant: Tenant;
+  readonly presented: Presented;
+  /** Empty where nobody is known. */
+  readonly caller: string;
+  /** The beginning of the SHA-256 of a secret, or a SPIFFE id; empty for nothing. */
+  readonly fingerprint: string;
+  readonly operation: Operation;
+  readonly code: string;
+}) => void;
 
 /** Somebody who runs Mandate itself, bound to tenants by the configuration. */
 export interface Operator {
@@ -55,6 +71,7 @@ export class Callers {
   readonly #dev: boolean;
   readonly #facts: FactSource;
   readonly #verifyJwt: JwtVerifier;
+  readonly #onRefusal: RefusalListener;
   readonly #tenants: Tenants;
   readonly #known = new WeakMap<ManifestPrincipal, Caller>();
   readonly #greeted = new WeakSet<Presented>();
@@ -66,7 +83,9 @@ export class Callers {
     facts: FactSource;
     tenants: Tenants;
     verifyJwt: JwtVerifier;
+    onRefusal?: RefusalListener;
   }) {
+    this.#onRefusal = options.onRefusal ?? ((): void => undefined);
     this.#operators = new Map(
       options.operators.map((operator) => [`sha256:${operator.secretSha256}`, operator]),
     );
@@ -138,6 +157,26 @@ export class Callers {
 
   /** Throws (or, for a JWT, rejects with) `unauthenticated`, `permission_denied` or `unavailable`. */
   authenticate(tenant: Tenant, presented: Presented, operation: Operation): Caller | Promise<Caller> {
+    try {
+      const caller = this.#authenticated(tenant, presented, operation);
+      if (!(caller instanceof Promise)) return caller;
+      return caller.catch((error: unknown) => this.#refused(tenant, presented, operation, error));
+    } catch (error) {
+      return this.#refused(tenant, presented, operation, error);
+    }
+  }
+
+  /** Tells of it, and throws it. */
+  #refused(tenant: Tenant, presented: Presented, operation: Operation, error: unknown): never {
+    const { code = '', callerId: caller = '' } = (error ?? {}) as { code?: string; callerId?: string };
+    if (refusals.has(code)) {
+      const fingerprint = fingerprintOf(presented);
+      this.#onRefusal({ tenant, presented, caller, fingerprint, operation, code });
+    }
+    throw error;
+  }
+
+  #authenticated(tenant: Tenant, presented: Presented, operation: Operation): Caller | Promise<Caller> {
     if (presented.kind === 'secret' && isJwt(presented.secret))
       return this.#byJwt(tenant, presented.secret, presented.clientId).then((caller) =>
         this.#permitted(tenant, caller, operation),
@@ -151,7 +190,8 @@ export class Callers {
     let refusal: unknown;
     for (const tenant of tenants) {
       try {
-        await this.authenticate(tenant, presented, operation);
+        // To be refused by one of them is nothing to tell of.
+        await this.#authenticated(tenant, presented, operation);
         seen.push(tenant);
       } catch (error) {
         refusal = error;
@@ -213,15 +253,36 @@ export class Callers {
    */
   #permitted(tenant: Tenant, caller: Caller, operation: Operation): Caller {
     if (!caller.may.has(operation))
-      throw new ServiceError('permission_denied', `${caller.id} may not ${operation} in this tenant`);
+      throw new Refused('permission_denied', `${caller.id} may not ${operation} in this tenant`, caller.id);
     if (
       caller.principal &&
       operation !== 'exchange' &&
       this.#facts.of(tenant, caller.principal).status !== 'active'
     )
-      throw new ServiceError('principal_disabled', `${caller.id} is disabled`);
+      throw new Refused('principal_disabled', `${caller.id} is disabled`, caller.id);
     return caller;
   }
+}
+
+const refusals: ReadonlySet<string> = new Set(['unauthenticated', 'permission_denied', 'principal_disabled']);
+
+/** Somebody who is known. */
+class Refused extends ServiceError {
+  readonly callerId: string;
+
+  constructor(code: 'permission_denied' | 'principal_disabled', message: string, callerId: string) {
+    super(code, message);
+    this.callerId = callerId;
+  }
+}
+
+const FINGERPRINT_CHARACTERS = 'sha256:'.length + 16;
+
+/** By which one that comes again is known again, and nobody can be let in. */
+function fingerprintOf(presented: Presented): string {
+  if (presented.kind === 'none') return '';
+  if (presented.kind === 'certificate') return presented.spiffeId;
+  return digestOf(presented).slice(0, FINGERPRINT_CHARACTERS);
 }
 
 const digests = new WeakMap<Presented, string>();

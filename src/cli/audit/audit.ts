@@ -45,7 +45,7 @@ const query = (): Command =>
     .option('--reason <code>', 'why not: the code of the first reason')
     .option('--grant <id>', 'under which grant')
     .option('--outcome <outcome>', 'allow, deny, challenge, done or error')
-    .option('--kind <kind>', 'decision, exchange, introspection, revocation or administration')
+    .option('--kind <kind>', 'decision, exchange, introspection, revocation, administration or access')
     .option('--decision <id>', 'the one record of a decision')
     .option('--whole', 'with --json: put in what a record has in common with others of its batch')
     .option('-n, --limit <count>', 'at most this many', wholeNumber(1), 20)

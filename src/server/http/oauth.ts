@@ -187,7 +187,7 @@ function clientOf(request: HttpRequest, form: Form, presented: Presented): Prese
   if (secret === undefined) return presented;
   if (request.header('authorization') !== undefined)
     throw new ServiceError('invalid_request', 'the client authenticates in two ways');
-  return { kind: 'secret', secret, clientId: form.one('client_id') };
+  return { kind: 'secret', secret, clientId: form.one('client_id'), address: request.peer.address };
 }
 
 function oauthError(error: unknown, where: string): HttpResponse {

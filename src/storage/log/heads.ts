@@ -36,7 +36,15 @@ export const RECORDS_IN_HEADS = `CASE WHEN length(heads) % ${HEAD_BYTES} IN (0, 
 /** In SQL, whether a run is of an older version, and has no hashes. */
 export const IS_BARE = `length(heads) % ${HEAD_BYTES} IN (0, ${SUM_BYTES})`;
 
-export const recordKinds = ['decision', 'exchange', 'introspection', 'revocation', 'administration'] as const;
+/** Stores hold their places: a kind is added at the end. */
+export const recordKinds = [
+  'decision',
+  'exchange',
+  'introspection',
+  'revocation',
+  'administration',
+  'access',
+] as const;
 export type RecordKind = (typeof recordKinds)[number];
 
 export const recordOutcomes = ['allow', 'deny', 'challenge', 'done', 'error'] as const;

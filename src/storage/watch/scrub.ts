@@ -12,7 +12,7 @@ const IDLE_MS = 50;
 const BUSY_MS = 1_000;
 /** How long it rests when it has read all. */
 const REST_MS = 3_600_000;
-/** How many places are tried behind one that cannot be read. */
+/** How many places of a log are tried behind one that cannot be read. */
 const TRIES = 64;
 
 /**
@@ -25,15 +25,20 @@ export class Scrub {
   readonly #check: (no: TenantNo) => void;
   readonly #isBusy: () => boolean;
   readonly #next;
+  readonly #size;
   readonly #trees: LogTrees;
   /** Logs that are still to be looked at. */
   readonly #logs: TenantNo[];
   /** Those of which the operator knows. */
   readonly #setAside: ReadonlySet<TenantNo>;
   readonly #damages = new Damages(reportFault);
+  /** The number of the last log. */
+  readonly #last: number;
   /** Of the records that were read last. */
   #at = 0;
   #expected = 0;
+  /** Places one after the other that could not be read. */
+  #tries = 0;
 
   /** `check` throws what `faultIn` tells; `isBusy` answers whether anything was committed a moment ago. */
   constructor(db: Connection, check: (no: TenantNo) => void, isBusy: () => boolean) {
@@ -43,12 +48,14 @@ export class Scrub {
     this.#next = db.prepare<[number], RunRow>(
       'SELECT id, heads, bodies FROM runs WHERE id >= ? ORDER BY id LIMIT 1',
     );
+    this.#size = db.prepare<[number], number>('SELECT size FROM logs WHERE tenant_no = ?').pluck();
     const tenants = db.prepare<[], { no: TenantNo; isKnown: number }>(
       `SELECT no, id LIKE '%${SET_ASIDE}%' AS isKnown FROM tenants`,
     );
     const all = contained(() => tenants.all()) ?? [];
     this.#setAside = new Set(all.flatMap(({ no, isKnown }) => (isKnown ? [no] : [])));
     this.#logs = all.flatMap(({ no, isKnown }) => (isKnown ? [] : [no]));
+    this.#last = all.reduce((last, { no }) => Math.max(last, no), 0);
   }
 
   /** Before the store is said to be open. The rest follows behind. */
@@ -81,11 +88,10 @@ export class Scrub {
 
   /** The next run. Answers false after the last one. */
   #run(): boolean {
-    const row = this.#read();
-    if (!row) {
-      this.#at = this.#expected = 0;
-      return false;
-    }
+    const { row, isUnreadable } = this.#attempt();
+    if (isUnreadable) return this.#passBy();
+    this.#tries = 0;
+    if (!row) return this.#end();
     const no = recordTenant(row.id);
     this.#at = row.id + 1;
     if (this.#setAside.has(no)) this.#at = recordId((no + 1) as TenantNo, 0);
@@ -98,15 +104,22 @@ export class Scrub {
     return true;
   }
 
-  /** What cannot be read is passed by: a run begins wherever a tile does, and a log at its index 0. */
-  #read(): RunRow | undefined {
-    for (let tries = 0; tries < TRIES; tries += 1) {
-      const { row, isUnreadable } = this.#attempt();
-      if (!isUnreadable) return row;
-      this.#at = recordId(recordTenant(this.#at), startOfNext(recordIndex(this.#at)));
-    }
-    this.#at = recordId((recordTenant(this.#at) + 1) as TenantNo, 0);
-    return this.#attempt().row;
+  /** A run begins wherever a tile does, and a log at its index 0: there it goes on behind what cannot be read. */
+  #passBy(): boolean {
+    const no = recordTenant(this.#at);
+    const index = recordIndex(this.#at);
+    const next = index - (index % RUN_RECORDS) + RUN_RECORDS;
+    const size = contained(() => this.#size.get(no)) ?? 0;
+    this.#tries += 1;
+    const isLeft = next > size || this.#tries === TRIES;
+    if (isLeft) this.#tries = 0;
+    this.#at = isLeft ? recordId((no + 1) as TenantNo, 0) : recordId(no, next);
+    return recordTenant(this.#at) <= this.#last || this.#end();
+  }
+
+  #end(): false {
+    this.#at = this.#expected = 0;
+    return false;
   }
 
   #attempt(): { row: RunRow | undefined; isUnreadable: boolean } {
@@ -120,8 +133,6 @@ export class Scrub {
     }
   }
 }
-
-const startOfNext = (index: number): number => index - (index % RUN_RECORDS) + RUN_RECORDS;
 
 function contained<T>(read: () => T): T | undefined {
   try {

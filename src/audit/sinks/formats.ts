@@ -1,4 +1,5 @@
 import type { Outgoing } from './backlog.ts';
+import { ocsfEvent } from './ocsf.ts';
 import type { SinkFormat } from './settings.ts';
 
 /** How a batch is sent whole, and how a record is one line of a file. */
@@ -79,5 +80,6 @@ export const formats: Readonly<Record<SinkFormat, Format>> = {
     batch: array(cloudEvent),
     line: cloudEvent,
   },
+  ocsf: { contentType: 'application/x-ndjson', batch: lines(ocsfEvent), line: ocsfEvent },
   opa: { contentType: 'application/json', batch: array(opaEvent), line: opaEvent },
 };

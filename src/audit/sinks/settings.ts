@@ -13,7 +13,7 @@ export interface SinkSettings {
   readonly from: 'beginning' | 'now';
 }
 
-export const sinkFormats = ['records', 'cloudevents', 'opa'] as const;
+export const sinkFormats = ['records', 'cloudevents', 'ocsf', 'opa'] as const;
 export type SinkFormat = (typeof sinkFormats)[number];
 
 export interface HttpTarget {

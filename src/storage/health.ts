@@ -8,20 +8,19 @@ import type { TenantNo } from './rows.ts';
  */
 const DOUBTED_MS = 5_000;
 
-/** Damage has many places once it has one; an operator needs the first. */
+/** Damage has many places once it has one; an operator needs the first. Of each log, as one may be set aside. */
 const MOST_KEPT = 20;
 
 /** The faults that anybody met since the start: with one that lasts, or one that is new, the store is not ready. */
 export class StoreHealth implements Disposable {
   readonly #lasting = new Map<string, StoreFault>();
+  readonly #counts = new Map<TenantNo | undefined, number>();
   #passing = '';
   #failedAt = Number.NEGATIVE_INFINITY;
   readonly #hear = (message: unknown): void => {
     const fault = message as StoreFault;
     if (fault.tenantNo !== undefined && this.#setAside.has(fault.tenantNo)) return;
-    const key = `${fault.tenantNo ?? ''} ${fault.text}`;
-    if (fault.lasts && this.#lasting.size < MOST_KEPT) this.#lasting.set(key, fault);
-    if (fault.lasts) return;
+    if (fault.lasts) return this.#keep(fault);
     this.#passing = fault.text;
     this.#failedAt = performance.now();
   };
@@ -53,6 +52,14 @@ export class StoreHealth implements Disposable {
   /** Those that are about one tenant. */
   ofTenants(): StoreFault[] {
     return [...this.#lasting.values()].filter(({ tenantNo }) => tenantNo !== undefined);
+  }
+
+  #keep(fault: StoreFault): void {
+    const count = this.#counts.get(fault.tenantNo) ?? 0;
+    const key = `${fault.tenantNo ?? ''} ${fault.text}`;
+    if (count === MOST_KEPT || this.#lasting.has(key)) return;
+    this.#counts.set(fault.tenantNo, count + 1);
+    this.#lasting.set(key, fault);
   }
 
   get #isDoubted(): boolean {

@@ -105,6 +105,26 @@ test('it is ready at once, and everything but the log is as it was', async () =>
   await without.stop();
 });
 
+test('what is wrong with another log is named beside many faults of this one, and stays when it is set aside', async () => {
+  await using copy = await tampered(kept, (log) => {
+    for (let index = 2; index < 58; index += 2) log.run('DELETE FROM runs WHERE id = ?', log.at(index));
+    const globex = log.db.prepare("SELECT no FROM tenants WHERE id = 'globex'").pluck().get() as number;
+    log.run('UPDATE runs SET bodies = zeroblob(length(bodies)) WHERE id = ?', globex * 2 ** 36 + 1);
+  });
+  const words = 'tenant globex: record 1 of its log is damaged\n';
+  const server = await startIn(copy.folder, { overrides: { data: kept.data } });
+  const said = await readyz(server.admin);
+  await server.stop();
+  expect(said).toContain('tenant acme: record 2 of its log is damaged\n');
+  expect(said).toContain(words);
+  const accepted = await accepting(copy.folder);
+  const after = await readyz(accepted.admin);
+  await accepted.stop();
+  expect(after).toMatch(/^not ready\n/);
+  expect(after).toContain(words);
+  expect(after).not.toContain('acme');
+});
+
 test('a log may be set aside more than once', async () => {
   await using copy = await tampered(kept, (log) => log.run('DELETE FROM runs WHERE id = ?', log.at(20)));
   await (await accepting(copy.folder)).stop();

@@ -65,9 +65,10 @@ test('two sign and one is silent; a stop, and a witness that has seen more than 
   const silent = await behaving('w.example/silent', () => undefined);
   await using _ = new AsyncDisposableStack();
   for (const each of [one, two, silent]) _.use(each);
-  const witnesses = [one, two, silent].map(({ key, url }) => ({ key: vkeyOf(key), url }));
-  const overrides = { witnesses };
-  await using server = await startServer({ overrides });
+  const asked = (peers: readonly Peer[]) => ({
+    overrides: { witnesses: peers.map(({ key, url }) => ({ key: vkeyOf(key), url })) },
+  });
+  await using server = await startServer(asked([one, two, silent]));
   const { key } = await described(server);
   logs.push(parseVkey(key));
   await decide(server, 300);
@@ -108,7 +109,7 @@ test('two sign and one is silent; a stop, and a witness that has seen more than 
   // A start is a record, so that what was stated last is signed, too. The second one has seen more by then.
   const last = stated(checkpointStored(server.folder));
   state.update(last.origin, () => ({ size: last.size + 50, root: last.root }));
-  const again = await startIn(server.folder, { overrides });
+  const again = await startIn(server.folder, asked([one, two]));
   try {
     const after = await witnessed(again, [one], last.size);
     expect(signersOf(after, [one, two])).toEqual(['w.example/1']);

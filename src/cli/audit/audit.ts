@@ -13,6 +13,7 @@ import { keyed, moment, wholeNumber } from '../terminal/values.ts';
 import { visible, visibleJson } from '../terminal/visible.ts';
 import { exportCommand } from './export.ts';
 import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
+import { reportCommand } from './report.ts';
 import { verifyCommand } from './verify.ts';
 import { witnessCommand } from './witness.ts';
 
@@ -26,6 +27,7 @@ export function auditCommands(): Command {
     .addCommand(receiptCommand())
     .addCommand(verifyCommand())
     .addCommand(exportCommand())
+    .addCommand(reportCommand())
     .addCommand(witnessCommand());
 }
 

@@ -46,11 +46,10 @@ export interface Commands {
   readonly closeLog: (args: { fault: StoreFault }) => boolean;
   /** Logs that have grown since their last checkpoint, at most so many, as they are when this is durable. */
   readonly grownLogs: (args: { limit: number }) => GrownLog[];
-  /**
-   * Sets a damaged log aside, and gives the tenant's things a new number, under which a new one begins. Answers what was
-   * wrong with it and what it stated last; `undefined` where there is no such tenant, or nothing is wrong.
-   */
-  readonly restartLog: (args: { id: TenantId }) => RestartedLog | undefined;
+  /** How a damaged log would be set aside; `undefined` where there is no such tenant, or nothing is wrong. */
+  readonly damagedLog: (args: { id: TenantId }) => RestartedLog | undefined;
+  /** Sets it aside, and gives the tenant's things a new number, under which a new log begins: with the record of it. */
+  readonly restartLog: (args: { id: TenantId; log: RestartedLog }) => boolean;
   /** `undefined` where there is a newer one. */
   readonly putCheckpoint: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
   /** How far a sink is. */
@@ -122,6 +121,8 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     'SELECT no, manifest_hash FROM tenants WHERE id = ?',
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
+  const insertAs = db.prepare('INSERT INTO tenants (no, id) VALUES (?, ?)');
+  const lastNo = db.prepare<[], number>('SELECT max(no) FROM tenants').pluck();
   const setHash = db.prepare('UPDATE tenants SET manifest_hash = ? WHERE no = ?');
   const dropStale = db.prepare<[number, string], PrincipalRef & StoredState>(
     "DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND class || ':' || id NOT IN (SELECT value FROM json_each(?)) RETURNING class, id, groups, roles, scopes, properties, disabled_at AS disabledAt",
@@ -284,21 +285,23 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     },
     putCosigned: ({ tenantNo, size, note, at }) =>
       putCosigned.run(tenantNo, size, note, at).changes === 1 || undefined,
-    restartLog: ({ id }) => {
+    damagedLog: ({ id }) => {
       const known = tenantByName.get(id);
       const damage = known && log.damageIn(checkTenantNo(known.no));
       if (!known || damage === undefined) return undefined;
-      const setAside = `${id}${SET_ASIDE}${named.get(id, `${id}${SET_ASIDE}%`)}`;
-      rename.run(setAside, known.no);
-      const no = checkTenantNo(Number(insertTenant.run(id).lastInsertRowid));
-      for (const move of moved) move.run(no, known.no);
       return {
-        no,
+        no: checkTenantNo((lastNo.get() ?? 0) + 1),
         old: known.no as TenantNo,
-        setAside,
+        setAside: `${id}${SET_ASIDE}${named.get(id, `${id}${SET_ASIDE}%`)}`,
         damage,
         checkpoint: checkpointOf.get(known.no) ?? '',
       };
+    },
+    restartLog: ({ id, log: { no, old, setAside } }) => {
+      rename.run(setAside, old);
+      insertAs.run(no, id);
+      for (const move of moved) move.run(no, old);
+      return true;
     },
     insertGrant: ({ tenantNo, grant }) => {
       if (grant.parentId && !parentAlive.get(tenantNo, grant.parentId, grant.expiresAt)) return undefined;

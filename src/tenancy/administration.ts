@@ -77,14 +77,15 @@ export class Administration {
    * tenant, or nothing is wrong with its log.
    */
   async restartLog(id: TenantId): Promise<RestartedLog | undefined> {
-    const { value } = await this.#writer.run('restartLog', { id });
-    restartChannel.publish({ tenant: id, log: value } satisfies LogRestarted);
-    if (!value) return undefined;
-    const { no, old, setAside, damage, checkpoint } = value;
-    setAsideChannel.publish({ tenantNo: old });
-    const detail = { set_aside: setAside, damage, checkpoint };
-    await this.#writer.append(this.#record({ id, no }, 'start', 'log.restart', undefined, detail));
-    return value;
+    const { value: log } = await this.#writer.run('damagedLog', { id });
+    if (log) {
+      const detail = { set_aside: log.setAside, damage: log.damage, checkpoint: log.checkpoint };
+      const record = this.#record({ id, no: log.no }, 'start', 'log.restart', undefined, detail);
+      await this.#writer.run('restartLog', { id, log }, record);
+      setAsideChannel.publish({ tenantNo: log.old });
+    }
+    restartChannel.publish({ tenant: id, log } satisfies LogRestarted);
+    return log;
   }
 
   async putPrincipals(tenant: Tenant, caller: string, principals: readonly PrincipalRow[]): Promise<number> {

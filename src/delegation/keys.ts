@@ -11,7 +11,7 @@ import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
 import { storedJson } from '../storage/faults.ts';
-import { type KeyStore, keyBinding } from '../storage/keys.ts';
+import { type KeyStore, keyBinding, type SealedKey } from '../storage/keys.ts';
 import type { KeyRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
@@ -135,26 +135,27 @@ export class Keys {
  * one would look well until the first token.
  */
 export function openMasterKey(file: string, store: KeyStore, random: Random): MasterKey {
-  const sealed = newest(store, file);
+  const keys = newest(store, file);
+  const hasSealed = keys.length > 0;
   if (!existsSync(file)) {
-    if (sealed) throw new ServiceError('config_invalid', `there is no master key ${file}, ${WANTED}`);
+    if (hasSealed) throw new ServiceError('config_invalid', `there is no master key ${file}, ${WANTED}`);
     makeMasterKey(file, random);
   }
-  const master = readFor(sealed !== undefined, file);
-  if (!sealed || master.opens(sealed.sealed, sealed.binding)) return master;
+  const master = readFor(hasSealed, file);
+  if (!hasSealed || keys.some(({ sealed, binding }) => master.opens(sealed, binding))) return master;
   throw new ServiceError('config_invalid', `${file} is not the master key of this store, ${WANTED}`);
 }
 
 /**
- * The key to try. A store that cannot tell is not ready, which the server is to live to say; but what it may hold is no
+ * The keys to try. A store that cannot tell is not ready, which the server is to live to say; but what it may hold is no
  * reason to make a new master key.
  */
-function newest(store: KeyStore, file: string): ReturnType<KeyStore['any']> {
+function newest(store: KeyStore, file: string): readonly SealedKey[] {
   try {
-    return store.any();
+    return store.newest();
   } catch (cause) {
     if (!existsSync(file)) throw cause;
-    return undefined;
+    return [];
   }
 }
 

@@ -170,6 +170,22 @@ test('the command says what it did; once more, that there is nothing to do', asy
   expect(second).not.toMatch(/set aside/);
 });
 
+test('killed before the new log has a key, it starts again', async () => {
+  await using copy = await tampered(kept, (log) => {
+    log.run('DELETE FROM runs WHERE id = ?', log.at(20));
+    // The master key is tried on the newest.
+    log.run('UPDATE log_keys SET created_at = created_at + 60000 WHERE tenant_no = ?', log.no);
+  });
+  {
+    await using server = await serveProcess({ folder: copy.folder, flags: ['--accept-damage', 'acme'] });
+    await server.end('SIGKILL');
+  }
+  const again = await startIn(copy.folder, { overrides: { data: kept.data } });
+  expect(await readyz(again.admin)).toBe('ready\n');
+  await again.stop();
+  expect(logIn(path.join(copy.folder, 'data'))[0]).toMatchObject({ action: 'log.restart' });
+});
+
 test('a log that is whole stays, whoever says otherwise', async () => {
   await using copy = await tampered(kept, () => undefined);
   expect(await saidOn(copy.folder, () => Promise.resolve())).toMatch(NOTHING);

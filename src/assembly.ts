@@ -25,6 +25,7 @@ import { devTrust } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
 import type { Connection } from './storage/database.ts';
+import type { StoreFault } from './storage/faults.ts';
 import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
 import { keyStore } from './storage/keys.ts';
@@ -170,6 +171,7 @@ export function assemble(
       threadAnswers: () => offload?.answered ?? 0,
       threads: () => offload?.ready ?? 0,
       sinks: () => sinks.states,
+      disputes: () => witnessing.disputes.length,
     }),
   );
   const services: Services = {
@@ -203,7 +205,10 @@ export function assemble(
         ...(offload?.problem ? [offload.problem] : []),
         ...sinks.problems(),
       ],
-      ofTenants: () => [...logProblems(health, tenants), ...fleet.problems()],
+      ofTenants: () => [
+        ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
+        ...fleet.problems(),
+      ],
     },
     metrics: metrics.text,
     stopping: parts.stopping,
@@ -213,8 +218,8 @@ export function assemble(
   return { services, fleet, checkpointer };
 }
 
-const logProblems = (health: StoreHealth, tenants: Tenants): string[] =>
-  health.ofTenants().map(({ tenantNo, text }) => {
+const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], tenants: Tenants): string[] =>
+  faults.map(({ tenantNo, text }) => {
     const tenant = [...tenants].find(({ no }) => no === tenantNo);
     return `tenant ${tenant?.id ?? `number ${tenantNo}`}: ${text}`;
   });

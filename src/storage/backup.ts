@@ -1,5 +1,5 @@
 import { chmodSync, existsSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, ServiceError } from '../errors.ts';
@@ -54,6 +54,8 @@ export async function backUp(
     return { file, bytes, logs, records };
   } catch (cause) {
     await rm(part, { force: true });
+    // Unless it was there before, and holds something.
+    await rmdir(to).catch(() => undefined);
     if (cause instanceof ServiceError) throw cause;
     throw new ServiceError('config_invalid', `${from} cannot be copied: ${describe(cause)}`, { cause });
   } finally {

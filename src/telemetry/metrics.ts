@@ -11,6 +11,7 @@ export function createMetrics(options: {
   degraded: () => number;
   threadAnswers: () => number;
   threads: () => number;
+  disputes: () => number;
   /** Each sink: records that wait for it, and that it took since the start. */
   sinks: () => readonly {
     readonly name: string;
@@ -66,6 +67,7 @@ export function createMetrics(options: {
     mandate_tenants: ['Tenants served.', options.tenants],
     mandate_thread_answers: ['Calls that the decision threads have answered.', options.threadAnswers],
     mandate_decision_threads: ['Decision threads that can be asked.', options.threads],
+    mandate_logs_disputed: ['Logs of which a witness has seen another one.', options.disputes],
     mandate_tenants_degraded: ['Tenants whose policy keeps failing.', options.degraded],
   } as const;
   for (const [name, [help, value]] of Object.entries(gauges))

@@ -24,6 +24,7 @@ import { appendRows, openStore, rowOf, temporaryFolder, tenantNo } from '../stor
 export interface Stage extends AsyncDisposable {
   readonly no: TenantNo;
   readonly proofs: LogProofs;
+  readonly witnessing: Witnessing;
   /** What went wrong, as the server's log would have it. */
   readonly failures: string[];
   /** Appends records, and states a checkpoint that covers them; answers its size. */
@@ -59,6 +60,7 @@ async function open(folder: string, witnesses: readonly WitnessPeer[], eachMs: n
   return {
     no,
     proofs,
+    witnessing,
     failures,
     async grow(count) {
       const rows = Array.from({ length: count }, () => rowOf(no));

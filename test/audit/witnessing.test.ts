@@ -81,7 +81,7 @@ describe('witnesses that do as they should', () => {
     expect((await failing(logged))[0]).toMatch(/^unavailable: w\.example\/2: /);
     await two.begin();
     expect(await shownBy(logged, [one, two], (names) => names.length === 2)).toHaveLength(2);
-    expect(heard.faults).toEqual([]);
+    expect([heard.faults, logged.witnessing.disputes]).toEqual([[], []]);
   });
 });
 
@@ -93,17 +93,19 @@ describe('a witness that has seen another log of that name: the store was put ba
     return good('w.example/1', state);
   }
 
-  test('larger than it: that is damage, and nothing is signed', async () => {
+  test('larger than it: nothing is signed, and the operator is told', async () => {
     await using one = await seen(9);
     await using logged = await stage([one]);
     await logged.grow(3);
     const [said] = await failing(logged);
     expect(said).toBe('unavailable: w.example/1: it has seen 9 entries of this log');
-    expect(heard.faults[0]).toEqual({
-      tenantNo: logged.no,
-      text: 'its log is not the one of its checkpoint of 9 records: w.example/1 has seen that one, and the store ends with 3',
-      lasts: true,
-    });
+    expect(logged.witnessing.disputes).toEqual([
+      {
+        tenantNo: logged.no,
+        text: 'its log is not the one of its checkpoint of 9 records: w.example/1 has seen that one, and the store ends with 3',
+      },
+    ]);
+    expect(heard.faults).toEqual([]);
     expect(await shownBy(logged, [one], () => true)).toEqual([]);
   });
 
@@ -112,11 +114,12 @@ describe('a witness that has seen another log of that name: the store was put ba
     await using logged = await stage([one]);
     await logged.grow(5);
     await failing(logged);
-    expect(heard.faults[0]).toMatchObject({
-      tenantNo: logged.no,
-      text: `its log is not the one of its checkpoint of ${size} records: w.example/1 has seen another one`,
-      lasts: true,
-    });
+    expect(logged.witnessing.disputes).toMatchObject([
+      {
+        tenantNo: logged.no,
+        text: `its log is not the one of its checkpoint of ${size} records: w.example/1 has seen another one`,
+      },
+    ]);
     expect(await shownBy(logged, [one], () => true)).toEqual([]);
   });
 
@@ -125,6 +128,6 @@ describe('a witness that has seen another log of that name: the store was put ba
     await using logged = await stage([bad]);
     await logged.grow(5);
     expect((await failing(logged))[0]).toMatch(/it answers 422: no/);
-    expect(heard.faults).toEqual([]);
+    expect([heard.faults, logged.witnessing.disputes]).toEqual([[], []]);
   });
 });

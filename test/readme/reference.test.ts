@@ -64,6 +64,7 @@ describe('docs/reference.md', () => {
       degraded: none,
       threadAnswers: none,
       threads: none,
+      disputes: none,
       sinks: () => [],
     });
     const types = [...(await metrics.text()).matchAll(/^# TYPE (mandate_\w+) (\w+)$/gm)];

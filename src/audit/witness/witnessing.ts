@@ -4,8 +4,6 @@ import type { SignedCheckpoint } from '../../merkle/checkpoint.ts';
 import type { VerifierKey } from '../../merkle/keys.ts';
 import { isNoteOf, parseNote } from '../../merkle/note.ts';
 import { addCheckpointBody } from '../../merkle/witness.ts';
-import { reportFault } from '../../storage/faults.ts';
-import { damagedTree } from '../../storage/log/damage.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { Writer } from '../../storage/writer.ts';
 import type { LogProofs } from '../proof/proofs.ts';
@@ -23,6 +21,14 @@ const ANSWER_MS = 5_000;
 /** How many logs at a time. */
 const AT_ONCE = 8;
 const MAX_ANSWER_BYTES = 64 * 1024;
+/** How long fewer signatures than there were do not take the place of those. */
+const POORER_MS = 60_000;
+
+/** What somebody else says of a log, in an operator's words. */
+export interface Dispute {
+  readonly tenantNo: TenantNo;
+  readonly text: string;
+}
 
 interface Options {
   readonly witnesses: readonly WitnessPeer[];
@@ -42,6 +48,10 @@ export class Witnessing implements AsyncDisposable {
   readonly #pending = new Set<TenantNo>();
   /** What each witness signed last, by what is known here. */
   readonly #sizes = new Map<string, number>();
+  /** What witnesses say against a log, by both. */
+  readonly #disputes = new Map<string, Dispute>();
+  /** With how many signatures each log was stored last, and when. */
+  readonly #stored = new Map<TenantNo, { readonly count: number; readonly at: number }>();
   readonly #ending = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
@@ -90,9 +100,30 @@ export class Witnessing implements AsyncDisposable {
         }),
       ),
     );
-    if (lines.every((line) => line === '')) return;
+    const count = lines.filter((line) => line !== '').length;
+    const before = this.#stored.get(no);
+    // One that does not answer for a moment does not take a quorum from what is shown.
+    const isPoorer =
+      before !== undefined && count < before.count && performance.now() - before.at < POORER_MS;
+    if (count === 0 || isPoorer) return;
     const note = `${checkpoint.source}${lines.join('')}`;
     await writer.run('putCosigned', { tenantNo: no, size: checkpoint.size, note, at: systemClock() });
+    this.#stored.set(no, { count, at: performance.now() });
+  }
+
+  /** Logs of which a witness says that it has seen another one. */
+  get disputes(): readonly Dispute[] {
+    return [...this.#disputes.values()];
+  }
+
+  /**
+   * It may have been asked by another copy of this store, or by this one before it was put back. It brings no proof, so
+   * the operator is told, and nobody is refused for it.
+   */
+  #disputed(no: TenantNo, size: number, name: string, what: string): ServiceError {
+    const text = `its log is not the one of its checkpoint of ${size} records: ${name} has seen ${what}`;
+    this.#disputes.set(`${no} ${name}`, { tenantNo: no, text });
+    return refused(name, `it has seen ${size} entries of this log`);
   }
 
   /** Answers the witness's own line. Rejects with `unavailable`. */
@@ -106,14 +137,15 @@ export class Witnessing implements AsyncDisposable {
       if (status === 200) {
         const line = ownLine(witness, checkpoint, text);
         this.#sizes.set(known, checkpoint.size);
+        this.#disputes.delete(`${no} ${name}`);
         return line;
       }
-      if (status === 422 && tries > 0) throw seenAnother(no, old, name, 'another one');
+      if (status === 422 && tries > 0) throw this.#disputed(no, old, name, 'another one');
       if (status !== 409 || !/^[0-9]{1,16}\n$/.test(text))
         throw refused(name, `it answers ${status}: ${text.trim()}`);
       old = Number(text);
       if (old > checkpoint.size)
-        throw seenAnother(no, old, name, `that one, and the store ends with ${checkpoint.size}`);
+        throw this.#disputed(no, old, name, `that one, and the store ends with ${checkpoint.size}`);
     }
     throw refused(name, 'it signs another checkpoint each time');
   }
@@ -149,12 +181,6 @@ export class Witnessing implements AsyncDisposable {
 
 const refused = (name: string, why: string, cause?: unknown): ServiceError =>
   new ServiceError('unavailable', 'a witness has not signed', { cause, detail: `${name}: ${why}` });
-
-/** It may have been asked by another copy of this store, or by this one before it was put back. */
-function seenAnother(no: TenantNo, size: number, name: string, what: string): ServiceError {
-  reportFault(damagedTree(no, size, `${name} has seen ${what}`));
-  return refused(name, `it has seen ${size} entries of this log`);
-}
 
 /** Its signature over this checkpoint, once, as a note holds only so many; whatever else it sends is left out. */
 function ownLine({ key }: WitnessPeer, { source }: SignedCheckpoint, text: string): string {

@@ -20,18 +20,21 @@ export interface Refusal {
 }
 
 interface Seen {
-  readonly latest: Refusal;
+  latest: Refusal;
   /** Those that are in no record yet. */
   count: number;
   recordedAt: number;
 }
 
-/** A record a second for each address and tenant, with how often it was; and so many addresses of a tenant. */
+/** A record a second for each address at most, of so many addresses of a tenant. */
 const EACH_MS = 1_000;
 const MOST_ADDRESSES = 32;
 /** How many are remembered over all; those beyond share one place of their tenant. */
 const MOST_SEEN = 10_000;
 const OTHERS = 'others';
+/** And so many records of a tenant at once, and one each so long after: a log is not filled by who is not let in. */
+const BURST = 60;
+const REFILL_MS = 10_000;
 
 /**
  * Refused callers, in the log of the tenant they wanted: with a credential of another tenant, without the right to what
@@ -42,7 +45,9 @@ export class Refusals implements Disposable {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #seen = new Map<string, Seen>();
-  readonly #addresses = new Map<TenantNo, number>();
+  /** The places that each tenant's addresses have. */
+  readonly #own = new Map<TenantNo, Set<string>>();
+  readonly #budgets = new Map<TenantNo, { readonly left: number; readonly at: number }>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(writer: Writer, clock: Clock, random: Random) {
@@ -52,40 +57,66 @@ export class Refusals implements Disposable {
   }
 
   note(refusal: Refusal): void {
-    const { tenantNo } = refusal;
-    const own = `${tenantNo} ${refusal.address} ${refusal.caller}`;
-    const isKnown = this.#seen.has(own);
-    const count = this.#addresses.get(tenantNo) ?? 0;
-    const hasRoom = isKnown || (count < MOST_ADDRESSES && this.#seen.size < MOST_SEEN);
-    const key = hasRoom ? own : `${tenantNo} ${OTHERS}`;
-    const latest = hasRoom ? refusal : { ...refusal, address: OTHERS, caller: '', fingerprint: '' };
-    const before = this.#seen.get(key);
-    if (!before && hasRoom) this.#addresses.set(tenantNo, count + 1);
-    const seen = {
-      latest,
-      count: (before?.count ?? 0) + 1,
-      recordedAt: before?.recordedAt ?? Number.NEGATIVE_INFINITY,
-    };
+    const own = `${refusal.tenantNo} ${refusal.address} ${refusal.caller}`;
+    const hasRoom =
+      this.#seen.has(own) ||
+      (this.#seen.size < MOST_SEEN && this.#addressesOf(refusal.tenantNo) < MOST_ADDRESSES);
+    const key = hasRoom ? own : `${refusal.tenantNo} ${OTHERS}`;
+    const seen = this.#seen.get(key) ?? { latest: refusal, count: 0, recordedAt: Number.NEGATIVE_INFINITY };
+    seen.latest = hasRoom ? refusal : { ...refusal, address: OTHERS, caller: '', fingerprint: '' };
+    seen.count += 1;
     this.#seen.set(key, seen);
+    if (hasRoom) this.#own.set(refusal.tenantNo, (this.#own.get(refusal.tenantNo) ?? new Set()).add(key));
     if (performance.now() - seen.recordedAt >= EACH_MS) this.#record(seen);
     this.#timer ??= setInterval(() => this.#sweep(), EACH_MS).unref();
   }
 
-  /** What was counted since gets its record, and who has not come again is forgotten. */
-  #sweep(): void {
-    for (const [key, seen] of this.#seen)
-      if (seen.count > 0) this.#record(seen);
-      else {
-        this.#seen.delete(key);
-        const { tenantNo } = seen.latest;
-        const left = (this.#addresses.get(tenantNo) ?? 1) - 1;
-        if (left > 0) this.#addresses.set(tenantNo, left);
-        else this.#addresses.delete(tenantNo);
-      }
-    if (this.#seen.size === 0) this[Symbol.dispose]();
+  #addressesOf(no: TenantNo): number {
+    return this.#own.get(no)?.size ?? 0;
   }
 
-  #record(seen: Seen): void {
+  /** What was counted since gets its record, and who has not come again is forgotten. */
+  #sweep(): void {
+    const recorded: [string, Seen][] = [];
+    for (const [key, seen] of this.#seen)
+      if (seen.count > 0) {
+        if (this.#record(seen)) recorded.push([key, seen]);
+      } else {
+        this.#seen.delete(key);
+        const { tenantNo } = seen.latest;
+        const own = this.#own.get(tenantNo);
+        own?.delete(key);
+        if (own?.size === 0) this.#own.delete(tenantNo);
+      }
+    // The next record that a tenant may have is another's.
+    for (const [key, seen] of recorded) {
+      this.#seen.delete(key);
+      this.#seen.set(key, seen);
+    }
+    if (this.#seen.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Takes one of those that the tenant has left. */
+  #mayRecord(no: TenantNo): boolean {
+    const now = performance.now();
+    const budget = this.#budgets.get(no) ?? { left: BURST, at: now };
+    const earned = (now - budget.at) / REFILL_MS;
+    const left = Math.min(BURST, budget.left + earned);
+    const isAllowed = left >= 1;
+    this.#budgets.set(no, { left: isAllowed ? left - 1 : left, at: now });
+    return isAllowed;
+  }
+
+  /** Answers whether it may be recorded yet; what has no record is counted on. */
+  #record(seen: Seen): boolean {
+    const isAllowed = this.#mayRecord(seen.latest.tenantNo);
+    if (isAllowed) this.#append(seen);
+    return isAllowed;
+  }
+
+  #append(seen: Seen): void {
     const { tenantNo, tenant, address, caller, fingerprint, operation, code } = seen.latest;
     const { count } = seen;
     seen.count = 0;
@@ -109,11 +140,16 @@ export class Refusals implements Disposable {
       }),
     });
     // Nobody waits for it: the caller was refused either way, and the store says itself when it cannot record.
-    this.#writer.append(row).catch(() => undefined);
+    this.#writer.append(row).catch(() => {
+      seen.count += count;
+    });
   }
 
+  /** What was counted last is recorded. */
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    for (const seen of this.#seen.values()) if (seen.count > 0) this.#append(seen);
+    this.#seen.clear();
   }
 }

@@ -169,7 +169,8 @@ export class Callers {
   /** Tells of it, and throws it. */
   #refused(tenant: Tenant, presented: Presented, operation: Operation, error: unknown): never {
     const { code = '', callerId: caller = '' } = (error ?? {}) as { code?: string; callerId?: string };
-    if (refusals.has(code)) {
+    // What no tenant knows is anybody's, and is in nobody's log.
+    if (refusals.has(code) && (code !== 'unauthenticated' || this.#isKnown(presented))) {
       const fingerprint = fingerprintOf(presented);
       this.#onRefusal({ tenant, presented, caller, fingerprint, operation, code });
     }

@@ -57,6 +57,14 @@ test('a credential of another tenant, with where it came from and what it was, b
   expect(await entries({}, 'globex')).toEqual([]);
 });
 
+test('one that nobody has leaves no record: anybody could fill a log with those', async () => {
+  const before = (await entries()).length;
+  const refused = await check(server.data, aliceReads, bearer(`mdt_${'x'.repeat(43)}`));
+  expect(refused.status).toBe(401);
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  expect((await entries()).length).toBe(before);
+});
+
 test('a thousand of them are a few records, and none is left out of the count', async () => {
   const sum = (all: readonly Entry[]): number => all.reduce((total, { detail }) => total + detail.count, 0);
   const before = sum(await entries());

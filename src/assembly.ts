@@ -203,11 +203,11 @@ export function assemble(
         ...(writer.problem ? [`store: ${writer.problem}`] : []),
         ...health.problems(),
         ...(offload?.problem ? [offload.problem] : []),
-        ...sinks.problems(),
       ],
       ofTenants: () => [
         ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
         ...fleet.problems(),
+        ...sinks.problems(),
       ],
     },
     metrics: metrics.text,
@@ -237,10 +237,12 @@ function sinkSettings({ http, file, syslog, ...rest }: Config['sinks'][number]):
 
 /** Beyond this machine nothing is sent that others can read. Throws `config_invalid`. */
 function refuseCleartext(what: string, url: string): void {
-  const { protocol, hostname } = new URL(url);
+  const { protocol, hostname, username, password } = new URL(url);
+  if (username !== '' || password !== '')
+    throw new ServiceError('config_invalid', `${what}: a credential in an address would be told with it`);
   const isHere = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
   if (protocol !== 'https:' && !(protocol === 'http:' && isHere))
-    throw new ServiceError('config_invalid', `${what}: ${url} is not https`);
+    throw new ServiceError('config_invalid', `${what}: ${new URL(url).origin} is not https`);
 }
 
 /** Throws `config_invalid`. */

@@ -74,6 +74,10 @@ const schema = z.strictObject({
       (sinks) => new Set(sinks.map(({ name }) => name)).size === sinks.length,
       'two sinks have one name',
     )
+    .refine((sinks) => {
+      const files = sinks.flatMap(({ file }) => (file ? [path.resolve(file.path)] : []));
+      return new Set(files).size === files.length;
+    }, 'two sinks write one file')
     .default([]),
   /** What the outside calls the data plane; issuers begin with it. Left out: its own address. */
   base_url: z.url().optional(),

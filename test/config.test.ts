@@ -27,6 +27,13 @@ const refusalOf = (text: string): { code: string; message: string } =>
   });
 
 describe('readConfig', () => {
+  test('refuses two sinks of one name, and two that write one file', () => {
+    const sinks = (...of: string[]): string => `sinks:\n${of.map((each) => `  - ${each}\n`).join('')}`;
+    const [a, b] = ['{ name: a, file: { path: out/x } }', '{ name: b, file: { path: ./out/../out/x } }'];
+    expect(refusalOf(sinks(a, a.replace('out/x', 'y'))).message).toContain('two sinks have one name');
+    expect(refusalOf(sinks(a, b)).message).toContain('two sinks write one file');
+  });
+
   test('has a default for everything, and is frozen', () => {
     const config = readConfig({});
     expect(config).toMatchObject({

@@ -27,7 +27,7 @@ export class FileDelivery implements Delivery {
       if (this.#bytes > 0 && this.#bytes + text.length > max_bytes) await this.#rotate();
       const file = await this.#open();
       // Behind what was wholly written: what a failure left of a batch is written over.
-      await file.write(text, 0, text.length, this.#bytes);
+      await writeAll(file, text, this.#bytes);
       await file.truncate(this.#bytes + text.length);
       await file.datasync();
       this.#bytes += text.length;
@@ -39,12 +39,16 @@ export class FileDelivery implements Delivery {
 
   async #open(): Promise<FileHandle> {
     if (this.#file) return this.#file;
-    const file = await open(this.#target.path, 'a+', 0o600).then(async (made) => {
-      await made.close();
-      return open(this.#target.path, 'r+');
-    });
+    const { path: name } = this.#target;
+    await (await open(name, 'a', 0o600)).close();
+    await synced(path.dirname(name));
+    const file = await open(name, 'r+');
     this.#file = file;
     this.#bytes = await endOfLines(file);
+    if (this.#bytes === 0 && (await file.stat()).size > 0)
+      throw new Error(
+        "it holds no whole line: what is there is another's, or was cut off by a crash; move it away",
+      );
     return file;
   }
 
@@ -56,9 +60,7 @@ export class FileDelivery implements Delivery {
       await renamed(`${name}.${serial}`, `${name}.${serial + 1}`);
     if (keep > 0) await renamed(name, `${name}.1`);
     else await rm(name, { force: true });
-    const folder = await open(path.dirname(name), 'r');
-    await folder.sync();
-    await folder.close();
+    await synced(path.dirname(name));
   }
 
   async #close(): Promise<void> {
@@ -69,6 +71,24 @@ export class FileDelivery implements Delivery {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#close();
+  }
+}
+
+/** A write may take less than it was given, as where the disk fills. */
+async function writeAll(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at + done);
+    if (bytesWritten === 0) throw new Error('it takes no more');
+    done += bytesWritten;
+  }
+}
+
+async function synced(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 

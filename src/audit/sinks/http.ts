@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
@@ -26,16 +27,16 @@ export class HttpDelivery implements Delivery {
 
   async deliver(records: readonly Outgoing[], signal: AbortSignal): Promise<void> {
     const { url } = this.#target;
-    const [first, last] = [records[0], records.at(-1)];
+    const text = this.#format.batch(records);
     const headers: Record<string, string> = {
       'content-type': this.#format.contentType,
       'content-encoding': 'gzip',
-      // The same when it is sent again; each record says its own index.
-      'idempotency-key': `${first?.tenant}/${first?.index}-${last?.tenant}/${last?.index}`,
+      // The same for the same batch alone: one that was taken anew may hold more.
+      'idempotency-key': hash('sha256', text, 'hex'),
     };
     const token = await this.#token();
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
-    const body = await compressed(this.#format.batch(records), { level: 1 });
+    const body = await compressed(text, { level: 1 });
     let response: Response;
     try {
       response = await fetch(url, {
@@ -46,15 +47,25 @@ export class HttpDelivery implements Delivery {
         signal: AbortSignal.any([AbortSignal.timeout(ANSWER_MS), signal]),
       });
     } catch (cause) {
-      throw new NotDelivered(`${url} cannot be reached: ${describe(cause)}`, { cause });
+      throw new NotDelivered(
+        `${this.#where} cannot be reached: ${describe((cause as Error).cause ?? cause)}`,
+        {
+          cause,
+        },
+      );
     }
-    const text = await firstOf(response);
+    const said = await firstOf(response);
     if (response.ok) return;
     const waitMs = retryAfterMs(response.headers.get('retry-after'));
-    throw new NotDelivered(`${url} answers ${response.status}${text === '' ? '' : `: ${text}`}`, {
+    throw new NotDelivered(`${this.#where} answers ${response.status}${said === '' ? '' : `: ${said}`}`, {
       isTooLarge: response.status === 413,
       waitMs,
     });
+  }
+
+  /** The path of a collector is often its secret. */
+  get #where(): string {
+    return new URL(this.#target.url).origin;
   }
 
   async #token(): Promise<string | undefined> {
@@ -78,7 +89,7 @@ async function firstOf(response: Response): Promise<string> {
   return Buffer.from(value ?? [])
     .toString('utf8')
     .slice(0, TOLD_CHARACTERS)
-    .replaceAll(/\s+/g, ' ')
+    .replaceAll(/[\s\p{Cc}]+/gu, ' ')
     .trim();
 }
 

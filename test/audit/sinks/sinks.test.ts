@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -71,7 +72,8 @@ describe('over HTTP', () => {
     expect(line).toContain(`"record":${Buffer.from(stored?.body ?? []).toString('utf8')}}`);
     const headers = there.batches[0]?.headers;
     expect(headers?.['content-type']).toBe('application/x-ndjson');
-    expect(headers?.['idempotency-key']).toMatch(/^(?:acme|globex)\/0-/);
+    const first = there.batches[0]?.text ?? '';
+    expect(headers?.['idempotency-key']).toBe(createHash('sha256').update(first).digest('hex'));
   });
 
   test('one that is down delays nothing and loses nothing; the operator sees it', async () => {
@@ -209,6 +211,18 @@ describe('into a file', () => {
     const after = await decide(second, 5);
     const all = await eventually(() => lines().catch(() => []), has([...before, ...after]));
     expectWhole(all);
+  });
+
+  test("a file of somebody else's is left alone, and the operator hears of it", async () => {
+    await writeFile(place(), 'not a line of ours');
+    await using server = await started([{ name: 'file', file: { path: place() } }]);
+    await decide(server, 3);
+    const told = await eventually(
+      async () => (await request<{ text: string }>(`${server.admin}/readyz?verbose`)).body.text,
+      (said) => said.includes('sink file'),
+    );
+    expect(told).toContain('it holds no whole line');
+    expect(await readFile(place(), 'utf8')).toBe('not a line of ours');
   });
 
   test('a file that is full is renamed, and so many are kept', async () => {

@@ -51,7 +51,7 @@ export function buildRecord(draft: RecordDraft): RecordRow {
     caller: shortHash(draft.caller),
     names: namesOf(draft),
     key: recordKey(draft.decisionId),
-    body: bounded(head, draft.members, draft.input),
+    body: bounded(head, draft),
   };
 }
 
@@ -84,14 +84,15 @@ function namedIn(input: string): Named {
   };
 }
 
-function bounded(head: string, members: string, input: string): string {
+function bounded(head: string, { members, input, grantId, reason }: RecordDraft): string {
   const whole = `${head}${members},"input":${input}}`;
   if (whole.length * 3 <= MAX_RECORD_BYTES || Buffer.byteLength(whole) <= MAX_RECORD_BYTES) return whole;
   // What is too long to keep is still bound: the digest proves which input was decided on.
   const digest = createHash('sha256').update(input).digest('hex');
-  const { subject, actors, action, resource } = JSON.parse(input) as Record<string, unknown>;
+  const { subject, target, actors, action, resource } = JSON.parse(input) as Record<string, unknown>;
   const named = JSON.stringify({
-    subject: nameOf(subject),
+    subject: subject === null ? null : nameOf(subject),
+    ...(target === undefined ? {} : { target: target === null ? null : nameOf(target) }),
     actors: Array.isArray(actors) ? actors.map(nameOf) : [],
     action: clipped(action),
     resource: clipped(resource),
@@ -100,7 +101,8 @@ function bounded(head: string, members: string, input: string): string {
   const short = `${head}${members}${summary}`;
   if (Buffer.byteLength(short) <= MAX_RECORD_BYTES) return short;
   const membersDigest = createHash('sha256').update(members).digest('hex');
-  return `${head},"members_sha256":"${membersDigest}"${summary}`;
+  const found = `${grantId === undefined ? '' : `,"grant_id":${JSON.stringify(grantId)}`}${reason === undefined ? '' : `,"reasons":${JSON.stringify([{ code: reason, message: '' }])}`}`;
+  return `${head},"members_sha256":"${membersDigest}"${found}${summary}`;
 }
 
 const nameOf = (value: unknown): unknown => {

@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
 import { buildRecord } from '../audit/record.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { namedIn, type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
-import type { PrincipalChanges, RestartedLog } from '../storage/commands.ts';
+import type { PrincipalChanges, PrincipalState, RestartedLog } from '../storage/commands.ts';
 import { setAsideChannel } from '../storage/faults.ts';
 import type { PrincipalRow, RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
@@ -106,7 +107,8 @@ export class Administration {
     const parcel = this.#writer.parcel();
     for (const { principal, before = null, after = null } of told) {
       const beside = changed > told.length ? { and_more: changed - told.length } : {};
-      parcel.add(this.#record(tenant, caller, 'principal.change', principal, { before, after, ...beside }));
+      const states = { before: shown(before), after: shown(after) };
+      parcel.add(this.#record(tenant, caller, 'principal.change', principal, { ...states, ...beside }));
     }
     await this.#writer.appendAll(parcel);
   }
@@ -162,6 +164,21 @@ export class Administration {
       }),
     });
   }
+}
+
+/** What a list of names takes at most to be told whole. */
+const MOST_CHARACTERS = 4_096;
+
+/** Lists that are too long are told by their length and their SHA-256. */
+function shown(state: PrincipalState | null): object | null {
+  if (!state) return null;
+  const { roles, groups, scopes, ...rest } = state;
+  const lists = Object.entries({ roles, groups, scopes }).map(([name, list]) => {
+    const text = JSON.stringify(list);
+    const short = { count: list.length, sha256: createHash('sha256').update(text).digest('hex') };
+    return [name, text.length <= MOST_CHARACTERS ? list : short] as const;
+  });
+  return { ...rest, ...Object.fromEntries(lists) };
 }
 
 const rowOf = (principal: ManifestPrincipal): PrincipalRow => ({

@@ -58,6 +58,22 @@ describe('a record', () => {
     expect(JSON.parse(body)).toMatchObject({ members_sha256: sha256(members) });
   });
 
+  test('what it is about is not lost with what is too long: target, grant and reason', () => {
+    const input = JSON.stringify({
+      ...(JSON.parse(inputWith('x'.repeat(50_000))) as object),
+      subject: null,
+      target: { class: 'user', id: 'bob', properties: {} },
+    });
+    const members = `,"detail":"${'y'.repeat(100_000)}"`;
+    const { body } = buildRecord(
+      draftOf(NO, { kind: 'administration', input, members, grantId: 'gr_1', reason: 'principal_disabled' }),
+    );
+    expect(Buffer.byteLength(body)).toBeLessThanOrEqual(MAX_RECORD_BYTES);
+    const record = read(body);
+    expect(record).toMatchObject({ target: { class: 'user', id: 'bob' }, grantId: 'gr_1' });
+    expect(record.reasons).toMatchObject([{ code: 'principal_disabled' }]);
+  });
+
   test('is never longer than an entry may be, and is JSON, whatever the request held', () => {
     const text = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 300 }),

@@ -85,11 +85,24 @@ export function tenantService(parts: {
   };
 }
 
+/** Of groups, roles and scopes each, as in a manifest. */
+const MOST_NAMES = 1_000;
+
 function rowOf(message: Principal): PrincipalRow {
   if (message.$unknown?.length)
     throw new ServiceError('invalid_request', 'a principal has a member that is not known here');
   if (message.id === '' || message.id.length > 256)
     throw new ServiceError('invalid_request', 'a principal id is 1 to 256 characters');
+  for (const [name, list] of Object.entries({
+    groups: message.groups,
+    roles: message.roles,
+    scopes: message.scopes,
+  }))
+    if (list.length > MOST_NAMES || list.some((each) => each === '' || each.length > 256))
+      throw new ServiceError(
+        'invalid_request',
+        `${name}: at most ${MOST_NAMES}, each of 1 to 256 characters`,
+      );
   return {
     class: principalClass(message.class),
     id: message.id,

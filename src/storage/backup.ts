@@ -1,4 +1,4 @@
-import { chmodSync, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { open, rename, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import Database from 'better-sqlite3';
@@ -34,6 +34,8 @@ export async function backUp(
   makeFolder(to);
   const part = `${file}.part`;
   await rm(part, { force: true });
+  // Nobody else is to read it while it is made.
+  await (await open(part, 'wx', 0o600)).close();
   const db = new Database(source, { readonly: true, fileMustExist: true });
   try {
     // Held until the end: a copy that begins anew with each commit would never be done.
@@ -46,7 +48,6 @@ export async function backUp(
       },
     });
     db.exec('COMMIT');
-    chmodSync(part, 0o600);
     const { records, bytes } = checked(part);
     await synced(part);
     await rename(part, file);

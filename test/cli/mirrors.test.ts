@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stated } from '../e2e/log-by-hand.ts';
 import { copyOf, type Left, leftStore, OLDER, SIZE } from './attacked.ts';
 import { audit } from './within.ts';
@@ -178,7 +178,9 @@ describe('a folder with the files of a log', () => {
 describe('an address', () => {
   /** Serves the folder, but for what `answer` says. */
   async function serving(answer: (name: string, response: http.ServerResponse) => boolean) {
-    const server = http.createServer(({ url = '' }, response) => {
+    const shown: (string | undefined)[] = [];
+    const server = http.createServer(({ url = '', headers }, response) => {
+      shown.push(headers.authorization);
       const name = url.replace(/^\/log\//, '');
       if (!answer(name, response)) response.end(readFileSync(path.join(left.files, name)));
     });
@@ -186,6 +188,7 @@ describe('an address', () => {
     const { port } = server.address() as AddressInfo;
     return {
       address: `http://127.0.0.1:${port}/log`,
+      shown,
       [Symbol.dispose]: () => {
         server.close();
         server.closeAllConnections();
@@ -196,6 +199,18 @@ describe('an address', () => {
   test('that serves all files is as good as the folder', async () => {
     using served = await serving(() => false);
     expect(await verified(served.address)).toEqual(all);
+  });
+
+  test('is shown the credential of the environment only if it is the server it is for', async () => {
+    vi.stubEnv('MANDATE_CREDENTIAL', 'mdt_secret');
+    using _restored = { [Symbol.dispose]: () => vi.unstubAllEnvs() };
+    using served = await serving(() => false);
+    expect((await verified(served.address)).code).toBe(0);
+    expect(new Set(served.shown.splice(0))).toEqual(new Set([undefined]));
+    await verified(served.address, '--admin', new URL(served.address).origin);
+    expect(new Set(served.shown.splice(0))).toEqual(new Set(['Bearer mdt_secret']));
+    await verified(served.address, '--credential', 'mdt_given');
+    expect(new Set(served.shown)).toEqual(new Set(['Bearer mdt_given']));
   });
 
   test('that has not all of them, or serves none that is damaged', async () => {

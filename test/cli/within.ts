@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { vi } from 'vitest';
 import { auditCommands } from '../../src/cli/audit/audit.ts';
 import { describe, ServiceError } from '../../src/errors.ts';
@@ -10,7 +10,11 @@ export async function audit(...args: string[]): Promise<Ran> {
   const before = process.exitCode;
   process.exitCode = 0;
   try {
-    const program = new Command('mandate').option('--json').option('--timeout <seconds>', '', Number, 10);
+    const program = new Command('mandate')
+      .option('--json')
+      .option('--timeout <seconds>', '', Number, 10)
+      .option('--admin <url>', '', 'http://127.0.0.1:7401')
+      .addOption(new Option('--credential <secret>').env('MANDATE_CREDENTIAL'));
     await program.addCommand(auditCommands()).parseAsync(['audit', ...args], { from: 'user' });
     return { code: process.exitCode, stdout: stdout.text(), stderr: stderr.text() };
   } catch (error) {

@@ -1,7 +1,6 @@
-import { once } from 'node:events';
-import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { finished } from 'node:stream/promises';
 import { Command, Option } from 'commander';
 import type { ReadFile } from '../../audit/proof/verify-tiles.ts';
 import { type AuditRecord, readRecord } from '../../audit/read.ts';
@@ -107,8 +106,8 @@ async function keep(folder: string, name: string, read: ReadFile): Promise<void>
 
 /** Whole or not at all: what is there is not asked for again. */
 function put(file: string, bytes: Uint8Array): void {
-  mkdirSync(path.dirname(file), { recursive: true });
-  writeFileSync(`${file}.part`, bytes);
+  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  writeFileSync(`${file}.part`, bytes, { mode: 0o600 });
   renameSync(`${file}.part`, file);
 }
 
@@ -130,24 +129,36 @@ async function linesInto(
   progress: (done: number, total: number) => void,
 ): Promise<void> {
   const part = `${file}.part`;
-  const out = createWriteStream(part, { mode: 0o600 });
-  const done = finished(out);
-  if (format === 'csv') out.write(`${columns.map(([name]) => name).join(',')}\r\n`);
-  for (let at = 0; at * TILE_WIDTH < size; at += 1) {
-    const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
-    const { entries } = entriesIn(await needed(read, tilePath({ level: 'entries', at, width })));
-    const lines = entries.map((body, place) => {
-      const index = at * TILE_WIDTH + place;
-      return format === 'csv'
-        ? `${columns.map(([, cell]) => quoted(cell(readRecord({ index, body })))).join(',')}\r\n`
-        : `{"index":${index},"record":${Buffer.from(body).toString('utf8')}}\n`;
-    });
-    if (!out.write(lines.join(''))) await Promise.race([once(out, 'drain'), done]);
-    progress(at * TILE_WIDTH + width, size);
+  await rm(part, { force: true });
+  const out = await open(part, 'wx', 0o600);
+  try {
+    if (format === 'csv') await out.writeFile(`${columns.map(([name]) => name).join(',')}\r\n`);
+    for (let at = 0; at * TILE_WIDTH < size; at += 1) {
+      const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
+      const name = tilePath({ level: 'entries', at, width });
+      const lines = entriesOf(await needed(read, name), name, width).map((body, place) => {
+        const index = at * TILE_WIDTH + place;
+        return format === 'csv'
+          ? `${columns.map(([, cell]) => quoted(cell(readRecord({ index, body })))).join(',')}\r\n`
+          : `{"index":${index},"record":${Buffer.from(body).toString('utf8')}}\n`;
+      });
+      await out.writeFile(lines.join(''));
+      progress(at * TILE_WIDTH + width, size);
+    }
+    await out.close();
+    await rename(part, file);
+  } catch (error) {
+    await out.close();
+    await rm(part, { force: true });
+    throw error;
   }
-  out.end();
-  await done;
-  renameSync(part, file);
+}
+
+/** Throws `unavailable`: fewer or other entries than were asked for are no export. */
+function entriesOf(bytes: Uint8Array, name: string, width: number): readonly Uint8Array[] {
+  const { entries, rest } = entriesIn(bytes);
+  if (entries.length === width && rest === 0) return entries;
+  throw new ServiceError('unavailable', `${name} does not hold the ${width} entries that it should`);
 }
 
 const nameOf = (one: { class: string; id: string } | undefined): string =>

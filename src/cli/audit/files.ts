@@ -1,14 +1,13 @@
 import type { ReadFile } from '../../audit/proof/verify-tiles.ts';
 import { ServiceError } from '../../errors.ts';
 import { explained } from '../terminal/explain.ts';
-import type { GlobalOptions } from '../terminal/output.ts';
 
-/** The files of a log that is served at an address (C2SP tlog-tiles). */
-export function filesAt(address: string, globals: GlobalOptions): ReadFile {
-  const headers = globals.credential ? { authorization: `Bearer ${globals.credential}` } : {};
+/** The files of a log that is served at an address (C2SP tlog-tiles), which is shown the credential, if there is one. */
+export function filesAt(address: string, options: { credential?: string; timeout: number }): ReadFile {
+  const headers = options.credential ? { authorization: `Bearer ${options.credential}` } : {};
   const base = address.replace(/\/$/, '');
   return async (name: string): Promise<Uint8Array | undefined> => {
-    const signal = AbortSignal.timeout(globals.timeout * 1_000);
+    const signal = AbortSignal.timeout(options.timeout * 1_000);
     try {
       const response = await fetch(`${base}/${name}`, { headers, signal, redirect: 'error' });
       if (response.ok) return new Uint8Array(await response.arrayBuffer());

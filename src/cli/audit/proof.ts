@@ -57,7 +57,8 @@ export const receiptCommand = (): Command =>
       const globals = globalsOf(command);
       const { index, proof } = await receiptOf(globals, tenant, record);
       if (output !== undefined) {
-        writeFileSync(output, proof);
+        // A record is for its tenant's eyes.
+        writeFileSync(output, proof, { mode: 0o600 });
         if (globals.json) printJson({ index, file: output });
         else print(`record ${index} is proved by ${output}`);
       } else if (globals.json) printJson({ index, proof });

@@ -39,6 +39,7 @@ export const verifyCommand = (): Command =>
     .addHelpText(
       'after',
       `
+An address is shown the credential where it is that of --admin, or where --credential is given.
 It exits with 0 where everything is proved, with 1 where something is wrong, with 2 where it could not look.
 
 Examples:
@@ -51,7 +52,7 @@ Examples:
       const globals = globalsOf(command);
       const policy = policyIn(options);
       const kept = (options.checkpoint ?? []).map((file) => ({ what: file, source: textOf(file) }));
-      if (/^https?:\/\//.test(what)) return tell(globals, [await overHttp(what, policy, kept, globals)]);
+      if (/^https?:\/\//.test(what)) return tell(globals, [await overHttp(what, policy, kept, command)]);
       const found = statSync(what, { throwIfNoEntry: false });
       if (!found) throw new ServiceError('invalid_request', `there is no ${what}`);
       if (!found.isDirectory()) return receipt(globals, what, policy);
@@ -134,14 +135,14 @@ async function inFolder(folder: string, policy: Policy, kept: Kept[]): Promise<V
   return await verifyTiles(read, policy, kept, progress.tell);
 }
 
-async function overHttp(
-  address: string,
-  policy: Policy,
-  kept: Kept[],
-  globals: GlobalOptions,
-): Promise<Verdict> {
+async function overHttp(address: string, policy: Policy, kept: Kept[], command: Command): Promise<Verdict> {
   const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
-  const read = filesAt(address, globals);
+  const { credential = '', timeout, admin } = globalsOf(command);
+  // The one in the environment is for the server; who keeps a copy of the log is a stranger to it.
+  const isForIt =
+    command.getOptionValueSourceWithGlobals('credential') === 'cli' ||
+    URL.parse(address)?.origin === URL.parse(admin)?.origin;
+  const read = filesAt(address, { credential: isForIt ? credential : '', timeout });
   using progress = new Progress('entries');
   return await verifyTiles(read, policy, kept, progress.tell);
 }

@@ -87,21 +87,24 @@ export class Checkpointer implements AsyncDisposable {
       const { value: logs } = await this.#writer.run('grownLogs', { limit: GROUP });
       own += 1 + logs.length;
       if (logs.length === 0) return { own, isDone: true };
-      await Promise.all(logs.map((log) => this.#one(log)));
+      const stated = await Promise.all(logs.map((log) => this.#one(log)));
+      if (!stated.includes(true)) break;
     }
     return { own, isDone: false };
   }
 
   /** A log that has no key it can be signed with does not keep the others from theirs. */
-  async #one({ no, size, root }: GrownLog): Promise<void> {
+  async #one({ no, size, root }: GrownLog): Promise<boolean> {
     try {
       const key = await this.#keys.of(no);
       const text = checkpointText({ origin: key.name, size, root });
       const note = signedNote(text, key, await signed(null, Buffer.from(text), key.privateKey));
       await this.#writer.run('putCheckpoint', { tenantNo: no, size, note });
       this.#stated(no);
+      return true;
     } catch (error) {
       this.#failed(error);
+      return false;
     }
   }
 

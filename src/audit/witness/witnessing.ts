@@ -21,6 +21,8 @@ const ANSWER_MS = 5_000;
 /** How many logs at a time. */
 const AT_ONCE = 8;
 const MAX_ANSWER_BYTES = 64 * 1024;
+/** For how many times as long as that one that gave no answer is left out: each log would wait for it. */
+const LEFT_OUT = 3;
 /** How long fewer signatures than there were do not take the place of those. */
 const POORER_MS = 60_000;
 
@@ -52,6 +54,8 @@ export class Witnessing implements AsyncDisposable {
   readonly #disputes = new Map<string, Dispute>();
   /** With how many signatures each log was stored last, and when. */
   readonly #stored = new Map<TenantNo, { readonly count: number; readonly at: number }>();
+  /** Until when a witness is left out. */
+  readonly #leftOut = new Map<string, number>();
   readonly #ending = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
@@ -74,7 +78,11 @@ export class Witnessing implements AsyncDisposable {
         this.#round = undefined;
         if (this.#pending.size > 0 && !this.#ending.signal.aborted) this.#schedule();
       });
-    }, this.#options.eachMs ?? EACH_MS).unref();
+    }, this.#eachMs).unref();
+  }
+
+  get #eachMs(): number {
+    return this.#options.eachMs ?? EACH_MS;
   }
 
   async #turn(): Promise<void> {
@@ -92,13 +100,16 @@ export class Witnessing implements AsyncDisposable {
     const checkpoint = proofs.newest(no);
     if (!checkpoint) return;
     const lines = await Promise.all(
-      witnesses.map((witness) =>
-        this.#ask(no, witness, checkpoint).catch((error: unknown) => {
+      witnesses.map(async (witness) => {
+        try {
+          if (performance.now() >= (this.#leftOut.get(witness.key.name) ?? 0))
+            return await this.#ask(no, witness, checkpoint);
+        } catch (error) {
           this.#options.failed(error);
-          this.#pending.add(no);
-          return '';
-        }),
-      ),
+        }
+        this.#pending.add(no);
+        return '';
+      }),
     );
     const count = lines.filter((line) => line !== '').length;
     const before = this.#stored.get(no);
@@ -166,6 +177,7 @@ export class Witnessing implements AsyncDisposable {
       });
       return { status: response.status, text: await boundedText(response) };
     } catch (cause) {
+      this.#leftOut.set(key.name, performance.now() + LEFT_OUT * this.#eachMs);
       // What fetch throws says that it failed, and its cause says why.
       throw refused(key.name, describe((cause as Error).cause ?? cause), cause);
     }

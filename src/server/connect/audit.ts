@@ -95,9 +95,15 @@ const classIn = (text: string): string => (text === 'operator' ? text : principa
 
 /** Throws `not_found`. */
 function indexOf(records: RecordStore, no: TenantNo, decisionId: string): bigint {
-  const [found] = queryRecords(records, no, { decisionId, pageSize: 1, pageToken: '' }).records;
-  if (!found) throw new ServiceError('not_found', 'the log has no record of this decision');
-  return BigInt(found.index);
+  let pageToken = '';
+  // A page may be empty and not the last: a search looks at so much at a time.
+  do {
+    const page = queryRecords(records, no, { decisionId, pageSize: 1, pageToken });
+    const [found] = page.records;
+    if (found) return BigInt(found.index);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  throw new ServiceError('not_found', 'the log has no record of this decision');
 }
 
 function oneOf<T extends string>(member: string, value: string, known: readonly T[]): T | undefined {

@@ -55,6 +55,7 @@ export interface GrownLog {
  * be dear, so the count follows with every run that ends a tile, each second (`flush`) and at the end.
  */
 export class LogAppender {
+  readonly #beat: () => void;
   readonly #ends = new Map<number, End>();
   readonly #runs = new Map<number, Run>();
   /** Logs with a fault that was found elsewhere. */
@@ -74,7 +75,9 @@ export class LogAppender {
   /** Those of which one is stored by this transaction. */
   readonly #statedNow: number[] = [];
 
-  constructor(db: Connection) {
+  /** `beat` is called while something takes long. */
+  constructor(db: Connection, beat: () => void = () => {}) {
+    this.#beat = beat;
     const trees = new LogTrees(db);
     this.#trees = trees;
     this.#insertTile = tileWriter(db);
@@ -159,7 +162,6 @@ export class LogAppender {
 
   /** Writes what was taken up; answers by how many records the counts went on. */
   write(): number {
-    this.#statedNow.length = 0;
     for (const no of this.#runs.keys()) this.#finish(no, 0);
     let more = 0;
     for (const no of this.#behind) {
@@ -184,6 +186,11 @@ export class LogAppender {
     return more;
   }
 
+  /** After a transaction that did. */
+  committed(): void {
+    this.#statedNow.length = 0;
+  }
+
   /** After a transaction that did not commit. */
   forget(): void {
     for (const no of this.#statedNow.splice(0)) this.#grown.add(no);
@@ -205,19 +212,24 @@ export class LogAppender {
     if (frontier.size > stated) this.#grown.add(no);
   }
 
-  /** What is wrong with a log, in an operator's words: all of it is read. Undefined if it is whole. */
+  /** What is wrong with a log first, in an operator's words. Undefined if it is whole: all of it was read then. */
   damageIn(no: TenantNo): string | undefined {
     const found: string[] = [];
     const tell = ({ text }: StoreFault): void => void found.push(text);
     const damages = new Damages(tell);
     try {
       let expected = recordId(no, 0);
-      for (const row of this.#all.iterate(expected, recordId((no + 1) as TenantNo, 0)))
+      for (const row of this.#all.iterate(expected, recordId((no + 1) as TenantNo, 0))) {
+        this.#beat();
         expected = lookAt(row, expected, damages);
+        if (found.length > 0) return found[0];
+      }
       damages.flush();
-      for (let end = recordId(no, RUN_RECORDS); end <= expected; end += RUN_RECORDS)
+      for (let end = recordId(no, RUN_RECORDS); end <= expected && found.length === 0; end += RUN_RECORDS) {
+        this.#beat();
         lookAbove(this.#trees, end, tell);
-      this.#endOf(no);
+      }
+      if (found.length === 0) this.#endOf(no);
     } catch (error) {
       const fault = faultIn(error);
       if (!fault) throw error;
@@ -243,6 +255,11 @@ export class LogAppender {
         reportFault(error.fault);
         this.#grown.delete(no);
       }
+    }
+    // One that cannot be signed is handed out again when all others were.
+    for (const { no } of logs) {
+      this.#grown.delete(no);
+      this.#grown.add(no);
     }
     return logs;
   }

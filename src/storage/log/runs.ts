@@ -1,6 +1,6 @@
 import { ServiceError } from '../../errors.ts';
 import type { Connection } from '../database.ts';
-import { reportFault } from '../faults.ts';
+import { faultIn, reportFault } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from '../rows.ts';
 import { damagedEnd, damagedRecords } from './damage.ts';
 import { Heads, RECORDS_IN_HEADS } from './heads.ts';
@@ -181,6 +181,6 @@ function sound({ id, heads: bytes, bodies }: Row): Run | undefined {
   return { first: recordIndex(id), heads, bodies };
 }
 
-/** What the reader's statements throw when they meet damage (`reader.ts`). */
+/** What the reader's statements throw when they meet damage (`reader.ts`). What may pass by itself condemns no record. */
 const isUnreadable = (error: unknown): boolean =>
-  error instanceof ServiceError && error.code === 'unavailable';
+  error instanceof ServiceError && error.code === 'unavailable' && faultIn(error.cause)?.lasts !== false;

@@ -17,6 +17,8 @@ interface Parts {
   readonly identity: Identity;
   readonly room: Room;
   readonly quotas: Quotas;
+  /** Called while something takes long. */
+  readonly beat: () => void;
 }
 
 /** Applies batches: each is one transaction, all of it durable or none, but for what its tenants may not write. */
@@ -35,7 +37,7 @@ export class Applier {
   constructor(parts: Parts) {
     this.#parts = parts;
     const { db } = parts;
-    this.#log = new LogAppender(db);
+    this.#log = new LogAppender(db, parts.beat);
     this.#commands = prepareCommands(db, this.#log);
     this.#begin = db.prepare('BEGIN IMMEDIATE');
     this.#commit = db.prepare('COMMIT');
@@ -81,6 +83,7 @@ export class Applier {
     const take = (no: TenantNo, bytes: number): ItemError | undefined =>
       full === '' ? quotas.take(no, bytes, () => this.#held(no), now) : { detail: full };
     if (work.item.whole) {
+      if (needOfWhole(work) !== 'ordinary') return;
       const shared = work.item.shared?.parts.reduce((sum, { body }) => sum + body.length, 0) ?? 0;
       const { count } = work.item.parcel;
       if (count === 0) return;
@@ -136,7 +139,7 @@ export class Applier {
         work.errors.set(at, { detail: describe(error) });
       }
     };
-    if (work.item.whole) attempt(0, 'ordinary', () => this.#item(work));
+    if (work.item.whole) attempt(0, needOfWhole(work), () => this.#item(work));
     else
       for (const [at, unit] of work.units.entries())
         attempt(at, needIn(work, unit), () => this.#unit(unit, at, work));
@@ -164,6 +167,7 @@ export class Applier {
       if (isChanged) this.#countChange.run();
       const records = this.#log.write();
       this.#commit.run();
+      this.#log.committed();
       this.#parts.marks.committed(records, isChanged ? 1 : 0);
     } catch (error) {
       this.#failed(error);
@@ -186,6 +190,9 @@ export class Applier {
 }
 
 const needIn = ({ source }: Work, { command, record }: Unit): Need => needOf(command, source.heads, record);
+
+/** What is appended all or none has the right of what it is all made of. */
+const needOfWhole = (work: Work): Need => leastOf([work]);
 
 /** What all of a batch needs at least: mostly it holds something ordinary, and is looked at no further. */
 function leastOf(works: readonly Work[]): Need {

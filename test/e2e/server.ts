@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { expect } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type Config, type Overrides, readConfig } from '../../src/config.ts';
 import type { Clock } from '../../src/effects.ts';
 import { type Mandate, start } from '../../src/main.ts';
 import type { Ceiling, ManifestPrincipal, TrustedIssuer } from '../../src/tenancy/manifest.ts';
+import { faultsIn } from './record-schema.ts';
 
 /** A running server on free ports, with acme and globex in a temporary folder. */
 
@@ -87,7 +89,10 @@ export async function startIn(folder: string, options: Options = {}): Promise<Ru
   const stop = async (): Promise<void> => {
     if (stopped) return;
     stopped = true;
+    // Whatever the test was about.
+    const faults = faultsIn(mandate);
     await mandate[Symbol.asyncDispose]();
+    expect(faults, 'records are as docs/record.schema.json says').toEqual([]);
   };
   return {
     mandate,

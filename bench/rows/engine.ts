@@ -83,8 +83,8 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
   const requests = asked.map(requestOf);
   const facts = asked.map(factsFor);
   const context = { nowMs: systemClock(), seed: 'bench' };
-  const inputOf = (nth: number): PolicyInput => {
-    const { action, resource, context: more } = checkRequest(requests[nth] as UncheckedRequest);
+  const inputOf = (nth: number, request = checkRequest(requests[nth] as UncheckedRequest)): PolicyInput => {
+    const { action, resource, context: more } = request;
     const subject = facts[nth] as Facts;
     const now = context.nowMs;
     const parts = { now, tenant: source.id, subject, stated: undefined, actors: [], grant: undefined };
@@ -115,11 +115,13 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
   return {
     decide: (nth) => {
       const decisionId = uuidv7(context.nowMs, systemRandom(10));
-      const input = inputOf(nth);
+      const request = checkRequest(requests[nth] as UncheckedRequest);
+      const input = inputOf(nth, request);
       const decided = decide(policy, ENTRY, input, { nowMs: context.nowMs, seed: decisionId });
       const subject = (facts[nth] as Facts).ref;
       const head = { tenantNo: 1 as TenantNo, time: context.nowMs, decisionId, caller: 'service:bench' };
-      return Buffer.from(decisionRow(head, decided, { subject, input: input.json }).body);
+      const named = { action: request.action.name, resource: request.resource };
+      return Buffer.from(decisionRow(head, decided, { subject, named, input: input.json }).body);
     },
     'opa-wasm': (nth) => theirs.evaluate(values[nth], ENTRY),
     metered: inTurns(PolicyModule.compile(bundle.wasm)),

@@ -152,7 +152,10 @@ function announce(config: Config, mandate: Mandate, tookMs: number): void {
 function announceLogs(): void {
   subscribe(restartChannel.name, (message) => {
     const { tenant, log } = message as LogRestarted;
-    if (!log) warn(`mandate: ${tenant}: nothing is wrong with its log, so --accept-damage does nothing`);
+    if (!log)
+      warn(`mandate: ${tenant}: the store has no tenant of this name, so --accept-damage does nothing`);
+    else if (log === 'whole')
+      warn(`mandate: ${tenant}: nothing is wrong with its log, so --accept-damage does nothing`);
     else warn(`mandate: ${tenant}: ${log.damage}; it was set aside as ${log.setAside}, and a new log begins`);
   });
 }

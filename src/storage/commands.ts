@@ -46,8 +46,8 @@ export interface Commands {
   readonly closeLog: (args: { fault: StoreFault }) => boolean;
   /** Logs that have grown since their last checkpoint, at most so many, as they are when this is durable. */
   readonly grownLogs: (args: { limit: number }) => GrownLog[];
-  /** How a damaged log would be set aside; `undefined` where there is no such tenant, or nothing is wrong. */
-  readonly damagedLog: (args: { id: TenantId }) => RestartedLog | undefined;
+  /** How a damaged log would be set aside; `whole` where nothing is wrong, `undefined` where there is no such tenant. */
+  readonly damagedLog: (args: { id: TenantId }) => RestartedLog | 'whole' | undefined;
   /** Sets it aside, and gives the tenant's things a new number, under which a new log begins: with the record of it. */
   readonly restartLog: (args: { id: TenantId; log: RestartedLog }) => boolean;
   /** `undefined` where there is a newer one. */
@@ -287,8 +287,9 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
       putCosigned.run(tenantNo, size, note, at).changes === 1 || undefined,
     damagedLog: ({ id }) => {
       const known = tenantByName.get(id);
-      const damage = known && log.damageIn(checkTenantNo(known.no));
-      if (!known || damage === undefined) return undefined;
+      if (!known) return undefined;
+      const damage = log.damageIn(checkTenantNo(known.no));
+      if (damage === undefined) return 'whole';
       return {
         no: checkTenantNo((lastNo.get() ?? 0) + 1),
         old: known.no as TenantNo,

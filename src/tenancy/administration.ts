@@ -18,8 +18,8 @@ export const restartChannel = channel('mandate:log.restarted');
 
 export interface LogRestarted {
   readonly tenant: TenantId;
-  /** Undefined where nothing was wrong with it. */
-  readonly log: RestartedLog | undefined;
+  /** `whole` where nothing was wrong with it; undefined where the store has no such tenant. */
+  readonly log: RestartedLog | 'whole' | undefined;
 }
 
 /** Changes to tenants and principals. Each is one transaction with its record. */
@@ -74,12 +74,12 @@ export class Administration {
   }
 
   /**
-   * Sets a tenant's damaged log aside and begins a new one, whose first record says so. `undefined` where there is no such
-   * tenant, or nothing is wrong with its log.
+   * Sets a tenant's damaged log aside and begins a new one, whose first record says so. `whole` where nothing
+   * is wrong with it, `undefined` where there is no such tenant.
    */
-  async restartLog(id: TenantId): Promise<RestartedLog | undefined> {
+  async restartLog(id: TenantId): Promise<RestartedLog | 'whole' | undefined> {
     const { value: log } = await this.#writer.run('damagedLog', { id });
-    if (log) {
+    if (log && log !== 'whole') {
       const detail = { set_aside: log.setAside, damage: log.damage, checkpoint: log.checkpoint };
       const record = this.#record({ id, no: log.no }, 'start', 'log.restart', undefined, detail);
       await this.#writer.run('restartLog', { id, log }, record);

@@ -151,8 +151,12 @@ const RESTARTED =
 const NOTHING = /^mandate: acme: nothing is wrong with its log, so --accept-damage does nothing$/m;
 
 /** What `mandate serve --accept-damage acme` says on a folder. */
-async function saidOn(folder: string, see: (server: ServeProcess) => Promise<void>): Promise<string> {
-  await using server = await serveProcess({ folder, flags: ['--accept-damage', 'acme'] });
+async function saidOn(
+  folder: string,
+  see: (server: ServeProcess) => Promise<void>,
+  tenant = 'acme',
+): Promise<string> {
+  await using server = await serveProcess({ folder, flags: ['--accept-damage', tenant] });
   await see(server);
   expect(await server.end('SIGTERM')).toEqual({ code: 0, signal: null });
   return server.stderr();
@@ -201,6 +205,10 @@ test('a tenant that is not there is none, and is not made', async () => {
   expect(await readyz(server.admin)).toBe('ready\n');
   await server.stop();
   expect(logIn(path.join(copy.folder, 'data'), 'nowhere')).toEqual([]);
+  const said = await saidOn(copy.folder, () => Promise.resolve(), 'nowhere');
+  expect(said).toMatch(
+    /^mandate: nowhere: the store has no tenant of this name, so --accept-damage does nothing$/m,
+  );
 });
 
 test('a record that was forged with its hash is damage by the tile that is full', async () => {

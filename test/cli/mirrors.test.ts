@@ -49,7 +49,7 @@ async function after(
     if (bytes === undefined) await rm(file);
     else await writeFile(file, bytes);
   }
-  return verified(copy.folder, ...args);
+  return await verified(copy.folder, ...args);
 }
 
 const flip =

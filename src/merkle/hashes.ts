@@ -19,7 +19,7 @@ export function leafHash(entry: Uint8Array): Hash {
   if (entry.length >= leaf.length) leaf = Buffer.alloc(entry.length * 2);
   leaf[0] = LEAF;
   leaf.set(entry, 1);
-  return hash('sha256', leaf.subarray(0, entry.length + 1), 'buffer');
+  return sha256(leaf.subarray(0, entry.length + 1));
 }
 
 export function nodeHash(left: Hash, right: Hash): Hash {
@@ -27,11 +27,20 @@ export function nodeHash(left: Hash, right: Hash): Hash {
   if (!isHash(left) || !isHash(right)) throw new RangeError(`a hash is of ${HASH_BYTES} bytes`);
   node.set(left, 1);
   node.set(right, 1 + HASH_BYTES);
-  return hash('sha256', node, 'buffer');
+  return sha256(node);
+}
+
+/** As text and back: a Buffer that Node makes for a digest takes longer than hashing what is short. */
+function sha256(bytes: Uint8Array): Hash {
+  const text = hash('sha256', bytes, 'binary');
+  // Not of Node's pool: one that is kept would keep the pool.
+  const digest = Buffer.alloc(HASH_BYTES);
+  for (let at = 0; at < HASH_BYTES; at += 1) digest[at] = text.charCodeAt(at);
+  return digest;
 }
 
 /** The root of a tree without leaves. */
-export const EMPTY_ROOT: Hash = hash('sha256', '', 'buffer');
+export const EMPTY_ROOT: Hash = sha256(new Uint8Array());
 
 export const isHash = (bytes: Uint8Array): boolean => bytes.length === HASH_BYTES;
 

@@ -157,4 +157,16 @@ describe('a witness that answers', () => {
     await logged[Symbol.asyncDispose]();
     expect(performance.now() - began).toBeLessThan(1_000);
   });
+
+  test('that nobody answers for is left out for a while, and the others are heard', async () => {
+    // Long enough that it is asked once in this test.
+    await using other = await good('other.example/w');
+    const gone = { key: newSigner('gone.example/w', SignatureType.COSIGNATURE), url: 'http://127.0.0.1:9' };
+    await using logged = await stage([gone, other], 300);
+    for (let turn = 0; turn < 2; turn += 1) {
+      const size = await logged.grow(1);
+      await shownBy(logged, [other], (names, shown) => names.length === 1 && shown === size);
+    }
+    expect(logged.failures.filter((said) => said.includes('gone.example'))).toHaveLength(1);
+  });
 });

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { aliceReads, check, connect } from '../e2e/requests.ts';
 import { bearer, eventually, type Running, secrets, startServer } from '../e2e/server.ts';
-import { mandate } from './run.ts';
+import { mandate, type Ran } from './run.ts';
 
 /** A copy of a log that somebody keeps. */
 
@@ -12,21 +12,12 @@ let server: Running;
 let folder: string;
 let key: string;
 
-const exported = async (
-  to: string,
-  ...more: string[]
-): Promise<{ code: number; stdout: string; stderr: string }> =>
+const exported = (to: string, ...more: string[]): Promise<Ran> => exportedOf('acme', to, ...more);
+
+const exportedOf = (tenant: string, to: string, ...more: string[]): Promise<Ran> =>
   mandate([
-    '--admin',
-    server.admin,
-    '--credential',
-    secrets.operator,
-    'audit',
-    'export',
-    to,
-    '-t',
-    'acme',
-    ...more,
+    ...['--admin', server.admin, '--credential', secrets.operator],
+    ...['audit', 'export', to, '-t', tenant, ...more],
   ]);
 
 /** Asks so often, and waits until a checkpoint covers it. */
@@ -64,6 +55,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+const modeOf = async (file: string): Promise<number> => (await stat(file)).mode & 0o777;
+
 const verified = (what: string) => mandate(['audit', 'verify', what, '--key', key]);
 
 test('as tiles, which are verified without the server, and gone on with', async () => {
@@ -73,6 +66,8 @@ test('as tiles, which are verified without the server, and gone on with', async 
   expect([first.code, first.stdout]).toEqual([0, expect.stringMatching(new RegExp(`: ${size} entries of `))]);
   expect((await verified(to)).stdout).toContain(`${size} entries`);
   const full = path.join(to, 'tile/entries/000');
+  // A record is for its tenant's eyes.
+  expect([await modeOf(full), await modeOf(to)]).toEqual([0o600, 0o700]);
   const before = (await stat(full)).mtimeMs;
   const grown = await decide(5);
   expect((await exported(to)).code).toBe(0);
@@ -87,18 +82,7 @@ test('a folder with another log is left as it is', async () => {
   const to = path.join(folder, 'other');
   await decide(1);
   expect((await exported(to)).code).toBe(0);
-  const other = [
-    '--admin',
-    server.admin,
-    '--credential',
-    secrets.operator,
-    'audit',
-    'export',
-    to,
-    '-t',
-    'globex',
-  ];
-  const refused = await mandate(other);
+  const refused = await exportedOf('globex', to);
   expect([refused.code, refused.stderr]).toEqual([
     2,
     expect.stringMatching(/holds the log \S+acme\S+, and this is/),
@@ -120,6 +104,7 @@ test('as lines and as a table, in which nothing is a formula', async () => {
     Array.from({ length: size }, (_, at) => at),
   );
   expect((await exported(csv, '--format', 'csv')).code).toBe(0);
+  expect([await modeOf(jsonl), await modeOf(csv)]).toEqual([0o600, 0o600]);
   const table = await readFile(csv, 'utf8');
   expect(table.startsWith('index,time,kind,outcome,subject,')).toBe(true);
   expect(table).toContain(`,"'=cmd|x:a,""b""\nc",`);

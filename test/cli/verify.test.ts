@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -94,6 +95,7 @@ describe('what a running server is asked', () => {
       stdout: '',
       stderr: 'mandate: not_found: the log has no record 99999\n',
     });
+    expect(statSync(place).mode & 0o777).toBe(0o600);
     const verified = await verify(place, '--key', await keyServed());
     expect(verified.code).toBe(0);
     expect(verified.stdout).toMatch(/^proved: record 7 of \S+, among \d+\n\{"v":1,.*\}\n$/);
@@ -174,7 +176,8 @@ describe('verify', () => {
       at(server, secrets.api)('audit', 'verify', address, '--key', key),
       at(server, secrets.mcp)('audit', 'verify', address, '--key', key),
     ]);
-    const well = /^proved {6}\S+\/t\/acme\/log\/main: \d{3} entries(?:; \d more came after the checkpoint)?\n$/;
+    const well =
+      /^proved {6}\S+\/t\/acme\/log\/main: \d{3} entries(?:; \d more came after the checkpoint)?\n$/;
     for (const { code, stdout, stderr } of [store, served, credential]) {
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       expect(stdout).toMatch(well);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Grpc } from './grpc.ts';
-import { aliceReads, check, connect } from './requests.ts';
+import { aliceReads, check, connect, form, request } from './requests.ts';
 import { bearer, eventually, type Running, secrets, sha256, startServer } from './server.ts';
 
 /** Who was not let in stands in the log of the tenant they wanted. */
@@ -59,8 +59,18 @@ test('a credential of another tenant, with where it came from and what it was, b
 
 test('one that nobody has leaves no record: anybody could fill a log with those', async () => {
   const before = (await entries()).length;
-  const refused = await check(server.data, aliceReads, bearer(`mdt_${'x'.repeat(43)}`));
-  expect(refused.status).toBe(401);
+  const nobody = bearer(`mdt_${'x'.repeat(43)}`);
+  const doors = [
+    check(server.data, aliceReads, nobody),
+    connect(server.admin, 'AuditService/DescribeLog', { tenant: 'acme' }, nobody),
+    request(`${server.admin}/t/acme/log/main/checkpoint`, { headers: { authorization: nobody } }),
+    request(`${server.data}/t/acme/access/v1/evaluation`, {
+      method: 'POST',
+      headers: { authorization: nobody },
+    }),
+    form(server.data, 'introspect', { token: 'x' }, { id: 'docs-api', secret: 'x'.repeat(43) }),
+  ];
+  for (const { status } of await Promise.all(doors)) expect(status).toBe(401);
   await new Promise((resolve) => setTimeout(resolve, 1_200));
   expect((await entries()).length).toBe(before);
 });

@@ -1,23 +1,15 @@
 import { hash } from 'node:crypto';
 import type { GrantId, PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
-import type { StoreFault } from './faults.ts';
-import type { GrownLog, LogAppender } from './log/appender.ts';
-import {
-  checkTenantNo,
-  type GrantRow,
-  type KeyRow,
-  type LogKeyRow,
-  type PrincipalRow,
-  SET_ASIDE,
-  type TenantNo,
-} from './rows.ts';
+import type { LogAppender } from './log/appender.ts';
+import { type LogCommands, prepareLogCommands } from './log/commands.ts';
+import { checkTenantNo, type GrantRow, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
 
 /**
  * Every change of state that the store knows, run inside the writer's transaction. A command answers
  * `undefined` when its condition no longer holds; then its record is not appended either.
  */
-export interface Commands {
+export interface Commands extends LogCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
   /** Replaces the principals that came from the manifest by these. */
@@ -40,30 +32,6 @@ export interface Commands {
     disabled: boolean;
     at: number;
   }) => number | undefined;
-  /** The key of a log's checkpoints, and the first of them; `undefined` where it has one, or another is called so. */
-  readonly putLogKey: (args: { tenantNo: TenantNo; key: LogKeyRow; note: string }) => boolean | undefined;
-  /** Nothing is appended to the log any more, for a fault that was found elsewhere. */
-  readonly closeLog: (args: { fault: StoreFault }) => boolean;
-  /** Logs that have grown since their last checkpoint, at most so many, as they are when this is durable. */
-  readonly grownLogs: (args: { limit: number }) => GrownLog[];
-  /** How a damaged log would be set aside; `whole` where nothing is wrong, `undefined` where there is no such tenant. */
-  readonly damagedLog: (args: { id: TenantId }) => RestartedLog | 'whole' | undefined;
-  /** Sets it aside, and gives the tenant's things a new number, under which a new log begins: with the record of it. */
-  readonly restartLog: (args: { id: TenantId; log: RestartedLog }) => boolean;
-  /** `undefined` where there is a newer one. */
-  readonly putCheckpoint: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
-  /** How far a sink is. */
-  readonly putCursors: (args: {
-    sink: string;
-    cursors: readonly { readonly tenantNo: TenantNo; readonly next: number }[];
-  }) => number;
-  /** The newest checkpoint that witnesses have signed. */
-  readonly putCosigned: (args: {
-    tenantNo: TenantNo;
-    size: number;
-    note: string;
-    at: number;
-  }) => boolean | undefined;
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
   /**
    * `undefined` when the parent was revoked or has expired, or the subject or an actor was disabled since the
@@ -102,17 +70,6 @@ export interface PrincipalState {
 
 const MOST_TOLD = 100;
 
-export interface RestartedLog {
-  readonly no: TenantNo;
-  /** The number of the old one. */
-  readonly old: TenantNo;
-  /** What the old one is called in the store from now on. */
-  readonly setAside: string;
-  readonly damage: string;
-  /** Its newest checkpoint, as it is stored; empty where it has none. */
-  readonly checkpoint: string;
-}
-
 export type CommandName = keyof Commands;
 
 /** `log` is what the records of the same transactions are appended by. */
@@ -121,8 +78,6 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     'SELECT no, manifest_hash FROM tenants WHERE id = ?',
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
-  const insertAs = db.prepare('INSERT INTO tenants (no, id) VALUES (?, ?)');
-  const lastNo = db.prepare<[], number>('SELECT max(no) FROM tenants').pluck();
   const setHash = db.prepare('UPDATE tenants SET manifest_hash = ? WHERE no = ?');
   const dropStale = db.prepare<[number, string], PrincipalRef & StoredState>(
     "DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND class || ':' || id NOT IN (SELECT value FROM json_each(?)) RETURNING class, id, groups, roles, scopes, properties, disabled_at AS disabledAt",
@@ -162,31 +117,6 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
   const insertKey = db.prepare(
     'INSERT INTO keys (tenant_no, kid, alg, public_jwk, sealed, created_at) VALUES (?, ?, ?, ?, ?, ?)',
   );
-  const insertLogKey = db.prepare(
-    'INSERT INTO log_keys (tenant_no, origin, public, sealed, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
-  );
-  const insertCheckpoint = db.prepare('INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, 0, ?)');
-  const putCheckpoint = db.prepare(
-    `INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, ?, ?)
-     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size > size`,
-  );
-  const putCursor = db.prepare(
-    'INSERT INTO sink_cursors (sink, tenant_no, next) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next',
-  );
-  const putCosigned = db.prepare(
-    `INSERT INTO cosigned (tenant_no, size, note, at) VALUES (?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note, at = excluded.at WHERE excluded.size >= size`,
-  );
-  const named = db
-    .prepare<[string, string], number>('SELECT count(*) FROM tenants WHERE id = ? OR id LIKE ?')
-    .pluck();
-  const rename = db.prepare('UPDATE tenants SET id = ? WHERE no = ?');
-  const checkpointOf = db
-    .prepare<[number], string>('SELECT note FROM checkpoints WHERE tenant_no = ?')
-    .pluck();
-  const moved = ['principals', 'grants', 'keys'].map((table) =>
-    db.prepare(`UPDATE ${table} SET tenant_no = ? WHERE tenant_no = ?`),
-  );
   const parentAlive = db
     .prepare('SELECT 1 FROM grants WHERE tenant_no = ? AND id = ? AND revoked_at IS NULL AND expires_at >= ?')
     .pluck();
@@ -215,8 +145,8 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     rows: readonly PrincipalRow[],
     source: string,
     at: number,
-  ): PrincipalChange[] => {
-    const changes: PrincipalChange[] = [];
+    changes = new Changes(),
+  ): PrincipalChanges => {
     for (const row of rows) {
       const before = stateOf(no, row);
       const status = row.disabled === undefined ? 'keep' : row.disabled ? 'off' : 'on';
@@ -235,12 +165,13 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
       if (row.disabled) endGrants(no, row, at);
       const after = stateOf(no, row);
       const principal = { class: row.class, id: row.id };
-      if (JSON.stringify(before) !== JSON.stringify(after)) changes.push({ principal, before, after });
+      if (JSON.stringify(before) !== JSON.stringify(after)) changes.add({ principal, before, after });
     }
-    return changes;
+    return changes.summed(rows.length);
   };
 
   return {
+    ...prepareLogCommands(db, log),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };
@@ -248,62 +179,22 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     },
     putManifest: ({ tenantNo, hash, principals, at }) => {
       const names = JSON.stringify(principals.map((row) => `${row.class}:${row.id}`));
-      const changes: PrincipalChange[] = [];
+      const changes = new Changes();
       for (const { class: klass, id, ...row } of dropStale.all(tenantNo, names)) {
         const principal = { class: klass, id };
         endGrants(tenantNo, principal, at);
-        changes.push({ principal, before: told(row), after: undefined });
+        changes.add({ principal, before: told(row), after: undefined });
       }
       setHash.run(hash, tenantNo);
-      return summed(principals.length, [...changes, ...put(tenantNo, principals, 'manifest', at)]);
+      return put(tenantNo, principals, 'manifest', at, changes);
     },
-    putPrincipals: ({ tenantNo, principals, at }) =>
-      summed(principals.length, put(tenantNo, principals, 'api', at)),
+    putPrincipals: ({ tenantNo, principals, at }) => put(tenantNo, principals, 'api', at),
     setStatus: ({ tenantNo, class: klass, id, disabled, at }) => {
       if (setDisabled.run(disabled ? at : null, tenantNo, klass, id).changes === 0) return undefined;
       return disabled ? endGrants(tenantNo, { class: klass, id }, at) : 0;
     },
     putKey: ({ tenantNo, key }) =>
       insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,
-    putLogKey: ({ tenantNo, key: { origin, publicKey, sealed, createdAt }, note }) => {
-      if (insertLogKey.run(tenantNo, origin, publicKey, sealed, createdAt).changes !== 1) return undefined;
-      insertCheckpoint.run(tenantNo, note);
-      return true;
-    },
-    closeLog: ({ fault }) => {
-      if (fault.tenantNo !== undefined) log.close(fault.tenantNo, fault);
-      return true;
-    },
-    grownLogs: ({ limit }) => log.grown(limit),
-    putCheckpoint: ({ tenantNo, size, note }) => {
-      log.stated(tenantNo, size);
-      return putCheckpoint.run(tenantNo, size, note).changes === 1 || undefined;
-    },
-    putCursors: ({ sink, cursors }) => {
-      for (const { tenantNo, next } of cursors) putCursor.run(sink, tenantNo, next);
-      return cursors.length;
-    },
-    putCosigned: ({ tenantNo, size, note, at }) =>
-      putCosigned.run(tenantNo, size, note, at).changes === 1 || undefined,
-    damagedLog: ({ id }) => {
-      const known = tenantByName.get(id);
-      if (!known) return undefined;
-      const damage = log.damageIn(checkTenantNo(known.no));
-      if (damage === undefined) return 'whole';
-      return {
-        no: checkTenantNo((lastNo.get() ?? 0) + 1),
-        old: known.no as TenantNo,
-        setAside: `${id}${SET_ASIDE}${named.get(id, `${id}${SET_ASIDE}%`)}`,
-        damage,
-        checkpoint: checkpointOf.get(known.no) ?? '',
-      };
-    },
-    restartLog: ({ id, log: { no, old, setAside } }) => {
-      rename.run(setAside, old);
-      insertAs.run(no, id);
-      for (const move of moved) move.run(no, old);
-      return true;
-    },
     insertGrant: ({ tenantNo, grant }) => {
       if (grant.parentId && !parentAlive.get(tenantNo, grant.parentId, grant.expiresAt)) return undefined;
       for (const principal of [grant.subject, ...grant.actors])
@@ -346,8 +237,17 @@ const told = ({ groups, roles, scopes, properties, disabledAt }: StoredState): P
   properties_sha256: hash('sha256', properties, 'hex'),
 });
 
-const summed = (written: number, changes: readonly PrincipalChange[]): PrincipalChanges => ({
-  written,
-  changed: changes.length,
-  told: changes.slice(0, MOST_TOLD),
-});
+/** A manifest may change a million principals: the first of them are kept, and how many they are. */
+class Changes {
+  #changed = 0;
+  readonly #told: PrincipalChange[] = [];
+
+  add(change: PrincipalChange): void {
+    this.#changed += 1;
+    if (this.#told.length < MOST_TOLD) this.#told.push(change);
+  }
+
+  summed(written: number): PrincipalChanges {
+    return { written, changed: this.#changed, told: this.#told };
+  }
+}

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { aliceReads, check, connect } from '../e2e/requests.ts';
 import { bearer, eventually, type Running, secrets, startServer } from '../e2e/server.ts';
-import { mandate, type Ran } from './run.ts';
+import { at, mandate, type Ran } from './run.ts';
 
 /** A copy of a log that somebody keeps. */
 
@@ -15,10 +15,7 @@ let key: string;
 const exported = (to: string, ...more: string[]): Promise<Ran> => exportedOf('acme', to, ...more);
 
 const exportedOf = (tenant: string, to: string, ...more: string[]): Promise<Ran> =>
-  mandate([
-    ...['--admin', server.admin, '--credential', secrets.operator],
-    ...['audit', 'export', to, '-t', tenant, ...more],
-  ]);
+  at(server, secrets.operator)('audit', 'export', to, '-t', tenant, ...more);
 
 /** Asks so often, and waits until a checkpoint covers it. */
 async function decide(count: number, request: object = aliceReads): Promise<number> {

@@ -1,0 +1,116 @@
+import type { TenantId } from '../../ids.ts';
+import type { Connection } from '../database.ts';
+import type { StoreFault } from '../faults.ts';
+import { checkTenantNo, type LogKeyRow, SET_ASIDE, type TenantNo } from '../rows.ts';
+import type { GrownLog, LogAppender } from './appender.ts';
+
+/** The commands that are about a log itself: its keys, checkpoints and readers, and what is done when it is damaged. */
+export interface LogCommands {
+  /** The key of a log's checkpoints, and the first of them; `undefined` where it has one, or another is called so. */
+  readonly putLogKey: (args: { tenantNo: TenantNo; key: LogKeyRow; note: string }) => boolean | undefined;
+  /** Nothing is appended to the log any more, for a fault that was found elsewhere. */
+  readonly closeLog: (args: { fault: StoreFault }) => boolean;
+  /** Logs that have grown since their last checkpoint, at most so many, as they are when this is durable. */
+  readonly grownLogs: (args: { limit: number }) => GrownLog[];
+  /** How a damaged log would be set aside; `whole` where nothing is wrong, `undefined` where there is no such tenant. */
+  readonly damagedLog: (args: { id: TenantId }) => RestartedLog | 'whole' | undefined;
+  /** Sets it aside, and gives the tenant's things a new number, under which a new log begins: with the record of it. */
+  readonly restartLog: (args: { id: TenantId; log: RestartedLog }) => boolean;
+  /** `undefined` where there is a newer one. */
+  readonly putCheckpoint: (args: { tenantNo: TenantNo; size: number; note: string }) => boolean | undefined;
+  /** How far a sink is. */
+  readonly putCursors: (args: {
+    sink: string;
+    cursors: readonly { readonly tenantNo: TenantNo; readonly next: number }[];
+  }) => number;
+  /** The newest checkpoint that witnesses have signed. */
+  readonly putCosigned: (args: {
+    tenantNo: TenantNo;
+    size: number;
+    note: string;
+    at: number;
+  }) => boolean | undefined;
+}
+
+export interface RestartedLog {
+  readonly no: TenantNo;
+  /** The number of the old one. */
+  readonly old: TenantNo;
+  /** What the old one is called in the store from now on. */
+  readonly setAside: string;
+  readonly damage: string;
+  /** Its newest checkpoint, as it is stored; empty where it has none. */
+  readonly checkpoint: string;
+}
+
+export function prepareLogCommands(db: Connection, log: LogAppender): LogCommands {
+  const numberOf = db.prepare<[string], TenantNo>('SELECT no FROM tenants WHERE id = ?').pluck();
+  const insertAs = db.prepare('INSERT INTO tenants (no, id) VALUES (?, ?)');
+  const lastNo = db.prepare<[], number>('SELECT max(no) FROM tenants').pluck();
+  const insertLogKey = db.prepare(
+    'INSERT INTO log_keys (tenant_no, origin, public, sealed, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+  );
+  const insertCheckpoint = db.prepare('INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, 0, ?)');
+  const putCheckpoint = db.prepare(
+    `INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, ?, ?)
+     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size > size`,
+  );
+  const putCursor = db.prepare(
+    'INSERT INTO sink_cursors (sink, tenant_no, next) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = excluded.next',
+  );
+  const putCosigned = db.prepare(
+    `INSERT INTO cosigned (tenant_no, size, note, at) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note, at = excluded.at WHERE excluded.size >= size`,
+  );
+  const named = db
+    .prepare<[string, string], number>('SELECT count(*) FROM tenants WHERE id = ? OR id LIKE ?')
+    .pluck();
+  const rename = db.prepare('UPDATE tenants SET id = ? WHERE no = ?');
+  const checkpointOf = db
+    .prepare<[number], string>('SELECT note FROM checkpoints WHERE tenant_no = ?')
+    .pluck();
+  const moved = ['principals', 'grants', 'keys'].map((table) =>
+    db.prepare(`UPDATE ${table} SET tenant_no = ? WHERE tenant_no = ?`),
+  );
+  return {
+    putLogKey: ({ tenantNo, key: { origin, publicKey, sealed, createdAt }, note }) => {
+      if (insertLogKey.run(tenantNo, origin, publicKey, sealed, createdAt).changes !== 1) return undefined;
+      insertCheckpoint.run(tenantNo, note);
+      return true;
+    },
+    closeLog: ({ fault }) => {
+      if (fault.tenantNo !== undefined) log.close(fault.tenantNo, fault);
+      return true;
+    },
+    grownLogs: ({ limit }) => log.grown(limit),
+    putCheckpoint: ({ tenantNo, size, note }) => {
+      log.stated(tenantNo, size);
+      return putCheckpoint.run(tenantNo, size, note).changes === 1 || undefined;
+    },
+    putCursors: ({ sink, cursors }) => {
+      for (const { tenantNo, next } of cursors) putCursor.run(sink, tenantNo, next);
+      return cursors.length;
+    },
+    putCosigned: ({ tenantNo, size, note, at }) =>
+      putCosigned.run(tenantNo, size, note, at).changes === 1 || undefined,
+    damagedLog: ({ id }) => {
+      const known = numberOf.get(id);
+      if (known === undefined) return undefined;
+      const damage = log.damageIn(known);
+      if (damage === undefined) return 'whole';
+      return {
+        no: checkTenantNo((lastNo.get() ?? 0) + 1),
+        old: known,
+        setAside: `${id}${SET_ASIDE}${named.get(id, `${id}${SET_ASIDE}%`)}`,
+        damage,
+        checkpoint: checkpointOf.get(known) ?? '',
+      };
+    },
+    restartLog: ({ id, log: { no, old, setAside } }) => {
+      rename.run(setAside, old);
+      insertAs.run(no, id);
+      for (const move of moved) move.run(no, old);
+      return true;
+    },
+  };
+}

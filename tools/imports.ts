@@ -4,6 +4,7 @@ import path from 'node:path';
 
 /** A folder of src/ may import those of a lower rank, and itself. */
 const ranks: Readonly<Record<string, number>> = {
+  'bounded-body.ts': 0,
   'errors.ts': 0,
   'effects.ts': 0,
   'time.ts': 0,

@@ -1,4 +1,5 @@
 import { errors, type JWTPayload, jwtVerify } from 'jose';
+import { boundedBody } from '../bounded-body.ts';
 import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
@@ -196,15 +197,7 @@ async function boundedJson(url: URL): Promise<unknown> {
   const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
   const response = await fetch(url, { signal, redirect: 'error', headers: { accept: 'application/json' } });
   if (!response.ok || !response.body) throw new Error(`${url.href} answered ${response.status}`);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body) {
-    size += chunk.byteLength;
-    if (size > MAX_DOCUMENT_BYTES)
-      throw new Error(`${url.href} answered more than ${MAX_DOCUMENT_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return JSON.parse(Buffer.concat(chunks).toString('utf8')) as unknown;
+  return JSON.parse((await boundedBody(response, MAX_DOCUMENT_BYTES)).toString('utf8')) as unknown;
 }
 
 /** What jose found wrong with a token. Throws what is no finding: it is a fault of ours. */

@@ -82,7 +82,7 @@ const nonsense: [string, Parameters<typeof behaving>[1], RegExp][] = [
     /w\.example\/bad: /,
   ],
   ['no answer', (_, response) => response.destroy(), /w\.example\/bad: /],
-  ['an answer without an end', (_, response) => flood(response), /too long/],
+  ['an answer without an end', (_, response) => flood(response), /answered more than 65536 bytes/],
 ];
 
 function flood(response: Parameters<Parameters<typeof behaving>[1]>[1]): void {

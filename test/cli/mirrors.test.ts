@@ -244,6 +244,24 @@ describe('an address', () => {
     }
   });
 
+  test('that never stops sending is given up, whatever memory there is', async () => {
+    let sent = 0;
+    using served = await serving((name, response) => {
+      if (name !== 'tile/entries/001') return false;
+      const more = (): void => {
+        while (!response.destroyed && response.write(Buffer.alloc(1_048_576))) sent += 1;
+        sent += 1;
+      };
+      response.on('drain', more);
+      more();
+      return true;
+    });
+    const { code, stderr } = await audit('verify', served.address, '--key', left.keys.acme);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/answered more than 16777472 bytes/);
+    expect(sent).toBeLessThan(64);
+  });
+
   test('that never answers is given up', async () => {
     using served = await serving((name) => name === 'tile/entries/001');
     const { code, stderr } = await audit('verify', served.address, '--key', left.keys.acme, '--timeout', '1');

@@ -1,3 +1,4 @@
+import { boundedBody } from '../../bounded-body.ts';
 import { systemClock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import type { SignedCheckpoint } from '../../merkle/checkpoint.ts';
@@ -175,7 +176,10 @@ export class Witnessing implements AsyncDisposable {
         redirect: 'error',
         signal: AbortSignal.any([AbortSignal.timeout(ANSWER_MS), this.#ending.signal]),
       });
-      return { status: response.status, text: await boundedText(response) };
+      return {
+        status: response.status,
+        text: (await boundedBody(response, MAX_ANSWER_BYTES)).toString('utf8'),
+      };
     } catch (cause) {
       this.#leftOut.set(key.name, performance.now() + LEFT_OUT * this.#eachMs);
       // What fetch throws says that it failed, and its cause says why.
@@ -204,15 +208,4 @@ function ownLine({ key }: WitnessPeer, { source }: SignedCheckpoint, text: strin
     throw refused(key.name, describe(cause), cause);
   }
   throw refused(key.name, 'what it answers is not its signature');
-}
-
-async function boundedText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > MAX_ANSWER_BYTES) throw new Error('the answer is too long');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

@@ -1,6 +1,10 @@
 import type { ReadFile } from '../../audit/proof/verify-tiles.ts';
+import { boundedBody } from '../../bounded-body.ts';
 import { ServiceError } from '../../errors.ts';
 import { explained } from '../terminal/explain.ts';
+
+/** The largest there is: a bundle of 256 entries, each of 65,535 bytes after its length (C2SP tlog-tiles). */
+const MOST_BYTES = 256 * (2 + 65_535);
 
 /** The files of a log that is served at an address (C2SP tlog-tiles), which is shown the credential, if there is one. */
 export function filesAt(address: string, options: { credential?: string; timeout: number }): ReadFile {
@@ -10,7 +14,7 @@ export function filesAt(address: string, options: { credential?: string; timeout
     const signal = AbortSignal.timeout(options.timeout * 1_000);
     try {
       const response = await fetch(`${base}/${name}`, { headers, signal, redirect: 'error' });
-      if (response.ok) return new Uint8Array(await response.arrayBuffer());
+      if (response.ok) return await boundedBody(response, MOST_BYTES);
       // What is damaged is not served.
       if (name !== 'checkpoint' && (response.status === 404 || response.status === 503)) return undefined;
       throw new ServiceError('unavailable', `${base}/${name} answers ${response.status}`);

@@ -4,6 +4,8 @@ const common = {
   testTimeout: 60_000,
   hookTimeout: 60_000,
   pool: 'forks',
+  // See policy/engine/webassembly.ts: threads that load TypeScript, by a module of Node's own, come and go here.
+  execArgv: ['--wasm-wrapper-tiering-budget=2147483647'],
 } as const;
 
 export default defineConfig({

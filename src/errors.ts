@@ -12,6 +12,7 @@ export const errorCodes = [
   'method_not_allowed',
   'payload_too_large',
   'not_found',
+  'gone',
   'unauthenticated',
   'permission_denied',
   'tenant_unknown',

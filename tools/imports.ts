@@ -26,6 +26,7 @@ const ranks: Readonly<Record<string, number>> = {
   'main.ts': 9,
   'decision-thread.ts': 9,
   'sinks-thread.ts': 9,
+  'volumes-thread.ts': 9,
   cli: 10,
 };
 

@@ -1,4 +1,4 @@
-import { EMPTY_ROOT, type Hash, nodeHash } from './hashes.ts';
+import { EMPTY_ROOT, type Hash, isHash, nodeHash } from './hashes.ts';
 
 /** Hears of each hash of a tile above level 0 that is final: its tile level, its place in the level, the hash. */
 export type OnTile = (level: number, at: number, hash: Hash) => void;
@@ -11,8 +11,25 @@ export class Frontier {
   #size = 0;
   readonly #roots: Hash[] = [];
 
+  /** That of a tree whose perfect subtrees have these roots, largest first. Throws where there are not as many. */
+  static of(size: number, roots: readonly Hash[]): Frontier {
+    const frontier = new Frontier();
+    for (const root of roots) {
+      const height = Math.floor(Math.log2(size - frontier.size));
+      if (!isHash(root) || frontier.size >= size) throw new Error('the roots are not of a tree of this size');
+      frontier.appendTree(root, height);
+    }
+    if (frontier.size !== size) throw new Error('the roots are not of a tree of this size');
+    return frontier;
+  }
+
   get size(): number {
     return this.#size;
+  }
+
+  /** The roots of its perfect subtrees, largest first. */
+  get roots(): readonly Hash[] {
+    return this.#roots;
   }
 
   /** Appends the hash of a leaf. */

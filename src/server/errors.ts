@@ -25,6 +25,7 @@ export const errorForms = {
   method_not_allowed: form(405, Code.Unimplemented),
   payload_too_large: form(413, Code.ResourceExhausted),
   not_found: form(404, Code.NotFound),
+  gone: form(410, Code.NotFound),
   unauthenticated: form(401, Code.Unauthenticated, 'invalid_client'),
   permission_denied: form(403, Code.PermissionDenied, 'unauthorized_client'),
   tenant_unknown: form(404, Code.NotFound),

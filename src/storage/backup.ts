@@ -3,8 +3,11 @@ import { open, rename, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, ServiceError } from '../errors.ts';
-import { databaseFile } from './database.ts';
+import { type Connection, databaseFile } from './database.ts';
 import { makeFolder } from './files.ts';
+import { copyProven } from './volume/copying.ts';
+import { volumeStore } from './volume/store.ts';
+import { type VolumeRow, volumeFile } from './volume/volumes.ts';
 
 /** What a backup holds. */
 export interface BackupDone {
@@ -48,19 +51,66 @@ export async function backUp(
       },
     });
     db.exec('COMMIT');
-    const { records, bytes } = checked(part);
+    const { records, bytes: own } = checked(part);
+    const bytes = own + (await copyVolumes({ from, to, db, part }, progress));
     await synced(part);
     await rename(part, file);
     await synced(path.dirname(file));
     return { file, bytes, logs, records };
   } catch (cause) {
     await rm(part, { force: true });
+    await rm(path.join(to, 'volumes'), { recursive: true, force: true });
     // Unless it was there before, and holds something.
     await rmdir(to).catch(() => undefined);
     if (cause instanceof ServiceError) throw cause;
     throw new ServiceError('config_invalid', `${from} cannot be copied: ${describe(cause)}`, { cause });
   } finally {
     db.close();
+  }
+}
+
+interface Copying {
+  readonly from: string;
+  readonly to: string;
+  readonly db: Connection;
+  readonly part: string;
+}
+
+/**
+ * Copies the volumes that the copy says are here; answers how many bytes they are. One that was archived or removed
+ * meanwhile is that in the copy too.
+ */
+async function copyVolumes(
+  { from, to, db, part }: Copying,
+  progress: (done: number, total: number) => void,
+): Promise<number> {
+  const copy = new Database(part);
+  try {
+    const volumes = volumeStore(copy)
+      .all()
+      .filter(({ state }) => state === 'here');
+    const now = db.prepare<[number], Pick<VolumeRow, 'state' | 'place' | 'stateAt'>>(
+      'SELECT state, place, state_at AS stateAt FROM volumes WHERE id = ?',
+    );
+    const left = copy.prepare(
+      'UPDATE volumes SET state = ?, place = ?, state_at = ?, cleared_id = id WHERE id = ?',
+    );
+    const total = volumes.reduce((sum, { bytes }) => sum + bytes, 0);
+    let done = 0;
+    for (const volume of volumes) {
+      try {
+        await copyProven(volumeFile(from, volume), volumeFile(to, volume), volume.sha256);
+      } catch (error) {
+        const { state = 'here', place = '', stateAt = 0 } = now.get(volume.id) ?? {};
+        if (state === 'here') throw error;
+        left.run(state, place, stateAt, volume.id);
+      }
+      done += volume.bytes;
+      progress(done, total);
+    }
+    return done;
+  } finally {
+    copy.close();
   }
 }
 

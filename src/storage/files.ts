@@ -61,7 +61,11 @@ function written(file: string, bytes: Uint8Array, disk: Disk): string {
   return name;
 }
 
-function syncFolder(folder: string, disk: Disk): void {
+/** Names that were given or taken in a folder are durable when it returns. */
+export function syncFolder(
+  folder: string,
+  disk: Pick<Disk, 'openSync' | 'fsyncSync' | 'closeSync'> = fs,
+): void {
   const at = disk.openSync(folder, 'r');
   try {
     disk.fsyncSync(at);

@@ -156,4 +156,59 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (sink, tenant_no)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- Parts of logs that do not change any more, as files: see volume/file.ts. id and end_id: row ids of its first record and
+  -- of the one after its last. cleared_id: up to where its records' bodies were taken out of their runs, and, once it was
+  -- removed, what else finds them.
+  CREATE TABLE volumes (
+    id INTEGER PRIMARY KEY,
+    end_id INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    body_bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    first_time INTEGER NOT NULL,
+    last_time INTEGER NOT NULL,
+    made_at INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'here' CHECK (state IN ('here', 'archived', 'removed')),
+    place TEXT NOT NULL DEFAULT '',
+    state_at INTEGER NOT NULL DEFAULT 0,
+    cleared_id INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX volumes_to_clear ON volumes (id) WHERE cleared_id < end_id;
+  CREATE TRIGGER volumes_no_delete BEFORE DELETE ON volumes BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER volumes_no_update BEFORE UPDATE ON volumes
+    WHEN new.id IS NOT old.id OR new.end_id IS NOT old.end_id OR new.sha256 IS NOT old.sha256 OR old.state = 'removed' AND new.state IS NOT 'removed'
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+
+  -- Logs of which nothing is removed.
+  CREATE TABLE holds (
+    tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    reason TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT;
+
+  -- Only what stands in a volume gives up its bodies, and only what was removed the rest, but for its hashes.
+  DROP TRIGGER runs_no_update;
+  CREATE TRIGGER runs_no_update BEFORE UPDATE ON runs
+    WHEN new.id IS NOT old.id OR length(new.bodies) > 0
+      OR coalesce((SELECT end_id FROM volumes WHERE id <= old.id ORDER BY id DESC LIMIT 1), 0) <= old.id
+      OR new.heads IS NOT old.heads
+        AND (SELECT state FROM volumes WHERE id <= old.id ORDER BY id DESC LIMIT 1) IS NOT 'removed'
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+
+  -- The last record that may name it: with that one it is removed.
+  DROP TRIGGER parts_no_update;
+  DROP TRIGGER parts_no_delete;
+  ALTER TABLE parts ADD COLUMN last_id INTEGER NOT NULL DEFAULT 0;
+  UPDATE parts SET last_id = (tenant_no << 36) + coalesce((SELECT size FROM logs WHERE logs.tenant_no = parts.tenant_no), 0);
+  CREATE TRIGGER parts_no_update BEFORE UPDATE ON parts
+    WHEN new.id IS NOT old.id OR new.tenant_no IS NOT old.tenant_no OR new.digest IS NOT old.digest
+      OR new.body IS NOT old.body OR new.last_id < old.last_id
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER parts_no_delete BEFORE DELETE ON parts
+    WHEN old.last_id >= coalesce((SELECT max(end_id) FROM volumes
+      WHERE id >= old.tenant_no << 36 AND id < (old.tenant_no + 1) << 36 AND state = 'removed'), 0)
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  `,
 ];

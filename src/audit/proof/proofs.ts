@@ -10,7 +10,8 @@ import type { Connection } from '../../storage/database.ts';
 import { Damaged, reportFault } from '../../storage/faults.ts';
 import { type RecordStore, recordStore } from '../../storage/log/records.ts';
 import { LogTrees } from '../../storage/log/tree.ts';
-import type { TenantNo } from '../../storage/rows.ts';
+import { recordIndex, type TenantNo } from '../../storage/rows.ts';
+import { isoTime } from '../../time.ts';
 
 /** How soon a new record is covered by a checkpoint, at most, where not many logs grow at once. */
 const COVERED_MS = 1_000;
@@ -97,12 +98,25 @@ export class LogProofs {
     const missing = Array.from({ length: count }, (_, at) => first + at).find(
       (index, at) => records[at]?.index !== index,
     );
-    if (missing !== undefined)
-      throw new ServiceError('unavailable', 'the store cannot be read', {
-        detail: `record ${missing} is damaged`,
-      });
-    return records.map(({ body }) => body);
+    if (missing === undefined) return records.map(({ body }) => body);
+    refuseGone(this.#records, no, missing);
+    throw new ServiceError('unavailable', 'the store cannot be read', {
+      detail: `record ${missing} is damaged`,
+    });
   }
+}
+
+/** Throws `gone` where it was archived or removed. */
+function refuseGone(records: RecordStore, no: TenantNo, index: number): void {
+  const volume = records.volume(no, index);
+  if (!volume || volume.state === 'here') return;
+  const [from, to] = [recordIndex(volume.id), recordIndex(volume.endId) - 1];
+  throw new ServiceError(
+    'gone',
+    volume.state === 'archived'
+      ? `records ${from} to ${to} were archived on ${isoTime(volume.stateAt)}: ${volume.place}`
+      : `records ${from} to ${to} were removed on ${isoTime(volume.stateAt)}, as the tenant's retention has it; their hashes are kept`,
+  );
 }
 
 function readable<T>(read: () => T): T {

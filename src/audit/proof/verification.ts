@@ -36,6 +36,7 @@ export class LogVerification {
   readonly #ahead: (Checkpoint & { readonly what: string; readonly isProof: boolean })[] = [];
   #proved = 0;
   #isRefused = false;
+  #gone: { readonly how: string; readonly from: number; end: number } | undefined;
   #bad: { readonly from: number; end: number; readonly what: string } | undefined;
 
   readonly #tileHash: TileHash;
@@ -83,6 +84,17 @@ export class LogVerification {
     this.#append(stated ?? NOBODYS);
   }
 
+  /** One that was archived or removed. Its hash is all that is left of it here, and is proved as the others are. */
+  gone(how: string, hash: Hash | undefined): void {
+    const at = this.entries;
+    if (this.#gone?.how === how && this.#gone.end === at) this.#gone.end += 1;
+    else {
+      this.#tellGone();
+      this.#gone = { how, from: at, end: at + 1 };
+    }
+    this.#append(hash ?? NOBODYS);
+  }
+
   fault(text: string): void {
     if (this.#faults.length < MOST_FAULTS) this.#faults.push(text);
     else this.#moreFaults += 1;
@@ -95,6 +107,7 @@ export class LogVerification {
   /** Called after the last entry. */
   verdict(): Verdict {
     this.#tellBad();
+    this.#tellGone();
     for (const { what, size } of this.#ahead)
       this.fault(
         `${what} is of ${size} entries, but there are ${this.entries}: ${size - this.entries} are gone`,
@@ -144,6 +157,15 @@ export class LogVerification {
     }
     this.#tellBad();
     this.#bad = { from: at, end: at + 1, what };
+  }
+
+  #tellGone(): void {
+    if (!this.#gone) return;
+    const { how, from, end } = this.#gone;
+    this.note(
+      `${end - from === 1 ? `entry ${from} was` : `entries ${from} to ${end - 1} were`} ${how}: here are their hashes alone`,
+    );
+    this.#gone = undefined;
   }
 
   #tellBad(): void {

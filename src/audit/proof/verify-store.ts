@@ -1,7 +1,10 @@
+import path from 'node:path';
 import type { Policy } from '../../merkle/policy.ts';
 import type { Connection } from '../../storage/database.ts';
 import { Runs } from '../../storage/log/runs.ts';
 import { RUN_RECORDS, type TenantNo } from '../../storage/rows.ts';
+import { checkVolumes } from '../../storage/volume/checking.ts';
+import { volumeStore } from '../../storage/volume/store.ts';
 import { StoreRows } from './store-rows.ts';
 import { LogVerification, originIn, type Verdict } from './verification.ts';
 
@@ -39,6 +42,7 @@ export function* verifyStore(
   db.exec('BEGIN');
   try {
     const runs = new Runs(db);
+    const [folder, volumes] = [path.dirname(db.name), volumeStore(db)];
     const logs = db
       .prepare<[], LogRow>(
         `SELECT tenants.no, tenants.id AS tenant, origin, checkpoints.note, cosigned.note AS cosigned FROM tenants
@@ -74,6 +78,7 @@ export function* verifyStore(
           log.expect(each.source, policy, each.what);
         }
       for (const fault of rows.faults(note, keys)) log.fault(fault);
+      for (const fault of checkVolumes(folder, volumes.list(no))) if (fault) log.fault(fault.text);
       for (let from = 0; from < size; from += STEP) {
         read(runs, no, from, Math.min(size, from + STEP), log, rows);
         progress(before + log.entries, total);
@@ -123,13 +128,13 @@ function read(
         log.missing();
         continue;
       }
-      const { heads, bodies } = run;
-      const place = at - run.first;
-      const leaf = heads.leaves(place, place + 1);
-      const body = bodies?.subarray(heads.start(place), heads.end(place));
-      if (body) log.entry(body, leaf);
+      const { heads, first } = run;
+      const leaf = heads.leaves(at - first, at - first + 1);
+      const body = runs.stored(no, run, at);
+      if (body === 'archived' || body === 'removed') log.gone(body, leaf);
+      else if (typeof body === 'object') log.entry(body, leaf);
       else log.missing(leaf);
-      if (!body) continue;
+      if (typeof body !== 'object') continue;
       for (const digest of rows.missingParts(body))
         log.fault(`what entry ${at} has in common with others, under ${digest}, is missing`);
     }

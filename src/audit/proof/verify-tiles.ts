@@ -5,11 +5,14 @@ import { tilePath } from '../../merkle/tile-path.ts';
 import { TILE_WIDTH } from '../../merkle/tree.ts';
 import { LogVerification, originIn, type Verdict } from './verification.ts';
 
+/** Of entries that were archived or removed: their hashes are all that is there of them. */
+export const GONE = Symbol('gone');
+
 /**
  * Reads a file of a log that is served or kept as C2SP tlog-tiles has it; a path below its prefix. Undefined where it is
  * not there; rejects where that cannot be told.
  */
-export type ReadFile = (path: string) => Promise<Uint8Array | undefined>;
+export type ReadFile = (path: string) => Promise<Uint8Array | typeof GONE | undefined>;
 
 /** How many bundles are asked for at a time. */
 const AT_ONCE = 8;
@@ -21,7 +24,7 @@ export async function verifyTiles(
   kept: readonly { readonly what: string; readonly source: string }[],
   progress: (done: number, total: number) => void,
 ): Promise<Verdict> {
-  const source = Buffer.from((await readFile('checkpoint')) ?? '').toString('utf8');
+  const source = Buffer.from(bytesOf(await readFile('checkpoint')) ?? '').toString('utf8');
   const above = new Map<string, Uint8Array>();
   const log = new LogVerification(originIn(source), (level, at) => hashIn(above, level, at));
   const stated = [{ what: 'its checkpoint', source }, ...kept].map((each) =>
@@ -46,15 +49,14 @@ interface Files {
   readonly at: number;
   readonly width: number;
   readonly hashes: Uint8Array | undefined;
-  readonly bundle: Uint8Array | undefined;
+  readonly bundle: Uint8Array | typeof GONE | undefined;
 }
 
 async function filesOf(readFile: ReadFile, at: number, size: number): Promise<Files> {
   const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
-  const file = (level: 0 | 'entries'): Promise<Uint8Array | undefined> =>
-    readFile(tilePath({ level, at, width }));
+  const file = (level: 0 | 'entries') => readFile(tilePath({ level, at, width }));
   const [hashes, bundle] = await Promise.all([file(0), file('entries')]);
-  return { at, width, hashes, bundle };
+  return { at, width, hashes: bytesOf(hashes), bundle };
 }
 
 /** Tiles above level 0, by their level and place. */
@@ -64,7 +66,7 @@ async function readAbove(readFile: ReadFile, size: number, above: Map<string, Ui
     if (count === 0) return;
     for (let at = 0; at * TILE_WIDTH < count; at += 1) {
       const width = Math.min(TILE_WIDTH, count - at * TILE_WIDTH);
-      const tile = await readFile(tilePath({ level, at, width }));
+      const tile = bytesOf(await readFile(tilePath({ level, at, width })));
       if (tile) above.set(`${level}/${at}`, tile);
     }
   }
@@ -79,7 +81,7 @@ function hashIn(above: ReadonlyMap<string, Uint8Array>, level: number, at: numbe
 
 /** What is not there is named as missing; an entry that is not that of its hash as changed. */
 function take(log: LogVerification, { at: place, width, hashes, bundle }: Files): void {
-  const { entries, rest } = entriesIn(bundle ?? NOTHING);
+  const { entries, rest } = entriesIn(bytesOf(bundle) ?? NOTHING);
   if (entries.length > width || (entries.length === width && rest > 0))
     log.fault(`${tilePath({ level: 'entries', at: place, width })} holds more than ${width} entries`);
   if (hashes && hashes.length !== width * HASH_BYTES)
@@ -91,8 +93,12 @@ function take(log: LogVerification, { at: place, width, hashes, bundle }: Files)
         ? hashes.subarray(at * HASH_BYTES, (at + 1) * HASH_BYTES)
         : undefined;
     if (entry) log.entry(entry, stated);
+    else if (bundle === GONE) log.gone('archived or removed, or stand in a tile with some that were', stated);
     else log.missing(stated);
   }
 }
+
+const bytesOf = (file: Uint8Array | typeof GONE | undefined): Uint8Array | undefined =>
+  file === GONE ? undefined : file;
 
 const NOTHING = new Uint8Array();

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Command, Option } from 'commander';
-import type { ReadFile } from '../../audit/proof/verify-tiles.ts';
+import { GONE, type ReadFile } from '../../audit/proof/verify-tiles.ts';
 import { type AuditRecord, readRecord } from '../../audit/read.ts';
 import { ServiceError } from '../../errors.ts';
 import { entriesIn } from '../../merkle/bundle.ts';
@@ -47,15 +47,17 @@ Examples:
       const globals = globalsOf(command);
       const address = `${addressOf('admin', globals)}/t/${options.tenant}/log/${options.node}`;
       const read = filesAt(address, globals);
-      const source = Buffer.from((await read('checkpoint')) ?? []).toString('utf8');
+      const source = Buffer.from(await needed(read, 'checkpoint')).toString('utf8');
       const { origin, size } = parseCheckpoint(source);
       if (options.format === 'tiles') refuseOther(to, origin, size);
       using progress = new Progress('entries');
-      if (options.format === 'tiles') await tilesInto(to, read, source, size, progress.tell);
-      else await linesInto(to, options.format, read, size, progress.tell);
+      const gone = await (options.format === 'tiles'
+        ? tilesInto(to, read, source, size, progress.tell)
+        : linesInto(to, options.format, read, size, progress.tell));
       progress[Symbol.dispose]();
-      if (globals.json) printJson({ origin, size, to });
-      else print(`${to}: ${size} entries of ${origin}`);
+      if (globals.json) return printJson({ origin, size, gone, to });
+      print(`${to}: ${size - gone} entries of ${origin}`);
+      if (gone > 0) print(`${gone} more were archived or removed: \`mandate audit volumes\` says which`);
     });
 
 /** What is full is kept as it is there, so it must be of this log. Throws `invalid_request`. */
@@ -82,7 +84,8 @@ async function tilesInto(
   source: string,
   size: number,
   progress: (done: number, total: number) => void,
-): Promise<void> {
+): Promise<number> {
+  let gone = 0;
   for (let level = 1, count = size; ; level += 1) {
     count = Math.floor(count / TILE_WIDTH);
     if (count === 0) break;
@@ -91,17 +94,28 @@ async function tilesInto(
   }
   for (let at = 0; at * TILE_WIDTH < size; at += 1) {
     const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
-    await Promise.all(
+    const kept = await Promise.all(
       ([0, 'entries'] as const).map((level) => keep(folder, tilePath({ level, at, width }), read)),
     );
+    if (kept.includes(false)) gone += width;
     progress(at * TILE_WIDTH + width, size);
   }
   put(path.join(folder, 'checkpoint'), Buffer.from(source));
+  return gone;
 }
 
-async function keep(folder: string, name: string, read: ReadFile): Promise<void> {
+/** In the place of entries that were archived or removed before they were copied. */
+export const goneFile = (file: string): string => `${file}.gone`;
+
+/** Answers whether it is there. */
+async function keep(folder: string, name: string, read: ReadFile): Promise<boolean> {
   const file = path.join(folder, name);
-  if (!existsSync(file)) put(file, await needed(read, name));
+  if (existsSync(file)) return true;
+  if (existsSync(goneFile(file))) return false;
+  const bytes = await found(read, name);
+  if (bytes === GONE) put(goneFile(file), new Uint8Array());
+  else put(file, bytes);
+  return bytes !== GONE;
 }
 
 /** Whole or not at all: what is there is not asked for again. */
@@ -112,8 +126,14 @@ function put(file: string, bytes: Uint8Array): void {
 }
 
 async function needed(read: ReadFile, name: string): Promise<Uint8Array> {
+  const bytes = await found(read, name);
+  if (bytes !== GONE) return bytes;
+  throw new ServiceError('gone', `${name} is not there any more`);
+}
+
+async function found(read: ReadFile, name: string): Promise<Uint8Array | typeof GONE> {
   const bytes = await read(name);
-  if (!bytes)
+  if (bytes === undefined)
     throw new ServiceError(
       'unavailable',
       `${name} is damaged in the store, or missing; \`mandate audit verify\` names what`,
@@ -127,7 +147,8 @@ async function linesInto(
   read: ReadFile,
   size: number,
   progress: (done: number, total: number) => void,
-): Promise<void> {
+): Promise<number> {
+  let gone = 0;
   const part = `${file}.part`;
   await rm(part, { force: true });
   const out = await open(part, 'wx', 0o600);
@@ -136,7 +157,9 @@ async function linesInto(
     for (let at = 0; at * TILE_WIDTH < size; at += 1) {
       const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
       const name = tilePath({ level: 'entries', at, width });
-      const lines = entriesOf(await needed(read, name), name, width).map((body, place) => {
+      const bundle = await found(read, name);
+      if (bundle === GONE) gone += width;
+      const lines = (bundle === GONE ? [] : entriesOf(bundle, name, width)).map((body, place) => {
         const index = at * TILE_WIDTH + place;
         return format === 'csv'
           ? `${columns.map(([, cell]) => quoted(cell(readRecord({ index, body })))).join(',')}\r\n`
@@ -147,6 +170,7 @@ async function linesInto(
     }
     await out.close();
     await rename(part, file);
+    return gone;
   } catch (error) {
     await out.close();
     await rm(part, { force: true });

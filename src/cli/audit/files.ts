@@ -1,4 +1,4 @@
-import type { ReadFile } from '../../audit/proof/verify-tiles.ts';
+import { GONE, type ReadFile } from '../../audit/proof/verify-tiles.ts';
 import { boundedBody } from '../../bounded-body.ts';
 import { ServiceError } from '../../errors.ts';
 import { explained } from '../terminal/explain.ts';
@@ -10,11 +10,12 @@ const MOST_BYTES = 256 * (2 + 65_535);
 export function filesAt(address: string, options: { credential?: string; timeout: number }): ReadFile {
   const headers = options.credential ? { authorization: `Bearer ${options.credential}` } : {};
   const base = address.replace(/\/$/, '');
-  return async (name: string): Promise<Uint8Array | undefined> => {
+  return async (name) => {
     const signal = AbortSignal.timeout(options.timeout * 1_000);
     try {
       const response = await fetch(`${base}/${name}`, { headers, signal, redirect: 'error' });
       if (response.ok) return await boundedBody(response, MOST_BYTES);
+      if (response.status === 410) return GONE;
       // What is damaged is not served.
       if (name !== 'checkpoint' && (response.status === 404 || response.status === 503)) return undefined;
       throw new ServiceError('unavailable', `${base}/${name} answers ${response.status}`);

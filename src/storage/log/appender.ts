@@ -3,6 +3,7 @@ import { hashesIn } from '../../merkle/hashes.ts';
 import type { Connection } from '../database.ts';
 import { Damaged, faultIn, reportFault, type StoreFault } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } from '../rows.ts';
+import { Volumes } from '../volume/volumes.ts';
 import { damagedEnd } from './damage.ts';
 import { Heads, RECORDS_IN_HEADS } from './heads.ts';
 import { SEGMENT_RECORDS, type Segment, sealSegment, sumOf } from './segments.ts';
@@ -29,7 +30,7 @@ interface End {
   id: number;
   /** How many records its count says it has, which follows in steps. */
   counted: number;
-  /** Of all bodies, and of what they have in common. */
+  /** Of bodies, of what they have in common, and of volumes. */
   bytes: number;
   /** Of the tree over what is written. */
   readonly frontier: Frontier;
@@ -68,8 +69,10 @@ export class LogAppender {
   readonly #seal: (startId: number) => void;
   readonly #all;
   readonly #insertPart;
+  readonly #hasPart;
   readonly #insertTile;
   readonly #trees: LogTrees;
+  readonly #volumes: Volumes;
   /** Logs that have no checkpoint of all their records. */
   readonly #grown = new Set<number>();
   /** Those of which one is stored by this transaction. */
@@ -80,6 +83,7 @@ export class LogAppender {
     this.#beat = beat;
     const trees = new LogTrees(db);
     this.#trees = trees;
+    this.#volumes = new Volumes(db);
     this.#insertTile = tileWriter(db);
     const last = db.prepare<[number, number], { id: number; size: number }>(
       `SELECT id, ${RECORDS_IN_HEADS} AS size FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1`,
@@ -119,8 +123,12 @@ export class LogAppender {
     );
     this.#seal = segmentSealer(db);
     this.#insertPart = db.prepare(
-      'INSERT INTO parts (tenant_no, digest, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+      `INSERT INTO parts (tenant_no, digest, body, last_id) VALUES (?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET last_id = excluded.last_id`,
     );
+    this.#hasPart = db
+      .prepare<[number, string], number>('SELECT 1 FROM parts WHERE tenant_no = ? AND digest = ?')
+      .pluck();
   }
 
   /** Takes a record up; answers its index. It is in the transaction after `write`. */
@@ -139,14 +147,20 @@ export class LogAppender {
     return recordIndex(id);
   }
 
-  /** Keeps what records of the transaction have in common, unless it is there already. */
-  share(no: TenantNo, { digest, body }: SharedPart): void {
-    if (this.#insertPart.run(no, digest, body).changes === 0) return;
-    this.#known(no).bytes += Buffer.byteLength(body);
+  /** Keeps what the next records of the transaction have in common, at most so many, unless it is there already. */
+  share(no: TenantNo, { digest, body }: SharedPart, records: number): void {
+    const end = this.#known(no);
+    if (!this.#hasPart.get(no, digest)) this.adjust(no, Buffer.byteLength(body));
+    this.#insertPart.run(no, digest, body, end.id + records - 1);
+  }
+
+  /** What the log takes changes by so many bytes, beside what is appended to it. */
+  adjust(no: TenantNo, bytes: number): void {
+    this.#known(no).bytes += bytes;
     this.#behind.add(no);
   }
 
-  /** How many bytes the log has: of bodies, and of what they have in common. */
+  /** How many bytes the log takes: bodies, what they have in common, and volumes that are here. */
   bytes(no: TenantNo): number {
     return this.#known(no).bytes;
   }
@@ -221,7 +235,7 @@ export class LogAppender {
       let expected = recordId(no, 0);
       for (const row of this.#all.iterate(expected, recordId((no + 1) as TenantNo, 0))) {
         this.#beat();
-        expected = lookAt(row, expected, damages);
+        expected = lookAt(row, expected, damages, this.#volumes);
         if (found.length > 0) return found[0];
       }
       damages.flush();

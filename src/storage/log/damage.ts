@@ -1,5 +1,6 @@
 import type { StoreFault } from '../faults.ts';
-import type { TenantNo } from '../rows.ts';
+import { recordIndex, recordTenant, type TenantNo } from '../rows.ts';
+import type { VolumeRow } from '../volume/volumes.ts';
 
 /** Part of a tenant's log that is not there, or not as it was written: from an index to before another. */
 export const damagedRecords = (tenantNo: TenantNo, from: number, end: number): StoreFault => ({
@@ -31,5 +32,11 @@ export const damagedCheckpoint = (tenantNo: TenantNo, found: string): StoreFault
 export const damagedTree = (tenantNo: TenantNo, stated: number, found: string): StoreFault => ({
   tenantNo,
   text: `its log is not the one of its checkpoint of ${stated} records: ${found}`,
+  lasts: true,
+});
+
+export const damagedVolume = ({ id, endId }: VolumeRow, found: string): StoreFault => ({
+  tenantNo: recordTenant(id),
+  text: `the volume of records ${recordIndex(id)} to ${recordIndex(endId) - 1} of its log is damaged: ${found}`,
   lasts: true,
 });

@@ -113,6 +113,15 @@ export class Heads {
     return this.#sumBytes > 0;
   }
 
+  /** What is left of a run whose records are removed: how many they were, and their hashes. Of one that has those. */
+  removed(id: number): Heads {
+    const bytes = Buffer.alloc(this.#bytes.length);
+    const left = new Heads(bytes, this.#sumBytes, this.#hasLeaves);
+    bytes.set(this.leaves(0, this.capacity) ?? NONE, this.capacity * HEAD_BYTES);
+    left.seal(id);
+    return left;
+  }
+
   /** Whether they are, all of them, what was sealed as the run of this row id; those without sums are taken as they are. */
   isSound(id: number): boolean {
     if (!this.isSealed) return true;

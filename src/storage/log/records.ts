@@ -1,6 +1,7 @@
 import type { NamedRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
-import type { TenantNo } from '../rows.ts';
+import { recordId, type TenantNo } from '../rows.ts';
+import type { VolumeRow } from '../volume/volumes.ts';
 import { type Heads, principalHash } from './heads.ts';
 import { type Run, Runs } from './runs.ts';
 import { SegmentIndex } from './segment-index.ts';
@@ -50,6 +51,8 @@ export interface RecordStore {
     limit: number,
     maxBytes?: number,
   ): { records: StoredRecord[]; next: number };
+  /** The volume that holds a record, wherever that is now; undefined of one that stands in the database. */
+  volume(tenantNo: TenantNo, index: number): VolumeRow | undefined;
   /** Newest first, below an index. Does no more than EFFORT a call, so it never holds others up. */
   search(tenantNo: TenantNo, filter: RecordFilter, below: number, limit: number): RecordPage;
 }
@@ -98,7 +101,9 @@ export function recordStore(db: Connection): RecordStore {
 
   /** Records that may be meant, newest first, segment by segment: by what is sealed, else all of them. */
   function* candidates(no: TenantNo, filter: RecordFilter, end: number): Generator<Candidate> {
-    for (let below = end; below > 0; ) {
+    // Of what was removed nothing is found, and it may be most of the log.
+    const floor = runs.volumes.removedEnd(no);
+    for (let below = end; below > floor; ) {
       const start = Math.floor((below - 1) / SEGMENT_RECORDS) * SEGMENT_RECORDS;
       const mayHold = segments.overlaps(no, start, filter.since, filter.until);
       const places = mayHold ? segments.places(no, start, filter) : [];
@@ -116,9 +121,12 @@ export function recordStore(db: Connection): RecordStore {
 
   const read: RecordStore['read'] = (no, from, limit, maxBytes = Number.POSITIVE_INFINITY) => {
     const records: StoredRecord[] = [];
-    let [next, bytes] = [from, 0];
-    const isFull = (): boolean => records.length >= limit || bytes >= maxBytes;
-    for (const step of runs.from(no, from, runs.size(no))) {
+    const first = Math.max(from, runs.volumes.removedEnd(no));
+    let [next, bytes] = [first, 0];
+    // Records that are elsewhere, or damaged, cost no less to pass by.
+    const isFull = (): boolean =>
+      records.length >= limit || bytes >= maxBytes || next - first - records.length >= EFFORT;
+    for (const step of runs.from(no, first, runs.size(no))) {
       const { run } = step;
       if (run)
         for (let at = Math.max(next, run.first); at < step.next && !isFull(); at += 1) {
@@ -137,6 +145,7 @@ export function recordStore(db: Connection): RecordStore {
     size: (no) => runs.size(no),
     range: (no, from, limit) => read(no, from, limit).records,
     read,
+    volume: (no, index) => runs.volumes.covering(recordId(no, index)),
     search(no, filter, below, limit) {
       const hash = filter.principal && principalHash(filter.principal);
       const records: StoredRecord[] = [];

@@ -2,6 +2,7 @@ import { ServiceError } from '../../errors.ts';
 import type { Connection } from '../database.ts';
 import { faultIn, reportFault } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from '../rows.ts';
+import { type NoEntry, Volumes } from '../volume/volumes.ts';
 import { damagedEnd, damagedRecords } from './damage.ts';
 import { Heads, RECORDS_IN_HEADS } from './heads.ts';
 
@@ -39,8 +40,10 @@ export class Runs {
   readonly #below;
   readonly #from;
   readonly #part;
+  readonly volumes: Volumes;
 
   constructor(db: Connection) {
+    this.volumes = new Volumes(db);
     // One statement, so that both are from the same commit.
     this.#end = db.prepare<
       [number, number, number],
@@ -60,7 +63,9 @@ export class Runs {
       'SELECT id, heads, bodies FROM runs WHERE id >= ? AND id < ? ORDER BY id',
     );
     this.#part = db
-      .prepare<[number, number, number], Uint8Array>('SELECT substr(bodies, ?, ?) FROM runs WHERE id = ?')
+      .prepare<[number, number, number], Uint8Array | null>(
+        'SELECT substr(bodies, ?, ?) FROM runs WHERE id = ?',
+      )
       .pluck();
   }
 
@@ -82,16 +87,28 @@ export class Runs {
     return undefined;
   }
 
-  /** The body of a record, if it is the one that was written. */
-  body(no: TenantNo, { first, heads, bodies }: Run, index: number): Uint8Array | undefined {
+  /** The body of a record, if it is the one that was written. What was archived or removed is no damage. */
+  body(no: TenantNo, run: Run, index: number): Uint8Array | undefined {
+    const body = this.stored(no, run, index);
+    if (body === 'archived' || body === 'removed') return undefined;
+    if (typeof body === 'object' && run.heads.isOf(index - run.first, body)) return body;
+    if (body !== 'damaged') reportFault(damagedRecords(no, index, index + 1));
+    return undefined;
+  }
+
+  /** What stands for a record, whatever it is: with its run, or in a volume. */
+  stored(no: TenantNo, { first, heads, bodies }: Run, index: number): Uint8Array | NoEntry | undefined {
     const at = index - first;
     const [start, end] = [heads.start(at), heads.end(at)];
-    const body =
-      bodies?.subarray(start, end) ??
-      this.#read(() => this.#part.get(start + 1, end - start, recordId(no, first)));
-    if (body && body.length === end - start && heads.isOf(at, body)) return body;
-    reportFault(damagedRecords(no, index, index + 1));
-    return undefined;
+    const body = bodies ? bodies.subarray(start, end) : this.#cut(no, first, start, end);
+    if (!body || (body.length > 0 && body.length === end - start)) return body;
+    return this.#read(() => this.volumes.entry(no, index)) ?? body;
+  }
+
+  /** Undefined where it cannot be read; nothing at all of bodies that are elsewhere. */
+  #cut(no: TenantNo, first: number, start: number, end: number): Uint8Array | undefined {
+    // SQLite's part of nothing is NULL.
+    return this.#read(() => this.#part.get(start + 1, end - start, recordId(no, first)) ?? NO_BODY);
   }
 
   /** Runs with records from `first` to before `end`, newest first. */
@@ -168,6 +185,7 @@ function extentOf({ id, heads }: Row): [number, number] {
   return [begin, begin + Heads.stored(heads).capacity];
 }
 
+const NO_BODY = new Uint8Array();
 const NOTHING = { size: null, id: null, heads: 0 };
 
 const endOf = (no: TenantNo): number => recordId((no + 1) as TenantNo, 0);

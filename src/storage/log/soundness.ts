@@ -3,6 +3,7 @@ import { hashesIn, isSame } from '../../merkle/hashes.ts';
 import { TILE_WIDTH, type TileHashes } from '../../merkle/tree.ts';
 import { Damaged, type StoreFault } from '../faults.ts';
 import { recordId, recordIndex, recordTenant } from '../rows.ts';
+import type { Volumes } from '../volume/volumes.ts';
 import { damagedRecords } from './damage.ts';
 import { Heads } from './heads.ts';
 import type { LogTrees } from './tree.ts';
@@ -42,7 +43,12 @@ export class Damages {
  * Looks whether a run is what was written, every record of it, and stands where the one before it ends. Answers the row
  * id of the record after its last.
  */
-export function lookAt({ id, heads: bytes, bodies }: RunRow, expectedId: number, damages: Damages): number {
+export function lookAt(
+  { id, heads: bytes, bodies }: RunRow,
+  expectedId: number,
+  damages: Damages,
+  volumes: Volumes,
+): number {
   const heads = Heads.stored(bytes);
   const end = id + heads.capacity;
   if (id > expectedId) damages.add(expectedId, id);
@@ -51,8 +57,15 @@ export function lookAt({ id, heads: bytes, bodies }: RunRow, expectedId: number,
   else if (!heads.isSound(id)) damages.add(id, end);
   else
     for (let at = 0; at < heads.capacity; at += 1)
-      if (!heads.isOf(at, bodies.subarray(heads.start(at), heads.end(at)))) damages.add(id + at, id + at + 1);
+      if (!isSound(id + at, heads, at, bodies, volumes)) damages.add(id + at, id + at + 1);
   return Math.max(end, expectedId);
+}
+
+function isSound(id: number, heads: Heads, at: number, bodies: Uint8Array, volumes: Volumes): boolean {
+  const body = bodies.subarray(heads.start(at), heads.end(at));
+  if (bodies.length > 0) return heads.isOf(at, body);
+  const entry = volumes.entry(recordTenant(id), recordIndex(id)) ?? body;
+  return typeof entry === 'string' ? entry !== 'damaged' : heads.isOf(at, entry);
 }
 
 /**

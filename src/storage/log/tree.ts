@@ -126,7 +126,7 @@ interface Stored {
 }
 
 /** The right edge of a tree of `size` leaves, by its largest subtrees. */
-function edgeOf(tiles: TileHashes, size: number): Frontier {
+export function edgeOf(tiles: TileHashes, size: number): Frontier {
   const frontier = new Frontier();
   while (frontier.size < size) {
     const height = Math.floor(Math.log2(size - frontier.size));

@@ -36,7 +36,10 @@ export class Room {
   constructor(db: Connection, maxBytes: number | undefined, disk: Disk) {
     this.#db = db;
     this.#disk = disk;
-    this.#pages = db.prepare<[], number>('PRAGMA page_count').pluck();
+    // Pages that were given back are used again before the file grows.
+    this.#pages = db
+      .prepare<[], number>('SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count')
+      .pluck();
     if (!maxBytes) return;
     const pageBytes = db.pragma('page_size', { simple: true }) as number;
     const ending = Math.ceil(maxBytes / pageBytes);
@@ -76,7 +79,14 @@ export class Room {
   }
 }
 
-const ENDING: ReadonlySet<string> = new Set(['revokeGrant', 'setStatus']);
+/** What ends a grant, and what makes room. */
+const ENDING: ReadonlySet<string> = new Set([
+  'revokeGrant',
+  'setStatus',
+  'putVolume',
+  'clearRuns',
+  'endVolume',
+]);
 
 /** Of a command, or of what only a record is made of. */
 export function needOf(command: CommandEntry | undefined, heads: Heads, record: number | undefined): Need {

@@ -1,8 +1,11 @@
+import path from 'node:path';
 import type { Connection } from '../database.ts';
 import { faultIn, reportFault } from '../faults.ts';
 import { Damages, lookAbove, lookAt, type RunRow } from '../log/soundness.ts';
 import { LogTrees } from '../log/tree.ts';
 import { RUN_RECORDS, recordId, recordIndex, recordTenant, SET_ASIDE, type TenantNo } from '../rows.ts';
+import { checkVolumes, volumesOf } from '../volume/checking.ts';
+import { type VolumeRow, Volumes } from '../volume/volumes.ts';
 
 /** How long it may take before the store is said to be open. Most that is small is read whole by then. */
 const START_MS = 300;
@@ -27,6 +30,10 @@ export class Scrub {
   readonly #next;
   readonly #size;
   readonly #trees: LogTrees;
+  readonly #volumes: Volumes;
+  readonly #folder: string;
+  readonly #listed: () => VolumeRow[];
+  #checking: ReturnType<typeof checkVolumes> | undefined;
   /** Logs that are still to be looked at. */
   readonly #logs: TenantNo[];
   /** Those of which the operator knows. */
@@ -45,6 +52,9 @@ export class Scrub {
     this.#check = check;
     this.#isBusy = isBusy;
     this.#trees = new LogTrees(db);
+    this.#volumes = new Volumes(db);
+    this.#folder = path.dirname(db.name);
+    this.#listed = () => volumesOf(db);
     this.#next = db.prepare<[number], RunRow>(
       'SELECT id, heads, bodies FROM runs WHERE id >= ? ORDER BY id LIMIT 1',
     );
@@ -77,7 +87,7 @@ export class Scrub {
     while (performance.now() < end) {
       const no = this.#logs.pop();
       if (no !== undefined) contained(() => this.#check(no));
-      else if (!this.#run()) {
+      else if (!this.#run() && !this.#volume()) {
         this.#damages.flush();
         return true;
       }
@@ -98,10 +108,19 @@ export class Scrub {
     else {
       // A log begins at its index 0, and none of its records is left out.
       const expected = recordTenant(this.#expected) === no ? this.#expected : recordId(no, 0);
-      this.#expected = lookAt(row, expected, this.#damages);
+      this.#expected = lookAt(row, expected, this.#damages, this.#volumes);
       contained(() => lookAbove(this.#trees, this.#expected, reportFault));
     }
     return true;
+  }
+
+  /** A little more of the volumes, as files. Answers false after the last one. */
+  #volume(): boolean {
+    this.#checking ??= checkVolumes(this.#folder, contained(() => this.#listed()) ?? []);
+    const { done, value: fault } = this.#checking.next();
+    if (fault) reportFault(fault);
+    if (done) this.#checking = undefined;
+    return !done;
   }
 
   /** A run begins wherever a tile does, and a log at its index 0: there it goes on behind what cannot be read. */

@@ -114,7 +114,8 @@ export class Applier {
   #item(work: Work): void {
     const { shared, whole } = work.item;
     if (whole && work.errors.size > 0) return;
-    for (const part of shared?.parts ?? []) if (shared) this.#log.share(shared.tenantNo, part);
+    const { count } = work.item.parcel;
+    for (const part of shared?.parts ?? []) if (shared) this.#log.share(shared.tenantNo, part, count);
     for (const [at, unit] of work.units.entries()) if (!work.errors.has(at)) this.#unit(unit, at, work);
   }
 

@@ -24,7 +24,7 @@ function failing(code: string): Connection {
     throw unreadable(new Database.SqliteError('it fails', code));
   };
   const statement = { get: fail, all: fail, iterate: fail, pluck: () => statement };
-  return { prepare: () => statement } as unknown as Connection;
+  return { name: 'mandate.db', prepare: () => statement } as unknown as Connection;
 }
 
 const saidOf = (code: string): string[] => {

@@ -1,4 +1,6 @@
 import path from 'node:path';
+import { FolderArchive } from './audit/keeping/archive.ts';
+import { Keeper, type Retention } from './audit/keeping/keeper.ts';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
@@ -34,6 +36,7 @@ import { recordStore } from './storage/log/records.ts';
 import { LogTrees } from './storage/log/tree.ts';
 import { logKeyStore } from './storage/log-keys.ts';
 import { principalStore } from './storage/principals.ts';
+import { volumeStore } from './storage/volume/store.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { Administration } from './tenancy/administration.ts';
@@ -61,7 +64,7 @@ export interface Parts {
 export function assemble(
   parts: Parts,
   stack: AsyncDisposableStack,
-): { services: Services; fleet: Fleet; checkpointer: Checkpointer } {
+): { services: Services; fleet: Fleet; checkpointer: Checkpointer; keeper: Keeper } {
   const { config, writer, reader, directory, clock, random, base } = parts;
   const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(directory)];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
@@ -115,6 +118,27 @@ export function assemble(
   );
   // It goes after all that makes records.
   const checkpointer = stack.use(new Checkpointer(writer, logKeys, (no) => witnessing.stated(no), failed));
+  const volumes = volumeStore(reader);
+  const keeper = stack.use(
+    new Keeper({
+      folder: config.data_dir,
+      writer,
+      store: volumes,
+      proofs,
+      keyOf: (no) => logKeys.of(no),
+      tenants: function* () {
+        for (const { id, no, manifest } of tenants)
+          yield { id, no, retention: retentionOf(manifest.audit.retention, config.retention) };
+      },
+      settings: { maxMib: config.volumes.max_mib, maxDays: config.volumes.max_days },
+      archive: config.archive && new FolderArchive(config.archive.folder),
+      archiveAfterDays: config.archive?.after_days,
+      record: (tenant, caller, action, detail) =>
+        administration.record(tenant, caller, action, undefined, detail),
+      clock,
+      failed: (error) => void toServiceError(error, 'volumes'),
+    }),
+  );
   const tokens = new Tokens({
     keys,
     grants,
@@ -172,6 +196,7 @@ export function assemble(
       threads: () => offload?.ready ?? 0,
       sinks: () => sinks.states,
       disputes: () => witnessing.disputes.length,
+      keeping: () => (keeper.problem === '' ? 0 : 1),
     }),
   );
   const services: Services = {
@@ -185,6 +210,8 @@ export function assemble(
     keys,
     logKeys,
     proofs,
+    volumes,
+    keeper,
     node: config.node,
     base,
     issuerOf,
@@ -208,6 +235,7 @@ export function assemble(
         ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
         ...fleet.problems(),
         ...sinks.problems(),
+        ...(keeper.problem ? [`volumes: ${keeper.problem}`] : []),
       ],
     },
     metrics: metrics.text,
@@ -215,7 +243,7 @@ export function assemble(
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
     dev: config.dev,
   };
-  return { services, fleet, checkpointer };
+  return { services, fleet, checkpointer, keeper };
 }
 
 const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], tenants: Tenants): string[] =>
@@ -257,6 +285,15 @@ function witnessPeer({ key, url }: Config['witnesses'][number]): WitnessPeer {
     throw refuse(describe(cause));
   }
   throw refuse('its key is not that of a witness, but of a log');
+}
+
+/** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */
+function retentionOf(
+  asked: Retention | undefined,
+  { at_least_days: least = 0, ...own }: Config['retention'],
+): Retention & { readonly atLeastDays: number } {
+  const { days, mib } = asked ?? own;
+  return { days: days && Math.max(days, least), mib, atLeastDays: least };
 }
 
 function tenantLimitsOf(config: Config): TenantLimits {

@@ -79,6 +79,28 @@ const schema = z.strictObject({
       return new Set(files).size === files.length;
     }, 'two sinks write one file')
     .default([]),
+  /** When a log's older records leave the database for a file of their own (docs/volumes.md). */
+  volumes: z
+    .strictObject({
+      max_mib: z.number().min(1).max(4_096).default(256),
+      max_days: z.number().positive().max(36_500).default(30),
+    })
+    .prefault({}),
+  /** Where such files are moved to, once their records are so old; without `after_days` when somebody asks for it. */
+  archive: z
+    .strictObject({
+      folder: z.string().min(1),
+      after_days: z.number().min(0).max(36_500).optional(),
+    })
+    .optional(),
+  /** How long records are kept where a tenant does not say; for so many days in any case. Left out: for good. */
+  retention: z
+    .strictObject({
+      days: z.int().min(1).max(36_500).optional(),
+      mib: z.int().min(1).optional(),
+      at_least_days: z.int().min(1).max(36_500).optional(),
+    })
+    .prefault({}),
   /** What the outside calls the data plane; issuers begin with it. Left out: its own address. */
   base_url: z.url().optional(),
   tls: z.strictObject({ cert: z.string(), key: z.string(), client_ca: z.string().optional() }).optional(),

@@ -1,5 +1,6 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
+import type { Keeper } from '../audit/keeping/keeper.ts';
 import type { LogKeys } from '../audit/proof/keys.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { DataQueries } from '../decision/data.ts';
@@ -20,6 +21,7 @@ import type { Policies } from '../policy/policies.ts';
 import type { PartStore } from '../storage/log/parts.ts';
 import type { RecordStore } from '../storage/log/records.ts';
 import type { PrincipalStore } from '../storage/principals.ts';
+import type { VolumeStore } from '../storage/volume/store.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';
@@ -58,6 +60,8 @@ export interface Services {
   readonly keys: Keys;
   readonly logKeys: LogKeys;
   readonly proofs: LogProofs;
+  readonly volumes: VolumeStore;
+  readonly keeper: Keeper;
   /** What this server's part of each log is called. */
   readonly node: string;
   readonly policies: Policies;

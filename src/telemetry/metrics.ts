@@ -12,6 +12,8 @@ export function createMetrics(options: {
   threadAnswers: () => number;
   threads: () => number;
   disputes: () => number;
+  /** 1 while something is wrong with the keeping of logs. */
+  keeping: () => number;
   /** Each sink: records that wait for it, and that it took since the start. */
   sinks: () => readonly {
     readonly name: string;
@@ -68,6 +70,7 @@ export function createMetrics(options: {
     mandate_thread_answers: ['Calls that the decision threads have answered.', options.threadAnswers],
     mandate_decision_threads: ['Decision threads that can be asked.', options.threads],
     mandate_logs_disputed: ['Logs of which a witness has seen another one.', options.disputes],
+    mandate_keeping_failing: ['Whether volumes cannot be made, archived or removed.', options.keeping],
     mandate_tenants_degraded: ['Tenants whose policy keeps failing.', options.degraded],
   } as const;
   for (const [name, [help, value]] of Object.entries(gauges))

@@ -58,7 +58,7 @@ export class Administration {
     if (stored.manifestHash !== source.hash) {
       const at = this.#clock();
       const principals = source.manifest.principals.map(rowOf);
-      const record = this.#record(tenant, 'manifest', 'manifest.apply', undefined, {
+      const record = this.record(tenant, 'manifest', 'manifest.apply', undefined, {
         manifest_sha256: source.hash,
         principals: principals.length,
       });
@@ -82,7 +82,7 @@ export class Administration {
     const { value: log } = await this.#writer.run('damagedLog', { id });
     if (log && log !== 'whole') {
       const detail = { set_aside: log.setAside, damage: log.damage, checkpoint: log.checkpoint };
-      const record = this.#record({ id, no: log.no }, 'start', 'log.restart', undefined, detail);
+      const record = this.record({ id, no: log.no }, 'start', 'log.restart', undefined, detail);
       await this.#writer.run('restartLog', { id, log }, record);
       setAsideChannel.publish({ tenantNo: log.old });
     }
@@ -91,7 +91,7 @@ export class Administration {
   }
 
   async putPrincipals(tenant: Tenant, caller: string, principals: readonly PrincipalRow[]): Promise<number> {
-    const record = this.#record(tenant, caller, 'principals.put', undefined, {
+    const record = this.record(tenant, caller, 'principals.put', undefined, {
       count: principals.length,
       principals: principals.slice(0, 100).map((each) => `${each.class}:${each.id}`),
     });
@@ -109,7 +109,7 @@ export class Administration {
     for (const { principal, before = null, after = null } of told) {
       const beside = changed > told.length ? { and_more: changed - told.length } : {};
       const states = { before: shown(before), after: shown(after) };
-      parcel.add(this.#record(tenant, caller, 'principal.change', principal, { ...states, ...beside }));
+      parcel.add(this.record(tenant, caller, 'principal.change', principal, { ...states, ...beside }));
     }
     await this.#writer.appendAll(parcel);
   }
@@ -117,7 +117,7 @@ export class Administration {
   /** Answers how many grants ended. Throws `principal_unknown`. */
   async setStatus(tenant: Tenant, caller: string, ref: PrincipalRef, disabled: boolean): Promise<number> {
     const action = disabled ? 'principal.disable' : 'principal.enable';
-    const record = this.#record(tenant, caller, action, ref, {});
+    const record = this.record(tenant, caller, action, ref, {});
     const args = { tenantNo: tenant.no, class: ref.class, id: ref.id, disabled, at: this.#clock() };
     const { value } = await this.#writer.run('setStatus', args, record);
     this.#facts.changed(tenant);
@@ -129,14 +129,15 @@ export class Administration {
   async recordPolicy(tenant: Tenant, caller: string, revision: string, error?: ServiceError): Promise<void> {
     const detail = error ? { error: error.message.slice(0, 4_000) } : {};
     await this.#writer.append(
-      this.#record(tenant, caller, error ? 'policy.reject' : 'policy.activate', undefined, detail, {
+      this.record(tenant, caller, error ? 'policy.reject' : 'policy.activate', undefined, detail, {
         revision,
         outcome: error ? 'error' : 'done',
       }),
     );
   }
 
-  #record(
+  /** The record of something that was done to a tenant. */
+  record(
     tenant: Pick<Tenant, 'id' | 'no'>,
     caller: string,
     action: string,

@@ -169,6 +169,17 @@ const manifest = z.strictObject({
     .max(64)
     .default([]),
   limits,
+  audit: z
+    .strictObject({
+      /** For how long records are kept, and how many; left out: as the operator has it. */
+      retention: z
+        .strictObject({
+          days: z.int().min(1).max(36_500).optional(),
+          mib: z.int().min(1).optional(),
+        })
+        .optional(),
+    })
+    .prefault({}),
 });
 
 export type Manifest = z.infer<typeof manifest>;

@@ -42,7 +42,9 @@ test('passes by a record that is damaged in the store, and says which', async ()
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   await server.stop();
   const { stdout, stderr } = await tailing;
-  expect(stderr).toMatch(/^mandate: record \d+ is damaged in the store and left out\nmandate: unavailable: /);
+  expect(stderr).toMatch(
+    /^mandate: record \d+ is not there: archived or removed \(.*\), or damaged\nmandate: unavailable: /,
+  );
   expect(stdout.match(/ decision /g)).toHaveLength(2);
 });
 

@@ -277,7 +277,10 @@ describe('what cannot be looked at exits 2, with one line', () => {
       [[receipt, '--policy', broken], `${broken}: line 2: there is no witness and no group most above`],
       [[receipt, ...key, '--checkpoint', 'no.checkpoint'], 'no.checkpoint cannot be read'],
       [['nowhere.tlog-proof', ...key], 'there is no nowhere.tlog-proof'],
-      [[empty, ...key], `${empty} holds neither a store (mandate.db) nor a log (checkpoint)`],
+      [
+        [empty, ...key],
+        `${empty} holds neither a store (mandate.db), nor a log (checkpoint), nor volumes (*.jsonl.zst)`,
+      ],
       [[left.store, '-t', 'nowhere', ...key], 'the store has no log of nowhere'],
       [
         ['http://127.0.0.1:2/t/acme/log/main', ...key],

@@ -65,6 +65,7 @@ describe('docs/reference.md', () => {
       threadAnswers: none,
       threads: none,
       disputes: none,
+      keeping: none,
       sinks: () => [],
     });
     const types = [...(await metrics.text()).matchAll(/^# TYPE (mandate_\w+) (\w+)$/gm)];

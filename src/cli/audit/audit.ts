@@ -15,6 +15,7 @@ import { exportCommand } from './export.ts';
 import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
 import { reportCommand } from './report.ts';
 import { verifyCommand } from './verify.ts';
+import { archiveCommand, holdCommand, releaseCommand, volumesCommand } from './volumes.ts';
 import { witnessCommand } from './witness.ts';
 
 export function auditCommands(): Command {
@@ -28,7 +29,11 @@ export function auditCommands(): Command {
     .addCommand(verifyCommand())
     .addCommand(exportCommand())
     .addCommand(reportCommand())
-    .addCommand(witnessCommand());
+    .addCommand(witnessCommand())
+    .addCommand(volumesCommand())
+    .addCommand(archiveCommand())
+    .addCommand(holdCommand())
+    .addCommand(releaseCommand());
 }
 
 const query = (): Command =>
@@ -213,7 +218,7 @@ function shown(record: StoredRecord, isJson: boolean): string {
 }
 
 const leftOut = (from: number, end: number): string =>
-  `mandate: ${end - from === 1 ? `record ${from} is` : `records ${from} to ${end - 1} are`} damaged in the store and left out`;
+  `mandate: ${end - from === 1 ? `record ${from} is` : `records ${from} to ${end - 1} are`} not there: archived or removed (\`mandate audit volumes\` says which), or damaged`;
 
 const HEAD = ['INDEX', 'TIME', 'KIND', 'OUTCOME', 'WHO', 'ACTION', 'RESOURCE', 'WHY'];
 

@@ -1,16 +1,19 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Command } from 'commander';
 import type { Verdict } from '../../audit/proof/verification.ts';
+import { GONE, type ReadFile, verifyTiles } from '../../audit/proof/verify-tiles.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import { type Policy, refusalOf } from '../../merkle/policy.ts';
 import { isProofOf, parseProof } from '../../merkle/proof-file.ts';
 import { ExitCode, type GlobalOptions, globalsOf, print, printJson, warn } from '../terminal/output.ts';
 import { Progress } from '../terminal/progress.ts';
 import { visible } from '../terminal/visible.ts';
+import { goneFile } from './export.ts';
 import { filesAt } from './files.ts';
 import { policyIn, type Trusted, textOf } from './trust.ts';
+import { VOLUME_SUFFIX, volumesIn } from './verify-volumes.ts';
 
 interface VerifyOptions extends Trusted {
   readonly tenant?: string;
@@ -27,7 +30,7 @@ export const verifyCommand = (): Command =>
     .description('prove a log or a receipt by its key, without trusting whoever keeps it')
     .argument(
       '<what>',
-      'a receipt, a store (data_dir), a folder with the files of a log, or the address of a log',
+      'a receipt, a store (data_dir), a folder with the files of a log, a volume or a folder of them, or the address of a log',
     )
     .option(
       '--key <vkey...>',
@@ -44,6 +47,7 @@ It exits with 0 where everything is proved, with 1 where something is wrong, wit
 
 Examples:
   $ mandate audit verify 41.tlog-proof --key acme.vkey
+  $ mandate audit verify ./archive --key acme.vkey
   $ mandate audit verify ./data --policy logs.policy --checkpoint acme.checkpoint
   $ mandate audit verify https://mandate.example:7401/t/acme/log/main --key acme.vkey
 `,
@@ -55,14 +59,20 @@ Examples:
       if (/^https?:\/\//.test(what)) return tell(globals, [await overHttp(what, policy, kept, command)]);
       const found = statSync(what, { throwIfNoEntry: false });
       if (!found) throw new ServiceError('invalid_request', `there is no ${what}`);
+      if (!found.isDirectory() && what.endsWith(VOLUME_SUFFIX))
+        return tell(globals, volumesIn([what], policy));
       if (!found.isDirectory()) return receipt(globals, what, policy);
       if (existsSync(path.join(what, 'mandate.db')))
         return tell(globals, await inStore(what, policy, kept, options));
       if (existsSync(path.join(what, 'checkpoint')))
         return tell(globals, [await inFolder(what, policy, kept)]);
+      const volumes = readdirSync(what, { recursive: true, encoding: 'utf8' })
+        .filter((name) => name.endsWith(VOLUME_SUFFIX))
+        .map((name) => path.join(what, name));
+      if (volumes.length > 0) return tell(globals, volumesIn(volumes, policy));
       throw new ServiceError(
         'invalid_request',
-        `${what} holds neither a store (mandate.db) nor a log (checkpoint)`,
+        `${what} holds neither a store (mandate.db), nor a log (checkpoint), nor volumes (*${VOLUME_SUFFIX})`,
       );
     });
 
@@ -126,17 +136,16 @@ async function inStore(
 }
 
 async function inFolder(folder: string, policy: Policy, kept: Kept[]): Promise<Verdict> {
-  const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
   using progress = new Progress('entries');
-  const read = async (name: string): Promise<Uint8Array | undefined> => {
+  const read: ReadFile = async (name) => {
     const file = path.join(folder, name);
-    return existsSync(file) ? await readFile(file) : undefined;
+    if (existsSync(file)) return await readFile(file);
+    return existsSync(goneFile(file)) ? GONE : undefined;
   };
   return await verifyTiles(read, policy, kept, progress.tell);
 }
 
 async function overHttp(address: string, policy: Policy, kept: Kept[], command: Command): Promise<Verdict> {
-  const { verifyTiles } = await import('../../audit/proof/verify-tiles.ts');
   const { credential = '', timeout, admin } = globalsOf(command);
   // The one in the environment is for the server; who keeps a copy of the log is a stranger to it.
   const isForIt =

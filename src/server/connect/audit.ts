@@ -1,6 +1,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { Arrivals } from '../../audit/arrivals.ts';
+import type { Keeper } from '../../audit/keeping/keeper.ts';
 import type { LogKeys } from '../../audit/proof/keys.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
 import { queryRecords, readRecords } from '../../audit/read.ts';
@@ -13,11 +14,13 @@ import { vkeyOf } from '../../merkle/keys.ts';
 import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
 import type { TenantNo } from '../../storage/rows.ts';
+import type { VolumeStore } from '../../storage/volume/store.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { Places } from '../intake/places.ts';
 import { admit } from './context.ts';
 import { recordMessage } from './messages.ts';
+import { volumeMethods } from './volumes.ts';
 
 const MAX_PAGE = 1_000;
 /** How many tails there may be, and how many of them of one caller of a tenant. */
@@ -30,6 +33,8 @@ export function auditService(parts: {
   parts: PartStore;
   proofs: LogProofs;
   logKeys: LogKeys;
+  volumes: VolumeStore;
+  keeper: Keeper;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
@@ -37,6 +42,7 @@ export function auditService(parts: {
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
   return {
+    ...volumeMethods(parts),
     async query(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
       if (message.pageSize > MAX_PAGE)

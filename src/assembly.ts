@@ -1,6 +1,7 @@
 import path from 'node:path';
-import { FolderArchive } from './audit/keeping/archive.ts';
+import { type Archive, FolderArchive } from './audit/keeping/archive.ts';
 import { Keeper, type Retention } from './audit/keeping/keeper.ts';
+import { S3Archive } from './audit/keeping/s3.ts';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
@@ -131,7 +132,7 @@ export function assemble(
           yield { id, no, retention: retentionOf(manifest.audit.retention, config.retention) };
       },
       settings: { maxMib: config.volumes.max_mib, maxDays: config.volumes.max_days },
-      archive: config.archive && new FolderArchive(config.archive.folder),
+      archive: archiveOf(config),
       archiveAfterDays: config.archive?.after_days,
       record: (tenant, caller, action, detail) =>
         administration.record(tenant, caller, action, undefined, detail),
@@ -285,6 +286,14 @@ function witnessPeer({ key, url }: Config['witnesses'][number]): WitnessPeer {
     throw refuse(describe(cause));
   }
   throw refuse('its key is not that of a witness, but of a log');
+}
+
+/** Throws `config_invalid`. */
+function archiveOf({ archive, s3Credentials }: Config): Archive | undefined {
+  if (archive?.folder !== undefined) return new FolderArchive(archive.folder);
+  if (!archive?.s3 || !s3Credentials) return undefined;
+  refuseCleartext('archive', archive.s3.endpoint);
+  return new S3Archive(archive.s3, s3Credentials);
 }
 
 /** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import type { S3Credentials } from './audit/keeping/s3.ts';
 import { recordKinds, recordOutcomes } from './audit/record.ts';
 import { sinkFormats } from './audit/sinks/settings.ts';
 import { describe, ServiceError } from './errors.ts';
@@ -89,9 +90,22 @@ const schema = z.strictObject({
   /** Where such files are moved to, once their records are so old; without `after_days` when somebody asks for it. */
   archive: z
     .strictObject({
-      folder: z.string().min(1),
+      folder: z.string().min(1).optional(),
+      /** Its credentials are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment. */
+      s3: z
+        .strictObject({
+          endpoint: z.url(),
+          region: z.string().min(1).default('us-east-1'),
+          bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'a name of a bucket'),
+          prefix: z
+            .string()
+            .regex(/^(?:[\w.!*'()=-]+\/)*$/, 'empty, or names that each end with /')
+            .default(''),
+        })
+        .optional(),
       after_days: z.number().min(0).max(36_500).optional(),
     })
+    .refine(({ folder, s3 }) => (folder === undefined) !== (s3 === undefined), 'one of folder and s3')
     .optional(),
   /** How long records are kept where a tenant does not say; for so many days in any case. Left out: for good. */
   retention: z
@@ -175,6 +189,8 @@ export type Config = Readonly<z.infer<typeof schema>> & {
   /** The folder of the package: where policies/ and bin/ are. */
   readonly home: string;
   readonly opa: string;
+  /** Those of `archive.s3`. */
+  readonly s3Credentials?: S3Credentials | undefined;
 };
 
 /** Values given on the command line, by the names of the file. Undefined ones were not given. */
@@ -210,10 +226,24 @@ export function readConfig(
     );
   }
   const home = path.resolve(import.meta.dirname, import.meta.filename.endsWith('.ts') ? '..' : '../..');
-  const config: Config = Object.freeze({ ...parsed.data, home, opa: opaOf(parsed.data.opa, home) });
+  const config: Config = Object.freeze({
+    ...parsed.data,
+    home,
+    opa: opaOf(parsed.data.opa, home),
+    s3Credentials: parsed.data.archive?.s3 && s3CredentialsIn(environment),
+  });
   for (const [plane, { host }] of Object.entries({ data: config.data, admin: config.admin }))
     checkExposure(config, plane, host);
   return config;
+}
+
+function s3CredentialsIn(environment: Readonly<Record<string, string | undefined>>): S3Credentials {
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_SESSION_TOKEN: token } = environment;
+  if (id && secret) return { accessKeyId: id, secretAccessKey: secret, sessionToken: token };
+  throw new ServiceError(
+    'config_invalid',
+    'archive: s3 takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from the environment, and one is missing',
+  );
 }
 
 function checkExposure(config: Config, plane: string, host: string): void {

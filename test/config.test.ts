@@ -34,6 +34,18 @@ describe('readConfig', () => {
     expect(refusalOf(sinks(a, b)).message).toContain('two sinks write one file');
   });
 
+  test('takes one archive, and its credentials from the environment alone', () => {
+    const s3 = 's3: { endpoint: https://s3.example, bucket: logs }';
+    expect(refusalOf(`archive: { folder: a, ${s3} }`).message).toContain('one of folder and s3');
+    expect(refusalOf('archive: { after_days: 3 }').message).toContain('one of folder and s3');
+    expect(refusalOf(`archive: { ${s3} }`).message).toContain('AWS_ACCESS_KEY_ID');
+    expect(refusalOf(`archive: { ${s3.replace(' }', ', secret: x }')} }`).message).toContain('"secret"');
+    const credentials = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' };
+    const config = withFile(`archive: { ${s3} }`, (file) => readConfig(credentials, {}, file));
+    expect(config.s3Credentials).toEqual({ accessKeyId: 'a', secretAccessKey: 'b' });
+    expect(readConfig(credentials).s3Credentials).toBeUndefined();
+  });
+
   test('has a default for everything, and is frozen', () => {
     const config = readConfig({});
     expect(config).toMatchObject({

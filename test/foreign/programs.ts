@@ -52,20 +52,23 @@ export const missing = (program: string, remedy: string): string =>
   spawnSync(program, ['--version']).error ? `, skipped: ${program} is missing, ${remedy}` : '';
 
 const packages = {
-  h2spec: 'github.com/summerwind/h2spec/cmd/h2spec',
-  'grpc-go': './grpc-go',
+  h2spec: ['clients', 'github.com/summerwind/h2spec/cmd/h2spec'],
+  'grpc-go': ['clients', './grpc-go'],
+  versitygw: ['s3', 'github.com/versity/versitygw/cmd/versitygw'],
 } as const;
 
-/** Builds a program of the module tools/clients, unless it has been built as it is now. */
+/** Builds a program of a module of tools/, unless it has been built as it is now. */
 export async function goProgram(name: keyof typeof packages): Promise<string> {
+  const [module, goPackage] = packages[name];
+  const sources = path.join(repository, 'tools', module);
   const folder = path.join(sources, name);
   const own = existsSync(folder) ? (await readdir(folder)).map((file) => path.join(name, file)) : [];
-  const program = path.join(made, `${name}-${await digest(['go.mod', 'go.sum', ...own])}`);
+  const program = path.join(made, `${name}-${await digest(['go.mod', 'go.sum', ...own], sources)}`);
   if (existsSync(program)) return program;
   await mkdir(made, { recursive: true });
   // Another process may be making it too: it is there whole, or not.
   const unfinished = `${program}.${process.pid}`;
-  const build = ['build', '-trimpath', '-o', unfinished, packages[name]];
+  const build = ['build', '-trimpath', '-o', unfinished, goPackage];
   await output('go', build, { folder: sources, timeoutMs: 280_000 });
   await rename(unfinished, program);
   return program;
@@ -89,8 +92,8 @@ export async function pythonWithGrpcio(): Promise<string> {
 
 export const grpcioProgram = path.join(sources, 'grpcio/main.py');
 
-async function digest(files: readonly string[]): Promise<string> {
+async function digest(files: readonly string[], folder = sources): Promise<string> {
   const hash = createHash('sha256');
-  for (const file of files) hash.update(await readFile(path.join(sources, file)));
+  for (const file of files) hash.update(await readFile(path.join(folder, file)));
   return hash.digest('hex').slice(0, 12);
 }

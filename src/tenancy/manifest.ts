@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { auditDeclared } from '../audit/privacy/declared.ts';
 import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
 import { readYaml, YamlInvalid } from './folder/yaml.ts';
@@ -169,6 +170,7 @@ const manifest = z.strictObject({
     .max(64)
     .default([]),
   limits,
+  audit: auditDeclared,
 });
 
 export type Manifest = z.infer<typeof manifest>;

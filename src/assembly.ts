@@ -1,4 +1,6 @@
 import path from 'node:path';
+import { Erasure } from './audit/privacy/erasure.ts';
+import { MemberKeys } from './audit/privacy/keys.ts';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
@@ -10,6 +12,7 @@ import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
+import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
@@ -33,6 +36,7 @@ import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
 import { LogTrees } from './storage/log/tree.ts';
 import { logKeyStore } from './storage/log-keys.ts';
+import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -108,6 +112,8 @@ export function assemble(
     clock,
     random,
   });
+  const memberStore = memberKeyStore(reader);
+  const memberKeys = new MemberKeys({ store: memberStore, writer, sealing: master, clock, random });
   const proofs = new LogProofs(reader, clock);
   const failed = (error: unknown): void => void toServiceError(error, 'checkpoints');
   const witnessing = stack.use(
@@ -142,8 +148,9 @@ export function assemble(
     }),
   );
 
-  const common = { facts, policyOf, writer, clock, random };
   const admission = new Admission(clock, config.max_open_decisions);
+  const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
+  const common = { facts, policyOf, writer, recorder, clock, random };
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
@@ -182,6 +189,8 @@ export function assemble(
     principals,
     records,
     parts: partStore(reader),
+    memberKeys,
+    erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
     keys,
     logKeys,
     proofs,

@@ -12,8 +12,9 @@ import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
 import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
 import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
+import type { Recorder } from './recorder.ts';
 import { type CheckRequest, checkRequest, type UncheckedRequest } from './request.ts';
-import { decisionRow, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
+import { decisionDraft, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
 import { refusal } from './verdict.ts';
 
@@ -39,6 +40,7 @@ export interface DecisionsOptions {
   readonly resolveToken: TokenResolver;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
+  readonly recorder: Recorder;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -159,6 +161,7 @@ export class Decisions {
     const place = admission.enter(tenant, 1);
     const now = clock();
     const refused = this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
+    if (refused instanceof Promise) return this.#settled(tenant, caller, unchecked, place, refused);
     const { decided, decisionId, row } = refused;
     return this.#recorded(tenant, place, decided, decisionId, writer.append(row));
   }
@@ -174,7 +177,7 @@ export class Decisions {
     const now = clock();
     const parcel = writer.parcel();
     const decisions: Omit<Pending, 'row'>[] = [];
-    const shared = SharedParts.of(items);
+    const shared = this.#options.recorder.shares(tenant) ? SharedParts.of(items) : undefined;
     const pace = new Pace(isOver);
     for (const item of items) {
       if (pace.isDue) await pace.pause();
@@ -241,8 +244,8 @@ export class Decisions {
     now: number,
     principal: TokenPrincipal,
     shared?: SharedParts,
-  ): Pending {
-    const { admission, facts, policyOf, random } = this.#options;
+  ): Pending | Promise<Pending> {
+    const { admission, facts, policyOf, recorder, random } = this.#options;
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const { subject, actors, grant } = principal;
     const given = {
@@ -267,18 +270,15 @@ export class Decisions {
       : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
     admission.spent(tenant.id, decided.cost);
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-    return {
-      decided,
-      decisionId,
-      row: decisionRow(head, decided, {
-        subject,
-        actor: actors[0],
-        grantId: grant?.id,
-        named: { action: request.action.name, resource: request.resource },
-        input: input.kept.json,
-        parts: input.kept.members,
-      }),
-    };
+    const draft = decisionDraft(head, decided, {
+      subject,
+      actor: actors[0],
+      grantId: grant?.id,
+      named: { action: request.action.name, resource: request.resource },
+      input: input.kept.json,
+      parts: input.kept.members,
+    });
+    return pendingOf(decided, decisionId, recorder.row(tenant, draft));
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */
@@ -288,11 +288,22 @@ export class Decisions {
     asked: { readonly input: string; readonly parts?: string },
     now: number,
     error: ServiceError,
-  ): Pending {
+  ): Pending | Promise<Pending> {
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const { revision } = this.#options.policyOf(tenant);
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-    return { decided, decisionId, row: decisionRow(head, decided, asked) };
+    const row = this.#options.recorder.row(tenant, decisionDraft(head, decided, asked));
+    return pendingOf(decided, decisionId, row);
   }
 }
+
+/** A promise only where the record is one: mostly it is there at once. */
+const pendingOf = (
+  decided: Decided,
+  decisionId: DecisionId,
+  row: RecordRow | Promise<RecordRow>,
+): Pending | Promise<Pending> =>
+  row instanceof Promise
+    ? row.then((made) => ({ decided, decisionId, row: made }))
+    : { decided, decisionId, row };

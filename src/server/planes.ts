@@ -1,5 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
+import type { Erasure } from '../audit/privacy/erasure.ts';
+import type { MemberKeys } from '../audit/privacy/keys.ts';
 import type { LogKeys } from '../audit/proof/keys.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { DataQueries } from '../decision/data.ts';
@@ -58,6 +60,8 @@ export interface Services {
   readonly keys: Keys;
   readonly logKeys: LogKeys;
   readonly proofs: LogProofs;
+  readonly memberKeys: MemberKeys;
+  readonly erasure: Erasure;
   /** What this server's part of each log is called. */
   readonly node: string;
   readonly policies: Policies;

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
-import { buildRecord } from '../audit/record.ts';
+import { changeRow } from '../audit/administration.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { namedIn, type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
+import { type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
 import type { PrincipalChanges, PrincipalState } from '../storage/commands.ts';
 import { setAsideChannel } from '../storage/faults.ts';
 import type { RestartedLog } from '../storage/log/commands.ts';
@@ -142,28 +142,11 @@ export class Administration {
     action: string,
     target: PrincipalRef | undefined,
     detail: Readonly<Record<string, unknown>>,
-    { revision = '', outcome = 'done' }: { revision?: string; outcome?: 'done' | 'error' } = {},
+    more: { revision?: string; outcome?: 'done' | 'error' } = {},
   ): RecordRow {
-    const now = this.#clock();
-    // Who did it, and to whom: both are found by their names.
-    const by = namedIn(caller);
-    return buildRecord({
-      tenantNo: tenant.no,
-      time: now,
-      kind: 'administration',
-      outcome,
-      decisionId: uuidv7(now, this.#random(10)),
-      caller,
-      subject: by,
-      actor: target,
-      members: `${revision === '' ? '' : `,"revision":"${revision}"`},"detail":${JSON.stringify(detail)}`,
-      input: JSON.stringify({
-        subject: by ?? null,
-        target: target ?? null,
-        action: { name: action },
-        resource: { type: 'tenant', id: tenant.id },
-      }),
-    });
+    const time = this.#clock();
+    const decisionId = uuidv7(time, this.#random(10));
+    return changeRow({ tenant, time, decisionId, caller, action, target, detail, ...more });
   }
 }
 

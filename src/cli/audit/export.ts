@@ -5,12 +5,14 @@ import { Command, Option } from 'commander';
 import type { ReadFile } from '../../audit/proof/verify-tiles.ts';
 import { type AuditRecord, readRecord } from '../../audit/read.ts';
 import { ServiceError } from '../../errors.ts';
+import { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
 import { entriesIn } from '../../merkle/bundle.ts';
 import { parseCheckpoint } from '../../merkle/checkpoint.ts';
 import { tilePath } from '../../merkle/tile-path.ts';
 import { TILE_WIDTH } from '../../merkle/tree.ts';
 import { addressOf } from '../address.ts';
-import { globalsOf, print, printJson } from '../terminal/output.ts';
+import { clientOf } from '../client.ts';
+import { type GlobalOptions, globalsOf, print, printJson } from '../terminal/output.ts';
 import { Progress } from '../terminal/progress.ts';
 import { filesAt } from './files.ts';
 
@@ -18,6 +20,7 @@ interface ExportOptions {
   readonly tenant: string;
   readonly node: string;
   readonly format: 'tiles' | 'jsonl' | 'csv';
+  readonly open?: boolean;
 }
 
 export const exportCommand = (): Command =>
@@ -34,6 +37,10 @@ export const exportCommand = (): Command =>
         .default('tiles'),
     )
     .option('--node <name>', "the server's name in the log", 'main')
+    .option(
+      '--open',
+      'with --format jsonl: what is sealed in the clear, where it may be had; no erasure reaches that file',
+    )
     .addHelpText(
       'after',
       `
@@ -45,6 +52,12 @@ Examples:
     )
     .action(async (to: string, options: ExportOptions, command: Command) => {
       const globals = globalsOf(command);
+      if (options.open && options.format !== 'jsonl')
+        throw new ServiceError(
+          'invalid_request',
+          '--open is for --format jsonl: tiles are what the log is made of',
+        );
+      const opened = options.open ? opening(globals, options.tenant) : asStored;
       const address = `${addressOf('admin', globals)}/t/${options.tenant}/log/${options.node}`;
       const read = filesAt(address, globals);
       const source = Buffer.from((await read('checkpoint')) ?? []).toString('utf8');
@@ -52,7 +65,7 @@ Examples:
       if (options.format === 'tiles') refuseOther(to, origin, size);
       using progress = new Progress('entries');
       if (options.format === 'tiles') await tilesInto(to, read, source, size, progress.tell);
-      else await linesInto(to, options.format, read, size, progress.tell);
+      else await linesInto(to, options.format, read, opened, size, progress.tell);
       progress[Symbol.dispose]();
       if (globals.json) printJson({ origin, size, to });
       else print(`${to}: ${size} entries of ${origin}`);
@@ -125,6 +138,7 @@ async function linesInto(
   file: string,
   format: 'jsonl' | 'csv',
   read: ReadFile,
+  opened: Opened,
   size: number,
   progress: (done: number, total: number) => void,
 ): Promise<void> {
@@ -136,7 +150,8 @@ async function linesInto(
     for (let at = 0; at * TILE_WIDTH < size; at += 1) {
       const width = Math.min(TILE_WIDTH, size - at * TILE_WIDTH);
       const name = tilePath({ level: 'entries', at, width });
-      const lines = entriesOf(await needed(read, name), name, width).map((body, place) => {
+      const entries = await Promise.all(entriesOf(await needed(read, name), name, width).map(opened));
+      const lines = entries.map((body, place) => {
         const index = at * TILE_WIDTH + place;
         return format === 'csv'
           ? `${columns.map(([, cell]) => quoted(cell(readRecord({ index, body })))).join(',')}\r\n`
@@ -153,6 +168,33 @@ async function linesInto(
     throw error;
   }
 }
+
+/** A record as who may read it sees it. */
+type Opened = (stored: Uint8Array) => Promise<Uint8Array>;
+
+const asStored: Opened = async (stored) => stored;
+
+/** Those of which something is sealed are asked for, each by its decision. */
+function opening(globals: GlobalOptions, tenant: string): Opened {
+  const client = clientOf(AuditService, 'admin', globals);
+  return async (stored) => {
+    const { sealed, decision_id: decisionId } = JSON.parse(utf8.decode(stored)) as {
+      sealed?: readonly string[];
+      decision_id: string;
+    };
+    if (!sealed) return stored;
+    let pageToken = '';
+    do {
+      const page = await client.query({ tenant, decisionId, pageSize: 1, pageToken });
+      const [found] = page.records;
+      if (found) return found.opened.length > 0 ? found.opened : stored;
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    return stored;
+  };
+}
+
+const utf8 = new TextDecoder();
 
 /** Throws `unavailable`: fewer or other entries than were asked for are no export. */
 function entriesOf(bytes: Uint8Array, name: string, width: number): readonly Uint8Array[] {

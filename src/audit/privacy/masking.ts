@@ -77,17 +77,23 @@ function isMaskable({ reasons }: Body, [root, ...rest]: Pointer): boolean {
 function apply(body: Body, pointer: Pointer, upsert: Operation['upsert']): boolean {
   const isMessage = pointer[0] === 'reasons';
   const place = placeOf(body, pointer);
-  if (upsert === undefined) {
+  if (upsert === undefined || !mayStand(pointer, upsert.value)) {
     if (isMessage) place?.replace('');
     else place?.remove();
     return place !== undefined;
   }
-  const { value } = upsert;
   const holder = holderOf(body, pointer);
-  // A message is text, and an array has no items but its own.
-  if (!holder || (isMessage && typeof value !== 'string') || (Array.isArray(holder) && !place)) return false;
-  put(holder, pointer.at(-1) ?? '', value);
+  // An array has no items but its own.
+  if (!holder || (Array.isArray(holder) && !place)) return false;
+  put(holder, pointer.at(-1) ?? '', upsert.value);
   return true;
+}
+
+/** A message is a text, and the context an object: what is to stand there instead, and cannot, is but taken out. */
+function mayStand(pointer: Pointer, value: unknown): boolean {
+  if (pointer[0] === 'reasons') return typeof value === 'string';
+  const isContext = pointer.length === 2 && pointer[1] === 'context';
+  return !isContext || (typeof value === 'object' && value !== null && !Array.isArray(value));
 }
 
 /** Of an input and its principals, what may be kept out whole. */

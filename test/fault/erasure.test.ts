@@ -127,7 +127,7 @@ test('killed at any moment: what was answered is erased, and what is not erased 
   expect(destroyed).toEqual(expect.arrayContaining([...answered]));
   for (const id of destroyed) expect(holding(store(), seen.get(id) ?? ''), id).toEqual([]);
   const read = [...seen.keys()]
-    .reverse()
+    .toReversed()
     .map((id) =>
       destroyed.includes(id)
         ? { sealed: { about: `patient:${id}`, erased: true } }

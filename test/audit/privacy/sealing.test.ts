@@ -1,9 +1,12 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Box } from '../../../src/audit/privacy/box.ts';
+import { MemberKeys } from '../../../src/audit/privacy/keys.ts';
 import { opened } from '../../../src/audit/privacy/opening.ts';
 import { parsePointer, pointerText, valueAt } from '../../../src/audit/privacy/pointer.ts';
 import { buildRecord } from '../../../src/audit/record.ts';
+import { MasterKey } from '../../../src/delegation/master-key.ts';
+import { systemClock, systemRandom } from '../../../src/effects.ts';
 import type { RecordRow } from '../../../src/storage/rows.ts';
 import type { Tenant } from '../../../src/tenancy/tenants.ts';
 import { faultOf } from '../../e2e/record-schema.ts';
@@ -301,5 +304,71 @@ describe('a box', () => {
       }),
     });
     expect(buildRecord(plain).body).not.toContain(digest);
+  });
+});
+
+describe('a key that is new', () => {
+  const about = { class: 'user', id: 'ann' };
+
+  /** Keys over a writer that says when it is done. */
+  function slow() {
+    const waiting: PromiseWithResolvers<{ value: boolean; index: number }>[] = [];
+    const keys = new MemberKeys({
+      store: { inUse: () => undefined, find: () => undefined, count: () => ({ living: 0, destroyed: 0 }) },
+      writer: {
+        run: () => {
+          const next = Promise.withResolvers<{ value: boolean; index: number }>();
+          waiting.push(next);
+          return next.promise as never;
+        },
+      },
+      sealing: new MasterKey(systemRandom(32)),
+      clock: systemClock,
+      random: systemRandom,
+    });
+    return { keys, waiting };
+  }
+
+  test('seals nothing before it is durable, and is the one of all who wait', async () => {
+    const tenant = await on.tenant('acme', []);
+    const { keys, waiting } = slow();
+    const [first, second] = [keys.of(tenant, about), keys.of(tenant, about)];
+    let isThere = false;
+    void Promise.resolve(first).then(() => (isThere = true));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect({ isThere, asked: waiting.length, isOne: first === second }).toEqual({
+      isThere: false,
+      asked: 1,
+      isOne: true,
+    });
+    waiting[0]?.resolve({ value: true, index: -1 });
+    const key = await first;
+    expect(keys.of(tenant, about)).toEqual(key);
+    keys.forget(tenant, about);
+    expect(keys.of(tenant, about)).toBeInstanceOf(Promise);
+  });
+
+  test('that was not stored is made anew for who asks next', async () => {
+    const tenant = await on.tenant('acme', []);
+    const { keys, waiting } = slow();
+    const first = keys.of(tenant, about);
+    waiting[0]?.reject(new Error('the disk is full'));
+    await expect(first).rejects.toThrow('the disk is full');
+    const second = keys.of(tenant, about);
+    waiting[1]?.resolve({ value: true, index: -1 });
+    expect(await second).toMatchObject({ about });
+  });
+
+  test('that was forgotten before it was durable is not kept', async () => {
+    const tenant = await on.tenant('acme', []);
+    const { keys, waiting } = slow();
+    const first = keys.of(tenant, about);
+    keys.forget(tenant, about);
+    waiting[0]?.resolve({ value: true, index: -1 });
+    const key = await first;
+    const next = keys.of(tenant, about);
+    expect(next).toBeInstanceOf(Promise);
+    waiting[1]?.resolve({ value: true, index: -1 });
+    expect((await next).kid).not.toBe(key.kid);
   });
 });

@@ -56,7 +56,7 @@ describe('the key of somebody', () => {
     );
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
     const records = (await query(server, { pageSize: 64 })).map(({ stored, opened }) => ({
-      key: (stored.input.context?.patient as { sealed: { key: string } }).sealed.key,
+      key: (stored.input.context?.patient as { sealed: { key: string } } | undefined)?.sealed.key,
       value: opened?.input.context?.patient,
     }));
     expect(new Set(records.map(({ key }) => key)).size).toBe(1);

@@ -31,7 +31,8 @@ export interface Answer extends Decided {
 interface Pending {
   readonly decided: Decided;
   readonly decisionId: DecisionId;
-  readonly row: RecordRow;
+  /** A promise where it takes a key that is not durable yet. */
+  readonly row: RecordRow | Promise<RecordRow>;
 }
 
 export interface DecisionsOptions {
@@ -69,8 +70,7 @@ export class Decisions {
           ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
           : this.#withToken(tenant, caller, request, request.principal.token, now);
       if (pending instanceof Promise) return this.#settled(tenant, caller, unchecked, place, pending);
-      const { decided, decisionId, row } = pending;
-      return this.#recorded(tenant, place, decided, decisionId, this.#options.writer.append(row));
+      return this.#recorded(tenant, place, pending);
     } catch (error) {
       return this.#unsound(tenant, caller, unchecked, place, error);
     }
@@ -89,11 +89,17 @@ export class Decisions {
     } catch (error) {
       return this.#unsound(tenant, caller, unchecked, place, error);
     }
-    const { decided, decisionId, row } = settled;
-    return this.#recorded(tenant, place, decided, decisionId, this.#options.writer.append(row));
+    return this.#recorded(tenant, place, settled);
   }
 
-  async #recorded(
+  #recorded(tenant: Tenant, place: Share, { decided, decisionId, row }: Pending): Promise<Answer> {
+    const { writer } = this.#options;
+    const recorded = row instanceof Promise ? row.then((made) => writer.append(made)) : writer.append(row);
+    return this.#answered(tenant, place, decided, decisionId, recorded);
+  }
+
+  /** Is given nothing of the record, so that nothing of it is kept while it is committed. */
+  async #answered(
     tenant: Tenant,
     place: Share,
     decided: Decided,
@@ -157,13 +163,10 @@ export class Decisions {
     unchecked: UncheckedRequest,
     error: ServiceError,
   ): Promise<Answer> {
-    const { admission, clock, writer } = this.#options;
+    const { admission, clock } = this.#options;
     const place = admission.enter(tenant, 1);
-    const now = clock();
-    const refused = this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
-    if (refused instanceof Promise) return this.#settled(tenant, caller, unchecked, place, refused);
-    const { decided, decisionId, row } = refused;
-    return this.#recorded(tenant, place, decided, decisionId, writer.append(row));
+    const asked = { input: unsoundQuestion(unchecked) };
+    return this.#recorded(tenant, place, this.#refused(tenant, caller, asked, clock(), error));
   }
 
   async #batch(
@@ -177,17 +180,21 @@ export class Decisions {
     const now = clock();
     const parcel = writer.parcel();
     const decisions: Omit<Pending, 'row'>[] = [];
+    /** From the first on that waits for its key; their keys are made together. */
+    const late: (RecordRow | Promise<RecordRow>)[] = [];
     const shared = this.#options.recorder.shares(tenant) ? SharedParts.of(items) : undefined;
     const pace = new Pace(isOver);
     for (const item of items) {
       if (pace.isDue) await pace.pause();
       const each = this.#item(tenant, caller, item, now, shared);
       const { decided, decisionId, row } = each instanceof Promise ? await each : each;
-      parcel.add(row);
+      if (late.length > 0 || row instanceof Promise) late.push(row);
+      else parcel.add(row);
       decisions.push({ decided, decisionId });
       pace.decided(decided.cost);
       if (stopsAt[semantic](decided.outcome)) break;
     }
+    for (const row of late) parcel.add(row instanceof Promise ? await row : row);
     const indexes = await writer.appendAll(parcel, tenant.no, shared?.used);
     return decisions.map(({ decided, decisionId }, at) =>
       this.#answer(tenant, decided, decisionId, indexes[at] ?? -1),
@@ -244,7 +251,7 @@ export class Decisions {
     now: number,
     principal: TokenPrincipal,
     shared?: SharedParts,
-  ): Pending | Promise<Pending> {
+  ): Pending {
     const { admission, facts, policyOf, recorder, random } = this.#options;
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const { subject, actors, grant } = principal;
@@ -278,7 +285,7 @@ export class Decisions {
       input: input.kept.json,
       parts: input.kept.members,
     });
-    return pendingOf(decided, decisionId, recorder.row(tenant, draft));
+    return { decided, decisionId, row: recorder.row(tenant, draft) };
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */
@@ -288,22 +295,12 @@ export class Decisions {
     asked: { readonly input: string; readonly parts?: string },
     now: number,
     error: ServiceError,
-  ): Pending | Promise<Pending> {
+  ): Pending {
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const { revision } = this.#options.policyOf(tenant);
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
     const row = this.#options.recorder.row(tenant, decisionDraft(head, decided, asked));
-    return pendingOf(decided, decisionId, row);
+    return { decided, decisionId, row };
   }
 }
-
-/** A promise only where the record is one: mostly it is there at once. */
-const pendingOf = (
-  decided: Decided,
-  decisionId: DecisionId,
-  row: RecordRow | Promise<RecordRow>,
-): Pending | Promise<Pending> =>
-  row instanceof Promise
-    ? row.then((made) => ({ decided, decisionId, row: made }))
-    : { decided, decisionId, row };

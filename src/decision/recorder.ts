@@ -37,8 +37,11 @@ export class Recorder {
   row(tenant: Tenant, draft: RecordDraft): RecordRow | Promise<RecordRow> {
     if (this.shares(tenant)) return buildRecord(draft);
     const kept = this.#sealed(tenant, draft);
-    if (kept instanceof Promise) return kept.then((each) => buildRecord(this.#masked(tenant, each)));
-    return buildRecord(this.#masked(tenant, kept));
+    if (!(kept instanceof Promise)) return buildRecord(this.#masked(tenant, kept));
+    const row = kept.then((each) => buildRecord(this.#masked(tenant, each)));
+    // Who makes many looks at it later.
+    row.catch(() => undefined);
+    return row;
   }
 
   #sealed(tenant: Tenant, draft: RecordDraft): RecordDraft | Promise<RecordDraft> {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -87,5 +87,27 @@ describe('mandate audit', () => {
       stderr: expect.stringContaining('principal_unknown: nothing was sealed about patient:zoe') as string,
     });
     expect((await erase('ann', '--yes')).stderr).toContain('whom it is about is class:id, not ann');
+  });
+
+  test('verify proves the log and a receipt as before, once somebody is erased', async () => {
+    const to = (name: string): string => path.join(folder, name);
+    const { stdout: key } = await run('audit', 'key', '-t', 'acme');
+    await writeFile(to('acme.vkey'), key);
+    const decided = await check(server.data, asked('patient:eve'), bearer(secrets.api));
+    const receipt = (): Promise<Ran> =>
+      run('audit', 'receipt', decided.body.decisionId, '-t', 'acme', '-o', to('eve.tlog-proof'));
+    await eventually(receipt, ({ code }) => code === 0);
+    expect((await erase('patient:eve', '--yes')).code).toBe(0);
+    expect(patientsIn((await query('-n', '1')).stdout)).toEqual([
+      { sealed: { about: 'patient:eve', erased: true } },
+    ]);
+    const log = `${server.admin}/t/acme/log/main`;
+    for (const what of [to('eve.tlog-proof'), log, path.join(server.folder, 'data')]) {
+      const verified = await run('audit', 'verify', what, '--key', to('acme.vkey'));
+      expect({ what, ...verified }).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(/^proved/) as string,
+      });
+    }
   });
 });

@@ -5,6 +5,7 @@ import { type TenantId, tenantId } from '../../src/ids.ts';
 import { memberKeyStore } from '../../src/storage/member-keys.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { MemberKeyRow, TenantNo } from '../../src/storage/rows.ts';
+import { needOf } from '../../src/storage/watch/room.ts';
 import type { Writer } from '../../src/storage/writer.ts';
 import { openStore, T0, temporaryFolder, tenantNo } from './store.ts';
 
@@ -156,4 +157,11 @@ test('who closes while the log is emptied is told that it was not', async () => 
   await closing;
   expect(await writer.emptyWriteAhead()).toBe(false);
   writer = await openStore(place.folder);
+});
+
+test('a key takes the room of what is ordinary: whoever asks about many keeps nobody from administering', () => {
+  const needs = (name: string) =>
+    needOf({ unit: 0, name, args: {}, recorded: false }, undefined as never, undefined);
+  expect(needs('putMemberKey')).toBe('ordinary');
+  expect(needs('destroyMemberKeys')).toBe('administration');
 });

@@ -1,5 +1,5 @@
 import { type RecordDraft, wholeRecord } from '../record.ts';
-import { isFree } from './members.ts';
+import { isMaskable } from './members.ts';
 import { holderOf, MAX_POINTER, type Pointer, parsePointer, placeOf, pointerText, put } from './pointer.ts';
 
 /** What a tenant's package `audit` answers, checked. */
@@ -50,7 +50,7 @@ export function masked(draft: RecordDraft, { operations, detail }: Mask): Record
   const body = JSON.parse(wholeRecord(draft)) as Body;
   const [done, refused] = [new Set<string>(), new Set<string>()];
   for (const { pointer, upsert } of operations)
-    if (!isMaskable(body, pointer)) refused.add(pointerText(pointer));
+    if (!mayGo(body, pointer)) refused.add(pointerText(pointer));
     else if (apply(body, pointer, upsert)) done.add(pointerText(pointer));
   const lists = { ...listed('masked', done), ...listed('mask_refused', refused) };
   if (detail === 'full') return drafted(draft, { ...body, ...lists });
@@ -65,8 +65,8 @@ const listed = (name: string, paths: ReadonlySet<string>): object =>
   paths.size === 0 ? {} : { [name]: [...paths].map((path) => path.slice(0, MAX_POINTER)) };
 
 /** What is below the input, but for what names it; and what authors said of their reasons. */
-function isMaskable({ reasons }: Body, [root, ...rest]: Pointer): boolean {
-  if (root === 'input') return isFree(rest);
+function mayGo({ reasons }: Body, [root, ...rest]: Pointer): boolean {
+  if (root === 'input') return isMaskable(rest);
   const [at = '', member] = rest;
   return (
     root === 'reasons' && rest.length === 2 && member === 'message' && placeOf(reasons, [at]) !== undefined

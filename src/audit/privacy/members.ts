@@ -3,15 +3,22 @@ import { isWithin, type Pointer, parsePointer, pointerText } from './pointer.ts'
 /** Stands for any index. */
 const ANY = '*';
 
-/** What of an input may be kept out of its record, whole or in part: readers, indexes and reports need none of it. */
-const FREE: readonly Pointer[] = [
+const PRINCIPALS: readonly Pointer[] = [['subject'], ['actors', ANY]];
+
+/** What of an input can be sealed, whole or in part: readers, indexes and reports need none of it. */
+const SEALABLE: readonly Pointer[] = [
   ['context'],
   ['data_input'],
   ['action', 'properties'],
   ['resource', 'properties'],
   ['grant', 'authorization_details'],
-  ...[['subject'], ['actors', ANY]].flatMap((one) => [
-    [...one, 'properties'],
+  ...PRINCIPALS.map((one) => [...one, 'properties']),
+];
+
+/** Of groups and roles the log tells each change, so that to seal them here would promise too much. */
+const MASKABLE: readonly Pointer[] = [
+  ...SEALABLE,
+  ...PRINCIPALS.flatMap((one) => [
     [...one, 'groups'],
     [...one, 'roles'],
   ]),
@@ -31,11 +38,13 @@ const KEPT: Readonly<Record<string, string>> = {
 };
 
 /** Whether a member of the input may be kept out of its record. */
-export const isFree = (pointer: Pointer): boolean =>
-  FREE.some((free) =>
+export const isMaskable = (pointer: Pointer): boolean => isIn(MASKABLE, pointer);
+
+const isIn = (places: readonly Pointer[], pointer: Pointer): boolean =>
+  places.some((place) =>
     isWithin(
       pointer,
-      free.map((token, at) => (token === ANY && isIndex(pointer[at]) ? (pointer[at] ?? '') : token)),
+      place.map((token, at) => (token === ANY && isIndex(pointer[at]) ? (pointer[at] ?? '') : token)),
     ),
   );
 
@@ -46,7 +55,7 @@ const isIndex = (token: string | undefined): boolean =>
 export function unsealable(text: string): string | undefined {
   const pointer = parsePointer(text);
   if (!pointer) return 'a JSON Pointer into the input, such as /context/patient';
-  if (isFree(pointer)) return undefined;
+  if (isIn(SEALABLE, pointer)) return undefined;
   const [first = ''] = pointer;
   const said = Object.hasOwn(KEPT, first) ? KEPT[first] : undefined;
   if (said === undefined) return `the input has no member /${first}; ${CAN}`;
@@ -55,7 +64,7 @@ export function unsealable(text: string): string | undefined {
 
 /** Whether the input may have such a member at all. */
 export const isOfInput = ([first = '']: Pointer): boolean =>
-  Object.hasOwn(KEPT, first) || FREE.some(([root]) => root === first);
+  Object.hasOwn(KEPT, first) || SEALABLE.some(([root]) => root === first);
 
 const CAN =
-  'what can be sealed is in /context, /data_input, /grant/authorization_details, /action/properties, /resource/properties, and in properties, groups and roles of /subject and /actors/<index>';
+  'what can be sealed is in /context, /data_input, /grant/authorization_details, /action/properties, /resource/properties, /subject/properties and /actors/<index>/properties';

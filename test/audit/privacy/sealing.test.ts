@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Box } from '../../../src/audit/privacy/box.ts';
+import { Erasure } from '../../../src/audit/privacy/erasure.ts';
 import { MemberKeys } from '../../../src/audit/privacy/keys.ts';
 import { opened } from '../../../src/audit/privacy/opening.ts';
 import { parsePointer, pointerText, valueAt } from '../../../src/audit/privacy/pointer.ts';
 import { buildRecord } from '../../../src/audit/record.ts';
+import { wholeInput } from '../../../src/audit/whole.ts';
 import { MasterKey } from '../../../src/delegation/master-key.ts';
 import { systemClock, systemRandom } from '../../../src/effects.ts';
 import type { RecordRow } from '../../../src/storage/rows.ts';
@@ -279,7 +281,8 @@ describe('a box', () => {
     expect(readOf(tenant, record)).toEqual(context('user:ann', { patient: forged, place: forged }));
     // The record of a tenant that seals nothing says nothing of boxes, so none is looked for.
     const open = await on.tenant('open', []);
-    expect(opened(on.keys, open, await recorded(open, 'user:ann', { patient: forged }))).toBeUndefined();
+    const listed = { patient: forged, place: { sealed: ['/context/patient'] } };
+    expect(opened(on.keys, open, await recorded(open, 'user:ann', listed))).toBeUndefined();
   });
 
   test('is opened by no store under another master key', async () => {
@@ -371,4 +374,39 @@ describe('a key that is new', () => {
     waiting[1]?.resolve({ value: true, index: -1 });
     expect((await next).kid).not.toBe(key.kid);
   });
+});
+
+test('what was asked while somebody is erased keeps no key for what comes after', async () => {
+  const tenant = await on.tenant('acme', []);
+  const about = { class: 'user', id: 'late' };
+  const before = await on.keys.of(tenant, about);
+  const erasure = new Erasure({
+    store: on.store,
+    keys: on.keys,
+    writer: {
+      run: ((...args: Parameters<typeof on.writer.run>) => {
+        // A decision of the same moment: the key is still in use.
+        expect(on.keys.of(tenant, about)).toMatchObject({ kid: before.kid });
+        return on.writer.run(...args);
+      }) as typeof on.writer.run,
+      emptyWriteAhead: () => on.writer.emptyWriteAhead(),
+    },
+    clock: systemClock,
+    random: systemRandom,
+  });
+  expect(await erasure.erase(tenant, 'operator:root', about, false)).toEqual({ keys: 1, before: 0 });
+  expect((await on.keys.of(tenant, about)).kid).not.toBe(before.kid);
+  expect(on.keys.find(tenant, before.kid)).toBe('destroyed');
+});
+
+test.each([
+  { sealed: ['/context/patient'] },
+  { masked: ['/input/context/x'] },
+  { mask_failed: 'policy_failed' },
+  { detail_level: 'brief' },
+])('an input with %j is not whole, and does not replay', (member) => {
+  const record = (more: object): Uint8Array =>
+    Buffer.from(JSON.stringify({ v: 1, input: { context: {} }, ...more }));
+  expect(wholeInput(record({}), () => undefined)).toBe('{"context":{}}');
+  expect(wholeInput(record(member), () => undefined)).toBeUndefined();
 });

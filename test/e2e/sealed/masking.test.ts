@@ -257,6 +257,17 @@ describe('a package that fails', () => {
     expect(records.filter(({ stored }) => stored['mask_failed'] !== undefined)).toHaveLength(denied.length);
   });
 
+  test('loses no refusal of an exchange, though both it and its policy are slowed down', async () => {
+    await using server = await masking('detail := x if some x in ["full", "brief"]\n');
+    const agent = { id: 'research-agent', secret: secrets.agent };
+    for (let turn = 0; turn < 30; turn += 1)
+      expect((await form(server.data, 'token', exchangeFields('a.b.c'), agent)).status).toBe(400);
+    const records = await query(server, { kind: 'exchange', pageSize: 100 });
+    expect(records).toHaveLength(30);
+    const codes = new Set(records.map(({ stored }) => stored['mask_failed']));
+    expect(codes).toEqual(new Set(['policy_failed', 'resource_exhausted']));
+  });
+
   test('as it does not compile keeps the one before; at a start all is kept out that may be', async () => {
     await using server = await masking('mask contains "/input/context/patient"\n');
     await about(server);

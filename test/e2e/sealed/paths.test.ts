@@ -2,13 +2,14 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Grpc, struct } from '../grpc.ts';
 import { check, connect, exchangeFields, form, postJson, type TokenJson, tokenReads } from '../requests.ts';
-import { bearer, type Running, secrets } from '../server.ts';
-import { asked, holding, query, SEALED, sealing } from './sealed.ts';
+import { bearer, eventually, type Running, secrets, sha256 } from '../server.ts';
+import { asked, holding, operator, query, SEALED, sealing } from './sealed.ts';
 
 /** Whichever way something is asked, what is sealed stands nowhere in the clear. */
 
 let server: Running;
 let pep: Grpc;
+let threadAnswers: number;
 beforeAll(async () => {
   server = await sealing({
     acme: (manifest) => {
@@ -19,6 +20,16 @@ beforeAll(async () => {
     },
   });
   pep = new Grpc(server.data, secrets.api);
+  // There is a thread that could be asked.
+  using globex = new Grpc(server.data, secrets.globexMcp);
+  await eventually(
+    async () => {
+      await globex.checkByStream({ ...structs('x'), tenant: 'globex' });
+      return server.mandate.services.offload?.answered ?? 0;
+    },
+    (answered) => answered > 0,
+  );
+  threadAnswers = server.mandate.services.offload?.answered ?? 0;
 });
 afterAll(async () => {
   pep[Symbol.dispose]();
@@ -163,5 +174,31 @@ test('an exchange, and what its token is used for', async () => {
 test('what the directory knows is sealed in each record, and no thread without keys was asked', async () => {
   for (const { stored } of await query(server, { pageSize: 1_000 }))
     expect(JSON.stringify(stored)).not.toContain(PHONE);
-  expect(server.mandate.services.offload?.answered ?? 0).toBe(0);
+  expect(server.mandate.services.offload?.answered).toBe(threadAnswers);
+});
+
+test('a change of who has a sealed property tells that it changed, and not what it is', async () => {
+  const put = (properties: object, roles: string[]) =>
+    connect(
+      server.admin,
+      'TenantService/PutPrincipals',
+      { tenant: 'acme', principals: [{ class: 'user', id: 'dora', properties, roles }] },
+      operator,
+    );
+  await put({ phone: '1' }, ['reader']);
+  await put({ phone: '2' }, ['reader']);
+  await put({ phone: '2' }, ['editor']);
+  const changes = (
+    await query(server, {
+      kind: 'administration',
+      action: 'principal.change',
+      principal: { class: 'user', id: 'dora' },
+    })
+  ).map(({ stored }) => {
+    const { before, after } = stored['detail'] as Record<string, { properties_sha256: string } | null>;
+    return [before?.properties_sha256, after?.properties_sha256] as const;
+  });
+  expect(changes.map(([before, after]) => before === after)).toEqual([true, false, false]);
+  const guesses = ['1', '2'].map((phone) => sha256(JSON.stringify({ phone })));
+  for (const digest of changes.flat()) expect(guesses).not.toContain(digest);
 });

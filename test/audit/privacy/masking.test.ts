@@ -172,3 +172,20 @@ test.each([
 ])('%j is no answer that anybody could go by', (result) => {
   expect(readMask(result)).toBeUndefined();
 });
+
+test.each([
+  ['/input/context', 'a text', undefined],
+  ['/input/context', null, undefined],
+  ['/input/context', [], undefined],
+  ['/input/context', { kept: true }, { kept: true }],
+])('%s is replaced by %j, or but taken out where that cannot stand there', (path, value, after) => {
+  const draft = draftOf(1 as TenantNo, {
+    members: ',"reasons":[]',
+    input: '{"subject":null,"context":{"note":"text"}}',
+  });
+  const mask = readMask({ mask: [{ op: 'upsert', path, value }], detail: 'full' });
+  if (!mask) throw new Error('it is a mask');
+  const body = bodyOf(masked(draft, mask));
+  expect(body.input['context']).toEqual(after);
+  expect(body['masked']).toEqual([path]);
+});

@@ -410,3 +410,17 @@ test.each([
   expect(wholeInput(record({}), () => undefined)).toBe('{"context":{}}');
   expect(wholeInput(record(member), () => undefined)).toBeUndefined();
 });
+
+test('a key opens for its own tenant, principal and id alone, whatever the row that it stands in says', async () => {
+  const [acme, globex] = [await on.tenant('acme', []), await on.tenant('globex', [])];
+  const about = { class: 'user', id: 'moved' };
+  const { kid } = await on.keys.of(acme, about);
+  const row = on.store.inUse(acme.no, about);
+  if (!row) throw new Error('it is in use');
+  const moved = (tenant: Tenant, changes: object) =>
+    on.keysOver({ ...on.store, find: () => ({ ...row, ...changes }) }).find(tenant, kid);
+  expect(moved(acme, {})).toMatchObject({ kid, about });
+  for (const changes of [{ name: 'ann' }, { class: 'patient' }, { kid: 'another' }])
+    expect(() => moved(acme, changes)).toThrow('a key of sealed members cannot be opened');
+  expect(() => moved(globex, {})).toThrow('a key of sealed members cannot be opened');
+});

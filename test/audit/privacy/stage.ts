@@ -20,6 +20,8 @@ export interface Stage extends AsyncDisposable {
   readonly recorder: Recorder;
   /** With another master key than the store's keys are sealed by. */
   strangers(): MemberKeys;
+  /** With the same, over a store that says something else. */
+  keysOver(store: MemberKeyStore): MemberKeys;
   tenant(id: string, sealed: readonly object[]): Promise<Tenant>;
 }
 
@@ -29,9 +31,10 @@ export async function stage(): Promise<Stage> {
   const writer = await openStore(folder);
   const reader = openReader(folder);
   const store = memberKeyStore(reader);
-  const keysWith = (sealing: MasterKey): MemberKeys =>
-    new MemberKeys({ store, writer, sealing, clock: systemClock, random: systemRandom });
-  const keys = keysWith(new MasterKey(systemRandom(32)));
+  const master = new MasterKey(systemRandom(32));
+  const keysWith = (sealing: MasterKey, over: MemberKeyStore = store): MemberKeys =>
+    new MemberKeys({ store: over, writer, sealing, clock: systemClock, random: systemRandom });
+  const keys = keysWith(master);
   const recorder = new Recorder({
     policyOf: () => ({ revision: '', masks: false, evaluate: () => ({ result: undefined, cost: 0 }) }),
     keys,
@@ -45,6 +48,7 @@ export async function stage(): Promise<Stage> {
     keys,
     recorder,
     strangers: () => keysWith(new MasterKey(systemRandom(32))),
+    keysOver: (other) => keysWith(master, other),
     tenant: async (id, sealed) => {
       const no = await tenantNo(writer, id);
       return {

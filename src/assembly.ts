@@ -2,6 +2,8 @@ import path from 'node:path';
 import { type Archive, FolderArchive } from './audit/keeping/archive.ts';
 import { Keeper, type Retention } from './audit/keeping/keeper.ts';
 import { S3Archive } from './audit/keeping/s3.ts';
+import { Erasure } from './audit/privacy/erasure.ts';
+import { MemberKeys } from './audit/privacy/keys.ts';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
@@ -13,6 +15,7 @@ import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
+import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
@@ -36,6 +39,7 @@ import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
 import { LogTrees } from './storage/log/tree.ts';
 import { logKeyStore } from './storage/log-keys.ts';
+import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals.ts';
 import { volumeStore } from './storage/volume/store.ts';
 import type { Writer } from './storage/writer.ts';
@@ -112,6 +116,8 @@ export function assemble(
     clock,
     random,
   });
+  const memberStore = memberKeyStore(reader);
+  const memberKeys = new MemberKeys({ store: memberStore, writer, sealing: master, clock, random });
   const proofs = new LogProofs(reader, clock);
   const failed = (error: unknown): void => void toServiceError(error, 'checkpoints');
   const witnessing = stack.use(
@@ -167,8 +173,9 @@ export function assemble(
     }),
   );
 
-  const common = { facts, policyOf, writer, clock, random };
   const admission = new Admission(clock, config.max_open_decisions);
+  const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
+  const common = { facts, policyOf, writer, recorder, clock, random };
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
@@ -208,6 +215,8 @@ export function assemble(
     principals,
     records,
     parts: partStore(reader),
+    memberKeys,
+    erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
     keys,
     logKeys,
     proofs,

@@ -1,5 +1,6 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Decisions } from './decision/decisions.ts';
+import { Recorder } from './decision/recorder.ts';
 import { systemClock, systemRandom } from './effects.ts';
 import { ServiceError } from './errors.ts';
 import { Policies } from './policy/policies.ts';
@@ -11,6 +12,7 @@ import { openReader } from './storage/reader.ts';
 import { Pulse } from './storage/watch/pulse.ts';
 import { Writer } from './storage/writer.ts';
 import { factSource } from './tenancy/facts.ts';
+import type { Tenant } from './tenancy/tenants.ts';
 
 /**
  * The composition root of a decision thread: evaluates policies and makes records, while the main thread speaks the
@@ -30,12 +32,15 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     maxInstances: options.maxInstances,
     onFailure: (tenant, code, at) => decider.failed({ tenant, code, at }),
   });
+  const admission = { enter: () => ADMITTED, leave: () => undefined, spent: () => undefined };
+  const policyOf = (tenant: Tenant) => policies.of(tenant);
   const decisions = new Decisions({
-    policyOf: (tenant) => policies.of(tenant),
+    policyOf,
     facts,
     resolveToken: () => Promise.reject(new ServiceError('internal', 'tokens are looked at by main')),
-    admission: { enter: () => ADMITTED, leave: () => undefined, spent: () => undefined },
+    admission,
     writer,
+    recorder: new Recorder({ policyOf, keys: undefined, admission, random: systemRandom }),
     clock: systemClock,
     random: systemRandom,
   });

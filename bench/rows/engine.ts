@@ -1,9 +1,10 @@
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { buildRecord } from '../../src/audit/record.ts';
 import { decide } from '../../src/decision/decide.ts';
 import { buildInput } from '../../src/decision/input.ts';
 import { checkRequest, type UncheckedRequest } from '../../src/decision/request.ts';
-import { decisionRow } from '../../src/decision/rows.ts';
+import { decisionDraft } from '../../src/decision/rows.ts';
 import { systemClock, systemRandom } from '../../src/effects.ts';
 import { uuidv7 } from '../../src/ids.ts';
 import type { PolicyInput } from '../../src/input.ts';
@@ -110,6 +111,7 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
   };
   const policy = {
     revision: bundle.revision,
+    masks: false,
     evaluate: metered.evaluate.bind(metered),
   };
   return {
@@ -121,7 +123,9 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
       const subject = (facts[nth] as Facts).ref;
       const head = { tenantNo: 1 as TenantNo, time: context.nowMs, decisionId, caller: 'service:bench' };
       const named = { action: request.action.name, resource: request.resource };
-      return Buffer.from(decisionRow(head, decided, { subject, named, input: input.json }).body);
+      return Buffer.from(
+        buildRecord(decisionDraft(head, decided, { subject, named, input: input.json })).body,
+      );
     },
     'opa-wasm': (nth) => theirs.evaluate(values[nth], ENTRY),
     metered: inTurns(PolicyModule.compile(bundle.wasm)),

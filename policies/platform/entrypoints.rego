@@ -4,3 +4,5 @@ package mandate
 decision := data.mandate.decide.result
 
 delegation := data.mandate.delegate.result
+
+audit := data.mandate.keep.result

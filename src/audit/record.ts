@@ -40,7 +40,6 @@ export interface RecordDraft {
 
 /** Fixes a record's text. It is built by hand because its parts are JSON already and this runs for every decision. */
 export function buildRecord(draft: RecordDraft): RecordRow {
-  const head = `{"v":1,"kind":"${draft.kind}","time":"${isoTime(draft.time)}","decision_id":"${draft.decisionId}","outcome":"${draft.outcome}","caller":${JSON.stringify(draft.caller)}`;
   return {
     tenantNo: draft.tenantNo,
     time: draft.time,
@@ -51,9 +50,16 @@ export function buildRecord(draft: RecordDraft): RecordRow {
     caller: shortHash(draft.caller),
     names: namesOf(draft),
     key: recordKey(draft.decisionId),
-    body: bounded(head, draft),
+    body: bounded(draft),
   };
 }
+
+/** The record's text, however long. */
+export const wholeRecord = (draft: RecordDraft): string =>
+  `${headOf(draft)}${draft.members},"input":${draft.input}}`;
+
+const headOf = ({ kind, time, decisionId, outcome, caller }: RecordDraft): string =>
+  `{"v":1,"kind":"${kind}","time":"${isoTime(time)}","decision_id":"${decisionId}","outcome":"${outcome}","caller":${JSON.stringify(caller)}`;
 
 /** What was done to what. */
 export interface Named {
@@ -84,9 +90,11 @@ function namedIn(input: string): Named {
   };
 }
 
-function bounded(head: string, { members, input, grantId, reason }: RecordDraft): string {
-  const whole = `${head}${members},"input":${input}}`;
+function bounded(draft: RecordDraft): string {
+  const whole = wholeRecord(draft);
   if (whole.length * 3 <= MAX_RECORD_BYTES || Buffer.byteLength(whole) <= MAX_RECORD_BYTES) return whole;
+  const { members, input, grantId, reason } = draft;
+  const head = headOf(draft);
   // What is too long to keep is still bound: the digest proves which input was decided on.
   const digest = createHash('sha256').update(input).digest('hex');
   const { subject, target, actors, action, resource } = JSON.parse(input) as Record<string, unknown>;

@@ -3,6 +3,11 @@ interface Body {
   readonly input?: Record<string, unknown>;
   /** Path of a part that stands elsewhere, and its SHA-256 as hex. */
   readonly input_parts?: Readonly<Record<string, string>>;
+  /** What of the input is not there; see docs/record.schema.json. */
+  readonly sealed?: readonly string[];
+  readonly masked?: readonly string[];
+  readonly mask_failed?: string;
+  readonly detail_level?: string;
 }
 
 /** The digests of what a record has in common with others, by their paths in its input. */
@@ -11,14 +16,16 @@ export const partsOf = (body: Uint8Array): Readonly<Record<string, string>> =>
 
 /**
  * The input that a record's decision was a function of, as JSON text: with the parts that stand beside it, each of which
- * `partOf` finds by its digest. Undefined where the record keeps but a digest of it, or a part is not to be had.
+ * `partOf` finds by its digest. Undefined where the record keeps but a digest of it, a part is not to be had, or a member
+ * was kept out, is sealed, or was erased: what is evaluated without it may come to something else.
  */
 export function wholeInput(
   body: Uint8Array,
   partOf: (digest: string) => string | undefined,
 ): string | undefined {
-  const { input, input_parts: parts = {} } = JSON.parse(utf8.decode(body)) as Body;
-  if (!input) return undefined;
+  const record = JSON.parse(utf8.decode(body)) as Body;
+  const { input, input_parts: parts = {} } = record;
+  if (!input || isPartial(record)) return undefined;
   for (const [place, digest] of Object.entries(parts)) {
     const text = partOf(digest);
     if (text === undefined) return undefined;
@@ -29,5 +36,8 @@ export function wholeInput(
   }
   return JSON.stringify(input);
 }
+
+const isPartial = ({ sealed, masked, mask_failed: failed, detail_level: detail }: Body): boolean =>
+  [sealed, masked, failed, detail].some((each) => each !== undefined);
 
 const utf8 = new TextDecoder();

@@ -7,7 +7,8 @@ import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission } from './admission.ts';
 import type { ExactPolicy } from './decide.ts';
 import { decisionChannel } from './decisions.ts';
-import { decisionRow } from './rows.ts';
+import type { Recorder } from './recorder.ts';
+import { decisionDraft } from './rows.ts';
 
 export interface DataAnswer {
   /** JSON text; undefined where the rule is, and at a path that the tenant declares no entry point for. */
@@ -22,6 +23,7 @@ export interface DataQueriesOptions {
   readonly policyOf: (tenant: Tenant) => ExactPolicy;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
+  readonly recorder: Recorder;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -54,7 +56,7 @@ export class DataQueries {
   }
 
   async #evaluate(tenant: Tenant, caller: Caller, entryPoint: string, input: unknown): Promise<DataAnswer> {
-    const { admission, policyOf, writer, clock, random } = this.#options;
+    const { admission, policyOf, writer, recorder, clock, random } = this.#options;
     const now = clock();
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const policy = policyOf(tenant);
@@ -73,7 +75,7 @@ export class DataQueries {
     admission.spent(tenant.id, cost);
     const reasons = failure ? [{ code: failure.code, message: failure.message }] : [];
     const decided = { ...verdictOf(result, entryPoint), reasons, revision: policy.revision, cost };
-    await writer.append(decisionRow(head, decided, question));
+    await writer.append(await recorder.row(tenant, decisionDraft(head, decided, question)));
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost });
     if (failure && isDeclared) throw failure;

@@ -8,6 +8,8 @@ export type EntryPoint = 'mandate/decision' | 'mandate/delegation';
 export interface Policy {
   /** The content hash, `sha256:<hex>`. */
   readonly revision: string;
+  /** Whether it says what is kept out of records, by the entry point mandate/audit. */
+  readonly masks: boolean;
   /**
    * Evaluates an entry point, on an input of ours or on JSON text of anybody's. `cost` is fuel. A `failure` of the
    * policy denies; what is thrown is a fault of ours.

@@ -12,8 +12,9 @@ import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
 import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
 import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
+import type { Recorder } from './recorder.ts';
 import { type CheckRequest, checkRequest, type UncheckedRequest } from './request.ts';
-import { decisionRow, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
+import { decisionDraft, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
 import { refusal } from './verdict.ts';
 
@@ -30,7 +31,8 @@ export interface Answer extends Decided {
 interface Pending {
   readonly decided: Decided;
   readonly decisionId: DecisionId;
-  readonly row: RecordRow;
+  /** A promise where it takes a key that is not durable yet. */
+  readonly row: RecordRow | Promise<RecordRow>;
 }
 
 export interface DecisionsOptions {
@@ -39,6 +41,7 @@ export interface DecisionsOptions {
   readonly resolveToken: TokenResolver;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
+  readonly recorder: Recorder;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -67,8 +70,7 @@ export class Decisions {
           ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
           : this.#withToken(tenant, caller, request, request.principal.token, now);
       if (pending instanceof Promise) return this.#settled(tenant, caller, unchecked, place, pending);
-      const { decided, decisionId, row } = pending;
-      return this.#recorded(tenant, place, decided, decisionId, this.#options.writer.append(row));
+      return this.#recorded(tenant, place, pending);
     } catch (error) {
       return this.#unsound(tenant, caller, unchecked, place, error);
     }
@@ -87,11 +89,17 @@ export class Decisions {
     } catch (error) {
       return this.#unsound(tenant, caller, unchecked, place, error);
     }
-    const { decided, decisionId, row } = settled;
-    return this.#recorded(tenant, place, decided, decisionId, this.#options.writer.append(row));
+    return this.#recorded(tenant, place, settled);
   }
 
-  async #recorded(
+  #recorded(tenant: Tenant, place: Share, { decided, decisionId, row }: Pending): Promise<Answer> {
+    const { writer } = this.#options;
+    const recorded = row instanceof Promise ? row.then((made) => writer.append(made)) : writer.append(row);
+    return this.#answered(tenant, place, decided, decisionId, recorded);
+  }
+
+  /** Is given nothing of the record, so that nothing of it is kept while it is committed. */
+  async #answered(
     tenant: Tenant,
     place: Share,
     decided: Decided,
@@ -155,12 +163,10 @@ export class Decisions {
     unchecked: UncheckedRequest,
     error: ServiceError,
   ): Promise<Answer> {
-    const { admission, clock, writer } = this.#options;
+    const { admission, clock } = this.#options;
     const place = admission.enter(tenant, 1);
-    const now = clock();
-    const refused = this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
-    const { decided, decisionId, row } = refused;
-    return this.#recorded(tenant, place, decided, decisionId, writer.append(row));
+    const asked = { input: unsoundQuestion(unchecked) };
+    return this.#recorded(tenant, place, this.#refused(tenant, caller, asked, clock(), error));
   }
 
   async #batch(
@@ -174,17 +180,21 @@ export class Decisions {
     const now = clock();
     const parcel = writer.parcel();
     const decisions: Omit<Pending, 'row'>[] = [];
-    const shared = SharedParts.of(items);
+    /** From the first on that waits for its key; their keys are made together. */
+    const late: (RecordRow | Promise<RecordRow>)[] = [];
+    const shared = this.#options.recorder.shares(tenant) ? SharedParts.of(items) : undefined;
     const pace = new Pace(isOver);
     for (const item of items) {
       if (pace.isDue) await pace.pause();
       const each = this.#item(tenant, caller, item, now, shared);
       const { decided, decisionId, row } = each instanceof Promise ? await each : each;
-      parcel.add(row);
+      if (late.length > 0 || row instanceof Promise) late.push(row);
+      else parcel.add(row);
       decisions.push({ decided, decisionId });
       pace.decided(decided.cost);
       if (stopsAt[semantic](decided.outcome)) break;
     }
+    for (const row of late) parcel.add(row instanceof Promise ? await row : row);
     const indexes = await writer.appendAll(parcel, tenant.no, shared?.used);
     return decisions.map(({ decided, decisionId }, at) =>
       this.#answer(tenant, decided, decisionId, indexes[at] ?? -1),
@@ -242,7 +252,7 @@ export class Decisions {
     principal: TokenPrincipal,
     shared?: SharedParts,
   ): Pending {
-    const { admission, facts, policyOf, random } = this.#options;
+    const { admission, facts, policyOf, recorder, random } = this.#options;
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const { subject, actors, grant } = principal;
     const given = {
@@ -267,18 +277,15 @@ export class Decisions {
       : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
     admission.spent(tenant.id, decided.cost);
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-    return {
-      decided,
-      decisionId,
-      row: decisionRow(head, decided, {
-        subject,
-        actor: actors[0],
-        grantId: grant?.id,
-        named: { action: request.action.name, resource: request.resource },
-        input: input.kept.json,
-        parts: input.kept.members,
-      }),
-    };
+    const draft = decisionDraft(head, decided, {
+      subject,
+      actor: actors[0],
+      grantId: grant?.id,
+      named: { action: request.action.name, resource: request.resource },
+      input: input.kept.json,
+      parts: input.kept.members,
+    });
+    return { decided, decisionId, row: recorder.row(tenant, draft) };
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */
@@ -293,6 +300,7 @@ export class Decisions {
     const { revision } = this.#options.policyOf(tenant);
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-    return { decided, decisionId, row: decisionRow(head, decided, asked) };
+    const row = this.#options.recorder.row(tenant, decisionDraft(head, decided, asked));
+    return { decided, decisionId, row };
   }
 }

@@ -1,4 +1,4 @@
-import { buildRecord, type Named } from '../audit/record.ts';
+import { buildRecord, type Named, type RecordDraft } from '../audit/record.ts';
 import type { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
@@ -25,20 +25,19 @@ interface Question {
   readonly parts?: string;
 }
 
-/** The record of a decision. */
-export const decisionRow = (head: Head, decided: Decided, question: Question): RecordRow =>
-  buildRecord({
-    ...head,
-    kind: 'decision',
-    outcome: decided.outcome,
-    subject: question.subject,
-    actor: question.actor,
-    named: question.named,
-    grantId: question.grantId,
-    reason: decided.reasons[0]?.code,
-    members: decidedMembers(decided, question.grantId) + (question.parts ?? ''),
-    input: question.input,
-  });
+/** What the record of a decision is made from. */
+export const decisionDraft = (head: Head, decided: Decided, question: Question): RecordDraft => ({
+  ...head,
+  kind: 'decision',
+  outcome: decided.outcome,
+  subject: question.subject,
+  actor: question.actor,
+  named: question.named,
+  grantId: question.grantId,
+  reason: decided.reasons[0]?.code,
+  members: decidedMembers(decided, question.grantId) + (question.parts ?? ''),
+  input: question.input,
+});
 
 /** What `checkRequest` throws, and what the resolver of tokens does where it cannot tell. */
 export const unsoundCodes: ReadonlySet<string> = new Set([

@@ -1,10 +1,10 @@
-import { buildRecord, type RecordOutcome } from '../audit/record.ts';
+import type { RecordDraft, RecordOutcome } from '../audit/record.ts';
 import type { Decided } from '../decision/decide.ts';
 import { decidedMembers } from '../decision/rows.ts';
 import { refusal } from '../decision/verdict.ts';
 import { ServiceError } from '../errors.ts';
 import type { DecisionId, GrantId, PrincipalRef } from '../ids.ts';
-import type { GrantRow, RecordRow } from '../storage/rows.ts';
+import type { GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { ExchangeRequest, Narrowed, TokenType } from './exchange.ts';
@@ -35,7 +35,7 @@ export class Attempt {
     this.decisionId = decisionId;
   }
 
-  refused(error: ServiceError): RecordRow {
+  refused(error: ServiceError): RecordDraft {
     const policySpoke = this.decided !== undefined && this.decided.outcome !== 'allow';
     const verdict = policySpoke ? this.decided : undefined;
     return this.record(
@@ -45,10 +45,10 @@ export class Attempt {
     );
   }
 
-  record(outcome: RecordOutcome, decided: Decided, grant: GrantRow | undefined): RecordRow {
+  record(outcome: RecordOutcome, decided: Decided, grant: GrantRow | undefined): RecordDraft {
     const { tenant, caller, asked } = this;
     const granted = grant ? `,"parent_grant_id":${JSON.stringify(grant.parentId)}` : '';
-    return buildRecord({
+    return {
       tenantNo: tenant.no,
       time: this.now,
       kind: 'exchange',
@@ -61,7 +61,7 @@ export class Attempt {
       reason: decided.reasons[0]?.code,
       members: `${decidedMembers(decided, grant?.id)}${granted}`,
       input: this.input ?? this.#asFarAsKnown(asked),
-    });
+    };
   }
 
   #asFarAsKnown({ audience, scopes }: ExchangeAsked): string {

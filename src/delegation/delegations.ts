@@ -3,6 +3,7 @@ import { buildRecord } from '../audit/record.ts';
 import type { Admission } from '../decision/admission.ts';
 import { decide, type Policy } from '../decision/decide.ts';
 import { buildInput } from '../decision/input.ts';
+import type { Recorder } from '../decision/recorder.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, type PrincipalRef, principalKey, uuidv7 } from '../ids.ts';
@@ -37,6 +38,7 @@ export interface DelegationsOptions {
   readonly policyOf: (tenant: Tenant) => Policy;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
+  readonly recorder: Recorder;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -74,8 +76,11 @@ export class Delegations {
     try {
       return await this.#exchange(attempt);
     } catch (error) {
-      if (!(error instanceof ServiceError && error.code === 'audit_unavailable'))
-        await this.#options.writer.append(attempt.refused(error instanceof ServiceError ? error : UNKNOWN));
+      if (!(error instanceof ServiceError && error.code === 'audit_unavailable')) {
+        const { writer, recorder } = this.#options;
+        const refused = attempt.refused(error instanceof ServiceError ? error : UNKNOWN);
+        await writer.append(await recorder.row(tenant, refused));
+      }
       if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'deny' });
       throw error;
     }
@@ -83,7 +88,7 @@ export class Delegations {
 
   async #exchange(attempt: Attempt): Promise<Exchanged> {
     const { tenant, caller, asked, now, decisionId } = attempt;
-    const { admission, tokens, facts, policyOf, writer, random } = this.#options;
+    const { admission, tokens, facts, policyOf, writer, recorder, random } = this.#options;
     const actor = caller.principal;
     if (!actor)
       throw new ServiceError(
@@ -138,7 +143,7 @@ export class Delegations {
     if (attempt.decided.outcome !== 'allow') throw denied(attempt.decided);
     const token = await tokens.mint(tenant, grant);
     tokens.begin(grant);
-    const record = attempt.record('allow', attempt.decided, grant);
+    const record = await recorder.row(tenant, attempt.record('allow', attempt.decided, grant));
     const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
     if (value === undefined)
       throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');

@@ -3,12 +3,13 @@ import type { RunOpa } from './opa/child.ts';
 import { textsOf } from './opa/platform.ts';
 import { describeMixed, Replacements } from './opa/replacements.ts';
 import { eachTree, foundAt, isData, packageOf, pathOf } from './opa/trees.ts';
-import type { PolicySources } from './sources.ts';
+import { isOfAudit, type PolicySources } from './sources.ts';
 
-const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation']);
+const AUDIT = 'audit';
+const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation', AUDIT]);
 
 /**
- * Where a tenant's modules leave their own packages: they declare only `authz` and `delegation` (and below), and of
+ * Where a tenant's modules leave their own packages: they declare only `authz`, `delegation` and `audit` (and below), and of
  * the platform they read only `data.mandate.lib`. OPA itself parses; what is looked at is its syntax tree, so no
  * spelling of a reference gets past (`data["mandate"]`, `import`, `with`). A reference into `data` that is not
  * spelled out (`data`, `data[x]`) could reach anything and is refused too.
@@ -25,8 +26,15 @@ export async function crossings(
     const path = pathOf(packageOf(tree));
     if (!TENANT_ROOTS.has(path[1] ?? ''))
       found.push(
-        foundAt(file, text, 'package', `a tenant's package is authz or delegation, or below one of them`),
+        foundAt(
+          file,
+          text,
+          'package',
+          `a tenant's package is authz, delegation or audit, or below one of them`,
+        ),
       );
+    if (path[1] === AUDIT && !isOfAudit(text))
+      found.push(foundAt(file, text, 'package', 'write "package audit" on a line of its own'));
     for (const crossed of walk(tree, true)) {
       // Each is looked up in the text.
       if (found.length >= MAX_DIAGNOSTICS) break;

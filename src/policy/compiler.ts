@@ -19,7 +19,7 @@ import { confined, type Run, type RunOpa } from './opa/child.ts';
 import { type Platform, readPlatform } from './opa/platform.ts';
 import { foreignSchemas } from './opa/schemas.ts';
 import { type Stage, staged } from './opa/staging.ts';
-import type { PolicySources } from './sources.ts';
+import { isOfAudit, type PolicySources } from './sources.ts';
 
 export interface CompilerOptions {
   /** The OPA binary. */
@@ -38,7 +38,7 @@ export interface Bench extends Stage {
 }
 
 /** Raised with what a module is checked for before it is kept: one that was kept before is checked anew. */
-const CHECKS = 2;
+const CHECKS = 3;
 const KEPT_MODULES = 16;
 const MAX_RUNNING = 2;
 /** The evaluator says where data stands in a rule's place, which neither `build` nor `check` looks for. */
@@ -46,6 +46,9 @@ const JOINED = ['eval', '-f', 'json', '-d', 'platform', '-d', 'tenant', '-d', 'd
 const NOTHING = '{}';
 const SOUND: Run = { code: 0, stdout: '', stderr: '' };
 const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation'];
+const AUDIT = 'mandate/audit';
+/** Of so many mistakes that those of modules which have another input hide no others. */
+const CHECK = ['check', '-f', 'json', '-m', '1000'];
 
 /** Rego to bundle through the real OPA compiler, each tenant apart, in a folder of its own that is gone afterwards. */
 export class Compiler {
@@ -114,16 +117,24 @@ export class Compiler {
     if (foreign.length > 0) throw policyInvalid(foreign);
     const { modules: platform } = await this.#platformOnce();
     const target = path.join(folder, 'bundle.tar.gz');
-    const entries = [...ENTRY_POINTS, ...sources.entrypoints].flatMap((entry) => ['-e', entry]);
+    const keeping = keepingIn(sources);
+    const asked = [...ENTRY_POINTS, ...(keeping.size > 0 ? [AUDIT] : []), ...sources.entrypoints];
+    const entries = asked.flatMap((entry) => ['-e', entry]);
     const given = ['--capabilities', capabilities, 'platform', 'tenant'];
     const schema = sources.entrypoints.length === 0 ? ['-s', 'input.json'] : [];
-    const [checked, crossed, built, joined] = await Promise.all([
-      run(['check', '-f', 'json', ...schema, ...given]),
+    const [checked, kept, crossed, built, joined] = await Promise.all([
+      run([...CHECK, ...schema, ...given]),
+      keeping.size > 0 ? run([...CHECK, '-s', 'record.json', ...given]) : SOUND,
       crossings(sources, platform, run),
       run(['build', '-t', 'wasm', ...entries, '-o', target, ...given]),
       sources.beside === NOTHING ? SOUND : run([...JOINED, '--capabilities', capabilities, 'true']),
     ]);
-    const diagnostics = [...mistakesIn(checked), ...(checked.code === 0 ? crossed : [])];
+    const diagnostics = [
+      ...mistakesIn(checked).filter(({ file }) => !keeping.has(file)),
+      // Their input is a record.
+      ...mistakesIn(kept).filter(({ file }) => keeping.has(file)),
+    ];
+    if (diagnostics.length === 0) diagnostics.push(...crossed);
     for (const later of [built, joined]) if (diagnostics.length === 0) diagnostics.push(...mistakesIn(later));
     if (diagnostics.length > 0) throw policyInvalid(diagnostics);
     return moduleIn(await readFile(target), [
@@ -193,6 +204,10 @@ export class Compiler {
     return this.#platform;
   }
 }
+
+/** The files of the package `audit`. */
+const keepingIn = ({ modules }: PolicySources): ReadonlySet<string> =>
+  new Set([...modules].filter(([, text]) => isOfAudit(text)).map(([file]) => file));
 
 const mistakesIn = ({ code, stdout, stderr }: Run): Diagnostic[] =>
   code === 0 ? [] : diagnosticsOf(stdout.trim() ? stdout : stderr);

@@ -10,7 +10,7 @@ import type { Diagnostic } from './diagnostics.ts';
 import { isDear } from './engine/input.ts';
 import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
 import { type FailureListener, PolicyHealth } from './health.ts';
-import { limitsFor, type Proven, prove } from './proof.ts';
+import { AUDIT, limitsFor, type Proven, prove } from './proof.ts';
 
 /** Published when a tenant's revision changes: {tenant, revision}. */
 export const activationChannel = channel('mandate:policy.activated');
@@ -25,6 +25,8 @@ export interface Evaluated<T = unknown> {
 /** One tenant's active revision. */
 export interface ActivePolicy {
   readonly revision: string;
+  /** Whether it has the entry point mandate/audit; of one that does not compile: whether it would. */
+  readonly masks: boolean;
   readonly activatedAt: number;
   readonly files: readonly string[];
   /** What is wrong with the newer files on disk, while this older revision stays. */
@@ -65,6 +67,7 @@ interface Warm {
 
 /** What an active policy evaluates in, and who watches over it. */
 interface Pool {
+  readonly masks: boolean;
   readonly health: PolicyHealth;
   readonly take: () => Warm;
   readonly release: () => void;
@@ -142,6 +145,7 @@ export class Policies {
     this.#active.set(
       tenant.id,
       new Active(tenant.id, bundle, this.#options.clock(), limits, {
+        masks: shared.module.entrypoints.has(AUDIT),
         health: this.health,
         take: () => this.#instanceOf(tenant.id, shared, limits),
         release: () => void this.#instances.delete(tenant.id),
@@ -154,11 +158,14 @@ export class Policies {
     return !unchanged;
   }
 
-  /** Remembers why the files on disk were not taken. */
-  reject(tenant: Tenant, diagnostics: readonly Diagnostic[]): void {
+  /**
+   * Remembers why the files on disk were not taken. `masks` says whether they keep something out of records: until they
+   * compile nobody can say what, so all that may be is kept out.
+   */
+  reject(tenant: Tenant, diagnostics: readonly Diagnostic[], masks: boolean): void {
     const active = this.#active.get(tenant.id);
     if (active) active.rejected = diagnostics;
-    else this.#absent.set(tenant.id, { ...noPolicy, rejected: diagnostics });
+    else this.#absent.set(tenant.id, { ...noPolicy, masks, rejected: diagnostics });
   }
 
   /** The tenant's instance. Where there is room for no more, the one that was not asked for longest gives way. */
@@ -210,6 +217,7 @@ const undecided = {
 
 const noPolicy: ActivePolicy = {
   revision: '',
+  masks: false,
   activatedAt: 0,
   files: [],
   rejected: [],
@@ -235,6 +243,10 @@ class Active implements ActivePolicy {
 
   get revision(): string {
     return this.bundle.revision;
+  }
+
+  get masks(): boolean {
+    return this.#pool.masks;
   }
 
   get files(): readonly string[] {

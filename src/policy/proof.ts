@@ -8,7 +8,9 @@ import { PolicyModule } from './engine/module.ts';
 const PAGES_PER_MIB = 16;
 /** What a question that is asked as a proof may spend, whatever the tenant allows its own. */
 const PROOF_FUEL = 5_000_000;
-const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation'];
+/** Of tenants that have a package `audit`. */
+export const AUDIT = 'mandate/audit';
+const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation', AUDIT];
 
 /** What the operator allows each tenant unless its manifest says otherwise. */
 export interface Allowance {

@@ -29,6 +29,15 @@ export interface PolicySources {
   readonly beside: string;
 }
 
+/** Whether a module is of the package that keeps things out of records. Another spelling of it is refused (`boundary.ts`). */
+export const isOfAudit = (text: string): boolean => /^[ \t]*package[ \t]+audit\b/m.test(text);
+
+/** Whether files as they were read, which may not compile, have such a module. */
+export const keepsOut = ({ files }: TenantFiles): boolean =>
+  [...files].some(
+    ([path, bytes]) => path.endsWith('.rego') && !isTest(path) && isOfAudit(bytes.toString('utf8')),
+  );
+
 /** The one place that tells a test from what decides. */
 export const isTest = (path: string): boolean => path.endsWith('_test.rego');
 

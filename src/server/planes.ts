@@ -1,6 +1,8 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import type { Keeper } from '../audit/keeping/keeper.ts';
+import type { Erasure } from '../audit/privacy/erasure.ts';
+import type { MemberKeys } from '../audit/privacy/keys.ts';
 import type { LogKeys } from '../audit/proof/keys.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { DataQueries } from '../decision/data.ts';
@@ -62,6 +64,8 @@ export interface Services {
   readonly proofs: LogProofs;
   readonly volumes: VolumeStore;
   readonly keeper: Keeper;
+  readonly memberKeys: MemberKeys;
+  readonly erasure: Erasure;
   /** What this server's part of each log is called. */
   readonly node: string;
   readonly policies: Policies;

@@ -37,10 +37,14 @@ export function openWriter(options: StoreOptions): Connection {
   // Without it INSERT OR REPLACE deletes rows past the append-only trigger.
   db.pragma('recursive_triggers = ON');
   db.pragma('foreign_keys = ON');
+  // What is destroyed leaves nothing in pages that are free.
+  db.pragma('secure_delete = ON');
   db.pragma(BUSY_TIMEOUT);
   db.pragma('wal_autocheckpoint = 2000');
   db.pragma('cache_size = -16384');
   migrate(db, file);
+  // A key may have been destroyed, and who destroyed it killed before the log of that was cut off.
+  db.pragma('wal_checkpoint(TRUNCATE)');
   return db;
 }
 

@@ -1,6 +1,6 @@
-import type { TenantId } from '../ids.ts';
+import type { NamedRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
-import { type KeyRow, SET_ASIDE, type TenantNo } from './rows.ts';
+import { type KeyRow, type MemberKeyRow, SET_ASIDE, type TenantNo } from './rows.ts';
 
 export interface KeyStore {
   /** The tenant's keys, newest first. */
@@ -25,6 +25,10 @@ export const keyBinding = (tenant: TenantId, kid: string): string => `mandate-ke
 export const logKeyBinding = (tenant: TenantId, origin: string): string =>
   `mandate-log-key ${tenant} ${origin}`;
 
+/** The same of one that seals members of records, which is of somebody. */
+export const memberKeyBinding = (tenant: TenantId, { class: cls, id }: NamedRef, kid: string): string =>
+  `mandate-member-key ${JSON.stringify([tenant, cls, id, kid])}`;
+
 export function keyStore(db: Connection): KeyStore {
   const list = db.prepare<[number], KeyRow>(
     'SELECT kid, alg, public_jwk AS publicJwk, sealed, created_at AS createdAt FROM keys WHERE tenant_no = ? ORDER BY created_at DESC, kid',
@@ -36,12 +40,24 @@ export function keyStore(db: Connection): KeyStore {
        UNION ALL SELECT 1, tenant_no, origin, sealed, created_at FROM log_keys
      ) JOIN tenants ON tenants.no = tenant_no ORDER BY created_at DESC LIMIT ${MOST_TRIED}`,
   );
+  // There may be millions, and their order is that in which they were made.
+  const ofMembers = db.prepare<[], MemberKeyRow & { tenant: TenantId }>(
+    `SELECT substr(tenants.id, 1, instr(tenants.id || '${SET_ASIDE}', '${SET_ASIDE}') - 1) AS tenant,
+       kid, class, name, sealed, created_at AS createdAt
+     FROM (SELECT * FROM member_keys ORDER BY id DESC LIMIT ${MOST_TRIED}) JOIN tenants ON tenants.no = tenant_no
+     WHERE destroyed = 0`,
+  );
   return {
     list: (no) => list.all(no),
-    newest: () =>
-      newest.all().map(({ isLog, tenant, name, sealed }) => ({
+    newest: () => [
+      ...newest.all().map(({ isLog, tenant, name, sealed }) => ({
         sealed,
         binding: (isLog ? logKeyBinding : keyBinding)(tenant, name),
       })),
+      ...ofMembers.all().map(({ tenant, class: cls, name, kid, sealed }) => ({
+        sealed,
+        binding: memberKeyBinding(tenant, { class: cls, id: name }, kid),
+      })),
+    ],
   };
 }

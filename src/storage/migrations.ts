@@ -211,4 +211,27 @@ export const migrations: readonly string[] = [
       WHERE id >= old.tenant_no << 36 AND id < (old.tenant_no + 1) << 36 AND state = 'removed'), 0)
     BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   `,
+  `
+  -- The keys of sealed members, one at a time of each principal, sealed as the others are. One that is destroyed is written
+  -- over where it stands, with as many zeros, so that no page of the file keeps a copy: rows are appended, none is taken
+  -- out or changes its length.
+  CREATE TABLE member_keys (
+    id INTEGER PRIMARY KEY,
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    class TEXT NOT NULL,
+    name TEXT NOT NULL,
+    kid TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    destroyed INTEGER NOT NULL DEFAULT 0 CHECK (destroyed IN (0, 1)),
+    UNIQUE (tenant_no, kid)
+  ) STRICT;
+  CREATE UNIQUE INDEX member_keys_in_use ON member_keys (tenant_no, class, name) WHERE destroyed = 0;
+  CREATE INDEX member_keys_of ON member_keys (tenant_no, class, name);
+  CREATE TRIGGER member_keys_no_delete BEFORE DELETE ON member_keys
+    BEGIN SELECT RAISE(ABORT, 'a key is written over, never taken out'); END;
+  CREATE TRIGGER member_keys_no_update BEFORE UPDATE ON member_keys
+    WHEN old.destroyed = 1 OR new.sealed <> zeroblob(length(old.sealed))
+    BEGIN SELECT RAISE(ABORT, 'a key is written over, and nothing else'); END;
+  `,
 ];

@@ -78,6 +78,17 @@ export interface LogKeyRow {
   readonly createdAt: number;
 }
 
+/** The key of what is sealed about somebody. */
+export interface MemberKeyRow {
+  readonly kid: string;
+  /** Whom it is of: a principal, or what a tenant has made one of. */
+  readonly class: string;
+  readonly name: string;
+  /** Encrypted; see `audit/privacy/keys.ts`. Zeros once it is destroyed. */
+  readonly sealed: Uint8Array;
+  readonly createdAt: number;
+}
+
 /** A run of records in one row ends where the next 256 of its log begin, as a tile does (C2SP tlog-tiles). */
 export const RUN_RECORDS = 256;
 

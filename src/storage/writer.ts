@@ -62,6 +62,8 @@ export class Writer implements AsyncDisposable {
   #silent = false;
   #closing = false;
   #drained: (() => void) | undefined;
+  /** Who waits for the write-ahead log to be emptied, in the order in which they asked. */
+  readonly #emptying: ((isEmpty: boolean) => void)[] = [];
   readonly #pulse: Pulse;
   readonly #looking: NodeJS.Timeout;
   readonly #exited: Promise<void>;
@@ -75,6 +77,7 @@ export class Writer implements AsyncDisposable {
       if (Array.isArray(message)) this.#onDone(message as BatchDone);
       else if ('fault' in message) reportFault(message.fault);
       else if ('standing' in message) this.#standing = message.standing;
+      else if ('emptied' in message) this.#emptying.shift()?.(message.emptied);
     });
     const ended = thread instanceof Worker ? 'exit' : 'close';
     if (thread instanceof Worker) thread.on('error', (cause) => this.#fail(cause));
@@ -156,6 +159,18 @@ export class Writer implements AsyncDisposable {
       this.#enqueue({ name, args }, record, (error, index, value) =>
         error ? reject(error) : resolve({ value: value as ReturnType<Commands[Name]>, index }),
       );
+    });
+  }
+
+  /**
+   * Brings what was committed into the store's own file and cuts the write-ahead log off, so that nothing that was written
+   * over is left in it. Answers whether it is empty: somebody who reads may keep it.
+   */
+  emptyWriteAhead(): Promise<boolean> {
+    if (this.#failure) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      this.#emptying.push(resolve);
+      this.#thread.postMessage('empty');
     });
   }
 
@@ -262,6 +277,7 @@ export class Writer implements AsyncDisposable {
     this.#close();
     const told = [...this.#inFlight.flatMap((sent) => sent.splice(0)), ...this.#waiting.splice(0)];
     for (const each of told) each.fail(error);
+    for (const each of this.#emptying.splice(0)) each(false);
     this.#entries = 0;
   }
 

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
-import { buildRecord } from '../audit/record.ts';
+import { changeRow } from '../audit/administration.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { namedIn, type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
+import { type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
 import type { PrincipalChanges, PrincipalState } from '../storage/commands.ts';
 import { setAsideChannel } from '../storage/faults.ts';
 import type { RestartedLog } from '../storage/log/commands.ts';
@@ -106,9 +106,10 @@ export class Administration {
   async #tell(tenant: Tenant, caller: string, { changed, told }: PrincipalChanges): Promise<void> {
     if (told.length === 0) return;
     const parcel = this.#writer.parcel();
+    const salt = sealsProperties(tenant) ? this.#random(SALT_BYTES) : undefined;
     for (const { principal, before = null, after = null } of told) {
       const beside = changed > told.length ? { and_more: changed - told.length } : {};
-      const states = { before: shown(before), after: shown(after) };
+      const states = { before: shown(before, salt), after: shown(after, salt) };
       parcel.add(this.record(tenant, caller, 'principal.change', principal, { ...states, ...beside }));
     }
     await this.#writer.appendAll(parcel);
@@ -143,28 +144,11 @@ export class Administration {
     action: string,
     target: PrincipalRef | undefined,
     detail: Readonly<Record<string, unknown>>,
-    { revision = '', outcome = 'done' }: { revision?: string; outcome?: 'done' | 'error' } = {},
+    more: { revision?: string; outcome?: 'done' | 'error' } = {},
   ): RecordRow {
-    const now = this.#clock();
-    // Who did it, and to whom: both are found by their names.
-    const by = namedIn(caller);
-    return buildRecord({
-      tenantNo: tenant.no,
-      time: now,
-      kind: 'administration',
-      outcome,
-      decisionId: uuidv7(now, this.#random(10)),
-      caller,
-      subject: by,
-      actor: target,
-      members: `${revision === '' ? '' : `,"revision":"${revision}"`},"detail":${JSON.stringify(detail)}`,
-      input: JSON.stringify({
-        subject: by ?? null,
-        target: target ?? null,
-        action: { name: action },
-        resource: { type: 'tenant', id: tenant.id },
-      }),
-    });
+    const time = this.#clock();
+    const decisionId = uuidv7(time, this.#random(10));
+    return changeRow({ tenant, time, decisionId, caller, action, target, detail, ...more });
   }
 }
 
@@ -172,16 +156,28 @@ export class Administration {
 const MOST_CHARACTERS = 4_096;
 
 /** Lists that are too long are told by their length and their SHA-256. */
-function shown(state: PrincipalState | null): object | null {
+function shown(state: PrincipalState | null, salt: Uint8Array | undefined): object | null {
   if (!state) return null;
-  const { roles, groups, scopes, ...rest } = state;
+  const { roles, groups, scopes, properties_sha256: digest, ...rest } = state;
   const lists = Object.entries({ roles, groups, scopes }).map(([name, list]) => {
     const text = JSON.stringify(list);
     const short = { count: list.length, sha256: createHash('sha256').update(text).digest('hex') };
     return [name, text.length <= MOST_CHARACTERS ? list : short] as const;
   });
-  return { ...rest, ...Object.fromEntries(lists) };
+  return { ...rest, ...Object.fromEntries(lists), properties_sha256: salt ? salted(digest, salt) : digest };
 }
+
+const SALT_BYTES = 32;
+
+/**
+ * What a tenant seals of its principals in their decisions could be guessed, and found by its digest. With a salt that
+ * nobody keeps the digests of one change tell whether they differ, and nothing else.
+ */
+const salted = (digest: string, salt: Uint8Array): string =>
+  createHash('sha256').update(salt).update(digest).digest('hex');
+
+const sealsProperties = ({ manifest }: Tenant): boolean =>
+  manifest.audit.sealed.some(({ path }) => /^\/(?:subject|actors)\//.test(path));
 
 const rowOf = (principal: ManifestPrincipal): PrincipalRow => ({
   class: principal.class,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { auditDeclared } from '../audit/privacy/declared.ts';
 import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
 import { readYaml, YamlInvalid } from './folder/yaml.ts';
@@ -169,17 +170,7 @@ const manifest = z.strictObject({
     .max(64)
     .default([]),
   limits,
-  audit: z
-    .strictObject({
-      /** For how long records are kept, and how many; left out: as the operator has it. */
-      retention: z
-        .strictObject({
-          days: z.int().min(1).max(36_500).optional(),
-          mib: z.int().min(1).optional(),
-        })
-        .optional(),
-    })
-    .prefault({}),
+  audit: auditDeclared,
 });
 
 export type Manifest = z.infer<typeof manifest>;

@@ -37,6 +37,8 @@ export interface TenantDocument {
   issuers?: (Partial<TrustedIssuer> & { issuer: string })[];
   subject_types?: Record<string, string>;
   limits?: Record<string, number>;
+  audit?: { sealed: { path: string; about?: string }[] };
+  entrypoints?: string[];
 }
 
 type Editor = (manifest: TenantDocument) => void;

@@ -22,6 +22,7 @@ interface Body {
   readonly rules?: readonly string[];
   readonly obligations?: readonly unknown[];
   readonly input?: unknown;
+  readonly masked?: readonly string[];
 }
 
 const textOf = ({ body }: Outgoing): string => Buffer.from(body).toString('utf8');
@@ -49,13 +50,15 @@ function cloudEvent(each: Outgoing): string {
 
 /** OPA's decision log, as its own service gets it. What was no decision has the path of its kind. */
 function opaEvent(each: Outgoing): string {
-  const { kind, time, decision_id, outcome, caller, revision, cost, reasons, rules, input } = bodyOf(each);
+  const { kind, time, decision_id, outcome, caller, revision, cost, reasons, rules, input, masked } =
+    bodyOf(each);
   return JSON.stringify({
     labels: { app: 'mandate', tenant: each.tenant, log: each.origin },
     decision_id,
     path: kind === 'decision' ? 'mandate/decision' : `mandate/${kind}`,
     bundles: revision === undefined ? {} : { [each.tenant]: { revision } },
     input,
+    masked,
     result: { decision: outcome, allow: outcome === 'allow', reasons, rules },
     requested_by: caller,
     timestamp: time,

@@ -11,6 +11,7 @@ import { clientOf } from '../client.ts';
 import { type GlobalOptions, globalsOf, printJsonText, printTable, warn } from '../terminal/output.ts';
 import { keyed, moment, wholeNumber } from '../terminal/values.ts';
 import { visible, visibleJson } from '../terminal/visible.ts';
+import { eraseCommand } from './erase.ts';
 import { exportCommand } from './export.ts';
 import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
 import { reportCommand } from './report.ts';
@@ -29,6 +30,7 @@ export function auditCommands(): Command {
     .addCommand(verifyCommand())
     .addCommand(exportCommand())
     .addCommand(reportCommand())
+    .addCommand(eraseCommand())
     .addCommand(witnessCommand())
     .addCommand(volumesCommand())
     .addCommand(archiveCommand())
@@ -55,6 +57,7 @@ const query = (): Command =>
     .option('--kind <kind>', 'decision, exchange, introspection, revocation, administration or access')
     .option('--decision <id>', 'the one record of a decision')
     .option('--whole', 'with --json: put in what a record has in common with others of its batch')
+    .option('--stored', 'with --json: as the log has it, with what is sealed as it is')
     .option('-n, --limit <count>', 'at most this many', wholeNumber(1), 20)
     .addHelpText(
       'after',
@@ -84,7 +87,7 @@ const query = (): Command =>
           pageSize: Math.min(options.limit - found.length, 1_000),
           pageToken,
         });
-        found.push(...page.records.map(({ index, body }) => ({ index: Number(index), body })));
+        found.push(...page.records.map((record) => clear(record, options.stored)));
         pageToken = page.nextPageToken;
       } while (pageToken !== '' && found.length < options.limit);
       if (options.whole)
@@ -112,6 +115,7 @@ interface QueryOptions {
   decision?: string;
   limit: number;
   whole?: boolean;
+  stored?: boolean;
 }
 
 /** Puts the parts that stand beside the records into their inputs, each asked for once. */
@@ -138,6 +142,7 @@ interface TailOptions {
   readonly tenant: string;
   readonly from?: number;
   readonly follow?: boolean;
+  readonly stored?: boolean;
 }
 
 /** How long it waits before it connects again: twice as long each time, while nothing answers. */
@@ -156,8 +161,9 @@ const tail = (): Command =>
       '--follow',
       'connect again where the connection or the server ends, and go on with the next record',
     )
+    .option('--stored', 'with --json: as the log has it, with what is sealed as it is')
     .addHelpText('after', '\nExample:\n  $ mandate audit tail -t acme --from 0 --follow\n')
-    .action(async ({ tenant, from, follow }: TailOptions, command: Command) => {
+    .action(async ({ tenant, from, follow, stored }: TailOptions, command: Command) => {
       const globals = globalsOf(command);
       let next = from;
       let waitMs = FIRST_WAIT_MS;
@@ -165,7 +171,7 @@ const tail = (): Command =>
         try {
           // Where the log ends now is asked for: a connection that breaks before the first record would leave a gap.
           next ??= follow ? await endOf(globals, tenant) : undefined;
-          for await (const page of tailed(globals, tenant, next)) {
+          for await (const page of tailed(globals, tenant, next, stored)) {
             const lines: string[] = [];
             for (const record of page) {
               if (next !== undefined && record.index > next) warn(leftOut(next, record.index));
@@ -199,6 +205,7 @@ async function* tailed(
   globals: GlobalOptions,
   tenant: string,
   from: number | undefined,
+  isStored: boolean | undefined,
 ): AsyncGenerator<StoredRecord[]> {
   // Compressing them takes longer than all the rest.
   const client = clientOf(AuditService, 'admin', globals, { acceptCompression: [] });
@@ -207,9 +214,14 @@ async function* tailed(
     stored: true,
     ...(from === undefined ? {} : { fromIndex: BigInt(from) }),
   });
-  for await (const { stored } of pages)
-    yield stored.map(({ index, body }) => ({ index: Number(index), body }));
+  for await (const { stored } of pages) yield stored.map((record) => clear(record, isStored));
 }
+
+/** What is shown of a record: what is sealed in the clear, where it may be had. */
+const clear = (
+  { index, body, opened }: { index: bigint; body: Uint8Array; opened: Uint8Array },
+  isStored = false,
+): StoredRecord => ({ index: Number(index), body: isStored || opened.length === 0 ? body : opened });
 
 /** A line, with its end. */
 function shown(record: StoredRecord, isJson: boolean): string {

@@ -5,12 +5,14 @@ import { Command, Option } from 'commander';
 import { GONE, type ReadFile } from '../../audit/proof/verify-tiles.ts';
 import { type AuditRecord, readRecord } from '../../audit/read.ts';
 import { ServiceError } from '../../errors.ts';
+import { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
 import { entriesIn } from '../../merkle/bundle.ts';
 import { parseCheckpoint } from '../../merkle/checkpoint.ts';
 import { tilePath } from '../../merkle/tile-path.ts';
 import { TILE_WIDTH } from '../../merkle/tree.ts';
 import { addressOf } from '../address.ts';
-import { globalsOf, print, printJson } from '../terminal/output.ts';
+import { clientOf } from '../client.ts';
+import { type GlobalOptions, globalsOf, print, printJson } from '../terminal/output.ts';
 import { Progress } from '../terminal/progress.ts';
 import { filesAt } from './files.ts';
 
@@ -18,6 +20,7 @@ interface ExportOptions {
   readonly tenant: string;
   readonly node: string;
   readonly format: 'tiles' | 'jsonl' | 'csv';
+  readonly open?: boolean;
 }
 
 export const exportCommand = (): Command =>
@@ -34,6 +37,10 @@ export const exportCommand = (): Command =>
         .default('tiles'),
     )
     .option('--node <name>', "the server's name in the log", 'main')
+    .option(
+      '--open',
+      'with --format jsonl: what is sealed in the clear, where it may be had; no erasure reaches that file',
+    )
     .addHelpText(
       'after',
       `
@@ -45,6 +52,12 @@ Examples:
     )
     .action(async (to: string, options: ExportOptions, command: Command) => {
       const globals = globalsOf(command);
+      if (options.open && options.format !== 'jsonl')
+        throw new ServiceError(
+          'invalid_request',
+          '--open is for --format jsonl: tiles are what the log is made of',
+        );
+      const opened = options.open ? opening(globals, options.tenant) : asStored;
       const address = `${addressOf('admin', globals)}/t/${options.tenant}/log/${options.node}`;
       const read = filesAt(address, globals);
       const source = Buffer.from(await needed(read, 'checkpoint')).toString('utf8');
@@ -53,7 +66,7 @@ Examples:
       using progress = new Progress('entries');
       const gone = await (options.format === 'tiles'
         ? tilesInto(to, read, source, size, progress.tell)
-        : linesInto(to, options.format, read, size, progress.tell));
+        : linesInto(to, options.format, read, opened, size, progress.tell));
       progress[Symbol.dispose]();
       if (globals.json) return printJson({ origin, size, gone, to });
       print(`${to}: ${size - gone} entries of ${origin}`);
@@ -145,6 +158,7 @@ async function linesInto(
   file: string,
   format: 'jsonl' | 'csv',
   read: ReadFile,
+  opened: Opened,
   size: number,
   progress: (done: number, total: number) => void,
 ): Promise<number> {
@@ -159,7 +173,8 @@ async function linesInto(
       const name = tilePath({ level: 'entries', at, width });
       const bundle = await found(read, name);
       if (bundle === GONE) gone += width;
-      const lines = (bundle === GONE ? [] : entriesOf(bundle, name, width)).map((body, place) => {
+      const stored = bundle === GONE ? [] : entriesOf(bundle, name, width);
+      const lines = (await Promise.all(stored.map(opened))).map((body, place) => {
         const index = at * TILE_WIDTH + place;
         return format === 'csv'
           ? `${columns.map(([, cell]) => quoted(cell(readRecord({ index, body })))).join(',')}\r\n`
@@ -177,6 +192,33 @@ async function linesInto(
     throw error;
   }
 }
+
+/** A record as who may read it sees it. */
+type Opened = (stored: Uint8Array) => Promise<Uint8Array>;
+
+const asStored: Opened = async (stored) => stored;
+
+/** Those of which something is sealed are asked for, each by its decision. */
+function opening(globals: GlobalOptions, tenant: string): Opened {
+  const client = clientOf(AuditService, 'admin', globals);
+  return async (stored) => {
+    const { sealed, decision_id: decisionId } = JSON.parse(utf8.decode(stored)) as {
+      sealed?: readonly string[];
+      decision_id: string;
+    };
+    if (!sealed) return stored;
+    let pageToken = '';
+    do {
+      const page = await client.query({ tenant, decisionId, pageSize: 1, pageToken });
+      const [found] = page.records;
+      if (found) return found.opened.length > 0 ? found.opened : stored;
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    return stored;
+  };
+}
+
+const utf8 = new TextDecoder();
 
 /** Throws `unavailable`: fewer or other entries than were asked for are no export. */
 function entriesOf(bytes: Uint8Array, name: string, width: number): readonly Uint8Array[] {

@@ -6,7 +6,7 @@ import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
 import { readTenant, type Tenant, type Tenants } from '../../tenancy/tenants.ts';
 import type { Compiler } from '../compiler.ts';
 import type { Policies } from '../policies.ts';
-import { sourcesOf } from '../sources.ts';
+import { keepsOut, sourcesOf } from '../sources.ts';
 import { diagnosticsIn, isMistake, untaken } from './rejections.ts';
 import { Retries } from './retries.ts';
 import { Turns } from './turns.ts';
@@ -148,20 +148,20 @@ export class Intake implements Disposable {
         mendingChannel.publish({ tenant: tenant.id, revision: before.revision });
       return changed;
     } catch (error) {
-      await this.#notTaken(look, error, 'policy');
+      await this.#notTaken(look, error, 'policy', files);
       throw error;
     }
   }
 
   /** Says so and records it. What was nobody's mistake is tried again instead, until it is taken or shown to be one. */
-  async #notTaken(look: Look, error: unknown, what: string): Promise<void> {
+  async #notTaken(look: Look, error: unknown, what: string, files?: TenantFiles): Promise<void> {
     if (this.#isOver) return;
     const { policies, administration } = this.#parts;
     const { tenant, caller } = look;
     const again = (): void => this.#retries.plan(tenant.id, () => this.changed(tenant.id, caller));
     const diagnostics = isMistake(error) ? diagnosticsIn(error, what) : [untaken(error)];
     const isNews = JSON.stringify(policies.of(tenant).rejected) !== JSON.stringify(diagnostics);
-    policies.reject(tenant, diagnostics);
+    policies.reject(tenant, diagnostics, files !== undefined && keepsOut(files));
     const kept = policies.of(tenant).revision;
     if ((isMistake(error) || isNews) && rejectionChannel.hasSubscribers)
       rejectionChannel.publish({ tenant: tenant.id, diagnostics, kept });

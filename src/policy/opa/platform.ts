@@ -8,6 +8,8 @@ export interface Platform {
   readonly modules: ReadonlyMap<string, Buffer>;
   /** JSON Schema of the input. */
   readonly schema: Buffer;
+  /** Of a record, which is the input of the package `audit`. */
+  readonly recordSchema: Buffer;
   readonly digest: string;
 }
 
@@ -18,8 +20,10 @@ export async function readPlatform(policies: string): Promise<Platform> {
   const modules = new Map<string, Buffer>();
   for (const name of names) modules.set(name, await readFile(path.join(folder, name)));
   const schema = await readFile(path.join(policies, 'schemas', 'input.json'));
+  const recordSchema = await readFile(path.join(policies, 'schemas', 'record.json'));
   const made = [...modules].map(([name, bytes]) => [name, sha256(bytes)]);
-  return { modules, schema, digest: sha256(JSON.stringify([made, sha256(schema)])) };
+  const digest = sha256(JSON.stringify([made, sha256(schema), sha256(recordSchema)]));
+  return { modules, schema, recordSchema, digest };
 }
 
 export const textsOf = (modules: Platform['modules']): ReadonlyMap<string, string> =>

@@ -2,6 +2,9 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { Arrivals } from '../../audit/arrivals.ts';
 import type { Keeper } from '../../audit/keeping/keeper.ts';
+import type { Erasure } from '../../audit/privacy/erasure.ts';
+import type { MemberKeys } from '../../audit/privacy/keys.ts';
+import { opened } from '../../audit/privacy/opening.ts';
 import type { LogKeys } from '../../audit/proof/keys.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
 import { queryRecords, readRecords } from '../../audit/read.ts';
@@ -35,10 +38,12 @@ export function auditService(parts: {
   logKeys: LogKeys;
   volumes: VolumeStore;
   keeper: Keeper;
+  memberKeys: MemberKeys;
+  erasure: Erasure;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
-  const { records, parts: shared, proofs, logKeys, stopping } = parts;
+  const { records, parts: shared, proofs, logKeys, memberKeys, erasure, stopping } = parts;
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
   return {
@@ -63,7 +68,10 @@ export function auditService(parts: {
         pageSize: message.pageSize || 100,
         pageToken: message.pageToken,
       });
-      return { records: page.records.map(recordMessage), nextPageToken: page.nextPageToken };
+      const messages = page.records.map((record) =>
+        recordMessage(record, opened(memberKeys, tenant, record.body)),
+      );
+      return { records: messages, nextPageToken: page.nextPageToken };
     },
     async getPart(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
@@ -90,8 +98,23 @@ export function auditService(parts: {
       const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
       const signal = AbortSignal.any([context.signal, stopping]);
       for await (const page of tailPages(records, tenant.no, from, signal, arrivals))
-        if (message.stored) yield { stored: page.map(({ index, body }) => ({ index: BigInt(index), body })) };
-        else for (const record of readRecords(tenant.no, page)) yield { record: recordMessage(record) };
+        if (message.stored)
+          yield {
+            stored: page.map(({ index, body }) => {
+              const clear = opened(memberKeys, tenant, body);
+              return { index: BigInt(index), body, ...(clear ? { opened: clear } : {}) };
+            }),
+          };
+        else
+          for (const record of readRecords(tenant.no, page))
+            yield { record: recordMessage(record, opened(memberKeys, tenant, record.body)) };
+    },
+    async erase({ tenant: id, principal, dryRun }, context) {
+      const { tenant, caller } = await admit(parts, context, id, 'tenant.write');
+      if (!principal) throw new ServiceError('invalid_request', 'principal is missing');
+      const about = { class: principal.class, id: principal.id };
+      const { keys, before } = await erasure.erase(tenant, caller.id, about, dryRun);
+      return { keys, destroyedBefore: before };
     },
   };
 }

@@ -66,7 +66,11 @@ export function batchResult(answer: Answer): CheckBatchResult {
   });
 }
 
-export function recordMessage(record: AuditRecord): MessageInitShape<typeof RecordSchema> {
+/** `opened`: what of it is sealed in the clear, where it may be had. */
+export function recordMessage(
+  record: AuditRecord,
+  opened: Uint8Array | undefined,
+): MessageInitShape<typeof RecordSchema> {
   return create(RecordSchema, {
     index: BigInt(record.index),
     time: timestampFromMs(record.time),
@@ -85,6 +89,7 @@ export function recordMessage(record: AuditRecord): MessageInitShape<typeof Reco
     grantId: record.grantId,
     caller: record.caller,
     body: record.body,
+    ...(opened ? { opened } : {}),
   });
 }
 

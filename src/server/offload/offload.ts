@@ -67,6 +67,8 @@ export class Offload implements AsyncDisposable {
 
   /** Whether a thread can decide for the tenant; makes the first one start. */
   serves(tenant: Tenant): boolean {
+    // What is sealed takes keys, which no thread but main has.
+    if (tenant.manifest.audit.sealed.length > 0) return false;
     if (this.#threads.length === 0) this.#start();
     return this.#threads.some(isReady) && this.#options.policies.bundleOf(tenant) !== undefined;
   }

@@ -91,6 +91,8 @@ const ENDING: ReadonlySet<string> = new Set([
 /** Of a command, or of what only a record is made of. */
 export function needOf(command: CommandEntry | undefined, heads: Heads, record: number | undefined): Need {
   if (command && ENDING.has(command.name)) return 'ending';
+  // Made for a record that is ordinary itself.
+  if (command?.name === 'putMemberKey') return 'ordinary';
   const kind = record === undefined ? 'administration' : heads.kind(record);
   if (kind === 'revocation') return 'ending';
   if (kind !== 'administration') return 'ordinary';

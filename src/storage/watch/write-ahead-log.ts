@@ -76,6 +76,15 @@ export class WriteAheadLog {
     }
   }
 
+  /** Brings all of it into the store and cuts it off. Answers false if a reader stays, or where it fails. */
+  emptied(): boolean {
+    try {
+      return this.#truncate();
+    } catch {
+      return false;
+    }
+  }
+
   /** Called each second. */
   look(): void {
     const size = this.#size();

@@ -40,10 +40,17 @@ export type ToWriter =
   | Batch
   | { readonly connect: MessagePort }
   | { readonly quota: TenantQuota; readonly of: TenantNo }
+  /** The write-ahead log is to be brought into the store and cut off. */
+  | 'empty'
   | 'close';
 
 /** From the thread: what became of a batch; and to the one that started it, what it met, and what stands in its way now. */
-export type FromWriter = BatchDone | { readonly fault: StoreFault } | { readonly standing: string };
+export type FromWriter =
+  | BatchDone
+  | { readonly fault: StoreFault }
+  | { readonly standing: string }
+  /** Whether nothing is in the write-ahead log any more. */
+  | { readonly emptied: boolean };
 
 /** Why something was not done. */
 export interface ItemError {

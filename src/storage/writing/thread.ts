@@ -68,6 +68,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
   };
   port.on('message', (message: ToWriter) => {
     if (message === 'close') void close();
+    else if (message === 'empty') port.postMessage({ emptied: writeAhead.emptied() } satisfies FromWriter);
     else if ('quota' in message) quotas.set(message.of, message.quota);
     else if ('connect' in message) {
       const { connect } = message;

@@ -36,6 +36,7 @@ export const decisionRow = (head: Head, decided: Decided, question: Question): R
     named: question.named,
     grantId: question.grantId,
     reason: decided.reasons[0]?.code,
+    revision: decided.revision,
     members: decidedMembers(decided, question.grantId) + (question.parts ?? ''),
     input: question.input,
   });

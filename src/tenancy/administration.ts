@@ -156,6 +156,7 @@ export class Administration {
       caller,
       subject: by,
       actor: target,
+      revision,
       members: `${revision === '' ? '' : `,"revision":"${revision}"`},"detail":${JSON.stringify(detail)}`,
       input: JSON.stringify({
         subject: by ?? null,

@@ -1,13 +1,15 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { Arrivals } from '../../audit/arrivals.ts';
+import { countings, countRecords } from '../../audit/count.ts';
 import type { LogKeys } from '../../audit/proof/keys.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
-import { queryRecords, readRecords } from '../../audit/read.ts';
+import { type AuditQuery, type LogSource, queryRecords } from '../../audit/query.ts';
+import { readRecords } from '../../audit/read.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
 import { tailPages } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
-import type { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
+import type { AuditService, QueryRequest } from '../../gen/mandate/v1/audit_pb.ts';
 import { principalClass } from '../../ids.ts';
 import { vkeyOf } from '../../merkle/keys.ts';
 import type { PartStore } from '../../storage/log/parts.ts';
@@ -34,6 +36,7 @@ export function auditService(parts: {
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
   const { records, parts: shared, proofs, logKeys, stopping } = parts;
+  const source: LogSource = { records, partOf: (no, digest) => shared.find(no, digest) };
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
   return {
@@ -41,23 +44,24 @@ export function auditService(parts: {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
       if (message.pageSize > MAX_PAGE)
         throw new ServiceError('invalid_request', `page_size is at most ${MAX_PAGE}`);
-      const { principal } = message;
-      const page = queryRecords(records, tenant.no, {
-        since: message.since && timestampMs(message.since),
-        until: message.until && timestampMs(message.until),
-        principal: principal && { class: classIn(principal.class), id: principal.id },
-        outcome: oneOf('outcome', message.outcome, recordOutcomes),
-        kind: oneOf('kind', message.kind, recordKinds),
-        decisionId: message.decisionId || undefined,
-        callerId: message.caller || undefined,
-        resourceName: message.resource || undefined,
-        actionName: message.action || undefined,
-        reasonCode: message.reason || undefined,
-        grantId: message.grantId || undefined,
+      const page = queryRecords(source, tenant.no, {
+        ...queryIn(message),
         pageSize: message.pageSize || 100,
-        pageToken: message.pageToken,
       });
       return { records: page.records.map(recordMessage), nextPageToken: page.nextPageToken };
+    },
+    async count({ query, by }, context) {
+      const { tenant } = await admit(parts, context, query?.tenant ?? '', 'audit.read');
+      if (!query || query.pageSize > 0)
+        throw new ServiceError('invalid_request', 'a count has a query, without page_size');
+      const grouping = oneOf('by', by, countings);
+      const counted = await countRecords(source, tenant.no, queryIn(query), grouping, context.signal);
+      return {
+        count: BigInt(counted.count),
+        groups: [...counted.groups].map(([name, count]) => ({ name, count: BigInt(count) })),
+        nextPageToken: counted.nextPageToken,
+        left: BigInt(counted.left),
+      };
     },
     async getPart(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
@@ -73,7 +77,7 @@ export function auditService(parts: {
     },
     async receipt({ tenant: id, record }, context) {
       const { tenant } = await admit(parts, context, id, 'audit.read');
-      const index = record.case === 'decisionId' ? indexOf(records, tenant.no, record.value) : record.value;
+      const index = record.case === 'decisionId' ? indexOf(source, tenant.no, record.value) : record.value;
       if (index === undefined)
         throw new ServiceError('invalid_request', 'name a record: index or decision_id');
       return { index, proof: proofs.receipt(tenant.no, Number(index)) };
@@ -90,15 +94,37 @@ export function auditService(parts: {
   };
 }
 
+/** Throws `invalid_request` and `principal_class_unknown`. */
+function queryIn(message: QueryRequest): Omit<AuditQuery, 'pageSize'> {
+  const { principal } = message;
+  return {
+    since: message.since && timestampMs(message.since),
+    until: message.until && timestampMs(message.until),
+    principal: principal && { class: classIn(principal.class), id: principal.id },
+    outcome: oneOf('outcome', message.outcome, recordOutcomes),
+    kind: oneOf('kind', message.kind, recordKinds),
+    decisionId: message.decisionId || undefined,
+    callerId: message.caller || undefined,
+    resourceName: message.resource || undefined,
+    actionName: message.action || undefined,
+    reasonCode: message.reason || undefined,
+    grantId: message.grantId || undefined,
+    revision: message.revision || undefined,
+    context: message.context,
+    isOldestFirst: message.oldestFirst,
+    pageToken: message.pageToken,
+  };
+}
+
 /** Operators act too, and are no principals. Throws `principal_class_unknown`. */
 const classIn = (text: string): string => (text === 'operator' ? text : principalClass(text));
 
 /** Throws `not_found`. */
-function indexOf(records: RecordStore, no: TenantNo, decisionId: string): bigint {
+function indexOf(source: LogSource, no: TenantNo, decisionId: string): bigint {
   let pageToken = '';
   // A page may be empty and not the last: a search looks at so much at a time.
   do {
-    const page = queryRecords(records, no, { decisionId, pageSize: 1, pageToken });
+    const page = queryRecords(source, no, { decisionId, pageSize: 1, pageToken });
     const [found] = page.records;
     if (found) return BigInt(found.index);
     pageToken = page.nextPageToken;

@@ -333,6 +333,6 @@ export function segmentSealer(db: Connection): (startId: number) => void {
     const segment = sealSegment(runs.map(({ heads }) => heads));
     principals.run(startId, segment.principals);
     if (segment.decisions) decisions.run(startId, segment.decisions);
-    span.run(startId, segment.firstTime, segment.lastTime, ...sumsOf(segment), segment.hasNames ? 1 : 0);
+    span.run(startId, segment.firstTime, segment.lastTime, ...sumsOf(segment), segment.names);
   };
 }

@@ -2,16 +2,16 @@ import type { Connection } from '../database.ts';
 import { reportFault } from '../faults.ts';
 import { recordId, type TenantNo } from '../rows.ts';
 import { damagedIndex } from './damage.ts';
-import { principalHash } from './heads.ts';
+import { keysOf, revisionKey } from './names.ts';
 import type { RecordFilter } from './records.ts';
-import { placesOf, placesOfKey, sumOf } from './segments.ts';
+import { placesOf, placesOfKey, SegmentNames, sumOf } from './segments.ts';
 
 interface Span {
   readonly firstTime: number;
   readonly lastTime: number;
   readonly principalsSum: number;
   readonly decisionsSum: number;
-  readonly hasNames: number;
+  readonly names: SegmentNames;
 }
 
 /** What is sealed of full segments. One that is damaged, or that an older version did not seal, is searched whole. */
@@ -23,7 +23,7 @@ export class SegmentIndex {
   constructor(db: Connection) {
     this.#span = db.prepare<[number], Span>(
       `SELECT first_time AS firstTime, last_time AS lastTime, principals_sum AS principalsSum,
-         decisions_sum AS decisionsSum, has_names AS hasNames FROM spans WHERE id = ?`,
+         decisions_sum AS decisionsSum, has_names AS names FROM spans WHERE id = ?`,
     );
     this.#principals = db
       .prepare<[number], Uint8Array>('SELECT principals FROM segments WHERE id = ?')
@@ -41,20 +41,20 @@ export class SegmentIndex {
   /** Places of the records that may be meant, latest first; undefined where each must be looked at. */
   places(no: TenantNo, start: number, filter: RecordFilter): number[] | undefined {
     const id = recordId(no, start);
-    const { key, principal } = filter;
+    const { key } = filter;
     if (key !== undefined)
       return this.#in(no, start, this.#decisions.get(id), this.#span.get(id)?.decisionsSum, (blob) =>
         placesOfKey(blob, key),
       );
-    const { grant, resource } = filter;
-    const named = grant ?? resource;
     const span = this.#span.get(id);
-    // What an older version sealed has principals alone.
-    const hash = named !== undefined && span?.hasNames ? named : principal && principalHash(principal);
-    if (hash === undefined) return undefined;
-    return this.#in(no, start, this.#principals.get(id), this.#span.get(id)?.principalsSum, (blob) =>
-      placesOf(blob, hash),
-    );
+    const keys = keysIn(span?.names ?? SegmentNames.none, filter);
+    const { revision } = filter;
+    const isTold = revision !== undefined && span?.names === SegmentNames.all;
+    if (!keys && !isTold) return undefined;
+    return this.#in(no, start, this.#principals.get(id), span?.principalsSum, (blob) => {
+      if (isTold && placesOf(blob, revisionKey(revision)).length === 0) return [];
+      return keys && placesOfAny(blob, keys);
+    });
   }
 
   #in(
@@ -62,11 +62,26 @@ export class SegmentIndex {
     start: number,
     blob: Uint8Array | undefined,
     sum: number | undefined,
-    find: (blob: Uint8Array) => number[],
+    find: (blob: Uint8Array) => number[] | undefined,
   ): number[] | undefined {
     if (!blob || sum === undefined) return undefined;
     if (sumOf(blob) === sum) return find(blob);
     reportFault(damagedIndex(no, start));
     return undefined;
   }
+}
+
+/** By what the records that are meant are found in a blob that has such names; undefined if by nothing. */
+function keysIn(names: SegmentNames, { grant, resource, principal }: RecordFilter): number[] | undefined {
+  const named = grant ?? resource;
+  if (named !== undefined && names !== SegmentNames.none) return [named];
+  // Of the others somebody may be an earlier actor.
+  return principal && names === SegmentNames.all ? keysOf(principal) : undefined;
+}
+
+/** Places where any of the keys stands, latest first. */
+function placesOfAny(blob: Uint8Array, keys: readonly number[]): number[] {
+  const [places = [], ...others] = keys.map((key) => placesOf(blob, key));
+  if (others.every((each) => each.length === 0)) return places;
+  return [...new Set([...places, ...others.flat()])].sort((a, b) => b - a);
 }

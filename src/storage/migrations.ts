@@ -156,4 +156,8 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (sink, tenant_no)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- By which revisions a segment's records were decided: see log/segments.ts.
+  ALTER TABLE spans ADD COLUMN revisions BLOB;
+  `,
 ];

@@ -293,7 +293,7 @@ const NOBODY: NameHashes = { resource: 0, grant: 0, action: 0, reason: 0, earlie
 const NONE = new Uint8Array();
 
 /** Of what is no principal: it is not found by the hash of one that is called so. */
-export const nameHash = (kind: 'resource' | 'grant' | 'earlier' | 'revision', name: string): number =>
+export const nameHash = (kind: 'resource' | 'grant' | 'earlier', name: string): number =>
   fnv(fnv(0x811c9dc5, `${kind}=`), name) >>> 0 || 1;
 
 /** In 16 bits: of a caller, an action, a reason. */

@@ -32,10 +32,9 @@ export const mayBeEarlier = (told: number, actor: number, principal: NamedRef): 
 export const mayBeRevision = (told: number, revision: number): boolean =>
   told === UNTOLD || told === revision;
 
-/** What finds them in the blob of a segment, beside its principals. Undefined where there is nothing to find. */
+/** What finds an earlier actor in the blob of a segment, beside its principals. Undefined where there is none. */
 export const earlierKey = (told: number): number | undefined =>
   told === UNTOLD || told === NONE ? undefined : nameHash('earlier', String(told));
-export const revisionKey = (told: number): number => nameHash('revision', String(told));
 
 /** What finds the records of a segment that a principal may be in. */
 export const keysOf = (principal: NamedRef): number[] => [

@@ -112,7 +112,7 @@ export class Search {
     end: number,
   ): Generator<Candidate> {
     const start = segmentOf(first);
-    const mayHold = this.#segments.overlaps(no, start, filter.since, filter.until);
+    const mayHold = this.#segments.mayHold(no, start, filter);
     const places = mayHold ? this.#segments.places(no, start, filter) : [];
     if (places) {
       const latestFirst = places.map((place) => start + place).filter((at) => at >= first && at < end);

@@ -2,9 +2,9 @@ import type { Connection } from '../database.ts';
 import { reportFault } from '../faults.ts';
 import { recordId, type TenantNo } from '../rows.ts';
 import { damagedIndex } from './damage.ts';
-import { keysOf, revisionKey } from './names.ts';
+import { keysOf } from './names.ts';
 import type { RecordFilter } from './records.ts';
-import { placesOf, placesOfKey, SegmentNames, sumOf } from './segments.ts';
+import { isListed, placesOf, placesOfKey, SegmentNames, sumOf } from './segments.ts';
 
 interface Span {
   readonly firstTime: number;
@@ -12,6 +12,7 @@ interface Span {
   readonly principalsSum: number;
   readonly decisionsSum: number;
   readonly names: SegmentNames;
+  readonly revisions: Uint8Array | null;
 }
 
 /** What is sealed of full segments. One that is damaged, or that an older version did not seal, is searched whole. */
@@ -23,7 +24,7 @@ export class SegmentIndex {
   constructor(db: Connection) {
     this.#span = db.prepare<[number], Span>(
       `SELECT first_time AS firstTime, last_time AS lastTime, principals_sum AS principalsSum,
-         decisions_sum AS decisionsSum, has_names AS names FROM spans WHERE id = ?`,
+         decisions_sum AS decisionsSum, has_names AS names, revisions FROM spans WHERE id = ?`,
     );
     this.#principals = db
       .prepare<[number], Uint8Array>('SELECT principals FROM segments WHERE id = ?')
@@ -31,11 +32,20 @@ export class SegmentIndex {
     this.#decisions = db.prepare<[number], Uint8Array>('SELECT keys FROM decisions WHERE id = ?').pluck();
   }
 
-  /** Whether a segment may hold records from `since` to before `until`: only times that it has tell that it does not. */
-  overlaps(no: TenantNo, start: number, since: number | undefined, until: number | undefined): boolean {
-    if (since === undefined && until === undefined) return true;
+  /** Whether a segment may hold records of these times and this revision: only those that it has tell that it does not. */
+  mayHold(no: TenantNo, start: number, { since, until, revision }: RecordFilter): boolean {
+    if (since === undefined && until === undefined && revision === undefined) return true;
     const span = this.#span.get(recordId(no, start));
-    return !span || ((since ?? span.lastTime) <= span.lastTime && (until ?? Infinity) > span.firstTime);
+    if (!span) return true;
+    const overlaps = (since ?? span.lastTime) <= span.lastTime && (until ?? Infinity) > span.firstTime;
+    return overlaps && (revision === undefined || this.#mayList(no, start, span, revision));
+  }
+
+  #mayList(no: TenantNo, start: number, { revisions }: Span, revision: number): boolean {
+    if (!revisions) return true;
+    const isThere = isListed(revisions, revision);
+    if (isThere === undefined) reportFault(damagedIndex(no, start));
+    return isThere ?? true;
   }
 
   /** Places of the records that may be meant, latest first; undefined where each must be looked at. */
@@ -48,13 +58,10 @@ export class SegmentIndex {
       );
     const span = this.#span.get(id);
     const keys = keysIn(span?.names ?? SegmentNames.none, filter);
-    const { revision } = filter;
-    const isTold = revision !== undefined && span?.names === SegmentNames.all;
-    if (!keys && !isTold) return undefined;
-    return this.#in(no, start, this.#principals.get(id), span?.principalsSum, (blob) => {
-      if (isTold && placesOf(blob, revisionKey(revision)).length === 0) return [];
-      return keys && placesOfAny(blob, keys);
-    });
+    if (!keys) return undefined;
+    return this.#in(no, start, this.#principals.get(id), span?.principalsSum, (blob) =>
+      placesOfAny(blob, keys),
+    );
   }
 
   #in(
@@ -62,7 +69,7 @@ export class SegmentIndex {
     start: number,
     blob: Uint8Array | undefined,
     sum: number | undefined,
-    find: (blob: Uint8Array) => number[] | undefined,
+    find: (blob: Uint8Array) => number[],
   ): number[] | undefined {
     if (!blob || sum === undefined) return undefined;
     if (sumOf(blob) === sum) return find(blob);

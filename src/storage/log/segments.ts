@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import type { Heads } from './heads.ts';
-import { earlierKey, revisionKey } from './names.ts';
+import { earlierKey } from './names.ts';
 
 /**
  * What is in which records, by the segment. An index over the whole log would be one B-tree that every commit writes to
@@ -9,9 +9,10 @@ import { earlierKey, revisionKey } from './names.ts';
  * between which they lie; the records after the last full segment are looked at head by head.
  *
  * The blob of principals: a uint32 little-endian each for the hash of a principal, a resource, a grant or what names.ts has
- * and the record's place in the segment, sorted by both; of a revision the place of its first record alone. That of the decisions: the key of each record, a uint32 little-endian, in the order of the records,
- * since to go through all of them once takes less than to sort them. Both only narrow: whoever reads compares what stands
- * in the record.
+ * and the record's place in the segment, sorted by both. That of the decisions: the key of each record, a uint32
+ * little-endian, in the order of the records, since to go through all of them once takes less than to sort them. That of the
+ * revisions, which are few: the hash of each, a uint16 little-endian, and the CRC-32 of all. All only narrow: whoever reads
+ * compares what stands in the record.
  */
 export const SEGMENT_RECORDS = 4_096;
 
@@ -27,6 +28,8 @@ export interface Segment {
   /** Undefined where a record has none: an older version wrote it. */
   readonly decisions: Uint8Array | undefined;
   readonly names: SegmentNames;
+  /** Undefined where a record does not tell its own. */
+  readonly revisions: Uint8Array | undefined;
   /** Milliseconds since the epoch, both inclusive. Time may go back within a log: the order of a log is its index. */
   readonly firstTime: number;
   readonly lastTime: number;
@@ -34,7 +37,7 @@ export interface Segment {
 
 /** A full segment, given the heads of its runs in order. */
 export function sealSegment(runs: readonly Heads[]): Segment {
-  const principals = new Pairs(SEGMENT_RECORDS * 6);
+  const principals = new Pairs(SEGMENT_RECORDS * 5);
   const decisions = Buffer.allocUnsafe(SEGMENT_RECORDS * KEY_BYTES);
   let hasKeys = true;
   let hasNames = true;
@@ -53,7 +56,6 @@ export function sealSegment(runs: readonly Heads[]): Segment {
       if (grant !== 0) principals.add(grant, place);
       const key = earlierKey(earlier);
       if (key !== undefined) principals.add(key, place);
-      if (!revisions.has(revision)) principals.add(revisionKey(revision), place);
       revisions.add(revision);
       if (hasKeys) decisions.writeUInt32LE(heads.key(at), place * KEY_BYTES);
       if (time < firstTime) firstTime = time;
@@ -66,6 +68,7 @@ export function sealSegment(runs: readonly Heads[]): Segment {
     firstTime: Math.floor(firstTime),
     lastTime: Math.ceil(lastTime),
     names: namesOf(hasNames, revisions),
+    revisions: hasNames ? listOf(revisions) : undefined,
   };
 }
 
@@ -73,6 +76,24 @@ export function sealSegment(runs: readonly Heads[]): Segment {
 function namesOf(hasNames: boolean, revisions: ReadonlySet<number>): SegmentNames {
   if (!hasNames) return SegmentNames.none;
   return revisions.has(0) ? SegmentNames.some : SegmentNames.all;
+}
+
+function listOf(revisions: ReadonlySet<number>): Uint8Array | undefined {
+  if (revisions.has(0)) return undefined;
+  const list = Buffer.alloc(revisions.size * 2 + 4);
+  let end = 0;
+  for (const revision of revisions) end = list.writeUInt16LE(revision, end);
+  list.writeUInt32LE(crc32(list.subarray(0, end)), end);
+  return list;
+}
+
+/** Whether a revision of this hash is in the list; undefined where that is damaged. */
+export function isListed(bytes: Uint8Array, revision: number): boolean | undefined {
+  const list = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const end = list.length - 4;
+  if (end < 0 || end % 2 !== 0 || list.readUInt32LE(end) !== crc32(list.subarray(0, end))) return undefined;
+  for (let at = 0; at < end; at += 2) if (list.readUInt16LE(at) === revision) return true;
+  return false;
 }
 
 export const sumOf = (blob: Uint8Array): number => crc32(blob);

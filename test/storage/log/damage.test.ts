@@ -180,12 +180,27 @@ test('an index over a segment with a flipped bit is said to be damaged, and hide
   const db = openWriter({ folder: place.folder });
   const blob = db.prepare<[], Buffer>('SELECT principals FROM segments').pluck().get() ?? Buffer.alloc(0);
   db.close();
-  // A principal each, and their one revision.
-  expect(blob.length).toBe((4_096 + 1) * 8);
+  expect(blob.length).toBe(4_096 * 8);
   const reported = await damaged(
     (bytes) => flip(bytes, bytes.indexOf(blob.subarray(16_000, 16_032)) + 3, 5),
     (folder) => {
       expect(searched(folder, { principal: { class: 'user', id: 'alice' } })).toEqual(all);
+    },
+  );
+  expect(reported).toEqual([expect.stringContaining('an index over its log is damaged, from record 0 on')]);
+});
+
+test('a list of the revisions of a segment with a flipped bit hides nothing either', async () => {
+  const db = openWriter({ folder: place.folder });
+  const list = db.prepare<[], Buffer>('SELECT revisions FROM spans').pluck().get() ?? Buffer.alloc(0);
+  db.close();
+  // The one there is, that of no revision, and the sum.
+  expect(list.length).toBe(2 + 4);
+  const reported = await damaged(
+    (bytes) => flip(bytes, bytes.indexOf(list), 2),
+    (folder) => {
+      const wanted = (revision: string): number[] => searched(folder, { revision });
+      expect([wanted(''), wanted('sha256:none')]).toEqual([all, []]);
     },
   );
   expect(reported).toEqual([expect.stringContaining('an index over its log is damaged, from record 0 on')]);

@@ -1,7 +1,10 @@
 import path from 'node:path';
+import { keyMade, ownRecord } from './audit/own.ts';
+import { Presence } from './audit/presence.ts';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
+import { Reads } from './audit/reads.ts';
 import { Refusals } from './audit/refusals.ts';
 import type { SinkSettings } from './audit/sinks/settings.ts';
 import { Sinks } from './audit/sinks/thread.ts';
@@ -16,7 +19,7 @@ import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { describe, ServiceError } from './errors.ts';
-import { parseVkey, SignatureType } from './merkle/keys.ts';
+import { parseVkey, SignatureType, vkeyOf } from './merkle/keys.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
@@ -61,7 +64,7 @@ export interface Parts {
 export function assemble(
   parts: Parts,
   stack: AsyncDisposableStack,
-): { services: Services; fleet: Fleet; checkpointer: Checkpointer } {
+): { services: Services; fleet: Fleet; checkpointer: Checkpointer; presence: Pick<Presence, 'begin'> } {
   const { config, writer, reader, directory, clock, random, base } = parts;
   const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(directory)];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
@@ -105,6 +108,7 @@ export function assemble(
     writer,
     sealing: master,
     originOf: (tenant) => `${issuerOf(tenant).replace(/^https?:\/\//, '')}/log/${config.node}`,
+    recordOf: (no, key) => ownRecord(keyMade(no, vkeyOf(key), 'log', 'Ed25519'), clock, random),
     clock,
     random,
   });
@@ -122,6 +126,18 @@ export function assemble(
     issuerOf: (tenant) => issuerOf(tenant.id),
     monotonic: systemMonotonic,
   });
+  const presence = stack.use(
+    new Presence({
+      writer,
+      node: config.node,
+      version: config.version,
+      tenants,
+      revisionOf: (tenant) => policies.of(tenant).revision,
+      clock,
+      random,
+    }),
+  );
+  const reads = stack.use(new Reads(writer, clock, systemMonotonic, random));
   const refusals = stack.use(new Refusals(writer, clock, random));
   const callers = new Callers({
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
@@ -181,6 +197,7 @@ export function assemble(
     administration,
     principals,
     records,
+    reads,
     parts: partStore(reader),
     keys,
     logKeys,
@@ -215,7 +232,7 @@ export function assemble(
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
     dev: config.dev,
   };
-  return { services, fleet, checkpointer };
+  return { services, fleet, checkpointer, presence };
 }
 
 const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], tenants: Tenants): string[] =>

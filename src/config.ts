@@ -152,6 +152,8 @@ const schema = z.strictObject({
 export type Config = Readonly<z.infer<typeof schema>> & {
   /** The folder of the package: where policies/ and bin/ are. */
   readonly home: string;
+  /** Mandate's own. */
+  readonly version: string;
   readonly opa: string;
 };
 
@@ -188,11 +190,15 @@ export function readConfig(
     );
   }
   const home = path.resolve(import.meta.dirname, import.meta.filename.endsWith('.ts') ? '..' : '../..');
-  const config: Config = Object.freeze({ ...parsed.data, home, opa: opaOf(parsed.data.opa, home) });
+  const version = versionOf(home);
+  const config: Config = Object.freeze({ ...parsed.data, home, version, opa: opaOf(parsed.data.opa, home) });
   for (const [plane, { host }] of Object.entries({ data: config.data, admin: config.admin }))
     checkExposure(config, plane, host);
   return config;
 }
+
+const versionOf = (home: string): string =>
+  (JSON.parse(readFileSync(path.join(home, 'package.json'), 'utf8')) as { version: string }).version;
 
 function checkExposure(config: Config, plane: string, host: string): void {
   if (LOOPBACK.includes(host)) return;

@@ -65,6 +65,8 @@ export const narrowed = (filter: AuditFilter): RecordFilter => ({
   principal: filter.principal,
   outcome: filter.outcome,
   kind: filter.kind,
+  // Who looks for what was done is not shown each time that somebody looked.
+  without: filter.kind === undefined && filter.decisionId === undefined ? 'read' : undefined,
   caller: hashed(filter.callerId, shortHash),
   resource: hashed(filter.resourceName, (name) => nameHash('resource', name)),
   grant: hashed(filter.grantId, (name) => nameHash('grant', name)),

@@ -2,6 +2,7 @@ import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import type { LogKeys } from '../audit/proof/keys.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
+import type { Reads } from '../audit/reads.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
@@ -64,6 +65,7 @@ export interface Services {
   readonly administration: Administration;
   readonly principals: PrincipalStore;
   readonly records: RecordStore;
+  readonly reads: Reads;
   /** What the outside calls the data plane. */
   readonly base: () => string;
   readonly parts: PartStore;

@@ -159,5 +159,13 @@ export const migrations: readonly string[] = [
   `
   -- By which revisions a segment's records were decided: see log/segments.ts.
   ALTER TABLE spans ADD COLUMN revisions BLOB;
+  -- When a server last began to serve from the store, and when it stopped: null while it serves, and where it was killed.
+  CREATE TABLE sitting (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    node TEXT NOT NULL,
+    version TEXT NOT NULL,
+    begun_at INTEGER NOT NULL,
+    ended_at INTEGER
+  ) STRICT;
   `,
 ];

@@ -124,7 +124,7 @@ export const matching = (from: readonly Entry[], filter: Filter): Entry[] =>
     (each) =>
       (filter.since === undefined || each.time >= filter.since) &&
       (filter.until === undefined || each.time < filter.until) &&
-      (filter.kind === undefined || each.kind === filter.kind) &&
+      (filter.kind === undefined ? each.kind !== 'read' : each.kind === filter.kind) &&
       (filter.outcome === undefined || each.outcome === filter.outcome) &&
       (filter.callerId === undefined || each.caller === filter.callerId) &&
       (filter.actionName === undefined || each.action === filter.actionName) &&

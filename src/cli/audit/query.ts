@@ -2,6 +2,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command, Option } from 'commander';
 import { countings } from '../../audit/count.ts';
 import { readRecord } from '../../audit/read.ts';
+import { recordKinds } from '../../audit/record.ts';
 import { partsOf, wholeInput } from '../../audit/whole.ts';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
@@ -34,7 +35,7 @@ export const queryCommand = (): Command =>
       'a member of the context by its JSON Pointer, and what it is, such as /ticket=INC-7; all that are given',
     )
     .option('--outcome <outcome>', 'allow, deny, challenge, done or error')
-    .option('--kind <kind>', 'decision, exchange, introspection, revocation, administration or access')
+    .option('--kind <kind>', `${recordKinds.join(', ')}; read is left out unless it is asked for`)
     .option('--decision <id>', 'the one record of a decision')
     .option('--oldest-first', 'in the order of the log')
     .addOption(new Option('--whole', WHOLE).conflicts(['count', 'countBy']))

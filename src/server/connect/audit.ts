@@ -6,6 +6,7 @@ import type { LogKeys } from '../../audit/proof/keys.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
 import { type AuditQuery, type LogSource, queryRecords } from '../../audit/query.ts';
 import { readRecords } from '../../audit/read.ts';
+import { filterOf, type LogRead, type Reads } from '../../audit/reads.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
 import { tailPages } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
@@ -15,8 +16,8 @@ import { vkeyOf } from '../../merkle/keys.ts';
 import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
 import type { TenantNo } from '../../storage/rows.ts';
-import type { Callers } from '../../tenancy/callers.ts';
-import type { Tenants } from '../../tenancy/tenants.ts';
+import type { Caller, Callers } from '../../tenancy/callers.ts';
+import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Places } from '../intake/places.ts';
 import { admit } from './context.ts';
 import { recordMessage } from './messages.ts';
@@ -29,33 +30,49 @@ export function auditService(parts: {
   tenants: Tenants;
   callers: Callers;
   records: RecordStore;
+  reads: Reads;
   parts: PartStore;
   proofs: LogProofs;
   logKeys: LogKeys;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
-  const { records, parts: shared, proofs, logKeys, stopping } = parts;
+  const { records, reads, parts: shared, proofs, logKeys, stopping } = parts;
   const source: LogSource = { records, partOf: (no, digest) => shared.find(no, digest) };
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
+  const note = (
+    { tenant, caller }: { tenant: Tenant; caller: Caller },
+    operation: string,
+    filter: LogRead['filter'],
+    count: number,
+  ): void =>
+    reads.note({
+      tenantNo: tenant.no,
+      tenant: tenant.id,
+      caller: caller.id,
+      operation,
+      filter,
+      records: count,
+    });
   return {
     async query(message, context) {
-      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
+      const reader = await admit(parts, context, message.tenant, 'audit.read');
       if (message.pageSize > MAX_PAGE)
         throw new ServiceError('invalid_request', `page_size is at most ${MAX_PAGE}`);
-      const page = queryRecords(source, tenant.no, {
-        ...queryIn(message),
-        pageSize: message.pageSize || 100,
-      });
+      const asked = { ...queryIn(message), pageSize: message.pageSize || 100 };
+      const page = queryRecords(source, reader.tenant.no, asked);
+      note(reader, 'audit.query', filterOf(asked), page.records.length);
       return { records: page.records.map(recordMessage), nextPageToken: page.nextPageToken };
     },
     async count({ query, by }, context) {
-      const { tenant } = await admit(parts, context, query?.tenant ?? '', 'audit.read');
+      const reader = await admit(parts, context, query?.tenant ?? '', 'audit.read');
       if (!query || query.pageSize > 0)
         throw new ServiceError('invalid_request', 'a count has a query, without page_size');
       const grouping = oneOf('by', by, countings);
-      const counted = await countRecords(source, tenant.no, queryIn(query), grouping, context.signal);
+      const asked = queryIn(query);
+      const counted = await countRecords(source, reader.tenant.no, asked, grouping, context.signal);
+      note(reader, 'audit.count', { ...filterOf(asked), ...(grouping && { by: grouping }) }, counted.count);
       return {
         count: BigInt(counted.count),
         groups: [...counted.groups].map(([name, count]) => ({ name, count: BigInt(count) })),
@@ -64,9 +81,10 @@ export function auditService(parts: {
       };
     },
     async getPart(message, context) {
-      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
-      const body = shared.find(tenant.no, message.sha256);
+      const reader = await admit(parts, context, message.tenant, 'audit.read');
+      const body = shared.find(reader.tenant.no, message.sha256);
       if (body === undefined) throw new ServiceError('not_found', 'no record of the tenant has such a part');
+      note(reader, 'audit.part', { sha256: message.sha256 }, 0);
       return { body: Buffer.from(body) };
     },
     async describeLog(message, context) {
@@ -76,20 +94,34 @@ export function auditService(parts: {
       return { origin: key.name, key: vkeyOf(key), checkpoint };
     },
     async receipt({ tenant: id, record }, context) {
-      const { tenant } = await admit(parts, context, id, 'audit.read');
+      const reader = await admit(parts, context, id, 'audit.read');
+      const { tenant } = reader;
       const index = record.case === 'decisionId' ? indexOf(source, tenant.no, record.value) : record.value;
       if (index === undefined)
         throw new ServiceError('invalid_request', 'name a record: index or decision_id');
-      return { index, proof: proofs.receipt(tenant.no, Number(index)) };
+      const proof = proofs.receipt(tenant.no, Number(index));
+      note(reader, 'audit.receipt', { index: Number(index) }, 1);
+      return { index, proof };
     },
     async *tail(message, context) {
-      const { tenant, caller } = await admit(parts, context, message.tenant, 'audit.read');
+      const reader = await admit(parts, context, message.tenant, 'audit.read');
+      const { tenant, caller } = reader;
       using _place = tails.take(`${tenant.id} ${caller.id}`);
       const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
       const signal = AbortSignal.any([context.signal, stopping]);
-      for await (const page of tailPages(records, tenant.no, from, signal, arrivals))
-        if (message.stored) yield { stored: page.map(({ index, body }) => ({ index: BigInt(index), body })) };
-        else for (const record of readRecords(tenant.no, page)) yield { record: recordMessage(record) };
+      const filter = from === undefined ? {} : { from };
+      let sent = 0;
+      note(reader, 'audit.tail', filter, 0);
+      try {
+        for await (const page of tailPages(records, tenant.no, from, signal, arrivals)) {
+          sent += page.length;
+          if (message.stored)
+            yield { stored: page.map(({ index, body }) => ({ index: BigInt(index), body })) };
+          else for (const record of readRecords(tenant.no, page)) yield { record: recordMessage(record) };
+        }
+      } finally {
+        note(reader, 'audit.tail.end', filter, sent);
+      }
     },
   };
 }

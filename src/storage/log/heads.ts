@@ -45,6 +45,9 @@ export const recordKinds = [
   'revocation',
   'administration',
   'access',
+  'read',
+  'server',
+  'key',
 ] as const;
 export type RecordKind = (typeof recordKinds)[number];
 

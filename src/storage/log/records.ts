@@ -25,6 +25,8 @@ export interface RecordFilter {
   readonly revision?: number | undefined;
   readonly outcome?: string | undefined;
   readonly kind?: string | undefined;
+  /** A kind that is not meant. */
+  readonly without?: string | undefined;
 }
 
 export interface StoredRecord {

@@ -168,7 +168,8 @@ const matches = (heads: Heads, at: number, filter: RecordFilter, hash: number | 
   (filter.since === undefined || heads.time(at) >= filter.since) &&
   (filter.until === undefined || heads.time(at) < filter.until) &&
   (filter.outcome === undefined || heads.outcome(at) === filter.outcome) &&
-  (filter.kind === undefined || heads.kind(at) === filter.kind);
+  (filter.kind === undefined || heads.kind(at) === filter.kind) &&
+  (filter.without === undefined || heads.kind(at) !== filter.without);
 
 /** Whether a record may name a principal, whose hash is given too. */
 function mayBeIn(heads: Heads, at: number, { principal }: RecordFilter, hash: number): boolean {

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { exportCommand } from './export.ts';
+import { exportCommand } from './export/export.ts';
 import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
 import { queryCommand } from './query.ts';
 import { reportCommand } from './report.ts';

@@ -23,3 +23,14 @@ export function filesAt(address: string, options: { credential?: string; timeout
     }
   };
 }
+
+/** Throws `unavailable`. */
+export async function needed(read: ReadFile, name: string): Promise<Uint8Array> {
+  const bytes = await read(name);
+  if (!bytes)
+    throw new ServiceError(
+      'unavailable',
+      `${name} is damaged in the store, or missing; \`mandate audit verify\` names what`,
+    );
+  return bytes;
+}

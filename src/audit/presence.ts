@@ -1,5 +1,5 @@
 import type { Clock, Random } from '../effects.ts';
-import type { TenantNo } from '../storage/rows.ts';
+import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Sitting } from '../storage/sitting.ts';
 import type { Writer } from '../storage/writer.ts';
 import { isoTime } from '../time.ts';
@@ -8,6 +8,9 @@ import { ownRecord } from './own.ts';
 export interface Attended {
   readonly no: TenantNo;
 }
+
+/** How many records wait for the store at a time: it takes no more than so many. */
+const AT_ONCE = 10_000;
 
 export interface PresenceParts<T extends Attended> {
   readonly writer: Writer;
@@ -53,7 +56,7 @@ export class Presence<T extends Attended = Attended> implements AsyncDisposable 
 
   async #tellAll(action: string, more: object): Promise<void> {
     const { writer, node, version, tenants, revisionOf, clock, random } = this.#parts;
-    const rows = [...tenants].map((tenant) =>
+    const rowOf = (tenant: T): RecordRow =>
       ownRecord(
         {
           tenantNo: tenant.no,
@@ -65,9 +68,10 @@ export class Presence<T extends Attended = Attended> implements AsyncDisposable 
         },
         clock,
         random,
-      ),
-    );
-    await Promise.allSettled(rows.map((row) => writer.append(row)));
+      );
+    const left = [...tenants];
+    while (left.length > 0)
+      await Promise.allSettled(left.splice(0, AT_ONCE).map((tenant) => writer.append(rowOf(tenant))));
   }
 }
 

@@ -3,6 +3,7 @@ import { keyMade, ownRecord } from './audit/own.ts';
 import { Presence } from './audit/presence.ts';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
+import { MlDsaKeys } from './audit/proof/ml-dsa.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
 import { Reads } from './audit/reads.ts';
 import { Refusals } from './audit/refusals.ts';
@@ -102,8 +103,9 @@ export function assemble(
     random,
   );
   const keys = new Keys({ store: sealed, writer, master, clock, random });
+  const logStore = logKeyStore(reader);
   const logKeys = new LogKeys({
-    store: logKeyStore(reader),
+    store: logStore,
     trees: new LogTrees(reader),
     writer,
     sealing: master,
@@ -112,13 +114,25 @@ export function assemble(
     clock,
     random,
   });
+  const mlDsaKeys = config.ml_dsa_checkpoints
+    ? new MlDsaKeys({
+        store: logStore,
+        writer,
+        sealing: master,
+        recordOf: (no, key) => ownRecord(keyMade(no, vkeyOf(key), 'log', 'ML-DSA-44'), clock, random),
+        clock,
+        random,
+      })
+    : undefined;
   const proofs = new LogProofs(reader, clock);
   const failed = (error: unknown): void => void toServiceError(error, 'checkpoints');
   const witnessing = stack.use(
     new Witnessing({ witnesses: config.witnesses.map(witnessPeer), proofs, writer, failed }),
   );
   // It goes after all that makes records.
-  const checkpointer = stack.use(new Checkpointer(writer, logKeys, (no) => witnessing.stated(no), failed));
+  const checkpointer = stack.use(
+    new Checkpointer(writer, logKeys, mlDsaKeys, (no) => witnessing.stated(no), failed),
+  );
   const tokens = new Tokens({
     keys,
     grants,
@@ -201,6 +215,7 @@ export function assemble(
     parts: partStore(reader),
     keys,
     logKeys,
+    mlDsaKeys,
     proofs,
     node: config.node,
     base,
@@ -269,7 +284,7 @@ function witnessPeer({ key, url }: Config['witnesses'][number]): WitnessPeer {
   refuseCleartext('witnesses', url);
   try {
     const parsed = parseVkey(key);
-    if (parsed.type === SignatureType.COSIGNATURE) return { key: parsed, url };
+    if (parsed.type !== SignatureType.ED25519) return { key: parsed, url };
   } catch (cause) {
     throw refuse(describe(cause));
   }

@@ -88,6 +88,8 @@ const schema = z.strictObject({
     .array(z.strictObject({ key: z.string().min(1), url: z.url() }))
     .max(32)
     .default([]),
+  /** Whether logs sign their checkpoints by a second key too, of ML-DSA-44. */
+  ml_dsa_checkpoints: z.boolean().default(false),
   operators: z
     .array(
       z.strictObject({

@@ -1,6 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import type { LogKeys } from '../audit/proof/keys.ts';
+import type { MlDsaKeys } from '../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { Reads } from '../audit/reads.ts';
 import type { DataQueries } from '../decision/data.ts';
@@ -58,6 +59,8 @@ export interface Services {
   readonly delegations: Delegations;
   readonly keys: Keys;
   readonly logKeys: LogKeys;
+  /** Undefined where logs have one key. */
+  readonly mlDsaKeys: MlDsaKeys | undefined;
   readonly proofs: LogProofs;
   /** What this server's part of each log is called. */
   readonly node: string;

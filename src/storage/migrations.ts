@@ -159,6 +159,13 @@ export const migrations: readonly string[] = [
   `
   -- By which revisions a segment's records were decided: see log/segments.ts.
   ALTER TABLE spans ADD COLUMN revisions BLOB;
+  -- The second key of a log, of ML-DSA-44, where the configuration asked for one.
+  CREATE TABLE ml_dsa_keys (
+    tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    public BLOB NOT NULL,
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT;
   -- When a server last began to serve from the store, and when it stopped: null while it serves, and where it was killed.
   CREATE TABLE sitting (
     one INTEGER PRIMARY KEY CHECK (one = 1),

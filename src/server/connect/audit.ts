@@ -3,6 +3,7 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { Arrivals } from '../../audit/arrivals.ts';
 import { countings, countRecords } from '../../audit/count.ts';
 import type { LogKeys } from '../../audit/proof/keys.ts';
+import type { MlDsaKeys } from '../../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
 import { type AuditQuery, type LogSource, queryRecords } from '../../audit/query.ts';
 import { readRecords } from '../../audit/read.ts';
@@ -34,10 +35,11 @@ export function auditService(parts: {
   parts: PartStore;
   proofs: LogProofs;
   logKeys: LogKeys;
+  mlDsaKeys: MlDsaKeys | undefined;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
-  const { records, reads, parts: shared, proofs, logKeys, stopping } = parts;
+  const { records, reads, parts: shared, proofs, logKeys, mlDsaKeys, stopping } = parts;
   const source: LogSource = { records, partOf: (no, digest) => shared.find(no, digest) };
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
@@ -91,7 +93,8 @@ export function auditService(parts: {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
       const key = await logKeys.of(tenant.no);
       const checkpoint = proofs.newest(tenant.no) ? proofs.shown(tenant.no).source : '';
-      return { origin: key.name, key: vkeyOf(key), checkpoint };
+      const second = await mlDsaKeys?.of(tenant.no, key.name);
+      return { origin: key.name, key: vkeyOf(key), checkpoint, mlDsaKey: second ? vkeyOf(second) : '' };
     },
     async receipt({ tenant: id, record }, context) {
       const reader = await admit(parts, context, id, 'audit.read');

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AuditRecord, readRecord } from '../../src/audit/read.ts';
 import { buildRecord } from '../../src/audit/record.ts';
 import { parquet } from '../../src/cli/audit/export/parquet.ts';
+import { csv } from '../../src/cli/audit/export/rows.ts';
 import { parseVkey } from '../../src/merkle/keys.ts';
 import { isNoteOf, parseNote } from '../../src/merkle/note.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
@@ -191,6 +192,20 @@ test.each(['jsonl', 'csv', 'parquet'])(
       lying.close();
       lying.closeAllConnections();
     }
+  },
+);
+
+test.each(['=1', '+1', '-1', '@a', '\t=1', '\r=1', '\n=1', '＝1', '＋1', '－1', '＠a'])(
+  'a cell of CSV that begins as %j does is text to a spreadsheet',
+  async (name) => {
+    const file = path.join(folder, `${Buffer.from(name).toString('hex')}.csv`);
+    await using out = await open(file, 'wx');
+    const sink = csv(out);
+    const { body } = buildRecord(draftOf(1 as TenantNo, { caller: name }));
+    await sink.write([{ index: 0, body: Buffer.from(body) }]);
+    await sink.end();
+    const cell = (await readFile(file, 'utf8')).split(',').at(-1)?.slice(0, -2);
+    expect(cell).toBe(/[\r\n]/.test(name) ? `"'${name}"` : `'${name}`);
   },
 );
 

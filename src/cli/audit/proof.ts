@@ -19,12 +19,12 @@ export const keyCommand = (): Command =>
     .action(async ({ tenant, mlDsa }: { tenant: string; mlDsa?: boolean }, command: Command) => {
       const globals = globalsOf(command);
       const log = await clientOf(AuditService, 'admin', globals).describeLog({ tenant });
-      if (mlDsa && log.mlDsaKey === '')
+      const key = mlDsa ? log.mlDsaKey : log.key;
+      if (key === undefined)
         throw new ServiceError(
           'not_found',
           'the log has no key of ML-DSA-44; ml_dsa_checkpoints in the configuration makes one',
         );
-      const key = mlDsa ? log.mlDsaKey : log.key;
       if (globals.json) printJson({ origin: log.origin, key });
       else print(key);
     });

@@ -94,7 +94,7 @@ export function auditService(parts: {
       const key = await logKeys.of(tenant.no);
       const checkpoint = proofs.newest(tenant.no) ? proofs.shown(tenant.no).source : '';
       const second = await mlDsaKeys?.of(tenant.no, key.name);
-      return { origin: key.name, key: vkeyOf(key), checkpoint, mlDsaKey: second ? vkeyOf(second) : '' };
+      return { origin: key.name, key: vkeyOf(key), checkpoint, ...(second && { mlDsaKey: vkeyOf(second) }) };
     },
     async receipt({ tenant: id, record }, context) {
       const reader = await admit(parts, context, id, 'audit.read');

@@ -195,6 +195,92 @@ test.each(['jsonl', 'csv', 'parquet'])(
   },
 );
 
+describe('the manifest of JSON Lines', () => {
+  let file: string;
+  const verified = (...more: string[]): Promise<Ran> =>
+    mandate(['audit', 'verify', `${file}.manifest.json`, '--key', key, ...more]);
+  beforeAll(async () => {
+    file = path.join(await mkdtemp(path.join(folder, 'proved-')), 'acme.jsonl');
+    await exported(file, 'jsonl');
+  });
+
+  test('proves them by the key of the log alone', async () => {
+    const { code, stdout } = await verified();
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^proved +\S+\/t\/acme\/log\/main: \d+ entries\n$/) as string,
+    });
+  });
+
+  const changes: Record<string, (lines: string[]) => void> = {
+    'a name that was changed': (lines) => {
+      lines[100] = lines[100]?.replace('alice', 'malle') ?? '';
+    },
+    'a line left out': (lines) => void lines.splice(100, 1),
+    'the last line left out': (lines) => void lines.splice(-2, 1),
+    'two swapped': (lines) => {
+      const [one = '', two = ''] = lines.slice(100, 102);
+      lines.splice(100, 2, two, one);
+    },
+    'two swapped with their indexes': (lines) => {
+      const [one = '', two = ''] = lines.slice(100, 102);
+      lines.splice(100, 2, two.replace(':101,', ':100,'), one.replace(':100,', ':101,'));
+    },
+    'one more': (lines) =>
+      void lines.splice(-1, 0, (lines[100] ?? '').replace(':100,', `:${lines.length - 1},`)),
+    'a space more': (lines) => {
+      lines[100] = `${lines[100]} `;
+    },
+    'one that has no end': (lines) => {
+      lines[100] = `{"index":100,"record":${'x'.repeat(1_000_000)}`;
+    },
+  };
+
+  test.each(Object.entries(changes))('proves nothing of %s', async (_what, change) => {
+    const whole = await readFile(file, 'utf8');
+    try {
+      const lines = whole.split('\n');
+      change(lines);
+      await writeFile(file, lines.join('\n'));
+      const { code, stdout } = await verified();
+      expect({ code, stdout }).toEqual({
+        code: 1,
+        stdout: expect.stringMatching(/^NOT PROVED /) as string,
+      });
+    } finally {
+      await writeFile(file, whole);
+    }
+  });
+
+  test('with another checkpoint, log or sum proves nothing, and one that is none is refused', async () => {
+    const name = `${file}.manifest.json`;
+    const whole = await readFile(name, 'utf8');
+    const manifest = JSON.parse(whole) as Manifest;
+    const [one] = manifest.files;
+    const { size: entries } = stated(manifest.checkpoint);
+    const put = async (changed: object): Promise<number> => {
+      await writeFile(name, JSON.stringify({ ...manifest, ...changed }));
+      return (await verified()).code;
+    };
+    try {
+      const { checkpoint } = manifest;
+      expect(await put({})).toBe(0);
+      expect(await put({ checkpoint: checkpoint.replace(`\n${entries}\n`, `\n${entries - 1}\n`) })).toBe(1);
+      expect(await put({ origin: 'example.com/other' })).toBe(1);
+      expect(await put({ files: [{ ...one, sha256: '0'.repeat(64) }] })).toBe(1);
+      expect(await put({ files: [{ ...one, to: entries - 1 }] })).toBe(1);
+      // Nothing beside it, above it or of another version is read.
+      expect(await put({ files: [{ ...one, name: '../acme.jsonl' }] })).toBe(2);
+      expect(await put({ mandate_export: 2 })).toBe(2);
+      expect(await put({ surplus: 1 })).toBe(2);
+      expect(await put({ format: 'csv' })).toBe(2);
+      expect(await put({ files: [{ ...one, name: 'gone.jsonl' }] })).toBe(2);
+    } finally {
+      await writeFile(name, whole);
+    }
+  });
+});
+
 test.each(['=1', '+1', '-1', '@a', '\t=1', '\r=1', '\n=1', '＝1', '＋1', '－1', '＠a'])(
   'a cell of CSV that begins as %j does is text to a spreadsheet',
   async (name) => {

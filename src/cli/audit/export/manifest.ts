@@ -2,27 +2,12 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import type { Manifest } from '../../../audit/proof/verify-export.ts';
 import { put } from './tiles.ts';
 
 /** Where the manifest of an exported file stands. */
-export const manifestOf = (file: string): string => `${file}.manifest.json`;
-
-/** What ties a file to the log: which entries it holds, and the checkpoint that states them. */
-export interface Manifest {
-  readonly mandate_export: 1;
-  readonly format: string;
-  readonly origin: string;
-  /** The signed note, as it was served: whoever has the log's key can tell whose it is. */
-  readonly checkpoint: string;
-  readonly files: readonly {
-    readonly name: string;
-    readonly bytes: number;
-    readonly sha256: string;
-    /** Indexes: of the first entry, and of the one after the last. */
-    readonly from: number;
-    readonly to: number;
-  }[];
-}
+export const manifestOf = (file: string): string => `${file}${MANIFEST}`;
+export const MANIFEST = '.manifest.json';
 
 /** Describes a file that is complete, as it is on the disk. */
 export async function writeManifest(
@@ -32,7 +17,7 @@ export async function writeManifest(
   const { format, origin, checkpoint, size } = about;
   const { size: bytes } = await stat(file);
   const sha256 = await digestOf(file);
-  const files = [{ name: path.basename(file), bytes, sha256, from: 0, to: size }];
+  const files = [{ name: path.basename(file), bytes, sha256, from: 0 as const, to: size }];
   const manifest: Manifest = { mandate_export: 1, format, origin, checkpoint, files };
   put(manifestOf(file), Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`));
 }

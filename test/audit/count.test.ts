@@ -2,37 +2,22 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CountBy, countings, countRecords, MOST_GROUPS } from '../../src/audit/count.ts';
 import type { LogSource } from '../../src/audit/query.ts';
-import type { Connection } from '../../src/storage/database.ts';
-import { recordStore } from '../../src/storage/log/records.ts';
-import { openReader } from '../../src/storage/reader.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
-import { appendRows, openStore, rowOf, sourceOf, temporaryFolder, tenantNo } from '../storage/store.ts';
-import { anyFilter, COUNT, type Entry, entryAt, type Filter, matching } from './log-model.ts';
+import { appendRows, rowOf, sourceOf, tenantNo } from '../storage/store.ts';
+import { anyFilter, type Entry, type Filter, matching, openModel } from './log-model.ts';
 
-let place: { folder: string } & AsyncDisposable;
+let model: Awaited<ReturnType<typeof openModel>>;
 let writer: Writer;
-let db: Connection;
 let source: LogSource;
 let no: TenantNo;
-let entries: Entry[];
 
 beforeAll(async () => {
-  place = await temporaryFolder();
-  writer = await openStore(place.folder);
-  no = await tenantNo(writer, 'acme');
-  const made = Array.from({ length: COUNT }, (_, index) => entryAt(no, index));
-  entries = made.map(({ entry }) => entry);
-  await Promise.all(made.map(({ draft }) => writer.append(rowOf(no, draft))));
-  db = openReader(place.folder);
-  source = sourceOf(recordStore(db));
+  model = await openModel();
+  ({ writer, no } = model);
+  source = sourceOf(model.store);
 });
-
-afterAll(async () => {
-  db.close();
-  await writer[Symbol.asyncDispose]();
-  await place[Symbol.asyncDispose]();
-});
+afterAll(() => model[Symbol.asyncDispose]());
 
 const never = new AbortController().signal;
 
@@ -79,7 +64,7 @@ describe('a count', () => {
         fc.option(fc.constantFrom(...countings), { nil: undefined }),
         async (filter, by) => {
           const wanted = new Map<string, number>();
-          const found = matching(entries, filter);
+          const found = matching(model.entries, filter);
           if (by)
             for (const entry of found)
               wanted.set(groupOf(entry, by), (wanted.get(groupOf(entry, by)) ?? 0) + 1);

@@ -2,8 +2,11 @@ import fc from 'fast-check';
 import type { AuditQuery } from '../../src/audit/query.ts';
 import { type RecordDraft, recordKinds, recordOutcomes } from '../../src/audit/record.ts';
 import type { NamedRef, PrincipalRef } from '../../src/ids.ts';
+import { type RecordStore, recordStore } from '../../src/storage/log/records.ts';
+import { openReader } from '../../src/storage/reader.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
-import { draftOf, T0 } from '../storage/store.ts';
+import type { Writer } from '../../src/storage/writer.ts';
+import { draftOf, openStore, rowOf, T0, temporaryFolder, tenantNo } from '../storage/store.ts';
 
 /** Records in a plain array, what is asked of them, and what a plain search of the array finds. */
 
@@ -56,8 +59,39 @@ export const actors: PrincipalRef[] = [
 
 export const pick = <T>(from: readonly T[], at: number): T => from[at % from.length] as T;
 
+export interface ModelLog extends AsyncDisposable {
+  readonly writer: Writer;
+  readonly store: RecordStore;
+  readonly no: TenantNo;
+  readonly entries: readonly Entry[];
+}
+
+/** A store whose tenant acme has COUNT records, and globex the first 500 of them. */
+export async function openModel(): Promise<ModelLog & { readonly other: TenantNo }> {
+  await using stack = new AsyncDisposableStack();
+  const { folder } = stack.use(await temporaryFolder());
+  const writer = stack.use(await openStore(folder));
+  const [no, other] = [await tenantNo(writer, 'acme'), await tenantNo(writer, 'globex')];
+  const made = Array.from({ length: COUNT }, (_, index) => entryAt(no, index));
+  await Promise.all([
+    ...made.map(({ draft }) => writer.append(rowOf(no, draft))),
+    // The same principals in another tenant.
+    ...made.slice(0, 500).map(({ draft }) => writer.append(rowOf(other, { ...draft, tenantNo: other }))),
+  ]);
+  const db = stack.adopt(openReader(folder), (each) => void each.close());
+  const running = stack.move();
+  return {
+    writer,
+    store: recordStore(db),
+    no,
+    other,
+    entries: made.map(({ entry }) => entry),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
 /** One of COUNT, and the draft of its record. */
-export function entryAt(no: TenantNo, index: number): { entry: Entry; draft: RecordDraft } {
+function entryAt(no: TenantNo, index: number): { entry: Entry; draft: RecordDraft } {
   // Commits are not in the order of the times: off by up to twenty seconds. One principal is rare.
   const time = T0 + index * 40 + ((index * 7_919) % 20_000);
   const entry: Omit<Entry, 'decisionId'> = {

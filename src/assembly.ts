@@ -2,11 +2,15 @@ import path from 'node:path';
 import { type Archive, FolderArchive } from './audit/keeping/archive.ts';
 import { Keeper, type Retention } from './audit/keeping/keeper.ts';
 import { S3Archive } from './audit/keeping/s3.ts';
+import { keyMade, ownRecord } from './audit/own.ts';
+import { Presence } from './audit/presence.ts';
 import { Erasure } from './audit/privacy/erasure.ts';
 import { MemberKeys } from './audit/privacy/keys.ts';
 import { Checkpointer } from './audit/proof/checkpointer.ts';
 import { LogKeys } from './audit/proof/keys.ts';
+import { MlDsaKeys } from './audit/proof/ml-dsa.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
+import { Reads } from './audit/reads.ts';
 import { Refusals } from './audit/refusals.ts';
 import type { SinkSettings } from './audit/sinks/settings.ts';
 import { Sinks } from './audit/sinks/thread.ts';
@@ -22,7 +26,7 @@ import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { describe, ServiceError } from './errors.ts';
-import { parseVkey, SignatureType } from './merkle/keys.ts';
+import { parseVkey, SignatureType, vkeyOf } from './merkle/keys.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
@@ -69,7 +73,13 @@ export interface Parts {
 export function assemble(
   parts: Parts,
   stack: AsyncDisposableStack,
-): { services: Services; fleet: Fleet; checkpointer: Checkpointer; keeper: Keeper } {
+): {
+  services: Services;
+  fleet: Fleet;
+  checkpointer: Checkpointer;
+  keeper: Keeper;
+  presence: Pick<Presence, 'begin'>;
+} {
   const { config, writer, reader, directory, clock, random, base } = parts;
   const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(directory)];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
@@ -107,24 +117,38 @@ export function assemble(
     random,
   );
   const keys = new Keys({ store: sealed, writer, master, clock, random });
+  const logStore = logKeyStore(reader);
   const logKeys = new LogKeys({
-    store: logKeyStore(reader),
+    store: logStore,
     trees: new LogTrees(reader),
     writer,
     sealing: master,
     originOf: (tenant) => `${issuerOf(tenant).replace(/^https?:\/\//, '')}/log/${config.node}`,
+    recordOf: (no, key) => ownRecord(keyMade(no, vkeyOf(key), 'log', 'Ed25519'), clock, random),
     clock,
     random,
   });
   const memberStore = memberKeyStore(reader);
   const memberKeys = new MemberKeys({ store: memberStore, writer, sealing: master, clock, random });
+  const mlDsaKeys = config.ml_dsa_checkpoints
+    ? new MlDsaKeys({
+        store: logStore,
+        writer,
+        sealing: master,
+        recordOf: (no, key) => ownRecord(keyMade(no, vkeyOf(key), 'log', 'ML-DSA-44'), clock, random),
+        clock,
+        random,
+      })
+    : undefined;
   const proofs = new LogProofs(reader, clock);
   const failed = (error: unknown): void => void toServiceError(error, 'checkpoints');
   const witnessing = stack.use(
     new Witnessing({ witnesses: config.witnesses.map(witnessPeer), proofs, writer, failed }),
   );
   // It goes after all that makes records.
-  const checkpointer = stack.use(new Checkpointer(writer, logKeys, (no) => witnessing.stated(no), failed));
+  const checkpointer = stack.use(
+    new Checkpointer(writer, logKeys, mlDsaKeys, (no) => witnessing.stated(no), failed),
+  );
   const volumes = volumeStore(reader);
   const keeper = stack.use(
     new Keeper({
@@ -153,6 +177,18 @@ export function assemble(
     issuerOf: (tenant) => issuerOf(tenant.id),
     monotonic: systemMonotonic,
   });
+  const presence = stack.use(
+    new Presence({
+      writer,
+      node: config.node,
+      version: config.version,
+      tenants,
+      revisionOf: (tenant) => policies.of(tenant).revision,
+      clock,
+      random,
+    }),
+  );
+  const reads = stack.use(new Reads(writer, clock, systemMonotonic, random));
   const refusals = stack.use(new Refusals(writer, clock, random));
   const callers = new Callers({
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
@@ -214,11 +250,13 @@ export function assemble(
     administration,
     principals,
     records,
+    reads,
     parts: partStore(reader),
     memberKeys,
     erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
     keys,
     logKeys,
+    mlDsaKeys,
     proofs,
     volumes,
     keeper,
@@ -253,7 +291,7 @@ export function assemble(
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
     dev: config.dev,
   };
-  return { services, fleet, checkpointer, keeper };
+  return { services, fleet, checkpointer, keeper, presence };
 }
 
 const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], tenants: Tenants): string[] =>
@@ -290,7 +328,7 @@ function witnessPeer({ key, url }: Config['witnesses'][number]): WitnessPeer {
   refuseCleartext('witnesses', url);
   try {
     const parsed = parseVkey(key);
-    if (parsed.type === SignatureType.COSIGNATURE) return { key: parsed, url };
+    if (parsed.type !== SignatureType.ED25519) return { key: parsed, url };
   } catch (cause) {
     throw refuse(describe(cause));
   }

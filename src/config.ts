@@ -124,6 +124,8 @@ const schema = z.strictObject({
     .array(z.strictObject({ key: z.string().min(1), url: z.url() }))
     .max(32)
     .default([]),
+  /** Whether logs sign their checkpoints by a second key too, of ML-DSA-44. */
+  ml_dsa_checkpoints: z.boolean().default(false),
   operators: z
     .array(
       z.strictObject({
@@ -188,6 +190,8 @@ const schema = z.strictObject({
 export type Config = Readonly<z.infer<typeof schema>> & {
   /** The folder of the package: where policies/ and bin/ are. */
   readonly home: string;
+  /** Mandate's own. */
+  readonly version: string;
   readonly opa: string;
   /** Those of `archive.s3`. */
   readonly s3Credentials?: S3Credentials | undefined;
@@ -229,6 +233,7 @@ export function readConfig(
   const config: Config = Object.freeze({
     ...parsed.data,
     home,
+    version: versionOf(home),
     opa: opaOf(parsed.data.opa, home),
     s3Credentials: parsed.data.archive?.s3 && s3CredentialsIn(environment),
   });
@@ -236,6 +241,9 @@ export function readConfig(
     checkExposure(config, plane, host);
   return config;
 }
+
+const versionOf = (home: string): string =>
+  (JSON.parse(readFileSync(path.join(home, 'package.json'), 'utf8')) as { version: string }).version;
 
 function s3CredentialsIn(environment: Readonly<Record<string, string | undefined>>): S3Credentials {
   const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_SESSION_TOKEN: token } = environment;

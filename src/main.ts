@@ -46,7 +46,7 @@ export async function start(
   let base = config.base_url ?? '';
   const common = { config, writer, reader, directory, clock, random };
   const parts = { ...common, base: () => base, stopping: stopping.signal };
-  const { services, fleet, checkpointer, keeper } = assemble(parts, stack);
+  const { services, fleet, checkpointer, keeper, presence } = assemble(parts, stack);
   await services.logKeys.checkAll(config.accept_damage.length > 0 ? Number.POSITIVE_INFINITY : CHECKED_MS);
   for (const id of config.accept_damage) await services.administration.restartLog(tenantId(id));
   await fleet.load(config.tenants);
@@ -65,6 +65,8 @@ export async function start(
   const adminPort = await admin.listen({ ...config.admin, tls });
   base ||= `${tls ? 'https' : 'http'}://${config.data.host}:${dataPort}`;
   // What a log is called begins with it.
+  await services.logKeys.makeMissing(Array.from(services.tenants, ({ no }) => no));
+  await presence.begin();
   checkpointer.begin();
   keeper.begin();
   if (config.tls) stack.use(watchCertificates(config.tls, [data, admin]));

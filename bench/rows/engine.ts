@@ -122,7 +122,7 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
       const decided = decide(policy, ENTRY, input, { nowMs: context.nowMs, seed: decisionId });
       const subject = (facts[nth] as Facts).ref;
       const head = { tenantNo: 1 as TenantNo, time: context.nowMs, decisionId, caller: 'service:bench' };
-      const named = { action: request.action.name, resource: request.resource };
+      const named = { action: request.action.name, resource: request.resource, actors: [] };
       return Buffer.from(
         buildRecord(decisionDraft(head, decided, { subject, named, input: input.json })).body,
       );

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { type AuditQuery, queryRecords } from '../../src/audit/read.ts';
+import { type AuditQuery, queryRecords } from '../../src/audit/query.ts';
 import { buildRecord } from '../../src/audit/record.ts';
 import { systemRandom } from '../../src/effects.ts';
 import { tenantId, uuidv7 } from '../../src/ids.ts';
@@ -29,6 +29,7 @@ export const queryRows: RowGroup = {
     const db = openReader(folder);
     try {
       const store = recordStore(db);
+      const source = { records: store, partOf: () => undefined };
       const at = (part: number): number => T0 + DAYS * DAY_MS * part;
       const asked: Record<string, Partial<AuditQuery>> = {
         'one principal in a day': {
@@ -40,13 +41,20 @@ export const queryRows: RowGroup = {
         'all denials of an hour': { outcome: 'deny', since: at(0.3), until: at(0.3) + DAY_MS / 24 },
         'everything under a grant': { grantId: 'grant-777' },
         'everything of one caller': { callerId: 'service:caller-7' },
+        'one earlier actor': { principal: { class: 'agent', id: 'agent-77' } },
+        'one revision, oldest first': { revision: revisionAt(0.6), isOldestFirst: true },
+        'one ticket in an hour': {
+          context: [{ path: '/ticket', value: 'INC-77' }],
+          since: at(0.7),
+          until: at(0.7) + DAY_MS / 24,
+        },
         'one decision': { decisionId: idOf(store.range(no, Math.floor(count / 3), 1)[0]?.body) },
       };
       const seen = Object.entries(asked).map(([name, filter]) => {
         const times = Array.from({ length: 5 }, () => {
           const began = performance.now();
           const found = firstPage((pageToken) =>
-            queryRecords(store, no, { ...filter, pageSize: PAGE, pageToken }),
+            queryRecords(source, no, { ...filter, pageSize: PAGE, pageToken }),
           );
           return { ms: performance.now() - began, found };
         });
@@ -99,6 +107,12 @@ function recordAt(no: TenantNo, index: number, count: number, roll: (sides: numb
   const isDenied = roll(20) === 0;
   const resource = { type: 'document', id: `doc-${roll(400_000)}` };
   const grantId = roll(10) === 0 ? `grant-${roll(20_000)}` : undefined;
+  const revision = revisionAt(index / count);
+  // A tenth comes by way of others: most of one, some of two.
+  const actors = Array.from({ length: roll(10) > 0 ? 0 : roll(10) === 0 ? 3 : 2 }, () => ({
+    class: 'agent' as const,
+    id: `agent-${roll(2_000)}`,
+  }));
   return buildRecord({
     tenantNo: no,
     time,
@@ -108,14 +122,18 @@ function recordAt(no: TenantNo, index: number, count: number, roll: (sides: numb
     // A thousandth of all is the last one's.
     caller: `service:caller-${roll(1_000) === 0 ? 7 : roll(7)}`,
     subject,
-    actor: undefined,
-    named: { action: 'document.read', resource },
+    actor: actors[0],
+    named: { action: 'document.read', resource, actors },
     grantId,
     reason: isDenied ? 'not_allowed' : undefined,
-    members: `,"revision":"sha256:${'0'.repeat(64)}","cost":5120,"rules":["authz.allow"],"reasons":${isDenied ? '[{"code":"not_allowed","message":""}]' : '[]'}${grantId === undefined ? '' : `,"grant_id":"${grantId}"`}`,
-    input: `{"subject":{"class":"user","id":"${subject.id}"},"actors":[],"action":{"name":"document.read"},"resource":{"type":"document","id":"${resource.id}"},"context":{}}`,
+    revision,
+    members: `,"revision":"${revision}","cost":5120,"rules":["authz.allow"],"reasons":${isDenied ? '[{"code":"not_allowed","message":""}]' : '[]'}${grantId === undefined ? '' : `,"grant_id":"${grantId}"`}`,
+    input: `{"subject":{"class":"user","id":"${subject.id}"},"actors":${JSON.stringify(actors)},"action":{"name":"document.read"},"resource":{"type":"document","id":"${resource.id}"},"context":{"ticket":"INC-${roll(1_000)}"}}`,
   });
 }
+
+/** Another each day. */
+const revisionAt = (part: number): string => `sha256:${String(Math.floor(part * DAYS)).padStart(64, '0')}`;
 
 const idOf = (body: Uint8Array | undefined): string =>
   (JSON.parse(Buffer.from(body ?? Buffer.from('{}')).toString('utf8')) as { decision_id: string })

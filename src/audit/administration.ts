@@ -31,6 +31,7 @@ export function changeRow(change: Change): RecordRow {
     caller,
     subject: by,
     actor: target,
+    revision,
     members: `${revision === '' ? '' : `,"revision":"${revision}"`},"detail":${JSON.stringify(detail)}`,
     input: JSON.stringify({
       subject: by ?? null,

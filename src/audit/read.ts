@@ -1,9 +1,7 @@
-import { ServiceError } from '../errors.ts';
 import { type NamedRef, namedIn } from '../ids.ts';
 import { reportFault } from '../storage/faults.ts';
 import { damagedRecords } from '../storage/log/damage.ts';
-import { nameHash, recordKey, shortHash } from '../storage/log/heads.ts';
-import type { RecordFilter, RecordStore, StoredRecord } from '../storage/log/records.ts';
+import type { StoredRecord } from '../storage/log/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 
 /** A record as read back from its bytes. Members that a kind does not have are empty. */
@@ -25,6 +23,9 @@ export interface AuditRecord {
   readonly grantId: string;
   readonly caller: string;
   readonly cost: number;
+  /** What the question said of its circumstances, as far as it stands in the record, and the SHA-256 of one beside it. */
+  readonly context: unknown;
+  readonly contextSha256: string | undefined;
   readonly body: Uint8Array;
 }
 
@@ -41,6 +42,7 @@ interface Body {
   grant_id?: string;
   input?: Input;
   input_kept?: Input;
+  input_parts?: Record<string, string>;
 }
 
 interface Input {
@@ -49,6 +51,7 @@ interface Input {
   target?: NamedRef | null;
   action?: { name?: string };
   resource?: { type?: string; id?: string };
+  context?: unknown;
 }
 
 const utf8 = new TextDecoder();
@@ -77,91 +80,22 @@ export function readRecord({ index, body }: StoredRecord): AuditRecord {
     grantId: parsed.grant_id ?? '',
     caller: parsed.caller,
     cost: parsed.cost ?? 0,
+    context: input.context,
+    contextSha256: parsed.input_parts?.['context'],
     body,
   };
 }
 
-/** Those that can be read. What a store of an older version holds has no checksum, and may be no JSON any more. */
-export function readRecords(tenantNo: TenantNo, stored: readonly StoredRecord[]): AuditRecord[] {
-  return stored.flatMap((each) => {
-    try {
-      return [readRecord(each)];
-    } catch {
-      reportFault(damagedRecords(tenantNo, each.index, each.index + 1));
-      return [];
-    }
-  });
+/** Undefined where it cannot be read: what a store of an older version holds has no checksum, and may be no JSON any more. */
+export function readIfSound(tenantNo: TenantNo, stored: StoredRecord): AuditRecord | undefined {
+  try {
+    return readRecord(stored);
+  } catch {
+    reportFault(damagedRecords(tenantNo, stored.index, stored.index + 1));
+    return undefined;
+  }
 }
 
-export interface AuditQuery extends RecordFilter {
-  readonly decisionId?: string | undefined;
-  /** As records name them. */
-  readonly callerId?: string | undefined;
-  /** `type:id`. */
-  readonly resourceName?: string | undefined;
-  readonly grantId?: string | undefined;
-  readonly actionName?: string | undefined;
-  /** The code of the first reason. */
-  readonly reasonCode?: string | undefined;
-  readonly pageSize: number;
-  readonly pageToken: string;
-}
-
-export interface AuditPage {
-  readonly records: readonly AuditRecord[];
-  readonly nextPageToken: string;
-}
-
-/** A page of a tenant's log, newest first. Throws `invalid_request`. */
-export function queryRecords(store: RecordStore, tenantNo: TenantNo, query: AuditQuery): AuditPage {
-  const filter: RecordFilter = {
-    since: query.since,
-    until: query.until,
-    principal: query.principal,
-    outcome: query.outcome,
-    kind: query.kind,
-    caller: hashed(query.callerId, shortHash),
-    resource: hashed(query.resourceName, (name) => nameHash('resource', name)),
-    grant: hashed(query.grantId, (name) => nameHash('grant', name)),
-    action: hashed(query.actionName, shortHash),
-    reason: hashed(query.reasonCode, shortHash),
-    ...(query.decisionId === undefined ? {} : momentOf(query.decisionId)),
-  };
-  const below = query.pageToken === '' ? store.size(tenantNo) : positionIn(query.pageToken);
-  const page = store.search(tenantNo, filter, below, query.pageSize);
-  const { decisionId, principal, callerId, resourceName, grantId, actionName, reasonCode } = query;
-  const records = readRecords(tenantNo, page.records)
-    .filter((each) => decisionId === undefined || each.decisionId === decisionId)
-    // The store finds names by their hash.
-    .filter((each) => callerId === undefined || each.caller === callerId)
-    .filter(({ resource: { type, id } }) => resourceName === undefined || `${type}:${id}` === resourceName)
-    .filter((each) => grantId === undefined || each.grantId === grantId)
-    .filter((each) => actionName === undefined || each.action === actionName)
-    .filter((each) => reasonCode === undefined || each.reasons[0]?.code === reasonCode)
-    .filter((each) => principal === undefined || names(each, principal));
-  return {
-    records,
-    nextPageToken: page.below > 0 ? String(page.below) : '',
-  };
-}
-
-const hashed = (name: string | undefined, hash: (name: string) => number): number | undefined =>
-  name === undefined ? undefined : hash(name);
-
-const names = ({ subject, actors, target }: AuditRecord, principal: NamedRef): boolean =>
-  [subject, actors[0], target].some((each) => each?.class === principal.class && each.id === principal.id);
-
-/** A UUIDv7 begins with its millisecond, so a decision is found by when it was taken. */
-function momentOf(decisionId: string): { since: number; until: number; key: number } {
-  if (!/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/.test(decisionId))
-    throw new ServiceError('invalid_request', 'decision_id is not the id of a decision');
-  const key = recordKey(decisionId);
-  const time = Number.parseInt(decisionId.slice(0, 8) + decisionId.slice(9, 13), 16);
-  return { since: time, until: time + 1, key };
-}
-
-function positionIn(token: string): number {
-  if (!/^[1-9][0-9]{0,11}$/.test(token))
-    throw new ServiceError('invalid_request', 'page_token is not one of this log');
-  return Number(token);
-}
+/** Those that can be read. */
+export const readRecords = (tenantNo: TenantNo, stored: readonly StoredRecord[]): AuditRecord[] =>
+  stored.flatMap((each) => readIfSound(tenantNo, each) ?? []);

@@ -9,6 +9,7 @@ import {
   recordKey,
   shortHash,
 } from '../storage/log/heads.ts';
+import { earlierHash, revisionHash } from '../storage/log/names.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import { isoTime } from '../time.ts';
 
@@ -32,6 +33,8 @@ export interface RecordDraft {
   readonly grantId?: string | undefined;
   /** The code of the first reason. */
   readonly reason?: string | undefined;
+  /** Of the policy that decided, as the members tell it. */
+  readonly revision?: string | undefined;
   /** JSON members between the head and the input, each with a leading comma: `,"cost":12`. */
   readonly members: string;
   /** The policy input as JSON text, exactly as it was evaluated, or as much as was known: it replays. */
@@ -61,32 +64,37 @@ export const wholeRecord = (draft: RecordDraft): string =>
 const headOf = ({ kind, time, decisionId, outcome, caller }: RecordDraft): string =>
   `{"v":1,"kind":"${kind}","time":"${isoTime(time)}","decision_id":"${decisionId}","outcome":"${outcome}","caller":${JSON.stringify(caller)}`;
 
-/** What was done to what. */
+/** What was done to what, and by whom: the current actor first. */
 export interface Named {
   readonly action: string | undefined;
   readonly resource: { readonly type: string; readonly id: string } | undefined;
+  readonly actors: readonly NamedRef[];
 }
 
-function namesOf({ named, grantId, reason, input }: RecordDraft): NameHashes {
-  const { action, resource } = named ?? namedIn(input);
+function namesOf({ named, grantId, reason, revision = '', input }: RecordDraft): NameHashes {
+  const { action, resource, actors } = named ?? namedIn(input);
   return {
     resource: resource === undefined ? 0 : nameHash('resource', `${resource.type}:${resource.id}`),
     grant: grantId === undefined ? 0 : nameHash('grant', grantId),
     action: action === undefined ? 0 : shortHash(action),
     reason: reason === undefined ? 0 : shortHash(reason),
+    earlier: earlierHash(actors),
+    revision: revisionHash(revision),
   };
 }
 
 /** Of what is not asked thousands of times a second. */
 function namedIn(input: string): Named {
-  const { action, resource } = JSON.parse(input) as {
+  const { action, resource, actors } = JSON.parse(input) as {
     action?: { name?: unknown };
     resource?: { type?: unknown; id?: unknown };
+    actors?: NamedRef[];
   };
   const { type, id } = resource ?? {};
   return {
     action: typeof action?.name === 'string' ? action.name : undefined,
     resource: typeof type === 'string' && typeof id === 'string' ? { type, id } : undefined,
+    actors: actors ?? [],
   };
 }
 

@@ -281,7 +281,7 @@ export class Decisions {
       subject,
       actor: actors[0],
       grantId: grant?.id,
-      named: { action: request.action.name, resource: request.resource },
+      named: { action: request.action.name, resource: request.resource, actors },
       input: input.kept.json,
       parts: input.kept.members,
     });

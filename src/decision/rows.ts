@@ -35,6 +35,7 @@ export const decisionDraft = (head: Head, decided: Decided, question: Question):
   named: question.named,
   grantId: question.grantId,
   reason: decided.reasons[0]?.code,
+  revision: decided.revision,
   members: decidedMembers(decided, question.grantId) + (question.parts ?? ''),
   input: question.input,
 });

@@ -59,6 +59,7 @@ export class Attempt {
       actor: caller.principal,
       grantId: grant?.id,
       reason: decided.reasons[0]?.code,
+      revision: decided.revision,
       members: `${decidedMembers(decided, grant?.id)}${granted}`,
       input: this.input ?? this.#asFarAsKnown(asked),
     };

@@ -7,6 +7,7 @@ import {
   importJWK,
   type JWK,
 } from 'jose';
+import { keyMade, ownRecord } from '../audit/own.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
@@ -102,7 +103,9 @@ export class Keys {
       sealed,
       createdAt: this.#clock(),
     };
-    await this.#writer.run('putKey', { tenantNo: tenant.no, key });
+    const deed = keyMade(tenant.no, kid, 'tokens', SIGNING_ALGORITHM);
+    const record = ownRecord(deed, this.#clock, this.#random);
+    await this.#writer.run('putKey', { tenantNo: tenant.no, key }, record);
     return { kid, publicJwk, publicKey: pair.publicKey, privateKey: pair.privateKey };
   }
 

@@ -1,4 +1,5 @@
 import { fromBase64, toBase64 } from './base64.ts';
+import { HASH_BYTES } from './hashes.ts';
 import { isKeyName, isSignedBy, SignatureType, type SignerKey, signWith, type VerifierKey } from './keys.ts';
 
 /** A signed note (C2SP signed-note), as it was read. */
@@ -68,25 +69,69 @@ export function isNoteOf(note: Note, key: VerifierKey): boolean {
   return own.length > 0;
 }
 
-/** C2SP tlog-cosignature: a witness signs the time, too. */
+/** C2SP tlog-cosignature: a cosigner signs the time, too. */
 function isSignature({ text }: Note, key: VerifierKey, bytes: Uint8Array): boolean {
   if (key.type === SignatureType.ED25519) return isSignedBy(key, Buffer.from(text), bytes);
   if (bytes.length < TIME_BYTES) return false;
   const seconds = Buffer.from(bytes).readBigUInt64BE();
-  return seconds <= LAST_SECOND && isSignedBy(key, cosigned(text, seconds), bytes.subarray(TIME_BYTES));
+  if (seconds > LAST_SECOND) return false;
+  const message = cosignedMessage(text, key, seconds);
+  return message !== undefined && isSignedBy(key, message, bytes.subarray(TIME_BYTES));
 }
 
 const TIME_BYTES = 8;
 const LAST_SECOND = 2n ** 63n - 1n;
 
-const cosigned = (text: string, seconds: bigint): Uint8Array =>
-  Buffer.from(`cosignature/v1\ntime ${seconds}\n${text}`);
+/**
+ * What a cosigner signs of a checkpoint's text, at a time in seconds since the epoch. Undefined for a text of which a key
+ * of its type signs nothing.
+ */
+export function cosignedMessage(text: string, key: VerifierKey, seconds: bigint): Uint8Array | undefined {
+  if (key.type === SignatureType.COSIGNATURE) return Buffer.from(`cosignature/v1\ntime ${seconds}\n${text}`);
+  return key.type === SignatureType.ML_DSA_44 ? subtreeMessage(text, key.name, seconds) : undefined;
+}
 
-/** The line of a witness for a checkpoint's text, at a time in seconds since the epoch. */
+/** The structure `cosigned_message`, of the whole tree: its first leaf is 0. */
+function subtreeMessage(text: string, name: string, seconds: bigint): Uint8Array | undefined {
+  const [origin = '', size = '', root = ''] = text.split('\n');
+  const hash = fromBase64(root);
+  const [cosigner, log] = [opaque(name), opaque(origin)];
+  if (!cosigner || !log || hash?.length !== HASH_BYTES || !/^(?:0|[1-9][0-9]{0,15})$/.test(size))
+    return undefined;
+  return Buffer.concat([
+    Buffer.from('subtree/v1\n\0'),
+    cosigner,
+    uint64(seconds),
+    log,
+    uint64(0n),
+    uint64(BigInt(size)),
+    hash,
+  ]);
+}
+
+/** RFC 8446 section 3.4: `opaque<1..2^8-1>`. */
+function opaque(text: string): Uint8Array | undefined {
+  const bytes = Buffer.from(text);
+  return bytes.length >= 1 && bytes.length <= 0xff
+    ? Buffer.concat([Buffer.of(bytes.length), bytes])
+    : undefined;
+}
+
+function uint64(value: bigint): Uint8Array {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(value);
+  return bytes;
+}
+
+/** The line of a cosigner for a checkpoint's text, at a time in seconds since the epoch. */
 export function cosignatureLine(text: string, signer: SignerKey, seconds: bigint): string {
-  if (signer.type !== SignatureType.COSIGNATURE) throw new Error('a witness signs by a key of its own type');
+  const message = cosignedMessage(text, signer, seconds);
+  if (!message) throw new Error('a witness signs by a key of its own type');
+  return cosignatureLineOf(signer, seconds, signWith(signer, message));
+}
+
+/** The same of a signature that was made elsewhere, over `cosignedMessage`. */
+export function cosignatureLineOf(key: VerifierKey, seconds: bigint, signature: Uint8Array): string {
   if (seconds > LAST_SECOND) throw new RangeError('there is no such time');
-  const time = Buffer.alloc(TIME_BYTES);
-  time.writeBigUInt64BE(seconds);
-  return signatureLine(signer, Buffer.concat([time, signWith(signer, cosigned(text, seconds))]));
+  return signatureLine(key, Buffer.concat([uint64(seconds), signature]));
 }

@@ -65,12 +65,12 @@ class PolicyReader {
 
   #log([vkey = '', _url, ...more]: string[]): void {
     if (more.length > 0) throw new Error('a log is: log <vkey> [<url>]');
-    this.#logs.push(this.#key(vkey, SignatureType.ED25519, 'log'));
+    this.#logs.push(this.#key(vkey, [SignatureType.ED25519, SignatureType.ML_DSA_44], 'log'));
   }
 
   #witness([name = '', vkey = '', _url, ...more]: string[]): void {
     if (more.length > 0) throw new Error('a witness is: witness <name> <vkey> [<url>]');
-    const witness = this.#key(vkey, SignatureType.COSIGNATURE, 'witness');
+    const witness = this.#key(vkey, [SignatureType.COSIGNATURE, SignatureType.ML_DSA_44], 'witness');
     this.#witnesses.push(witness);
     this.#name(name, { name, witness });
   }
@@ -89,9 +89,10 @@ class PolicyReader {
     this.#quorum = { of: name === 'none' ? undefined : this.#find(name) };
   }
 
-  #key(vkey: string, type: SignatureType, what: string): VerifierKey {
+  #key(vkey: string, types: readonly SignatureType[], what: string): VerifierKey {
     const key = parseVkey(vkey);
-    if (key.type !== type) throw new Error(`the key of a ${what} is of type ${type}, not ${key.type}`);
+    if (!types.includes(key.type))
+      throw new Error(`the key of a ${what} is of type ${types.join(' or ')}, not ${key.type}`);
     const id = `${what} ${vkey.split('+').slice(2).join('+')}`;
     if (this.#keys.has(id)) throw new Error(`the key of this ${what} stands twice`);
     this.#keys.add(id);
@@ -122,8 +123,8 @@ class PolicyReader {
 const numberIn = (text: string): number => (/^[1-9][0-9]{0,5}$/.test(text) ? Number(text) : 0);
 
 /**
- * Why a checkpoint is not to be trusted; undefined if it is: a known log of its origin signed it, and the quorum of
- * witnesses did. A signature of a known key that does not verify refuses it, whoever else signed.
+ * Why a checkpoint is not to be trusted; undefined if it is: a known log of its origin signed it, by a key of each type
+ * that is known of it, and the quorum of witnesses did. A signature of a known key that does not verify refuses it, whoever else signed.
  */
 export function refusalOf(
   { logs, witnesses = [], quorum }: Policy,
@@ -134,8 +135,10 @@ export function refusalOf(
     if (ofOrigin.length === 0) return `no key is known of the log ${origin}`;
     // All are looked at: a signature that does not verify is found even where it is not needed.
     const signers = new Set([...logs, ...witnesses].filter((key) => isNoteOf(note, key)));
-    if (!ofOrigin.some((key) => signers.has(key)))
-      return `the log ${origin} has not signed it by a known key`;
+    // Whoever names keys of two types wants a signature of each.
+    for (const type of new Set(ofOrigin.map((key) => key.type)))
+      if (!ofOrigin.some((key) => key.type === type && signers.has(key)))
+        return `the log ${origin} has not signed it by a known key${type === SignatureType.ML_DSA_44 ? ' of ML-DSA-44' : ''}`;
     if (quorum && !isReached(quorum, signers)) return `the witnesses of ${quorum.name} have not signed it`;
     return undefined;
   } catch (error) {

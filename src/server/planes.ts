@@ -4,7 +4,9 @@ import type { Keeper } from '../audit/keeping/keeper.ts';
 import type { Erasure } from '../audit/privacy/erasure.ts';
 import type { MemberKeys } from '../audit/privacy/keys.ts';
 import type { LogKeys } from '../audit/proof/keys.ts';
+import type { MlDsaKeys } from '../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
+import type { Reads } from '../audit/reads.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
@@ -61,6 +63,8 @@ export interface Services {
   readonly delegations: Delegations;
   readonly keys: Keys;
   readonly logKeys: LogKeys;
+  /** Undefined where logs have one key. */
+  readonly mlDsaKeys: MlDsaKeys | undefined;
   readonly proofs: LogProofs;
   readonly volumes: VolumeStore;
   readonly keeper: Keeper;
@@ -72,6 +76,7 @@ export interface Services {
   readonly administration: Administration;
   readonly principals: PrincipalStore;
   readonly records: RecordStore;
+  readonly reads: Reads;
   /** What the outside calls the data plane. */
   readonly base: () => string;
   readonly parts: PartStore;

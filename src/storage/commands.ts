@@ -5,13 +5,14 @@ import type { LogAppender } from './log/appender.ts';
 import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
 import { checkTenantNo, type GrantRow, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
+import { prepareSitting, type SittingCommands } from './sitting.ts';
 import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts';
 
 /**
  * Every change of state that the store knows, run inside the writer's transaction. A command answers
  * `undefined` when its condition no longer holds; then its record is not appended either.
  */
-export interface Commands extends LogCommands, VolumeCommands, MemberKeyCommands {
+export interface Commands extends LogCommands, VolumeCommands, MemberKeyCommands, SittingCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
   /** Replaces the principals that came from the manifest by these. */
@@ -176,6 +177,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareLogCommands(db, log),
     ...prepareVolumeCommands(db, log),
     ...prepareMemberKeyCommands(db),
+    ...prepareSitting(db),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };

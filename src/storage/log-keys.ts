@@ -4,6 +4,8 @@ import { type LogKeyRow, SET_ASIDE, type TenantNo } from './rows.ts';
 
 export interface LogKeyStore {
   find(tenantNo: TenantNo): LogKeyRow | undefined;
+  /** Its second key, of ML-DSA-44. */
+  findMlDsa(tenantNo: TenantNo): Omit<LogKeyRow, 'origin'> | undefined;
   /** All that have a key or a checkpoint, but for those that were set aside. */
   all(): TenantNo[];
   /** Whose log it is, also of a tenant that is not served. */
@@ -14,6 +16,9 @@ export function logKeyStore(db: Connection): LogKeyStore {
   const find = db.prepare<[number], LogKeyRow>(
     'SELECT origin, public AS publicKey, sealed, created_at AS createdAt FROM log_keys WHERE tenant_no = ?',
   );
+  const findMlDsa = db.prepare<[number], Omit<LogKeyRow, 'origin'>>(
+    'SELECT public AS publicKey, sealed, created_at AS createdAt FROM ml_dsa_keys WHERE tenant_no = ?',
+  );
   const tenantOf = db.prepare<[number], TenantId>('SELECT id FROM tenants WHERE no = ?').pluck();
   const all = db
     .prepare<[], TenantNo>(
@@ -21,5 +26,10 @@ export function logKeyStore(db: Connection): LogKeyStore {
          AND (no IN (SELECT tenant_no FROM log_keys) OR no IN (SELECT tenant_no FROM checkpoints))`,
     )
     .pluck();
-  return { all: () => all.all(), find: (no) => find.get(no), tenantOf: (no) => tenantOf.get(no) };
+  return {
+    all: () => all.all(),
+    find: (no) => find.get(no),
+    findMlDsa: (no) => findMlDsa.get(no),
+    tenantOf: (no) => tenantOf.get(no),
+  };
 }

@@ -234,4 +234,23 @@ export const migrations: readonly string[] = [
     WHEN old.destroyed = 1 OR new.sealed <> zeroblob(length(old.sealed))
     BEGIN SELECT RAISE(ABORT, 'a key is written over, and nothing else'); END;
   `,
+  `
+  -- By which revisions a segment's records were decided: see log/segments.ts.
+  ALTER TABLE spans ADD COLUMN revisions BLOB;
+  -- The second key of a log, of ML-DSA-44, where the configuration asked for one.
+  CREATE TABLE ml_dsa_keys (
+    tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    public BLOB NOT NULL,
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT;
+  -- When a server last began to serve from the store, and when it stopped: null while it serves, and where it was killed.
+  CREATE TABLE sitting (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    node TEXT NOT NULL,
+    version TEXT NOT NULL,
+    begun_at INTEGER NOT NULL,
+    ended_at INTEGER
+  ) STRICT;
+  `,
 ];

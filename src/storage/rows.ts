@@ -71,7 +71,7 @@ export interface KeyRow {
 export interface LogKeyRow {
   /** What the log is called (C2SP tlog-checkpoint), and its key. */
   readonly origin: string;
-  /** RFC 8032, 32 bytes. */
+  /** RFC 8032, 32 bytes; of ML-DSA-44 (FIPS 204) 1,312. */
   readonly publicKey: Uint8Array;
   /** The private JWK, encrypted; see `audit/log-keys.ts`. */
   readonly sealed: Uint8Array;

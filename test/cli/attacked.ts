@@ -2,15 +2,22 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Database from 'better-sqlite3';
+import { LogProofs } from '../../src/audit/proof/proofs.ts';
+import { systemClock } from '../../src/effects.ts';
+import { parseTilePath, type TileName } from '../../src/merkle/tile-path.ts';
 import { Heads, type NameHashes } from '../../src/storage/log/heads.ts';
+import { openReader } from '../../src/storage/reader.ts';
+import type { TenantNo } from '../../src/storage/rows.ts';
 import { leafOf, treeOf } from '../e2e/log-by-hand.ts';
 import { connect } from '../e2e/requests.ts';
-import { checkpointOf, checkpointStored, decide, decideOne, fileOf, tilesOf } from '../e2e/served-log.ts';
-import { type Running, startServer } from '../e2e/server.ts';
+import { checkpointOf, checkpointStored, decide, decideOne, tilesOf } from '../e2e/served-log.ts';
+import { startServer } from '../e2e/server.ts';
 
 /** A store of some hundred records that a server left, and what somebody does to it who may write to its files. */
 
-/** How many records acme's log has. */
+/** How many records acme's log begins with: its manifest, its policy, its key, and that the server begins. */
+export const BEGUN = 4;
+/** How many it has. */
 export const SIZE = 612;
 /** How many the checkpoint covers that was kept from before. */
 export const OLDER = 302;
@@ -29,26 +36,26 @@ export async function leftStore(): Promise<Left> {
   const server = await startServer();
   const keyOf = async (tenant: string): Promise<string> =>
     (await connect<{ key: string }>(server.admin, 'AuditService/DescribeLog', { tenant })).body.key;
-  await decide(server, 300);
+  await decide(server, OLDER - BEGUN);
   const older = await checkpointOf(server, OLDER);
-  await decide(server, 298);
+  await decide(server, SIZE - OLDER - 13);
   // With a context that the records have in common.
   await decide(server, 6, { context: { text: 'x'.repeat(2_000) } });
   for (let turn = 0; turn < 6; turn += 1) await decideOne(server);
-  await checkpointOf(server, SIZE);
   const keys = { acme: await keyOf('acme'), globex: await keyOf('globex') };
-  const files = path.join(server.folder, 'files');
-  await mirror(server, files);
-  const receipts = new Map<number, string>();
-  for (const index of [0, 255, 300, SIZE - 1]) {
-    const asked = { tenant: 'acme', index };
-    const { body } = await connect<{ proof: string }>(server.admin, 'AuditService/Receipt', asked);
-    receipts.set(index, body.proof);
-  }
+  // The last record is that it stops.
   await server.stop();
+  const store = path.join(server.folder, 'data');
+  const files = path.join(server.folder, 'files');
+  const db = openReader(store);
+  const no = db.prepare<[], TenantNo>("SELECT no FROM tenants WHERE id = 'acme'").pluck().get() as TenantNo;
+  const proofs = new LogProofs(db, systemClock);
+  await mirror(proofs, no, files);
+  const receipts = new Map([0, 255, 300, SIZE - 1].map((index) => [index, proofs.receipt(no, index)]));
+  db.close();
   const [newest, globex] = ['acme', 'globex'].map((tenant) => checkpointStored(server.folder, tenant));
   return {
-    store: path.join(server.folder, 'data'),
+    store,
     files,
     keys,
     checkpoints: { older, newest: newest ?? '', globex: globex ?? '' },
@@ -57,15 +64,15 @@ export async function leftStore(): Promise<Left> {
   };
 }
 
-/** Every file of a log, in a folder. */
-async function mirror(server: Running, folder: string): Promise<void> {
-  const names = ['checkpoint', ...tilesOf(0, SIZE), ...tilesOf(1, Math.floor(SIZE / 256))];
-  for (const name of [...names, ...tilesOf('entries', SIZE)]) {
-    const { status, bytes } = await fileOf(server, name);
-    if (status !== 200) throw new Error(`${name}: ${status}`);
+/** Every file of a log, in a folder, as it would be served. */
+async function mirror(proofs: LogProofs, no: TenantNo, folder: string): Promise<void> {
+  const put = async (name: string, bytes: Uint8Array): Promise<void> => {
     await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
     await writeFile(path.join(folder, name), bytes);
-  }
+  };
+  await put('checkpoint', Buffer.from(proofs.shown(no).source));
+  const names = [...tilesOf(0, SIZE), ...tilesOf(1, Math.floor(SIZE / 256)), ...tilesOf('entries', SIZE)];
+  for (const name of names) await put(name, proofs.tile(no, parseTilePath(name) as TileName));
 }
 
 export interface Copy extends AsyncDisposable {

@@ -52,7 +52,7 @@ describe('mandate --help', () => {
   test.concurrent.each(commands)('shows an example: %s', async (command) => {
     const { code, stdout } = await mandate([...command.split(' '), '--help']);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/Example:\n +\$ mandate /);
+    expect(stdout).toMatch(/Examples?:\n +\$ mandate /);
   });
 
   test('names the version, and refuses what it does not know with exit code 2', async () => {

@@ -48,22 +48,25 @@ test('passes by a record that is damaged in the store, and says which', async ()
   expect(stdout.match(/ decision /g)).toHaveLength(2);
 });
 
+/** Beside them there are records of the tail itself, and of the server. */
+const decisions = <T extends { kind: string }>(lines: readonly T[]): T[] =>
+  lines.filter(({ kind }) => kind === 'decision');
+
 test('with --follow goes on after the server was away, with no record left out or twice', async () => {
   const first = await startServer();
   const port = Number(new URL(first.admin).port);
   const tailing = spawnTail(first.admin);
   try {
     // It takes its time to connect, and begins with what comes then.
-    for (let turn = 0; turn < 20 && tailing.lines().length < 3; turn += 1) await at(first)(...CHECK);
-    await tailing.until((lines) => lines.length >= 3);
-    const seen = tailing.lines().length;
+    for (let turn = 0; turn < 20 && decisions(tailing.lines()).length < 3; turn += 1)
+      await at(first)(...CHECK);
+    await tailing.until((lines) => decisions(lines).length >= 3);
+    const seen = decisions(tailing.lines()).length;
     await first.stop();
     await tailing.until(() => tailing.stderr().includes('connecting again'));
     await using second = await startIn(first.folder, { overrides: { admin: `127.0.0.1:${port}` } });
     for (let turn = 0; turn < 3; turn += 1) await at(second)(...CHECK);
-    const lines = await tailing.until(
-      (all) => all.filter(({ kind }) => kind === 'decision').length >= seen + 3,
-    );
+    const lines = await tailing.until((all) => decisions(all).length >= seen + 3);
     const indexes = lines.map(({ index }) => index);
     expect(indexes).toEqual(indexes.map((_, n) => (indexes[0] ?? 0) + n));
   } finally {

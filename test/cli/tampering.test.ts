@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { leafOf } from '../e2e/log-by-hand.ts';
 import { ruinPagesWith } from '../fault/damage.ts';
-import { type AttackedLog, copyOf, type Left, leftStore, OLDER, renamed, SIZE } from './attacked.ts';
+import { type AttackedLog, BEGUN, copyOf, type Left, leftStore, OLDER, renamed, SIZE } from './attacked.ts';
 import { all, DISAGREES, Examiner, refused, tile } from './examiner.ts';
 
 /** What somebody may do to the entries of a stopped store who may write to its files, and what verify says of it. */
@@ -22,7 +22,7 @@ test('a store that nobody touched is proved, also where its runs were only laid 
 
 describe('entries', () => {
   test('a name changed in 52 of them and two deleted: each is named by its index', async () => {
-    const changed = Array.from({ length: 52 }, (_, at) => 3 + at * 11);
+    const changed = Array.from({ length: 52 }, (_, at) => BEGUN + 1 + at * 11);
     const deleted = [100, 400];
     const { faults, ...said } = await examiner.after((log) => {
       log.change(changed);

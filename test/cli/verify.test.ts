@@ -8,7 +8,7 @@ import { cosignatureLine } from '../../src/merkle/note.ts';
 import { isProved, keyOf, receiptOf, stated } from '../e2e/log-by-hand.ts';
 import { checkpointOf, decide, decideOne } from '../e2e/served-log.ts';
 import { type Running, secrets, startServer } from '../e2e/server.ts';
-import { type Left, leftStore, SIZE } from './attacked.ts';
+import { BEGUN, type Left, leftStore, SIZE } from './attacked.ts';
 import { at, mandate, type Ran } from './run.ts';
 
 /** `mandate audit key`, `checkpoint`, `receipt` and `verify`, as a shell runs them. */
@@ -142,7 +142,7 @@ describe('verify', () => {
     const [acme, globex] = [left.checkpoints.newest, left.checkpoints.globex].map(stated);
     expect(all).toEqual({
       code: 0,
-      stdout: `proved      ${acme?.origin}: ${SIZE} entries\nproved      ${globex?.origin}: 2 entries\n`,
+      stdout: `proved      ${acme?.origin}: ${SIZE} entries\nproved      ${globex?.origin}: ${BEGUN + 1} entries\n`,
       stderr: '',
     });
     expect(one).toEqual({ code: 0, stdout: `proved      ${acme?.origin}: ${SIZE} entries\n`, stderr: '' });
@@ -152,7 +152,7 @@ describe('verify', () => {
       proved: true,
       logs: [
         { origin: acme?.origin, entries: SIZE, proved: SIZE, ...well },
-        { origin: globex?.origin, entries: 2, proved: 2, ...well },
+        { origin: globex?.origin, entries: BEGUN + 1, proved: BEGUN + 1, ...well },
       ],
     });
   });

@@ -71,7 +71,7 @@ describe('the files of a log (C2SP tlog-tiles)', () => {
     const { bytes: level1 } = await fileOf(server, 'tile/1/000.p/2');
     expect(hashesIn(level1)).toEqual([treeOf(leaves.slice(0, 256)), treeOf(leaves.slice(256, 512))]);
     const kinds = entries.map((entry) => (JSON.parse(entry.toString()) as { kind: string }).kind);
-    expect(new Set(kinds)).toEqual(new Set(['administration', 'decision']));
+    expect(new Set(kinds)).toEqual(new Set(['administration', 'decision', 'key', 'server']));
   });
 
   test('what is full never changes; what is not is there in every width up to its end', async () => {

@@ -62,7 +62,9 @@ async function tails(server: Served, make: Make): Promise<void> {
     { tenant: 'acme', fromIndex: recordIndex },
     as(secrets.operator),
   )) {
-    seen.push(record?.resourceId ?? '');
+    // Whoever tails is in the log too.
+    if (record?.kind !== 'decision') continue;
+    seen.push(record.resourceId);
     if (seen.length > 1 && seen.length < 30) continue;
     if (seen.length === 30) break;
     // One after the other: the log has them in the order of the answers.

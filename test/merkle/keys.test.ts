@@ -104,7 +104,8 @@ describe('C2SP signed-note: verifier keys', () => {
   });
 
   test('what was wrong is told by name', () => {
-    expect(() => parseVkey(vkey('log', 6, raw))).toThrow(/log is of type 6/);
+    expect(() => parseVkey(vkey('log', 7, raw))).toThrow(/log is of type 7/);
+    expect(() => parseVkey(vkey('log', 6, raw))).toThrow(/not of 1312 bytes/);
     expect(() => parseVkey(`${name}+530d903b+${key}`)).toThrow(/does not have the id 530d903b/);
     expect(() => parseVkey(vkey('log', 1, raw.subarray(1)))).toThrow(/not of 32 bytes/);
     expect(() => parseVkey(`${name}+${id}+`)).toThrow('a verifier key is name+id+key');

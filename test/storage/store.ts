@@ -1,9 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { LogSource } from '../../src/audit/query.ts';
 import { buildRecord, type RecordDraft } from '../../src/audit/record.ts';
 import { tenantId, uuidv7 } from '../../src/ids.ts';
 import type { StoreOptions } from '../../src/storage/database.ts';
+import type { RecordStore } from '../../src/storage/log/records.ts';
 import type { RecordRow, TenantNo } from '../../src/storage/rows.ts';
 import { Writer } from '../../src/storage/writer.ts';
 
@@ -53,6 +55,9 @@ export function draftOf(no: TenantNo, changes: Partial<RecordDraft> = {}): Recor
 
 export const rowOf = (no: TenantNo, changes: Partial<RecordDraft> = {}): RecordRow =>
   buildRecord(draftOf(no, changes));
+
+/** Records of which nothing stands beside them. */
+export const sourceOf = (records: RecordStore): LogSource => ({ records, partOf: () => undefined });
 
 /** Appends rows in one commit. */
 export async function appendRows(writer: Writer, rows: readonly RecordRow[]): Promise<number[]> {

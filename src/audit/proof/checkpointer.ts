@@ -6,6 +6,7 @@ import type { GrownLog } from '../../storage/log/appender.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import { commitChannel, type Writer } from '../../storage/writer.ts';
 import type { LogKeys } from './keys.ts';
+import type { MlDsaKeys } from './ml-dsa.ts';
 
 /** How often logs that grow state what they are, and how much of that time it may take: more of them take turns. */
 const EACH_MS = 1_000;
@@ -26,6 +27,7 @@ const signed = promisify(sign);
 export class Checkpointer implements AsyncDisposable {
   readonly #writer: Writer;
   readonly #keys: LogKeys;
+  readonly #seconds: MlDsaKeys | undefined;
   readonly #stated: (no: TenantNo) => void;
   readonly #failed: (error: unknown) => void;
   #committed = 0;
@@ -33,16 +35,21 @@ export class Checkpointer implements AsyncDisposable {
   #round: Promise<void> | undefined;
   #isEnded = false;
 
-  /** `stated` hears of each log that has a new one, `failed` of what went wrong; it is tried again. */
+  /**
+   * `stated` hears of each log that has a new one, `failed` of what went wrong; it is tried again. Where there are second
+   * keys, no log states anything without a signature of its own.
+   */
   constructor(
     writer: Writer,
     keys: LogKeys,
+    seconds: MlDsaKeys | undefined,
     stated: (no: TenantNo) => void,
     failed: (error: unknown) => void,
   ) {
     this.#stated = stated;
     this.#writer = writer;
     this.#keys = keys;
+    this.#seconds = seconds;
     this.#failed = failed;
   }
 
@@ -98,7 +105,8 @@ export class Checkpointer implements AsyncDisposable {
     try {
       const key = await this.#keys.of(no);
       const text = checkpointText({ origin: key.name, size, root });
-      const note = signedNote(text, key, await signed(null, Buffer.from(text), key.privateKey));
+      const first = signedNote(text, key, await signed(null, Buffer.from(text), key.privateKey));
+      const note = first + ((await this.#seconds?.line(no, key.name, text)) ?? '');
       await this.#writer.run('putCheckpoint', { tenantNo: no, size, note });
       this.#stated(no);
       return true;

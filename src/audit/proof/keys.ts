@@ -12,7 +12,7 @@ import { logKeyBinding } from '../../storage/keys.ts';
 import { damagedCheckpoint } from '../../storage/log/damage.ts';
 import type { LogTrees } from '../../storage/log/tree.ts';
 import type { LogKeyStore } from '../../storage/log-keys.ts';
-import type { LogKeyRow, TenantNo } from '../../storage/rows.ts';
+import type { LogKeyRow, RecordRow, TenantNo } from '../../storage/rows.ts';
 import type { Writer } from '../../storage/writer.ts';
 
 /** What keeps private keys: see `MasterKey`. */
@@ -29,6 +29,8 @@ export interface LogKeysOptions {
   readonly sealing: Sealing;
   /** What a tenant's log is called when it begins. */
   readonly originOf: (tenant: TenantId) => string;
+  /** What says in its log that a key was made. */
+  readonly recordOf: (no: TenantNo, key: SignerKey) => RecordRow;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -62,6 +64,13 @@ export class LogKeys {
     this.#keys.set(no, opened);
     opened.catch(() => this.#keys.delete(no));
     return opened;
+  }
+
+  /** Makes those that are missing. What cannot be made now is made when a log states what it is. */
+  async makeMissing(logs: Iterable<TenantNo>): Promise<void> {
+    const known = new Set(this.#all());
+    const missing = [...logs].filter((no) => !known.has(no));
+    await Promise.allSettled(missing.map((no) => this.of(no)));
   }
 
   /**
@@ -151,13 +160,13 @@ export class LogKeys {
     publicKey: Uint8Array,
     text: string,
   ): Promise<boolean> {
-    const { writer, sealing, clock, random } = this.#options;
+    const { writer, sealing, recordOf, clock, random } = this.#options;
     const { name: origin } = signer;
     const sealed = sealing.seal(text, logKeyBinding(tenant, origin), random(12));
     const key = { origin, publicKey, sealed, createdAt: clock() };
     // A key is never without a checkpoint: one that is was robbed of it.
     const note = signNote(checkpointText({ origin, size: 0, root: EMPTY_ROOT }), signer);
-    const { value } = await writer.run('putLogKey', { tenantNo: no, key, note });
+    const { value } = await writer.run('putLogKey', { tenantNo: no, key, note }, recordOf(no, signer));
     return value === true;
   }
 

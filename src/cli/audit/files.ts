@@ -24,3 +24,21 @@ export function filesAt(address: string, options: { credential?: string; timeout
     }
   };
 }
+
+/** Throws `unavailable`, and `gone` of entries that were archived or removed. */
+export async function needed(read: ReadFile, name: string): Promise<Uint8Array> {
+  const bytes = await found(read, name);
+  if (bytes !== GONE) return bytes;
+  throw new ServiceError('gone', `${name} is not there any more`);
+}
+
+/** Throws `unavailable`. */
+export async function found(read: ReadFile, name: string): Promise<Uint8Array | typeof GONE> {
+  const bytes = await read(name);
+  if (!bytes)
+    throw new ServiceError(
+      'unavailable',
+      `${name} is damaged in the store, or missing; \`mandate audit verify\` names what`,
+    );
+  return bytes;
+}

@@ -14,11 +14,18 @@ export const keyCommand = (): Command =>
       "print the verifier key of a tenant's log: what whoever verifies it needs, by a way they trust",
     )
     .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('--ml-dsa', "that of the log's second signature, of ML-DSA-44")
     .addHelpText('after', '\nExample:\n  $ mandate audit key -t acme > acme.vkey\n')
-    .action(async ({ tenant }: { tenant: string }, command: Command) => {
+    .action(async ({ tenant, mlDsa }: { tenant: string; mlDsa?: boolean }, command: Command) => {
       const globals = globalsOf(command);
-      const { origin, key } = await clientOf(AuditService, 'admin', globals).describeLog({ tenant });
-      if (globals.json) printJson({ origin, key });
+      const log = await clientOf(AuditService, 'admin', globals).describeLog({ tenant });
+      const key = mlDsa ? log.mlDsaKey : log.key;
+      if (key === undefined)
+        throw new ServiceError(
+          'not_found',
+          'the log has no key of ML-DSA-44; ml_dsa_checkpoints in the configuration makes one',
+        );
+      if (globals.json) printJson({ origin: log.origin, key });
       else print(key);
     });
 

@@ -32,7 +32,8 @@ function logKeyIn(text: string): VerifierKey {
   if (!isFile && !text.includes('+'))
     throw new Error(`${text} is neither a file nor a verifier key, which is name+id+key`);
   const key = parseVkey((isFile ? textOf(text) : text).trim());
-  if (key.type !== SignatureType.ED25519) throw new Error(`the key ${key.name} is a witness's, not a log's`);
+  if (key.type === SignatureType.COSIGNATURE)
+    throw new Error(`the key ${key.name} is a witness's, not a log's`);
   return key;
 }
 

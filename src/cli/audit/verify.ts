@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Command } from 'commander';
@@ -10,7 +10,8 @@ import { isProofOf, parseProof } from '../../merkle/proof-file.ts';
 import { ExitCode, type GlobalOptions, globalsOf, print, printJson, warn } from '../terminal/output.ts';
 import { Progress } from '../terminal/progress.ts';
 import { visible } from '../terminal/visible.ts';
-import { goneFile } from './export.ts';
+import { MANIFEST } from './export/manifest.ts';
+import { goneFile } from './export/tiles.ts';
 import { filesAt } from './files.ts';
 import { policyIn, type Trusted, textOf } from './trust.ts';
 import { VOLUME_SUFFIX, volumesIn } from './verify-volumes.ts';
@@ -30,7 +31,7 @@ export const verifyCommand = (): Command =>
     .description('prove a log or a receipt by its key, without trusting whoever keeps it')
     .argument(
       '<what>',
-      'a receipt, a store (data_dir), a folder with the files of a log, a volume or a folder of them, or the address of a log',
+      'a receipt, a store (data_dir), a folder with the files of a log, a volume or a folder of them, the address of a log, or the manifest of an export as jsonl',
     )
     .option(
       '--key <vkey...>',
@@ -49,6 +50,7 @@ Examples:
   $ mandate audit verify 41.tlog-proof --key acme.vkey
   $ mandate audit verify ./archive --key acme.vkey
   $ mandate audit verify ./data --policy logs.policy --checkpoint acme.checkpoint
+  $ mandate audit verify acme.jsonl.manifest.json --key acme.vkey
   $ mandate audit verify https://mandate.example:7401/t/acme/log/main --key acme.vkey
 `,
     )
@@ -61,6 +63,7 @@ Examples:
       if (!found) throw new ServiceError('invalid_request', `there is no ${what}`);
       if (!found.isDirectory() && what.endsWith(VOLUME_SUFFIX))
         return tell(globals, volumesIn([what], policy));
+      if (what.endsWith(MANIFEST)) return tell(globals, [await ofExport(what, policy, kept)]);
       if (!found.isDirectory()) return receipt(globals, what, policy);
       if (existsSync(path.join(what, 'mandate.db')))
         return tell(globals, await inStore(what, policy, kept, options));
@@ -102,6 +105,25 @@ function receipt(globals: GlobalOptions, file: string, policy: Policy): void {
   } catch (error) {
     if (error instanceof ServiceError) throw error;
     problem(describe(error));
+  }
+}
+
+/** The manifest says which file it is of, beside it. Throws `invalid_request` for what proves nothing by itself. */
+async function ofExport(file: string, policy: Policy, kept: Kept[]): Promise<Verdict> {
+  const { parseManifest, verifyExport } = await import('../../audit/proof/verify-export.ts');
+  try {
+    if (statSync(file).size > MOST_RECEIPT_BYTES) throw new Error('it is too large for a manifest');
+    const manifest = parseManifest(textOf(file));
+    if (manifest.format !== 'jsonl')
+      throw new Error(
+        `it is of ${manifest.format}; an export as jsonl, which holds each entry byte for byte, can be proved`,
+      );
+    using progress = new Progress('entries');
+    const source = path.join(path.dirname(file), manifest.files[0]?.name ?? '');
+    return await verifyExport(manifest, createReadStream(source), policy, kept, progress.tell);
+  } catch (cause) {
+    if (cause instanceof ServiceError) throw cause;
+    throw new ServiceError('invalid_request', `${file}: ${describe(cause)}`, { cause });
   }
 }
 

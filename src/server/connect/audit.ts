@@ -1,25 +1,29 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { Arrivals } from '../../audit/arrivals.ts';
+import { countings, countRecords } from '../../audit/count.ts';
 import type { Keeper } from '../../audit/keeping/keeper.ts';
 import type { Erasure } from '../../audit/privacy/erasure.ts';
 import type { MemberKeys } from '../../audit/privacy/keys.ts';
 import { opened } from '../../audit/privacy/opening.ts';
 import type { LogKeys } from '../../audit/proof/keys.ts';
+import type { MlDsaKeys } from '../../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
-import { queryRecords, readRecords } from '../../audit/read.ts';
+import { type AuditQuery, type LogSource, queryRecords } from '../../audit/query.ts';
+import { readRecords } from '../../audit/read.ts';
+import { filterOf, type LogRead, type Reads } from '../../audit/reads.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
 import { tailPages } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
-import type { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
+import type { AuditService, QueryRequest } from '../../gen/mandate/v1/audit_pb.ts';
 import { principalClass } from '../../ids.ts';
 import { vkeyOf } from '../../merkle/keys.ts';
 import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { VolumeStore } from '../../storage/volume/store.ts';
-import type { Callers } from '../../tenancy/callers.ts';
-import type { Tenants } from '../../tenancy/tenants.ts';
+import type { Caller, Callers } from '../../tenancy/callers.ts';
+import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Places } from '../intake/places.ts';
 import { admit } from './context.ts';
 import { recordMessage } from './messages.ts';
@@ -33,6 +37,7 @@ export function auditService(parts: {
   tenants: Tenants;
   callers: Callers;
   records: RecordStore;
+  reads: Reads;
   parts: PartStore;
   proofs: LogProofs;
   logKeys: LogKeys;
@@ -40,74 +45,107 @@ export function auditService(parts: {
   keeper: Keeper;
   memberKeys: MemberKeys;
   erasure: Erasure;
+  mlDsaKeys: MlDsaKeys | undefined;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
-  const { records, parts: shared, proofs, logKeys, memberKeys, erasure, stopping } = parts;
+  const { records, reads, parts: shared, proofs, logKeys, mlDsaKeys, memberKeys, erasure, stopping } = parts;
+  const source: LogSource = { records, partOf: (no, digest) => shared.find(no, digest) };
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
+  const note = (
+    { tenant, caller }: { tenant: Tenant; caller: Caller },
+    operation: string,
+    filter: LogRead['filter'],
+    count: number,
+  ): void =>
+    reads.note({
+      tenantNo: tenant.no,
+      tenant: tenant.id,
+      caller: caller.id,
+      operation,
+      filter,
+      records: count,
+    });
   return {
     ...volumeMethods(parts),
     async query(message, context) {
-      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
+      const reader = await admit(parts, context, message.tenant, 'audit.read');
       if (message.pageSize > MAX_PAGE)
         throw new ServiceError('invalid_request', `page_size is at most ${MAX_PAGE}`);
-      const { principal } = message;
-      const page = queryRecords(records, tenant.no, {
-        since: message.since && timestampMs(message.since),
-        until: message.until && timestampMs(message.until),
-        principal: principal && { class: classIn(principal.class), id: principal.id },
-        outcome: oneOf('outcome', message.outcome, recordOutcomes),
-        kind: oneOf('kind', message.kind, recordKinds),
-        decisionId: message.decisionId || undefined,
-        callerId: message.caller || undefined,
-        resourceName: message.resource || undefined,
-        actionName: message.action || undefined,
-        reasonCode: message.reason || undefined,
-        grantId: message.grantId || undefined,
-        pageSize: message.pageSize || 100,
-        pageToken: message.pageToken,
-      });
+      const asked = { ...queryIn(message), pageSize: message.pageSize || 100 };
+      const page = queryRecords(source, reader.tenant.no, asked);
+      note(reader, 'audit.query', filterOf(asked), page.records.length);
       const messages = page.records.map((record) =>
-        recordMessage(record, opened(memberKeys, tenant, record.body)),
+        recordMessage(record, opened(memberKeys, reader.tenant, record.body)),
       );
       return { records: messages, nextPageToken: page.nextPageToken };
     },
+    async count({ query, by }, context) {
+      const reader = await admit(parts, context, query?.tenant ?? '', 'audit.read');
+      if (!query || query.pageSize > 0)
+        throw new ServiceError('invalid_request', 'a count has a query, without page_size');
+      const grouping = oneOf('by', by, countings);
+      const asked = queryIn(query);
+      const counted = await countRecords(source, reader.tenant.no, asked, grouping, context.signal);
+      note(reader, 'audit.count', { ...filterOf(asked), ...(grouping && { by: grouping }) }, counted.count);
+      return {
+        count: BigInt(counted.count),
+        groups: [...counted.groups].map(([name, count]) => ({ name, count: BigInt(count) })),
+        nextPageToken: counted.nextPageToken,
+        left: BigInt(counted.left),
+      };
+    },
     async getPart(message, context) {
-      const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
-      const body = shared.find(tenant.no, message.sha256);
+      const reader = await admit(parts, context, message.tenant, 'audit.read');
+      const body = shared.find(reader.tenant.no, message.sha256);
       if (body === undefined) throw new ServiceError('not_found', 'no record of the tenant has such a part');
+      note(reader, 'audit.part', { sha256: message.sha256 }, 0);
       return { body: Buffer.from(body) };
     },
     async describeLog(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
       const key = await logKeys.of(tenant.no);
       const checkpoint = proofs.newest(tenant.no) ? proofs.shown(tenant.no).source : '';
-      return { origin: key.name, key: vkeyOf(key), checkpoint };
+      const second = await mlDsaKeys?.of(tenant.no, key.name);
+      return { origin: key.name, key: vkeyOf(key), checkpoint, ...(second && { mlDsaKey: vkeyOf(second) }) };
     },
     async receipt({ tenant: id, record }, context) {
-      const { tenant } = await admit(parts, context, id, 'audit.read');
-      const index = record.case === 'decisionId' ? indexOf(records, tenant.no, record.value) : record.value;
+      const reader = await admit(parts, context, id, 'audit.read');
+      const { tenant } = reader;
+      const index = record.case === 'decisionId' ? indexOf(source, tenant.no, record.value) : record.value;
       if (index === undefined)
         throw new ServiceError('invalid_request', 'name a record: index or decision_id');
-      return { index, proof: proofs.receipt(tenant.no, Number(index)) };
+      const proof = proofs.receipt(tenant.no, Number(index));
+      note(reader, 'audit.receipt', { index: Number(index) }, 1);
+      return { index, proof };
     },
     async *tail(message, context) {
-      const { tenant, caller } = await admit(parts, context, message.tenant, 'audit.read');
+      const reader = await admit(parts, context, message.tenant, 'audit.read');
+      const { tenant, caller } = reader;
       using _place = tails.take(`${tenant.id} ${caller.id}`);
       const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
       const signal = AbortSignal.any([context.signal, stopping]);
-      for await (const page of tailPages(records, tenant.no, from, signal, arrivals))
-        if (message.stored)
-          yield {
-            stored: page.map(({ index, body }) => {
-              const clear = opened(memberKeys, tenant, body);
-              return { index: BigInt(index), body, ...(clear ? { opened: clear } : {}) };
-            }),
-          };
-        else
-          for (const record of readRecords(tenant.no, page))
-            yield { record: recordMessage(record, opened(memberKeys, tenant, record.body)) };
+      const filter = from === undefined ? {} : { from };
+      let sent = 0;
+      note(reader, 'audit.tail', filter, 0);
+      try {
+        for await (const page of tailPages(records, tenant.no, from, signal, arrivals)) {
+          sent += page.length;
+          if (message.stored)
+            yield {
+              stored: page.map(({ index, body }) => {
+                const clear = opened(memberKeys, tenant, body);
+                return { index: BigInt(index), body, ...(clear ? { opened: clear } : {}) };
+              }),
+            };
+          else
+            for (const record of readRecords(tenant.no, page))
+              yield { record: recordMessage(record, opened(memberKeys, tenant, record.body)) };
+        }
+      } finally {
+        note(reader, 'audit.tail.end', filter, sent);
+      }
     },
     async erase({ tenant: id, principal, dryRun }, context) {
       const { tenant, caller } = await admit(parts, context, id, 'tenant.write');
@@ -119,15 +157,37 @@ export function auditService(parts: {
   };
 }
 
+/** Throws `invalid_request` and `principal_class_unknown`. */
+function queryIn(message: QueryRequest): Omit<AuditQuery, 'pageSize'> {
+  const { principal } = message;
+  return {
+    since: message.since && timestampMs(message.since),
+    until: message.until && timestampMs(message.until),
+    principal: principal && { class: classIn(principal.class), id: principal.id },
+    outcome: oneOf('outcome', message.outcome, recordOutcomes),
+    kind: oneOf('kind', message.kind, recordKinds),
+    decisionId: message.decisionId || undefined,
+    callerId: message.caller || undefined,
+    resourceName: message.resource || undefined,
+    actionName: message.action || undefined,
+    reasonCode: message.reason || undefined,
+    grantId: message.grantId || undefined,
+    revision: message.revision || undefined,
+    context: message.context,
+    isOldestFirst: message.oldestFirst,
+    pageToken: message.pageToken,
+  };
+}
+
 /** Operators act too, and are no principals. Throws `principal_class_unknown`. */
 const classIn = (text: string): string => (text === 'operator' ? text : principalClass(text));
 
 /** Throws `not_found`. */
-function indexOf(records: RecordStore, no: TenantNo, decisionId: string): bigint {
+function indexOf(source: LogSource, no: TenantNo, decisionId: string): bigint {
   let pageToken = '';
   // A page may be empty and not the last: a search looks at so much at a time.
   do {
-    const page = queryRecords(records, no, { decisionId, pageSize: 1, pageToken });
+    const page = queryRecords(source, no, { decisionId, pageSize: 1, pageToken });
     const [found] = page.records;
     if (found) return BigInt(found.index);
     pageToken = page.nextPageToken;

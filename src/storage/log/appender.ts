@@ -332,7 +332,7 @@ export function segmentSealer(db: Connection): (startId: number) => void {
   const principals = db.prepare('INSERT INTO segments (id, principals) VALUES (?, ?) ON CONFLICT DO NOTHING');
   const decisions = db.prepare('INSERT INTO decisions (id, keys) VALUES (?, ?)');
   const span = db.prepare(
-    'INSERT INTO spans (id, first_time, last_time, principals_sum, decisions_sum, has_names) VALUES (?, ?, ?, ?, ?, ?)',
+    'INSERT INTO spans (id, first_time, last_time, principals_sum, decisions_sum, has_names, revisions) VALUES (?, ?, ?, ?, ?, ?, ?)',
   );
   const sumsOf = ({ principals: by, decisions: keys }: Segment): [number, number] => [
     sumOf(by),
@@ -347,6 +347,13 @@ export function segmentSealer(db: Connection): (startId: number) => void {
     const segment = sealSegment(runs.map(({ heads }) => heads));
     principals.run(startId, segment.principals);
     if (segment.decisions) decisions.run(startId, segment.decisions);
-    span.run(startId, segment.firstTime, segment.lastTime, ...sumsOf(segment), segment.hasNames ? 1 : 0);
+    span.run(
+      startId,
+      segment.firstTime,
+      segment.lastTime,
+      ...sumsOf(segment),
+      segment.names,
+      segment.revisions,
+    );
   };
 }

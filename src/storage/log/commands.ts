@@ -8,6 +8,8 @@ import type { GrownLog, LogAppender } from './appender.ts';
 export interface LogCommands {
   /** The key of a log's checkpoints, and the first of them; `undefined` where it has one, or another is called so. */
   readonly putLogKey: (args: { tenantNo: TenantNo; key: LogKeyRow; note: string }) => boolean | undefined;
+  /** `undefined` where there is one. */
+  readonly putMlDsaKey: (args: { tenantNo: TenantNo; key: Omit<LogKeyRow, 'origin'> }) => boolean | undefined;
   /** Nothing is appended to the log any more, for a fault that was found elsewhere. */
   readonly closeLog: (args: { fault: StoreFault }) => boolean;
   /** Logs that have grown since their last checkpoint, at most so many, as they are when this is durable. */
@@ -50,6 +52,9 @@ export function prepareLogCommands(db: Connection, log: LogAppender): LogCommand
   const insertLogKey = db.prepare(
     'INSERT INTO log_keys (tenant_no, origin, public, sealed, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
   );
+  const insertMlDsaKey = db.prepare(
+    'INSERT INTO ml_dsa_keys (tenant_no, public, sealed, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING',
+  );
   const insertCheckpoint = db.prepare('INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, 0, ?)');
   const putCheckpoint = db.prepare(
     `INSERT INTO checkpoints (tenant_no, size, note) VALUES (?, ?, ?)
@@ -78,6 +83,8 @@ export function prepareLogCommands(db: Connection, log: LogAppender): LogCommand
       insertCheckpoint.run(tenantNo, note);
       return true;
     },
+    putMlDsaKey: ({ tenantNo, key: { publicKey, sealed, createdAt } }) =>
+      insertMlDsaKey.run(tenantNo, publicKey, sealed, createdAt).changes === 1 || undefined,
     closeLog: ({ fault }) => {
       if (fault.tenantNo !== undefined) log.close(fault.tenantNo, fault);
       return true;

@@ -17,7 +17,8 @@ import { HASH_BYTES, type Hash, isSame, leafHash } from '../../merkle/hashes.ts'
  *
  * After the heads of a run stand the records' hashes as leaves of their log's tree (RFC 6962), HASH_BYTES each: level 0 of
  * its tiles. After those stand NAME_BYTES a record: uint32 hashes of its resource and its grant, uint16 hashes of its action
- * and its first reason, 0 for none, and a uint32 for later. In the store two uint32 follow: a CRC-32 of all before, begun with the run's row id, so that neither they
+ * and its first reason, 0 for none, and what names.ts has, a uint16 each: of the actors before the current one, and of the
+ * revision. In the store two uint32 follow: a CRC-32 of all before, begun with the run's row id, so that neither they
  * nor their place change by accident unnoticed, and the FORM.
  *
  * Runs of older versions have no hashes, and a CRC-32 of the body at 28; after them stands the sum alone, or nothing,
@@ -44,6 +45,9 @@ export const recordKinds = [
   'revocation',
   'administration',
   'access',
+  'read',
+  'server',
+  'key',
 ] as const;
 export type RecordKind = (typeof recordKinds)[number];
 
@@ -157,13 +161,14 @@ export class Heads {
     return this.#hasLeaves;
   }
 
-  putNames(at: number, { resource, grant, action, reason }: NameHashes): void {
+  putNames(at: number, { resource, grant, action, reason, earlier, revision }: NameHashes): void {
     const from = this.#namesAt(at);
     this.#view.setUint32(from, resource, true);
     this.#view.setUint32(from + 4, grant, true);
     this.#view.setUint16(from + 8, action, true);
     this.#view.setUint16(from + 10, reason, true);
-    this.#view.setUint32(from + 12, 0, true);
+    this.#view.setUint16(from + 12, earlier, true);
+    this.#view.setUint16(from + 14, revision, true);
   }
 
   names(at: number): NameHashes {
@@ -174,6 +179,8 @@ export class Heads {
       grant: this.#view.getUint32(from + 4, true),
       action: this.#view.getUint16(from + 8, true),
       reason: this.#view.getUint16(from + 10, true),
+      earlier: this.#view.getUint16(from + 12, true),
+      revision: this.#view.getUint16(from + 14, true),
     };
   }
 
@@ -284,19 +291,21 @@ export function principalHash(
   return hash === 0 ? 1 : hash;
 }
 
-/** What a record names beside its principals, as hashes; each only narrows a search, and 0 is for none. */
+/** What a record names beside its principals, as hashes; each only narrows a search, and 0 is for none. The last two: names.ts. */
 export interface NameHashes {
   readonly resource: number;
   readonly grant: number;
   readonly action: number;
   readonly reason: number;
+  readonly earlier: number;
+  readonly revision: number;
 }
 
-const NOBODY: NameHashes = { resource: 0, grant: 0, action: 0, reason: 0 };
+const NOBODY: NameHashes = { resource: 0, grant: 0, action: 0, reason: 0, earlier: 0, revision: 0 };
 const NONE = new Uint8Array();
 
-/** Of a resource or a grant: neither is found by the hash of a principal that is called so. */
-export const nameHash = (kind: 'resource' | 'grant', name: string): number =>
+/** Of what is no principal: it is not found by the hash of one that is called so. */
+export const nameHash = (kind: 'resource' | 'grant' | 'earlier', name: string): number =>
   fnv(fnv(0x811c9dc5, `${kind}=`), name) >>> 0 || 1;
 
 /** In 16 bits: of a caller, an action, a reason. */

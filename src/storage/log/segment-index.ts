@@ -2,16 +2,17 @@ import type { Connection } from '../database.ts';
 import { reportFault } from '../faults.ts';
 import { recordId, type TenantNo } from '../rows.ts';
 import { damagedIndex } from './damage.ts';
-import { principalHash } from './heads.ts';
+import { keysOf } from './names.ts';
 import type { RecordFilter } from './records.ts';
-import { placesOf, placesOfKey, sumOf } from './segments.ts';
+import { isListed, placesOf, placesOfKey, SegmentNames, sumOf } from './segments.ts';
 
 interface Span {
   readonly firstTime: number;
   readonly lastTime: number;
   readonly principalsSum: number;
   readonly decisionsSum: number;
-  readonly hasNames: number;
+  readonly names: SegmentNames;
+  readonly revisions: Uint8Array | null;
 }
 
 /** What is sealed of full segments. One that is damaged, or that an older version did not seal, is searched whole. */
@@ -23,7 +24,7 @@ export class SegmentIndex {
   constructor(db: Connection) {
     this.#span = db.prepare<[number], Span>(
       `SELECT first_time AS firstTime, last_time AS lastTime, principals_sum AS principalsSum,
-         decisions_sum AS decisionsSum, has_names AS hasNames FROM spans WHERE id = ?`,
+         decisions_sum AS decisionsSum, has_names AS names, revisions FROM spans WHERE id = ?`,
     );
     this.#principals = db
       .prepare<[number], Uint8Array>('SELECT principals FROM segments WHERE id = ?')
@@ -31,29 +32,35 @@ export class SegmentIndex {
     this.#decisions = db.prepare<[number], Uint8Array>('SELECT keys FROM decisions WHERE id = ?').pluck();
   }
 
-  /** Whether a segment may hold records from `since` to before `until`: only times that it has tell that it does not. */
-  overlaps(no: TenantNo, start: number, since: number | undefined, until: number | undefined): boolean {
-    if (since === undefined && until === undefined) return true;
+  /** Whether a segment may hold records of these times and this revision: only those that it has tell that it does not. */
+  mayHold(no: TenantNo, start: number, { since, until, revision }: RecordFilter): boolean {
+    if (since === undefined && until === undefined && revision === undefined) return true;
     const span = this.#span.get(recordId(no, start));
-    return !span || ((since ?? span.lastTime) <= span.lastTime && (until ?? Infinity) > span.firstTime);
+    if (!span) return true;
+    const overlaps = (since ?? span.lastTime) <= span.lastTime && (until ?? Infinity) > span.firstTime;
+    return overlaps && (revision === undefined || this.#mayList(no, start, span, revision));
+  }
+
+  #mayList(no: TenantNo, start: number, { revisions }: Span, revision: number): boolean {
+    if (!revisions) return true;
+    const isThere = isListed(revisions, revision);
+    if (isThere === undefined) reportFault(damagedIndex(no, start));
+    return isThere ?? true;
   }
 
   /** Places of the records that may be meant, latest first; undefined where each must be looked at. */
   places(no: TenantNo, start: number, filter: RecordFilter): number[] | undefined {
     const id = recordId(no, start);
-    const { key, principal } = filter;
+    const { key } = filter;
     if (key !== undefined)
       return this.#in(no, start, this.#decisions.get(id), this.#span.get(id)?.decisionsSum, (blob) =>
         placesOfKey(blob, key),
       );
-    const { grant, resource } = filter;
-    const named = grant ?? resource;
     const span = this.#span.get(id);
-    // What an older version sealed has principals alone.
-    const hash = named !== undefined && span?.hasNames ? named : principal && principalHash(principal);
-    if (hash === undefined) return undefined;
-    return this.#in(no, start, this.#principals.get(id), this.#span.get(id)?.principalsSum, (blob) =>
-      placesOf(blob, hash),
+    const keys = keysIn(span?.names ?? SegmentNames.none, filter);
+    if (!keys) return undefined;
+    return this.#in(no, start, this.#principals.get(id), span?.principalsSum, (blob) =>
+      placesOfAny(blob, keys),
     );
   }
 
@@ -69,4 +76,19 @@ export class SegmentIndex {
     reportFault(damagedIndex(no, start));
     return undefined;
   }
+}
+
+/** By what the records that are meant are found in a blob that has such names; undefined if by nothing. */
+function keysIn(names: SegmentNames, { grant, resource, principal }: RecordFilter): number[] | undefined {
+  const named = grant ?? resource;
+  if (named !== undefined && names !== SegmentNames.none) return [named];
+  // Of the others somebody may be an earlier actor.
+  return principal && names === SegmentNames.all ? keysOf(principal) : undefined;
+}
+
+/** Places where any of the keys stands, latest first. */
+function placesOfAny(blob: Uint8Array, keys: readonly number[]): number[] {
+  const [places = [], ...others] = keys.map((key) => placesOf(blob, key));
+  if (others.every((each) => each.length === 0)) return places;
+  return [...new Set([...places, ...others.flat()])].sort((a, b) => b - a);
 }

@@ -95,6 +95,7 @@ export function needOf(command: CommandEntry | undefined, heads: Heads, record: 
   if (command?.name === 'putMemberKey') return 'ordinary';
   const kind = record === undefined ? 'administration' : heads.kind(record);
   if (kind === 'revocation') return 'ending';
+  if (kind === 'key') return 'administration';
   if (kind !== 'administration') return 'ordinary';
   if (command?.name !== 'putPrincipals') return kind;
   const { principals } = command.args as { principals: readonly unknown[] };

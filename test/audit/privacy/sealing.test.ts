@@ -135,7 +135,7 @@ test('nothing of a sealed value is in the record or the store; who may read gets
         input: JSON.stringify(input),
         members: `,"rules":[],"reasons":${JSON.stringify(reasons)}`,
         reason: reasons[0]?.code,
-        named: { action: 'read', resource: input.resource },
+        named: { action: 'read', resource: input.resource, actors: [] },
       });
       const row = await on.recorder.row(tenant, draft);
       await on.writer.append(row);

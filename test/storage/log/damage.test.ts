@@ -3,7 +3,7 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { queryRecords } from '../../../src/audit/read.ts';
+import { queryRecords } from '../../../src/audit/query.ts';
 import { openWriter } from '../../../src/storage/database.ts';
 import { faultChannel, type StoreFault } from '../../../src/storage/faults.ts';
 import { LogAppender } from '../../../src/storage/log/appender.ts';
@@ -13,7 +13,7 @@ import { recordStore } from '../../../src/storage/log/records.ts';
 import { openReader } from '../../../src/storage/reader.ts';
 import type { TenantNo } from '../../../src/storage/rows.ts';
 import { tailRecords } from '../../audit/tail.ts';
-import { appendRows, openStore, rowOf, temporaryFolder, tenantNo } from '../store.ts';
+import { appendRows, openStore, rowOf, sourceOf, temporaryFolder, tenantNo } from '../store.ts';
 
 /** What a log with damage in it still gives, and that it says what it does not. */
 
@@ -91,7 +91,7 @@ const searched = (folder: string, filter: object = {}): number[] =>
     const indexes: number[] = [];
     let pageToken = '';
     for (let page = 0; page < 1_000; page += 1) {
-      const answer = queryRecords(store, no, { ...filter, pageSize: 500, pageToken });
+      const answer = queryRecords(sourceOf(store), no, { ...filter, pageSize: 500, pageToken });
       indexes.push(...answer.records.map(({ index }) => index));
       pageToken = answer.nextPageToken;
       if (pageToken === '') return indexes.toReversed();
@@ -185,6 +185,22 @@ test('an index over a segment with a flipped bit is said to be damaged, and hide
     (bytes) => flip(bytes, bytes.indexOf(blob.subarray(16_000, 16_032)) + 3, 5),
     (folder) => {
       expect(searched(folder, { principal: { class: 'user', id: 'alice' } })).toEqual(all);
+    },
+  );
+  expect(reported).toEqual([expect.stringContaining('an index over its log is damaged, from record 0 on')]);
+});
+
+test('a list of the revisions of a segment with a flipped bit hides nothing either', async () => {
+  const db = openWriter({ folder: place.folder });
+  const list = db.prepare<[], Buffer>('SELECT revisions FROM spans').pluck().get() ?? Buffer.alloc(0);
+  db.close();
+  // The one there is, that of no revision, and the sum.
+  expect(list.length).toBe(2 + 4);
+  const reported = await damaged(
+    (bytes) => flip(bytes, bytes.indexOf(list), 2),
+    (folder) => {
+      const wanted = (revision: string): number[] => searched(folder, { revision });
+      expect([wanted(''), wanted('sha256:none')]).toEqual([all, []]);
     },
   );
   expect(reported).toEqual([expect.stringContaining('an index over its log is damaged, from record 0 on')]);

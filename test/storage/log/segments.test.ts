@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type PrincipalClass, type PrincipalRef, tenantId } from '../../../src/ids.ts';
 import { HEAD_BYTES, Heads, principalHash } from '../../../src/storage/log/heads.ts';
-import { recordStore } from '../../../src/storage/log/records.ts';
+import { type Found, type Position, recordStore } from '../../../src/storage/log/records.ts';
 import { placesOf, SEGMENT_RECORDS, sealSegment } from '../../../src/storage/log/segments.ts';
 import { openReader } from '../../../src/storage/reader.ts';
 import { Writer } from '../../../src/storage/writer.ts';
@@ -65,7 +65,7 @@ test('a principal is found in sealed segments, across their borders and behind t
       subject: principalHash(rare.has(at) ? ref('user', 'rare') : ref('user', `u${at % 1_000}`)),
       actor: principalHash(at === 7 ? ref('agent', 'helper') : undefined),
       caller: 1,
-      names: { resource: 0, grant: 0, action: 0, reason: 0 },
+      names: { resource: 0, grant: 0, action: 0, reason: 0, earlier: 1, revision: 1 },
       key: at,
       body: '{}',
     }));
@@ -79,11 +79,17 @@ test('a principal is found in sealed segments, across their borders and behind t
     const store = recordStore(reader.db);
     const found = (name: PrincipalRef): number[] => {
       const indexes: number[] = [];
-      let below = store.size(value.no);
-      for (let page = 0; below > 0 && page < 100; page += 1) {
-        const next = store.search(value.no, { principal: name }, below, 2);
-        indexes.push(...next.records.map(({ index }) => index));
-        below = next.below;
+      let from: Position | undefined = { order: 'newest', at: store.size(value.no) };
+      for (let page = 0; from && page < 100; page += 1) {
+        const { found, next }: Found<number> = store.search(
+          value.no,
+          { principal: name },
+          from,
+          2,
+          (each) => each.index,
+        );
+        indexes.push(...found);
+        from = next;
       }
       return indexes;
     };

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
-import { queryRecords } from '../../../src/audit/read.ts';
+import { queryRecords } from '../../../src/audit/query.ts';
 import { buildRecord } from '../../../src/audit/record.ts';
 import { HEAD_BYTES, Heads } from '../../../src/storage/log/heads.ts';
 import { recordStore } from '../../../src/storage/log/records.ts';
@@ -10,7 +10,7 @@ import { SEGMENT_RECORDS, sealSegment } from '../../../src/storage/log/segments.
 import { migrations } from '../../../src/storage/migrations.ts';
 import { openReader } from '../../../src/storage/reader.ts';
 import { RUN_RECORDS, recordId, type TenantNo } from '../../../src/storage/rows.ts';
-import { draftOf, openStore, rowOf, T0, temporaryFolder, tenantNo } from '../store.ts';
+import { draftOf, openStore, rowOf, sourceOf, T0, temporaryFolder, tenantNo } from '../store.ts';
 
 const COUNT = SEGMENT_RECORDS + 10;
 
@@ -61,12 +61,12 @@ test('a store of the first version is read, searched and appended to as one of t
   );
   const page = { pageSize: 10, pageToken: '' };
   for (const at of [0, 2_000, SEGMENT_RECORDS, COUNT - 1])
-    expect(queryRecords(store, no, { ...page, decisionId: ids[at] ?? '' }).records).toMatchObject([
+    expect(queryRecords(sourceOf(store), no, { ...page, decisionId: ids[at] ?? '' }).records).toMatchObject([
       { index: at },
     ]);
-  const within = queryRecords(store, no, { ...page, since: T0 + 100, until: T0 + 103 });
+  const within = queryRecords(sourceOf(store), no, { ...page, since: T0 + 100, until: T0 + 103 });
   expect(within.records.map(({ index }) => index)).toEqual([102, 101, 100]);
-  const alice = queryRecords(store, no, {
+  const alice = queryRecords(sourceOf(store), no, {
     ...page,
     principal: { class: 'user', id: 'alice' },
     until: T0 + 2,

@@ -10,6 +10,7 @@ import { verifyStore } from '../../../src/audit/proof/verify-store.ts';
 import { volumesIn } from '../../../src/cli/audit/verify-volumes.ts';
 import { databaseFile } from '../../../src/storage/database.ts';
 import { Heads, nameHash, principalHash } from '../../../src/storage/log/heads.ts';
+import type { RecordFilter } from '../../../src/storage/log/records.ts';
 import { openReader } from '../../../src/storage/reader.ts';
 import { recordId } from '../../../src/storage/rows.ts';
 import { VolumeFile } from '../../../src/storage/volume/file.ts';
@@ -25,7 +26,7 @@ const rowsOf = ({ no }: Kept, count: number, from = T0) =>
     rowOf(no, {
       time: from + n * (DAY / 100),
       subject: { class: 'user', id: people[n % 3] ?? '' },
-      named: { action: 'document.read', resource: { type: 'document', id: `d${n % 7}` } },
+      named: { action: 'document.read', resource: { type: 'document', id: `d${n % 7}` }, actors: [] },
       members: `,"n":${n}`,
     }),
   );
@@ -45,6 +46,9 @@ const verified = ({ folder, key }: Kept): Verdict => {
   }
 };
 
+const search = ({ records, no }: Kept, filter: RecordFilter) =>
+  records.search(no, filter, { order: 'newest', at: 768 }, 1_000, (record) => record);
+
 const bodiesIn = ({ reader }: Kept): number =>
   reader.prepare<[], number>('SELECT coalesce(sum(length(bodies)), 0) FROM runs').pluck().get() ?? 0;
 
@@ -55,19 +59,17 @@ describe('what is in volumes', () => {
     await using log = await kept({ maxMib: 0.05 });
     for (let n = 0; n < 6; n += 1) await log.grow(rowsOf(log, 128, T0 + n * DAY));
     const before = allOf(log);
-    const found = log.records.search(log.no, { principal: { class: 'user', id: 'alice' } }, 768, 1_000);
+    const found = search(log, { principal: { class: 'user', id: 'alice' } });
     const resource = nameHash('resource', 'document:d3');
-    const named = log.records.search(log.no, { resource }, 768, 1_000);
+    const named = search(log, { resource });
     const receipt = log.proofs.receipt(log.no, 300);
     expect(await log.keeper.make(log.no)).toBe(3);
     expect(log.failures).toEqual([]);
     expect(bodiesIn(log)).toBe(0);
     expect(allOf(log)).toEqual(before);
-    expect(log.records.search(log.no, { principal: { class: 'user', id: 'alice' } }, 768, 1_000)).toEqual(
-      found,
-    );
-    expect(log.records.search(log.no, { resource }, 768, 1_000)).toEqual(named);
-    expect(found.records).toHaveLength(258);
+    expect(search(log, { principal: { class: 'user', id: 'alice' } })).toEqual(found);
+    expect(search(log, { resource })).toEqual(named);
+    expect(found.found).toHaveLength(258);
     expect(log.proofs.receipt(log.no, 300)).toBe(receipt);
     expect(verified(log)).toMatchObject({ entries: 768, proved: 768, faults: [], notes: [] });
     await log.grow(rowsOf(log, 10));
@@ -359,7 +361,9 @@ describe('retention', () => {
         expect(heads.subject(at)).not.toBe(alice);
       }
     }
-    expect(log.records.search(log.no, {}, 300, 10).records).toEqual([]);
+    expect(
+      log.records.search(log.no, {}, { order: 'newest', at: 300 }, 10, (record) => record).found,
+    ).toEqual([]);
     expect(() => log.proofs.receipt(log.no, 3)).toThrow(/^records 0 to 255 were removed on /);
   });
 

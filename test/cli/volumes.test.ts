@@ -91,14 +91,20 @@ test('a log becomes volumes, which are read, proved, backed up, held, archived a
 
   const exported = await audit('export', path.join(folder, 'tiles'), '-t', 'acme');
   expect(exported.stdout).toMatch(
-    /\n\d+ more were archived or removed: `mandate audit volumes` says which\n$/,
+    /\n256 more are of tiles that were archived or removed: `mandate audit volumes` says which\n$/,
   );
   const tiles = await mandate(['audit', 'verify', path.join(folder, 'tiles'), '--key', keyFile]);
   expect(tiles.stdout).toMatch(/^proved .*\n +entries 0 to \d+ were archived or removed/);
   const lines = path.join(folder, 'lines.jsonl');
   await audit('export', lines, '-t', 'acme', '--format', 'jsonl');
-  const [first] = (await readFile(lines, 'utf8')).split('\n');
-  expect(Number((JSON.parse(first ?? '{}') as { index?: number }).index)).toBeGreaterThanOrEqual(256);
+  const [first = '', ...rest] = (await readFile(lines, 'utf8')).split('\n');
+  expect(first).toMatch(/^\{"index":0,"leaf_hash":"[^"]{44}"\}$/);
+  expect(rest[255]).toMatch(/^\{"index":256,"record":/);
+  const manifest = await mandate(['audit', 'verify', `${lines}.manifest.json`, '--key', keyFile]);
+  expect(manifest.stdout).toMatch(/^proved .*\n +entries 0 to 255 were archived or removed/);
+  await writeFile(lines, (await readFile(lines, 'utf8')).replace('"leaf_hash":"', '"leaf_hash":"A'));
+  const other = await mandate(['audit', 'verify', `${lines}.manifest.json`, '--key', keyFile]);
+  expect(other).toMatchObject({ code: 1, stdout: expect.stringMatching(/^NOT PROVED/) as string });
 
   const acts = (await audit('query', '-t', 'acme', '--principal', 'operator:root')).stdout;
   for (const action of ['log.hold', 'log.release', 'log.archive']) expect(acts).toContain(action);

@@ -252,10 +252,9 @@ export class Keeper implements AsyncDisposable {
     const { settings, store, clock } = this.#options;
     const loose = store.loose(no);
     if (!loose) return undefined;
-    if (loose.bytes >= this.#maxBytes(retention)) return WHOLE;
     const days = Math.min(settings.maxDays, (retention.days ?? Infinity) / VOLUMES_OF_RETENTION);
-    const before = clock() - days * DAY_MS;
-    return loose.firstTime < before ? { olderThan: clock(), isPartial: true } : undefined;
+    if (loose.firstTime < clock() - days * DAY_MS) return { olderThan: clock(), isPartial: true };
+    return loose.bytes >= this.#maxBytes(retention) ? WHOLE : undefined;
   }
 
   #maxBytes({ mib = Infinity }: Retention): number {
@@ -334,7 +333,7 @@ export class Keeper implements AsyncDisposable {
   async #remove(tenant: KeptTenant): Promise<void> {
     const { folder, store, writer, clock, record } = this.#options;
     if (store.hold(tenant.no)) return;
-    for (const volume of this.#beyond(tenant)) {
+    for (const volume of await this.#beyond(tenant)) {
       if (this.#isEnded) return;
       const { value } = await writer.run(
         'endVolume',
@@ -347,13 +346,13 @@ export class Keeper implements AsyncDisposable {
   }
 
   /** The oldest ones that are kept for no longer, oldest first. */
-  #beyond({ no, retention: { days, mib, atLeastDays = 0 } }: KeptTenant): VolumeRow[] {
-    const { store, clock } = this.#options;
+  async #beyond({ no, retention: { days, mib, atLeastDays = 0 } }: KeptTenant): Promise<VolumeRow[]> {
+    const { store, writer, clock } = this.#options;
     if (days === undefined && mib === undefined) return [];
     const kept = store.list(no).filter(({ state }) => state !== 'removed');
     const now = clock();
     const before = days === undefined ? Number.NEGATIVE_INFINITY : now - days * DAY_MS;
-    let bytes = (store.loose(no)?.bytes ?? 0) + kept.reduce((sum, each) => sum + bytesHere(each), 0);
+    let bytes = mib === undefined ? 0 : (await writer.run('logBytes', { tenantNo: no })).value;
     const isBeyond = (volume: VolumeRow): boolean => {
       const isTooMuch =
         mib !== undefined && bytes > mib * MIB && volume.lastTime < now - atLeastDays * DAY_MS;

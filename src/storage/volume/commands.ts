@@ -22,6 +22,8 @@ export interface VolumeCommands {
     place: string;
     at: number;
   }) => boolean | undefined;
+  /** How many bytes a log takes now: the count in the store is a second behind. */
+  readonly logBytes: (args: { tenantNo: TenantNo }) => number;
   /** Nothing of the log is removed until it is released. `undefined` where it is held already. */
   readonly putHold: (args: {
     tenantNo: TenantNo;
@@ -120,6 +122,7 @@ export function prepareVolumeCommands(db: Connection, log: LogAppender): VolumeC
       if (isRemoval) forget(no, volume.endId);
       return true;
     },
+    logBytes: ({ tenantNo }) => log.bytes(tenantNo),
     putHold: ({ tenantNo, reason, caller, at }) =>
       insertHold.run(tenantNo, reason, caller, at).changes === 1 || undefined,
     dropHold: ({ tenantNo }) => deleteHold.run(tenantNo).changes === 1 || undefined,

@@ -233,7 +233,8 @@ export class Decisions {
       return this.#evaluate(tenant, caller, request, now, principal, shared);
     } catch (error) {
       if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
-      return this.#refused(tenant, caller, soundQuestion(request, shared), now, error);
+      const parts = this.#options.recorder.shares(tenant) ? shared : undefined;
+      return this.#refused(tenant, caller, soundQuestion(request, parts), now, error);
     }
   }
 
@@ -266,7 +267,8 @@ export class Decisions {
       context: request.context,
       grant,
     };
-    const input = buildInput(given, shared);
+    // A policy that keeps something out may have come since.
+    const input = buildInput(given, recorder.shares(tenant) ? shared : undefined);
     const policy = policyOf(tenant);
     const decided = forAnotherAudience(caller, request, grant?.audience)
       ? {

@@ -1,13 +1,23 @@
+import { channel } from 'node:diagnostics_channel';
 import type { MemberKey, MemberKeys } from '../audit/privacy/keys.ts';
 import { masked, maskFailed, readMask } from '../audit/privacy/masking.ts';
 import { sealed, type ToSeal, toSeal } from '../audit/privacy/sealing.ts';
 import { buildRecord, type RecordDraft, wholeRecord } from '../audit/record.ts';
 import type { Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
+import type { TenantId } from '../ids.ts';
 import type { RecordRow } from '../storage/rows.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission } from './admission.ts';
 import type { Policy } from './decide.ts';
+
+/** Published where a tenant's package `audit` failed, so that all was kept out that may be: MaskFailure. */
+export const maskFailureChannel = channel('mandate:mask.failed');
+
+export interface MaskFailure {
+  readonly tenant: TenantId;
+  readonly code: string;
+}
 
 export interface RecorderOptions {
   readonly policyOf: (tenant: Tenant) => Policy;
@@ -74,13 +84,19 @@ export class Recorder {
     try {
       const { result, cost, failure } = policy.evaluate('mandate/audit', wholeRecord(draft), context);
       this.#options.admission.spent(tenant.id, cost);
-      if (failure) return maskFailed(draft, failure.code);
+      if (failure) return unmasked(tenant, draft, failure.code);
       const mask = readMask(result);
-      return mask ? masked(draft, mask) : maskFailed(draft, 'policy_failed');
+      return mask ? masked(draft, mask) : unmasked(tenant, draft, 'policy_failed');
     } catch (error) {
       // Slowed down, for instance: what was decided before is recorded all the same.
-      if (error instanceof ServiceError) return maskFailed(draft, error.code);
+      if (error instanceof ServiceError) return unmasked(tenant, draft, error.code);
       throw error;
     }
   }
+}
+
+/** Nobody can say what was to be kept out. */
+function unmasked({ id }: Tenant, draft: RecordDraft, code: string): RecordDraft {
+  maskFailureChannel.publish({ tenant: id, code } satisfies MaskFailure);
+  return maskFailed(draft, code);
 }

@@ -45,6 +45,12 @@ export function createMetrics(options: {
     labelNames: ['tenant', 'outcome'],
     registers,
   });
+  const maskFailures = new Counter({
+    name: 'mandate_mask_failures_total',
+    help: 'Records that all was kept out of, as a package audit failed.',
+    labelNames: ['tenant'],
+    registers,
+  });
   const errors = new Counter({
     name: 'mandate_errors_total',
     help: 'Errors that callers were told of, by their stable code.',
@@ -141,6 +147,10 @@ export function createMetrics(options: {
         const { tenant, outcome } = message as { tenant: string; outcome: string };
         exchanges.inc({ tenant: labelOf(tenant), outcome });
       },
+    ],
+    [
+      'mandate:mask.failed',
+      (message) => maskFailures.inc({ tenant: labelOf((message as { tenant: string }).tenant) }),
     ],
     ['mandate:error', (message) => errors.inc({ code: (message as { error: { code: string } }).error.code })],
     ['mandate:transport', (message) => ended.inc({ code: (message as { code: string }).code })],

@@ -13,7 +13,7 @@ export class ManifestInvalid extends ServiceError {
 
   constructor(file: string, problem: string, { cause, line = 0 }: { cause?: unknown; line?: number } = {}) {
     const told = problem.length > longestProblem ? `${problem.slice(0, longestProblem)} …` : problem;
-    super('config_invalid', `${file}: ${told}`, { cause });
+    super('config_invalid', `${file}${line === 0 ? '' : `:${line}`}: ${told}`, { cause });
     this.problem = told;
     this.line = line;
   }

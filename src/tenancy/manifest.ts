@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { auditDeclared } from '../audit/privacy/declared.ts';
 import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
-import { readYaml, YamlInvalid } from './folder/yaml.ts';
+import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
 import { needsTrust } from './subject-claim.ts';
 
@@ -183,16 +183,17 @@ const MAX_DEPTH = 64;
 
 /** Reads the text of a tenant.yaml. Throws `ManifestInvalid` with the place of the mistake. */
 export function readManifest(text: string, file: string): Manifest {
-  let value: unknown;
+  let read: ReturnType<typeof readLined>;
   try {
     // A manifest has no use for aliases, and a bomb is made of them.
-    value = readYaml(text, { maxAliasCount: 0, exact: false });
+    read = readLined(text, { maxAliasCount: 0, exact: false });
   } catch (cause) {
     const line = cause instanceof YamlInvalid ? cause.line : 0;
     throw new ManifestInvalid(file, describe(cause).split('\n')[0] ?? '', { cause, line });
   }
+  const { value, lineOf } = read;
   if (isDeeper(value, MAX_DEPTH)) throw new ManifestInvalid(file, `more than ${MAX_DEPTH} levels deep`);
-  return parseManifest(value, file);
+  return parseManifest(value, file, lineOf);
 }
 
 const isDeeper = (value: unknown, levels: number): boolean =>
@@ -201,22 +202,28 @@ const isDeeper = (value: unknown, levels: number): boolean =>
   (levels === 0 || Object.values(value).some((each) => isDeeper(each, levels - 1)));
 
 /** Throws `ManifestInvalid` with the place of the first mistakes. */
-export function parseManifest(value: unknown, file: string): Manifest {
+export function parseManifest(value: unknown, file: string, lineOf: LineOf = () => 0): Manifest {
   const parsed = manifest.safeParse(value);
   if (!parsed.success) {
     const issues = parsed.error.issues.slice(0, 3);
     const list = issues.map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`).join('; ');
-    throw new ManifestInvalid(file, list);
+    throw new ManifestInvalid(file, list, { line: lineOf(placeOf(issues[0])) });
   }
   const seen = new Set<string>();
-  for (const entry of parsed.data.principals) {
+  for (const [at, entry] of parsed.data.principals.entries()) {
     const key = `${entry.class}:${entry.id}`;
-    if (seen.has(key)) throw new ManifestInvalid(file, `principal ${key} stands twice`);
+    if (seen.has(key))
+      throw new ManifestInvalid(file, `principal ${key} stands twice`, { line: lineOf(['principals', at]) });
     seen.add(key);
   }
-  for (const { issuer: each } of parsed.data.issuers) {
-    if (seen.has(each)) throw new ManifestInvalid(file, `issuer ${each} stands twice`);
+  for (const [at, { issuer: each }] of parsed.data.issuers.entries()) {
+    if (seen.has(each))
+      throw new ManifestInvalid(file, `issuer ${each} stands twice`, { line: lineOf(['issuers', at]) });
     seen.add(each);
   }
   return parsed.data;
 }
+
+/** A member that is not known has a place, too. */
+const placeOf = (issue: z.core.$ZodIssue | undefined): readonly PropertyKey[] =>
+  issue?.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : (issue?.path ?? []);

@@ -44,7 +44,7 @@ describe('mandate serve, while files are edited', () => {
     await edited(
       'tenant.yaml',
       (text) => `${text}\ntypo: 1\n`,
-      /^mandate: acme: tenant\.yaml was not taken; the one before stays\n {2}tenant\.yaml: document: Unrecognized key: "typo"$/m,
+      /^mandate: acme: tenant\.yaml was not taken; the one before stays\n {2}tenant\.yaml:\d+: document: Unrecognized key: "typo"$/m,
     );
     await saidOnce(/^mandate: acme: the files on disk are taken again; it decides by sha256:\w{12}$/m);
   });

@@ -188,7 +188,11 @@ describe('saving a broken file', () => {
         tenant: 'acme',
         kept: first.revision,
         diagnostics: [
-          { file: 'tenant.yaml', line: 0, message: 'document: Unrecognized key: "unknown_member"' },
+          {
+            file: 'tenant.yaml',
+            line: good.split('\n').length + 1,
+            message: 'document: Unrecognized key: "unknown_member"',
+          },
         ],
       });
       expect((await check(server.data, aliceReads, bearer(secrets.api))).status).toBe(200);

@@ -2,6 +2,7 @@ import path from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type TenantId, tenantId } from '../../src/ids.ts';
+import { keyStore } from '../../src/storage/keys.ts';
 import { memberKeyStore } from '../../src/storage/member-keys.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { MemberKeyRow, TenantNo } from '../../src/storage/rows.ts';
@@ -164,4 +165,17 @@ test('a key takes the room of what is ordinary: whoever asks about many keeps no
     needOf({ unit: 0, name, args: {}, recorded: false }, undefined as never, undefined);
   expect(needs('putMemberKey')).toBe('ordinary');
   expect(needs('destroyMemberKeys')).toBe('administration');
+});
+
+test('a master key is tried on them too: a store may have sealed nothing else yet', async () => {
+  const first = keyOf('ann');
+  await put(acme, first);
+  await put(acme, keyOf('ben'));
+  await destroy(acme, 'ben');
+  const db = openReader(place.folder);
+  const tried = keyStore(db).newest();
+  db.close();
+  expect(tried.map(({ binding, sealed }) => [binding, Buffer.from(sealed).toString()])).toEqual([
+    [`mandate-member-key ["acme","user","ann","${first.kid}"]`, String(first.sealed)],
+  ]);
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseManifest } from '../../src/tenancy/manifest.ts';
+import { parseManifest, readManifest } from '../../src/tenancy/manifest.ts';
 
 const DIGEST = 'ab'.repeat(32);
 const FORMS = 'a credential is {secret_sha256: <64 hex digits>} or {spiffe_id: spiffe://…}';
@@ -78,4 +78,34 @@ test('what is said of a mistake is short, however long the names are and however
     expect(() => parseManifest({ id: 'acme', ...members }, 'tenant.yaml')).toThrow(
       /^tenant\.yaml: .{1,1100}$/s,
     );
+});
+
+describe('a mistake', () => {
+  const document = (...lines: string[]): string => `${['id: acme', ...lines].join('\n')}\n`;
+
+  test.each([
+    [
+      'in a member',
+      ['audit:', '  sealed:', '    - path: /context/a', '    - about: subject', '      path: /subject/id'],
+      6,
+    ],
+    ['in an item', ['audit:', '  sealed:', '    - path: /context/a', '    - path: /context/a'], 4],
+    ['in a list on one line', ['', 'audit: { sealed: [{ path: /x }] }'], 3],
+    ['in a member that is not known', ['principals:', '  - class: user', '    id: ann', '    rolse: []'], 5],
+    ['in what is missing', ['principals:', '  - id: ann'], 3],
+    [
+      'in a principal that stands twice',
+      ['principals:', '  - { class: user, id: a }', '  - { class: user, id: a }'],
+      4,
+    ],
+    [
+      'in an issuer that stands twice',
+      ['issuers:', '  - issuer: https://a.example', '  - issuer: https://a.example'],
+      4,
+    ],
+  ])('%s is told with its line', (_what, lines, line) => {
+    const reading = () => readManifest(document(...lines), 'tenant.yaml');
+    expect(reading).toThrow(expect.objectContaining({ line }) as Error);
+    expect(reading).toThrow(`tenant.yaml:${line}: `);
+  });
 });

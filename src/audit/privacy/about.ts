@@ -19,7 +19,7 @@ export function aboutIn(input: Input, about: string): NamedRef | undefined {
     case 'actor':
       return namedBy(input.actors?.[0]) ?? namedBy(input.subject);
     case 'resource':
-      return named(input.resource?.type, input.resource?.id);
+      return namedAs(input.resource?.type, input.resource?.id);
     default:
       return namedBy(valueAt(input, parsePointer(about) ?? []));
   }
@@ -29,14 +29,15 @@ export function aboutIn(input: Input, about: string): NamedRef | undefined {
 function namedBy(value: unknown): NamedRef | undefined {
   if (typeof value === 'string') {
     const { class: cls, id } = namedIn(value) ?? {};
-    return named(cls, id);
+    return namedAs(cls, id);
   }
   if (typeof value !== 'object' || value === null) return undefined;
   const { class: cls, type, id } = value as { class?: unknown; type?: unknown; id?: unknown };
-  return named(cls ?? type, id);
+  return namedAs(cls ?? type, id);
 }
 
-const named = (cls: unknown, id: unknown): NamedRef | undefined =>
+/** Undefined for what names nobody. */
+export const namedAs = (cls: unknown, id: unknown): NamedRef | undefined =>
   isName(cls, MAX_NAME) && isName(id, MAX_ID) ? { class: cls, id } : undefined;
 
 const isName = (value: unknown, most: number): value is string =>

@@ -69,10 +69,14 @@ function withoutText(draft: RecordDraft, texts: readonly string[]): RecordDraft 
   };
 }
 
+/** Of more texts than these nobody looks whether a code repeats one: none is kept then. */
+const MOST_TEXTS = 2_000;
+
 /** From how many characters on a value is looked for within a code: shorter ones stand in many by chance. */
 const LEAST_WITHIN = 4;
 
 const repeats = (code: string, texts: readonly string[]): boolean =>
+  texts.length > MOST_TEXTS ||
   texts.some((text) => code === text || (text.length >= LEAST_WITHIN && code.includes(text)));
 
 /** Every string and number in a value, and the names of its members. */

@@ -3,9 +3,10 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { Arrivals } from '../../audit/arrivals.ts';
 import { countings, countRecords } from '../../audit/count.ts';
 import type { Keeper } from '../../audit/keeping/keeper.ts';
+import { namedAs } from '../../audit/privacy/about.ts';
 import type { Erasure } from '../../audit/privacy/erasure.ts';
 import type { MemberKeys } from '../../audit/privacy/keys.ts';
-import { opened } from '../../audit/privacy/opening.ts';
+import { allOpened, opened } from '../../audit/privacy/opening.ts';
 import type { LogKeys } from '../../audit/proof/keys.ts';
 import type { MlDsaKeys } from '../../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
@@ -16,7 +17,8 @@ import { recordKinds, recordOutcomes } from '../../audit/record.ts';
 import { tailPages } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
 import type { AuditService, QueryRequest } from '../../gen/mandate/v1/audit_pb.ts';
-import { principalClass } from '../../ids.ts';
+import type { PrincipalRef } from '../../gen/mandate/v1/model_pb.ts';
+import { type NamedRef, principalClass } from '../../ids.ts';
 import { vkeyOf } from '../../merkle/keys.ts';
 import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
@@ -26,7 +28,7 @@ import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Places } from '../intake/places.ts';
 import { admit } from './context.ts';
-import { recordMessage } from './messages.ts';
+import { recordMessage, storedMessage } from './messages.ts';
 import { volumeMethods } from './volumes.ts';
 
 const MAX_PAGE = 1_000;
@@ -76,9 +78,8 @@ export function auditService(parts: {
       const asked = { ...queryIn(message), pageSize: message.pageSize || 100 };
       const page = queryRecords(source, reader.tenant.no, asked);
       note(reader, 'audit.query', filterOf(asked), page.records.length);
-      const messages = page.records.map((record) =>
-        recordMessage(record, opened(memberKeys, reader.tenant, record.body)),
-      );
+      const clear = await allOpened(memberKeys, reader.tenant, page.records);
+      const messages = page.records.map((record, at) => recordMessage(record, clear[at]));
       return { records: messages, nextPageToken: page.nextPageToken };
     },
     async count({ query, by }, context) {
@@ -132,14 +133,10 @@ export function auditService(parts: {
       try {
         for await (const page of tailPages(records, tenant.no, from, signal, arrivals)) {
           sent += page.length;
-          if (message.stored)
-            yield {
-              stored: page.map(({ index, body }) => {
-                const clear = opened(memberKeys, tenant, body);
-                return { index: BigInt(index), body, ...(clear ? { opened: clear } : {}) };
-              }),
-            };
-          else
+          if (message.stored) {
+            const clear = await allOpened(memberKeys, tenant, page);
+            yield { stored: page.map((each, at) => storedMessage(each, clear[at])) };
+          } else
             for (const record of readRecords(tenant.no, page))
               yield { record: recordMessage(record, opened(memberKeys, tenant, record.body)) };
         }
@@ -149,9 +146,7 @@ export function auditService(parts: {
     },
     async erase({ tenant: id, principal, dryRun }, context) {
       const { tenant, caller } = await admit(parts, context, id, 'tenant.write');
-      if (!principal) throw new ServiceError('invalid_request', 'principal is missing');
-      const about = { class: principal.class, id: principal.id };
-      const { keys, before } = await erasure.erase(tenant, caller.id, about, dryRun);
+      const { keys, before } = await erasure.erase(tenant, caller.id, aboutIn(principal), dryRun);
       return { keys, destroyedBefore: before };
     },
   };
@@ -181,6 +176,16 @@ function queryIn(message: QueryRequest): Omit<AuditQuery, 'pageSize'> {
 
 /** Operators act too, and are no principals. Throws `principal_class_unknown`. */
 const classIn = (text: string): string => (text === 'operator' ? text : principalClass(text));
+
+/** Whoever a sealed member may be about; not only principals. Throws `invalid_request`. */
+function aboutIn(principal: PrincipalRef | undefined): NamedRef {
+  const about = namedAs(principal?.class, principal?.id);
+  if (about) return about;
+  throw new ServiceError(
+    'invalid_request',
+    'principal: a class of 1 to 256 characters, and an id of 1 to 1,024',
+  );
+}
 
 /** Throws `not_found`. */
 function indexOf(source: LogSource, no: TenantNo, decisionId: string): bigint {

@@ -4,7 +4,7 @@ import type { AuditRecord } from '../../audit/read.ts';
 import type { Answer } from '../../decision/decisions.ts';
 import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
 import type { Outcome } from '../../decision/verdict.ts';
-import { RecordSchema } from '../../gen/mandate/v1/audit_pb.ts';
+import { RecordSchema, StoredRecordSchema } from '../../gen/mandate/v1/audit_pb.ts';
 import {
   type CheckBatchRequest,
   type CheckBatchResult,
@@ -14,6 +14,7 @@ import {
   CheckResponseSchema,
 } from '../../gen/mandate/v1/decision_pb.ts';
 import { Decision } from '../../gen/mandate/v1/model_pb.ts';
+import type { StoredRecord } from '../../storage/log/records.ts';
 import type { AskedBatch } from './decision.ts';
 
 export const decisionOf = {
@@ -92,6 +93,12 @@ export function recordMessage(
     ...(opened ? { opened } : {}),
   });
 }
+
+export const storedMessage = (
+  { index, body }: StoredRecord,
+  opened: Uint8Array | undefined,
+): MessageInitShape<typeof StoredRecordSchema> =>
+  create(StoredRecordSchema, { index: BigInt(index), body, ...(opened ? { opened } : {}) });
 
 /** What came out of JSON.parse goes into a Struct. */
 export const proto = (value: JsonObject): ProtoJson => value as ProtoJson;

@@ -1,6 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import type { MessagePort } from 'node:worker_threads';
 import { type Answer, type Decisions, decisionChannel } from '../../decision/decisions.ts';
+import { type MaskFailure, maskFailureChannel } from '../../decision/recorder.ts';
 import type { Clock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -52,6 +53,7 @@ export class Decider {
   #decided: number[] = [];
   #commits: number[] = [];
   #failures: PolicyFailure[] = [];
+  #maskFailures: MaskFailure[] = [];
   #faults: StoreFault[] = [];
   #scheduled = false;
 
@@ -65,6 +67,7 @@ export class Decider {
       this.#commits.push((message as { entries: number }).entries);
       this.#schedule();
     });
+    subscribe(maskFailureChannel.name, (message) => this.#maskFailures.push(message as MaskFailure));
     subscribe(faultChannel.name, (message) => {
       this.#faults.push(message as StoreFault);
       this.#schedule();
@@ -198,6 +201,7 @@ export class Decider {
       decided: this.#decided,
       commits: this.#commits,
       failures: this.#failures,
+      maskFailures: this.#maskFailures,
       faults: this.#faults,
       waiting: this.#options.waiting(),
     };
@@ -206,6 +210,7 @@ export class Decider {
     this.#decided = [];
     this.#commits = [];
     this.#failures = [];
+    this.#maskFailures = [];
     this.#faults = [];
   }
 }

@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
+import type { MaskFailure } from '../../decision/recorder.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
 import type { StoreFault } from '../../storage/faults.ts';
@@ -56,6 +57,8 @@ export interface FromThread {
   /** Entries of each commit since the last message. */
   readonly commits: readonly number[];
   readonly failures: readonly PolicyFailure[];
+  /** Packages `audit` that failed. */
+  readonly maskFailures: readonly MaskFailure[];
   /** What it met when it read the store. */
   readonly faults: readonly StoreFault[];
   /** Entries that wait for the next commit. */

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import type { Admission, Share } from '../../decision/admission.ts';
 import { decisionChannel } from '../../decision/decisions.ts';
 import type { FuelWindow } from '../../decision/fuel-window.ts';
+import { maskFailureChannel } from '../../decision/recorder.ts';
 import type { Clock } from '../../effects.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -214,12 +215,14 @@ export class DecisionThread {
     this.#worker.postMessage({ asks } satisfies ToThread, buffersOf(asks));
   }
 
-  #onMessage({ answers, errors, decided, commits, failures, faults, waiting }: FromThread): void {
+  #onMessage(message: FromThread): void {
+    const { answers, errors, decided, commits, failures, faults, maskFailures, waiting } = message;
     // It hung, and who waited was told; its slots are gone.
     if (this.#over) return;
     this.#waiting = waiting;
     for (const fault of faults) reportFault(fault);
     if (errors.some(({ code }) => code === 'audit_unavailable')) this.#options.writer.doubt();
+    for (const failure of maskFailures) maskFailureChannel.publish(failure);
     for (const { tenant, code, at } of failures) this.#options.policies.health.failed(tenant, code, at);
     unpack(answers, (slot, failed, place, frame) => {
       const waiter = this.#waiters[slot];

@@ -1,4 +1,14 @@
-import { type Document, isMap, isScalar, LineCounter, type ParsedNode, parseDocument, visit } from 'yaml';
+import {
+  type Document,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type ParsedNode,
+  parseDocument,
+  visit,
+} from 'yaml';
 
 /** YAML that is not taken. `line` counts from 1; 0 where unknown. */
 export class YamlInvalid extends Error {
@@ -18,10 +28,21 @@ const UNPRINTABLE = /[^\t\n\r\u0020-\u007e\u0085\u00a0-\ufffd\u{10000}-\u{10ffff
  * twice among all keys before it, and draws the place of each of its errors, so neither is left to it.
  * @throws YamlInvalid
  */
-export function readYaml(
+export const readYaml = (text: string, options: YamlOptions): unknown => readLined(text, options).value;
+
+interface YamlOptions {
+  readonly maxAliasCount: number;
+  readonly exact: boolean;
+}
+
+/** Where something stands in a document, from 1; 0 where unknown. Of what is not there: what it would stand in. */
+export type LineOf = (path: readonly PropertyKey[]) => number;
+
+/** The same, with the lines of what it says. */
+export function readLined(
   text: string,
-  { maxAliasCount, exact }: { maxAliasCount: number; exact: boolean },
-): unknown {
+  { maxAliasCount, exact }: YamlOptions,
+): { readonly value: unknown; readonly lineOf: LineOf } {
   const unprintable = text.search(UNPRINTABLE);
   if (unprintable >= 0)
     throw new YamlInvalid(
@@ -42,10 +63,29 @@ export function readYaml(
   if (error) throw invalid(error.message, lines, error.pos[0]);
   refuseTwins(document, lines);
   try {
-    return document.toJS({ maxAliasCount });
+    return { value: document.toJS({ maxAliasCount }), lineOf: (path) => lineIn(document, lines, path) };
   } catch (cause) {
     throw new YamlInvalid((cause as Error).message);
   }
+}
+
+function lineIn(document: Document<ParsedNode>, lines: LineCounter, path: readonly PropertyKey[]): number {
+  let [node, line]: [unknown, number] = [document.contents, 0];
+  for (const name of path) {
+    const [at, next] = memberOf(node, name);
+    if (!isNode(at)) break;
+    line = lines.linePos(at.range?.[0] ?? 0).line;
+    node = next;
+  }
+  return line;
+}
+
+/** What says where a member begins, and its value. */
+function memberOf(node: unknown, name: PropertyKey): readonly [unknown, unknown] {
+  if (isSeq(node)) return [node.items[Number(name)], node.items[Number(name)]];
+  const pair =
+    isMap(node) && node.items.find(({ key }) => isScalar(key) && String(key.value) === String(name));
+  return pair ? [pair.key, pair.value] : [undefined, undefined];
 }
 
 function invalid(problem: string, lines: LineCounter, at: number): YamlInvalid {

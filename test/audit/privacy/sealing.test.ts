@@ -424,3 +424,16 @@ test('a key opens for its own tenant, principal and id alone, whatever the row t
     expect(() => moved(acme, changes)).toThrow('a key of sealed members cannot be opened');
   expect(() => moved(globex, {})).toThrow('a key of sealed members cannot be opened');
 });
+
+test('of a value that holds more than can be looked for, no code is kept', async () => {
+  const tenant = await on.tenant('acme', [{ path: '/context/patient' }]);
+  const members = ',"reasons":[{"code":"not_allowed","message":""}]';
+  const codesOf = async (count: number) => {
+    const patient = Array.from({ length: count }, (_, at) => at);
+    const input = JSON.stringify({ subject: { class: 'user', id: 'ann' }, context: { patient } });
+    const row = await on.recorder.row(tenant, draftOf(tenant.no, { input, members, reason: 'not_allowed' }));
+    return bodyOf(row).reasons.map(({ code }) => code);
+  };
+  expect(await codesOf(2_000)).toEqual(['not_allowed']);
+  expect(await codesOf(2_001)).toEqual(['sealed']);
+});

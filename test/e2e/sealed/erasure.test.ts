@@ -1,8 +1,10 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { check, connect } from '../requests.ts';
-import { bearer, type Running, secrets, startIn } from '../server.ts';
+import { bearer, eventually, type Running, secrets, startIn } from '../server.ts';
 import {
   asked,
   erase,
@@ -105,7 +107,7 @@ describe('what was sealed about ann', () => {
     }
   });
 
-  test('is in the log that it was in: receipts prove it, sinks and exports have had it sealed', async () => {
+  test('is in the log that it was in: receipts prove it as before', async () => {
     const { body: answer } = await about('patient:ann');
     const receiptOf = () =>
       connect<{ proof?: string }>(
@@ -123,6 +125,32 @@ describe('what was sealed about ann', () => {
     expect(before).toContain('"sealed":{"about":"patient:ann"');
     await erase(server, 'patient:ann');
     expect(extra(await proofOf())).toBe(before);
+  });
+
+  test('was sent elsewhere sealed, in every format', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'mandate-erasure-'));
+    const formats = ['records', 'cloudevents', 'ocsf', 'opa'] as const;
+    const sinks = formats.map((format) => ({
+      name: format,
+      file: { path: path.join(folder, format) },
+      format,
+    }));
+    try {
+      await using own = await sealing({ overrides: { sinks } });
+      await check(own.data, asked('patient:ann'), bearer(secrets.api));
+      for (const format of formats) {
+        const sent = await eventually(
+          () => readFile(path.join(folder, format), 'utf8').catch(() => ''),
+          (text) => text.includes('ward-7'),
+        );
+        expect(sent, format).not.toContain(PATIENT.name);
+        const told = sent.split('\n').find((line) => line.includes('ward-7')) ?? '';
+        const raw = format === 'ocsf' ? (JSON.parse(told) as { raw_data: string }).raw_data : told;
+        expect(raw, format).toContain('"patient":{"sealed":{"about":"patient:ann","key":"');
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });
 
@@ -178,6 +206,20 @@ describe('an erasure', () => {
       400,
     );
     expect(await patients()).toEqual([PATIENT]);
+  });
+
+  test('of nobody that could be named is refused', async () => {
+    const names = [
+      ['', 'ann'],
+      ['patient', ''],
+      ['p'.repeat(257), 'ann'],
+      ['patient', 'a'.repeat(1_025)],
+    ];
+    for (const [cls, id] of names) {
+      const request = { tenant: 'acme', principal: { class: cls, id } };
+      const { status, body } = await connect(server.admin, 'AuditService/Erase', request, operator);
+      expect({ status, isShort: JSON.stringify(body).length < 300 }).toEqual({ status: 400, isShort: true });
+    }
   });
 
   test('that somebody who reads keeps from the end says so, and is done when they are', async () => {

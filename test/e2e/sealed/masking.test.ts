@@ -246,6 +246,31 @@ describe('a package that fails', () => {
     expect(isHeld(server, PATIENT.name)).toBe(false);
   });
 
+  test('is counted, on a thread as on main', async () => {
+    await using server = await masking('detail := "none"\n');
+    const counted = async (): Promise<number> =>
+      Number(
+        /^mandate_mask_failures_total\{tenant="acme"\} (\d+)$/m.exec(
+          await server.mandate.services.metrics(),
+        )?.[1] ?? 0,
+      );
+    const { context, resource, ...rest } = asked('patient:ann', 'x');
+    const properties = struct(resource.properties);
+    const message = { ...rest, resource: { ...resource, properties }, context: struct(context) };
+    using pep = new Grpc(server.data, secrets.api);
+    await eventually(
+      async () => {
+        await pep.checkByStream(message);
+        return server.mandate.services.offload?.answered ?? 0;
+      },
+      (answered) => answered > 0,
+    );
+    await about(server);
+    const records = (await query(server, { pageSize: 1_000 })).length;
+    expect(records).toBeGreaterThan(1);
+    expect(await counted()).toBe(records);
+  });
+
   test('loses no denial, though it is slowed down for failing', async () => {
     await using server = await masking('detail := x if some x in ["full", "brief"]\n');
     const answers = await Promise.all(

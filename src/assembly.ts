@@ -14,6 +14,7 @@ import { Reads } from './audit/reads.ts';
 import { Refusals } from './audit/refusals.ts';
 import type { SinkSettings } from './audit/sinks/settings.ts';
 import { Sinks } from './audit/sinks/thread.ts';
+import { unsentOf } from './audit/sinks/unsent.ts';
 import { Witnessing, type WitnessPeer } from './audit/witness/witnessing.ts';
 import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
@@ -166,6 +167,7 @@ export function assemble(
       archiveAfterDays: config.archive?.after_days,
       record: (tenant, caller, action, detail) =>
         administration.record(tenant, caller, action, undefined, detail),
+      unsent: unsentOf(reader, config.sinks),
       clock,
       failed: (error) => void toServiceError(error, 'volumes'),
     }),

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { verifyStore } from '../../src/audit/proof/verify-store.ts';
 import { parseVkey } from '../../src/merkle/keys.ts';
 import { openReader } from '../../src/storage/reader.ts';
+import { volumeStore } from '../../src/storage/volume/store.ts';
 import { aliceReads, check, connect } from '../e2e/requests.ts';
 import { bearer, secrets } from '../e2e/server.ts';
 import { logIn } from './log.ts';
@@ -21,7 +22,7 @@ interface Seen {
   key: string;
 }
 
-/** Asks, administers and keeps checkpoints until the server is gone. */
+/** Asks, administers, makes volumes and keeps checkpoints until the server is gone. */
 function load(server: ServeProcess, seen: Seen, life: number): Promise<unknown> {
   const until = async (work: (turn: number) => Promise<boolean>): Promise<void> => {
     for (let turn = 0; ; turn += 1) if (!(await work(turn).catch(() => false))) return;
@@ -53,7 +54,12 @@ function load(server: ServeProcess, seen: Seen, life: number): Promise<unknown> 
     await new Promise((resolve) => setTimeout(resolve, 100));
     return status === 200;
   });
-  return Promise.all([asks(), asks(), asks(), disables, keeps]);
+  // Full tiles leave the database for files meanwhile.
+  const makes = until(async () => {
+    const { status } = await connect(server.admin, 'AuditService/MakeVolumes', { tenant: 'acme' });
+    return status === 200;
+  });
+  return Promise.all([asks(), asks(), asks(), disables, keeps, makes]);
 }
 
 function disabledIn(store: string): Set<string> {
@@ -98,6 +104,7 @@ test(
       expect(verdicts).toMatchObject([{ faults: [], tenant: 'acme' }]);
       // A last life that ended in good order leaves nothing unproved.
       expect(verdicts[0]?.proved).toBe(verdicts[0]?.entries);
+      expect(volumeStore(db).all().length).toBeGreaterThan(1);
     } finally {
       db.close();
     }

@@ -17,6 +17,7 @@ import { MakingThread } from '../../storage/volume/thread.ts';
 import { type VolumeRow, volumeFile } from '../../storage/volume/volumes.ts';
 import type { Writer } from '../../storage/writer.ts';
 import type { LogProofs } from '../proof/proofs.ts';
+import type { Unsent } from '../sinks/unsent.ts';
 import type { Archive } from './archive.ts';
 
 /** How long records are kept here: what is older, or more than so much, is removed. */
@@ -58,6 +59,8 @@ export interface KeeperOptions {
     action: string,
     detail: Readonly<Record<string, unknown>>,
   ) => RecordRow;
+  /** What of a log a sink has still to be sent: that neither goes to the archive nor is removed. */
+  readonly unsent: (tenant: Pick<KeptTenant, 'id' | 'no'>) => Unsent | undefined;
   readonly clock: Clock;
   /** Hears of what went wrong; it is tried again. */
   readonly failed: (error: unknown) => void;
@@ -157,6 +160,8 @@ export class Keeper implements AsyncDisposable {
       throw new ServiceError('unimplemented', 'no archive is configured; see archive in the configuration');
     for (const volume of store.list(tenant.no)) {
       if (volume.state !== 'here' || volume.lastTime >= olderThan) continue;
+      const waits = this.#waits(tenant, volume);
+      if (waits !== undefined) throw new ServiceError('unavailable', waits);
       const done = await this.#next(() => this.#archiveOne(tenant, volume, archive, caller));
       if (done) yield done;
     }
@@ -220,17 +225,23 @@ export class Keeper implements AsyncDisposable {
     }
   }
 
-  /** Files that no row is of were being made, or are of what was archived or removed. */
+  /**
+   * Takes away what was being made, and what was archived or removed. A file that the store does not know has records that
+   * it has itself, unless the store is older than the file: then it was put back, and the file stays.
+   */
   async #tidy(): Promise<void> {
     const { folder, store } = this.#options;
-    const known = new Set(
-      store.all().flatMap((row) => (row.state === 'here' ? [volumeFile(folder, row)] : [])),
-    );
+    const rows = new Map(store.all().map((row) => [volumeFile(folder, row), row]));
     const above = path.join(folder, 'volumes');
     const names = await readdir(above, { recursive: true, withFileTypes: true }).catch(() => []);
     for (const each of names) {
       const file = path.join(each.parentPath, each.name);
-      if (each.isFile() && !known.has(file)) await rm(file, { force: true });
+      if (!each.isFile() || rows.get(file)?.state === 'here') continue;
+      const [, end] = /^\d+-(\d+)\.jsonl\.zst$/.exec(each.name) ?? [];
+      const isKnown = rows.has(file) || each.name.endsWith('.part');
+      const no = Number(path.basename(each.parentPath)) as TenantNo;
+      if (isKnown || (end !== undefined && Number(end) <= store.size(no))) await rm(file, { force: true });
+      else this.#failed(new Error(`${file} is of no log of this store, and stays`));
     }
   }
 
@@ -305,8 +316,24 @@ export class Keeper implements AsyncDisposable {
     if (!archive || archiveAfterDays === undefined) return;
     const before = clock() - archiveAfterDays * DAY_MS;
     for (const volume of store.list(tenant.no))
-      if (!this.#isEnded && volume.state === 'here' && volume.lastTime < before)
+      if (!this.#isEnded && volume.state === 'here' && volume.lastTime < before) {
+        if (this.#isWaiting(tenant, volume)) return;
         await this.#archiveOne(tenant, volume, archive, CALLER);
+      }
+  }
+
+  /** Why a volume stays for now. */
+  #waits(tenant: Pick<KeptTenant, 'id' | 'no'>, { endId }: VolumeRow): string | undefined {
+    const unsent = this.#options.unsent(tenant);
+    const last = recordIndex(endId) - 1;
+    if (!unsent || unsent.next > last) return undefined;
+    return `records ${unsent.next} to ${last} of ${tenant.id} stay until the sink ${unsent.sink} has them, or is configured no more`;
+  }
+
+  #isWaiting(tenant: KeptTenant, volume: VolumeRow): boolean {
+    const why = this.#waits(tenant, volume);
+    if (why !== undefined) this.#met ||= why;
+    return why !== undefined;
   }
 
   async #archiveOne(
@@ -334,7 +361,7 @@ export class Keeper implements AsyncDisposable {
     const { folder, store, writer, clock, record } = this.#options;
     if (store.hold(tenant.no)) return;
     for (const volume of await this.#beyond(tenant)) {
-      if (this.#isEnded) return;
+      if (this.#isEnded || this.#isWaiting(tenant, volume)) return;
       const { value } = await writer.run(
         'endVolume',
         { id: volume.id, state: 'removed', place: '', at: clock() },

@@ -29,6 +29,8 @@ export interface VolumeStore {
   list(no: TenantNo): VolumeRow[];
   /** Of all logs. */
   all(): VolumeRow[];
+  /** How many records a log has, by its count. */
+  size(no: TenantNo): number;
   hold(no: TenantNo): HoldRow | undefined;
   /** Undefined where there are none. */
   loose(no: TenantNo): Loose | undefined;
@@ -53,6 +55,7 @@ export function volumeStore(db: Connection): VolumeStore {
   return {
     list: (no) => list.all(...range(no)),
     all: () => list.all(0, Number.MAX_SAFE_INTEGER),
+    size: (no) => counted.get(no)?.size ?? 0,
     hold: (no) => hold.get(no),
     loose(no) {
       const { size, bytes } = counted.get(no) ?? { size: 0, bytes: 0 };

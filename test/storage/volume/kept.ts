@@ -5,6 +5,7 @@ import type { Archive } from '../../../src/audit/keeping/archive.ts';
 import { Keeper, type Retention } from '../../../src/audit/keeping/keeper.ts';
 import { LogProofs } from '../../../src/audit/proof/proofs.ts';
 import { buildRecord } from '../../../src/audit/record.ts';
+import type { Unsent } from '../../../src/audit/sinks/unsent.ts';
 import { tenantId, uuidv7 } from '../../../src/ids.ts';
 import { checkpointText } from '../../../src/merkle/checkpoint.ts';
 import { EMPTY_ROOT } from '../../../src/merkle/hashes.ts';
@@ -37,6 +38,7 @@ export interface Kept extends AsyncDisposable {
   readonly failures: unknown[];
   now: number;
   retention: Retention;
+  unsent: Unsent | undefined;
   /** Appends rows, and states a checkpoint that covers them; resolves when they are counted too. */
   grow(rows: readonly RecordRow[]): Promise<void>;
   files(): string[];
@@ -93,6 +95,7 @@ export async function kept(options: KeptOptions = {}): Promise<Kept> {
           members: `,"detail":${JSON.stringify(detail)}`,
           input: JSON.stringify({ action: { name: action } }),
         }),
+      unsent: () => self.unsent,
       clock: () => self.now,
       failed: (error) => void failures.push(error),
     }),
@@ -112,6 +115,7 @@ export async function kept(options: KeptOptions = {}): Promise<Kept> {
     failures,
     now: T0,
     retention: {},
+    unsent: undefined,
     async grow(rows) {
       await appendRows(writer, rows);
       await state(self);

@@ -109,6 +109,20 @@ test('killed after the file, and before the store knows: it is taken away, and m
   expect(allOf(log)).toEqual(before);
 });
 
+test('a file of a store that went further than this one stays, and is told', async () => {
+  await using log = await kept();
+  await log.grow(rows(log, 300));
+  const folder = path.join(log.folder, 'volumes', String(log.no));
+  mkdirSync(folder, { recursive: true });
+  const further = path.join(folder, '0-512.jsonl.zst');
+  writeFileSync(further, 'records of a store that was put back');
+  writeFileSync(path.join(folder, 'notes.txt'), 'of somebody');
+  log.keeper.begin();
+  await log.keeper.turn();
+  expect(log.files()).toHaveLength(2);
+  expect(log.failures.map(String)).toContain(`Error: ${further} is of no log of this store, and stays`);
+});
+
 test('killed after the store knows: runs are cleared by the next turn, and read at every moment', async () => {
   await using log = await kept();
   for (let n = 0; n < 40; n += 1) await log.writer.appendAll(filled(log, 10));

@@ -413,6 +413,30 @@ describe('retention', () => {
     expect(states).toEqual(states.toSorted().toReversed());
   });
 
+  test('and the archive wait for a sink that has not had the records, and say so', async () => {
+    await using place = await temporaryFolder();
+    await using log = await kept({ maxMib: 0.05, archive: new FolderArchive(place.folder) });
+    await aged(log);
+    await log.keeper.make(log.no);
+    log.unsent = { sink: 'siem', next: 300 };
+    log.retention = { days: 1 };
+    log.now = T0 + 25 * DAY;
+    await log.keeper.turn();
+    const stays = 'records 300 to 511 of acme stay until the sink siem has them, or is configured no more';
+    expect(log.keeper.problem).toBe(stays);
+    const states = log.volumes.list(log.no).map(({ state: where }) => where);
+    expect(states.slice(0, 3)).toEqual(['removed', 'here', 'here']);
+    const tenant = { id: 'acme', no: log.no } as Parameters<typeof log.keeper.hold>[0];
+    await expect(log.keeper.archive(tenant, T0 + 99 * DAY, 'x').next()).rejects.toMatchObject({
+      code: 'unavailable',
+      message: stays,
+    });
+    log.unsent = { sink: 'siem', next: 5_000 };
+    await log.keeper.turn();
+    expect(log.keeper.problem).toBe('');
+    expect(log.files()).toEqual([]);
+  });
+
   test('never removes one while an older one is there', async () => {
     await using log = await kept({ maxMib: 0.05 });
     await aged(log);

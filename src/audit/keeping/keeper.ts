@@ -81,6 +81,8 @@ const CLEARED_RUNS = 16;
 const PAUSE_MS = 50;
 /** Of what is kept for so many days, a volume is made eight times in that time, so that it is not kept for much longer. */
 const VOLUMES_OF_RETENTION = 8;
+/** How many may wait for what is under way. */
+const MOST_WAITING = 32;
 /** What does this by itself. */
 const CALLER = 'retention';
 
@@ -94,6 +96,7 @@ export class Keeper implements AsyncDisposable {
   readonly #options: KeeperOptions;
   /** What is under way, one after the other. */
   #work: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #ending = new AbortController();
   /** What went wrong in this turn, and in the one before. */
@@ -110,15 +113,17 @@ export class Keeper implements AsyncDisposable {
   }
 
   begin(): void {
-    void this.#next(() => this.#tidy());
+    void this.#next(() => this.#tidy()).catch(() => undefined);
     this.#schedule();
   }
 
   #schedule(): void {
     this.#timer = setTimeout(() => {
-      void this.turn().finally(() => {
-        if (!this.#isEnded) this.#schedule();
-      });
+      void this.turn()
+        .catch(this.#failed)
+        .finally(() => {
+          if (!this.#isEnded) this.#schedule();
+        });
     }, this.#options.eachMs ?? EACH_MS).unref();
   }
 
@@ -203,9 +208,16 @@ export class Keeper implements AsyncDisposable {
     return new MakingThread(this.#options.folder, this.#ending.signal);
   }
 
-  /** One after the other, whoever asks. */
+  /** One after the other, whoever asks. Rejects with `resource_exhausted` where too much waits. */
   #next<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#work.then(work);
+    if (this.#waiting >= MOST_WAITING)
+      return Promise.reject(
+        new ServiceError('resource_exhausted', 'logs are being kept already; ask again in a while'),
+      );
+    this.#waiting += 1;
+    const done = this.#work.then(work).finally(() => {
+      this.#waiting -= 1;
+    });
     this.#work = done.catch(this.#failed);
     return done;
   }

@@ -21,7 +21,7 @@ export interface VolumeIndex {
   readonly before: readonly string[];
   /** The log's checkpoint of exactly `end` entries, a signed note. */
   readonly checkpoint: string;
-  /** SHA-256 of each part that entries name, as hex, in the order of the frame of parts. */
+  /** The length of the frame that holds what entries name by its SHA-256, a JSON text a line. */
   readonly parts: number;
 }
 
@@ -32,7 +32,8 @@ const TAIL_BYTES = 4 + MARK.length;
 /** A record is 65,535 bytes at most, and a line break. */
 const MOST_FRAME_BYTES = TILE_WIDTH * 65_536;
 const MOST_INDEX_BYTES = 64 * 1024 * 1024;
-const MOST_PARTS_BYTES = 1024 * 1024 * 1024;
+/** What entries may have in common in one volume. */
+export const MOST_PARTS_BYTES = 256 * 1024 * 1024;
 const LINE_BREAK = 0x0a;
 
 const COMPRESSION = {
@@ -46,9 +47,9 @@ export function entriesFrame(entries: readonly Uint8Array[]): Uint8Array {
   return zstdCompressSync(Buffer.concat(entries.flatMap((entry) => [entry, line])), COMPRESSION);
 }
 
-/** What entries have in common, and the index: the end of a volume. */
+/** What entries have in common, JSON texts, and the index: the end of a volume. Throws where a text is no line. */
 export function endOfVolume(index: Omit<VolumeIndex, 'parts'>, parts: readonly string[]): Uint8Array {
-  const packed = zstdCompressSync(JSON.stringify(parts), COMPRESSION);
+  const packed = entriesFrame(parts.map((text) => Buffer.from(text)));
   const text = Buffer.from(JSON.stringify({ ...index, parts: packed.length } satisfies VolumeIndex));
   const tail = Buffer.alloc(TAIL_BYTES);
   tail.writeUInt32LE(text.length);
@@ -98,10 +99,7 @@ export class VolumeFile implements Disposable {
   parts(): string[] {
     const { frames, parts } = this.index;
     const at = (frames.at(-1) ?? 0) + SKIPPABLE_HEAD;
-    const read: unknown = JSON.parse(this.#unpacked(at, parts, MOST_PARTS_BYTES).toString());
-    if (!Array.isArray(read) || !read.every((each) => typeof each === 'string'))
-      throw new Error('what its entries have in common is damaged');
-    return read;
+    return linesIn(this.#unpacked(at, parts, MOST_PARTS_BYTES)).map((line) => utf8.decode(line));
   }
 
   #readIndex(): VolumeIndex {
@@ -130,6 +128,8 @@ export class VolumeFile implements Disposable {
     closeSync(this.#file);
   }
 }
+
+const utf8 = new TextDecoder();
 
 function linesIn(bytes: Buffer): Uint8Array[] {
   const lines: Uint8Array[] = [];

@@ -10,7 +10,7 @@ import { type Disk, makeFolder, syncFolder } from '../files.ts';
 import { Heads } from '../log/heads.ts';
 import { edgeOf, LogTrees } from '../log/tree.ts';
 import { recordId, recordIndex, type TenantNo } from '../rows.ts';
-import { endOfVolume, entriesFrame, VolumeFile } from './file.ts';
+import { endOfVolume, entriesFrame, MOST_PARTS_BYTES, VolumeFile } from './file.ts';
 import { type VolumeRow, volumeFile, volumeFolder } from './volumes.ts';
 
 /** Which records are to become a volume: from one on, as many as have so many bytes, and none that is not older. */
@@ -35,9 +35,6 @@ export interface VolumePlan {
 
 /** What was made, but for what only the store decides. */
 export type MadeVolume = Omit<VolumeRow, 'madeAt' | 'state' | 'place' | 'stateAt'>;
-
-/** What entries may have in common in one volume, in bytes. */
-const MOST_PARTS_BYTES = 256 * 1024 * 1024;
 
 interface RunRow {
   readonly id: number;
@@ -178,7 +175,7 @@ export class VolumeMaker {
     return [...digests].map((digest) => {
       const body = this.#part.get(no, digest);
       if (body === undefined) throw new Error(`what records have in common under ${digest} is missing`);
-      bytes += body.length;
+      bytes += Buffer.byteLength(body) + 1;
       if (bytes > MOST_PARTS_BYTES) throw new Error('its records have too much in common');
       return body;
     });

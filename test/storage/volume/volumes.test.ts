@@ -452,6 +452,16 @@ describe('retention', () => {
   });
 });
 
+test('who asks for volumes again and again is told to wait', async () => {
+  await using log = await kept();
+  await log.grow(rowsOf(log, 300));
+  const outcomes = await Promise.allSettled(Array.from({ length: 60 }, () => log.keeper.make(log.no)));
+  const refused = outcomes.filter(({ status }) => status === 'rejected');
+  expect(refused).toHaveLength(28);
+  expect(refused[0]).toMatchObject({ reason: { code: 'resource_exhausted' } });
+  expect(await log.keeper.make(log.no)).toBe(0);
+});
+
 describe('the archive', () => {
   test('holds what proves itself, and the store says where', async () => {
     await using place = await temporaryFolder();

@@ -1,10 +1,10 @@
 import type { Frontier } from '../../merkle/frontier.ts';
-import { hashesIn } from '../../merkle/hashes.ts';
+import { hashesIn, isSame } from '../../merkle/hashes.ts';
 import type { Connection } from '../database.ts';
 import { Damaged, faultIn, reportFault, type StoreFault } from '../faults.ts';
 import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } from '../rows.ts';
 import { Volumes } from '../volume/volumes.ts';
-import { damagedEnd } from './damage.ts';
+import { damagedEnd, damagedSince } from './damage.ts';
 import { Heads, RECORDS_IN_HEADS } from './heads.ts';
 import { SEGMENT_RECORDS, type Segment, sealSegment, sumOf } from './segments.ts';
 import { Damages, lookAbove, lookAt, type RunRow } from './soundness.ts';
@@ -220,10 +220,20 @@ export class LogAppender {
     this.#grown.delete(no);
   }
 
-  /** Whether a log ends as it should and is the one it stated to be; if it has grown since, it is to state that. Throws `Damaged`. */
+  /**
+   * Whether a log ends as it should and is the one it stated to be; if it has grown since, it is to state that. Of one that
+   * is counted on: whether it is in the store what it was when it was written. Throws `Damaged`.
+   */
   check(no: TenantNo): void {
-    const { frontier, stated } = this.#ends.get(no) ?? this.#endOf(no);
-    if (frontier.size > stated) this.#grown.add(no);
+    const known = this.#ends.get(no);
+    if (!known) {
+      const { frontier, stated } = this.#endOf(no);
+      if (frontier.size > stated) this.#grown.add(no);
+      return;
+    }
+    const { size } = known.frontier;
+    if (!isSame(this.#trees.edge(no, size).frontier.root(), known.frontier.root()))
+      throw new Damaged(damagedSince(no, size));
   }
 
   /** What is wrong with a log first, in an operator's words. Undefined if it is whole: all of it was read then. */

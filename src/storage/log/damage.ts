@@ -35,6 +35,13 @@ export const damagedTree = (tenantNo: TenantNo, stated: number, found: string): 
   lasts: true,
 });
 
+/** What stands in the store is sound by itself, and not what was written there. */
+export const damagedSince = (tenantNo: TenantNo, size: number): StoreFault => ({
+  tenantNo,
+  text: `its log of ${size} records is not the one that was written: its last ones are others`,
+  lasts: true,
+});
+
 export const damagedVolume = ({ id, endId }: VolumeRow, found: string): StoreFault => ({
   tenantNo: recordTenant(id),
   text: `the volume of records ${recordIndex(id)} to ${recordIndex(endId) - 1} of its log is damaged: ${found}`,

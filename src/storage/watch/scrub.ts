@@ -35,12 +35,13 @@ export class Scrub {
   readonly #listed: () => VolumeRow[];
   #checking: ReturnType<typeof checkVolumes> | undefined;
   /** Logs that are still to be looked at. */
-  readonly #logs: TenantNo[];
+  #logs: TenantNo[] = [];
   /** Those of which the operator knows. */
-  readonly #setAside: ReadonlySet<TenantNo>;
+  #setAside: ReadonlySet<TenantNo> = new Set();
   readonly #damages = new Damages(reportFault);
   /** The number of the last log. */
-  readonly #last: number;
+  #last = 0;
+  readonly #tenants;
   /** Of the records that were read last. */
   #at = 0;
   #expected = 0;
@@ -59,10 +60,15 @@ export class Scrub {
       'SELECT id, heads, bodies FROM runs WHERE id >= ? ORDER BY id LIMIT 1',
     );
     this.#size = db.prepare<[number], number>('SELECT size FROM logs WHERE tenant_no = ?').pluck();
-    const tenants = db.prepare<[], { no: TenantNo; isKnown: number }>(
+    this.#tenants = db.prepare<[], { no: TenantNo; isKnown: number }>(
       `SELECT no, id LIKE '%${SET_ASIDE}%' AS isKnown FROM tenants`,
     );
-    const all = contained(() => tenants.all()) ?? [];
+    this.#list();
+  }
+
+  /** For the next pass. */
+  #list(): void {
+    const all = contained(() => this.#tenants.all()) ?? [];
     this.#setAside = new Set(all.flatMap(({ no, isKnown }) => (isKnown ? [no] : [])));
     this.#logs = all.flatMap(({ no, isKnown }) => (isKnown ? [] : [no]));
     this.#last = all.reduce((last, { no }) => Math.max(last, no), 0);
@@ -87,8 +93,9 @@ export class Scrub {
     while (performance.now() < end) {
       const no = this.#logs.pop();
       if (no !== undefined) contained(() => this.#check(no));
-      else if (!this.#run() && !this.#volume()) {
+      else if (this.#checking ? !this.#volume() : !this.#run() && !this.#volume()) {
         this.#damages.flush();
+        this.#list();
         return true;
       }
     }

@@ -1,7 +1,5 @@
 import path from 'node:path';
-import { type Archive, FolderArchive } from './audit/keeping/archive.ts';
-import { Keeper, type Retention } from './audit/keeping/keeper.ts';
-import { S3Archive } from './audit/keeping/s3.ts';
+import { Keeper } from './audit/keeping/keeper.ts';
 import { keyMade, ownRecord } from './audit/own.ts';
 import { Presence } from './audit/presence.ts';
 import { Erasure } from './audit/privacy/erasure.ts';
@@ -12,10 +10,9 @@ import { MlDsaKeys } from './audit/proof/ml-dsa.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
 import { Reads } from './audit/reads.ts';
 import { Refusals } from './audit/refusals.ts';
-import type { SinkSettings } from './audit/sinks/settings.ts';
 import { Sinks } from './audit/sinks/thread.ts';
 import { unsentOf } from './audit/sinks/unsent.ts';
-import { Witnessing, type WitnessPeer } from './audit/witness/witnessing.ts';
+import { Witnessing } from './audit/witness/witnessing.ts';
 import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
 import { DataQueries } from './decision/data.ts';
@@ -26,8 +23,7 @@ import { Delegations } from './delegation/delegations.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
-import { describe, ServiceError } from './errors.ts';
-import { parseVkey, SignatureType, vkeyOf } from './merkle/keys.ts';
+import { vkeyOf } from './merkle/keys.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
@@ -35,6 +31,7 @@ import { toServiceError } from './server/errors.ts';
 import { devTrust } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
+import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
 import { grantStore } from './storage/grants.ts';
@@ -53,7 +50,6 @@ import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
-import type { TenantLimits } from './tenancy/limits.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
 
 /** What the services are made from; all of it can be replaced by a test. */
@@ -301,73 +297,3 @@ const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], t
     const tenant = [...tenants].find(({ no }) => no === tenantNo);
     return `tenant ${tenant?.id ?? `number ${tenantNo}`}: ${text}`;
   });
-
-/** Throws `config_invalid`. */
-function sinkSettings({ http, file, syslog, ...rest }: Config['sinks'][number]): SinkSettings {
-  if (http) {
-    refuseCleartext(`sinks: ${rest.name}`, http.url);
-    return { ...rest, to: { kind: 'http', ...http } };
-  }
-  if (file) return { ...rest, to: { kind: 'file', ...file } };
-  if (syslog) return { ...rest, to: { kind: 'syslog', ...syslog } };
-  throw new ServiceError('config_invalid', `sinks: ${rest.name}: it has none of http, file and syslog`);
-}
-
-/** Beyond this machine nothing is sent that others can read. Throws `config_invalid`. */
-function refuseCleartext(what: string, url: string): void {
-  const { protocol, hostname, username, password } = new URL(url);
-  if (username !== '' || password !== '')
-    throw new ServiceError('config_invalid', `${what}: a credential in an address would be told with it`);
-  const isHere = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
-  if (protocol !== 'https:' && !(protocol === 'http:' && isHere))
-    throw new ServiceError('config_invalid', `${what}: ${new URL(url).origin} is not https`);
-}
-
-/** Throws `config_invalid`. */
-function witnessPeer({ key, url }: Config['witnesses'][number]): WitnessPeer {
-  const refuse = (why: string): ServiceError =>
-    new ServiceError('config_invalid', `witnesses: ${url}: ${why}`);
-  refuseCleartext('witnesses', url);
-  try {
-    const parsed = parseVkey(key);
-    if (parsed.type !== SignatureType.ED25519) return { key: parsed, url };
-  } catch (cause) {
-    throw refuse(describe(cause));
-  }
-  throw refuse('its key is not that of a witness, but of a log');
-}
-
-/** Throws `config_invalid`. */
-function archiveOf({ archive, s3Credentials }: Config): Archive | undefined {
-  if (archive?.folder !== undefined) return new FolderArchive(archive.folder);
-  if (!archive?.s3 || !s3Credentials) return undefined;
-  refuseCleartext('archive', archive.s3.endpoint);
-  return new S3Archive(archive.s3, s3Credentials);
-}
-
-/** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */
-function retentionOf(
-  asked: Retention | undefined,
-  { at_least_days: least = 0, ...own }: Config['retention'],
-): Retention & { readonly atLeastDays: number } {
-  const { days, mib } = asked ?? own;
-  return { days: days && Math.max(days, least), mib, atLeastDays: least };
-}
-
-function tenantLimitsOf(config: Config): TenantLimits {
-  const { fuel = config.fuel, memory_mib = config.memory_mib, ...most } = config.tenant_limits;
-  const {
-    decisions_per_second,
-    record_bytes_per_second,
-    store_bytes = halfOf(config.max_store_bytes),
-  } = most;
-  return { fuel, memory_mib, decisions_per_second, record_bytes_per_second, store_bytes };
-}
-
-const halfOf = (bytes: number | undefined): number | undefined => bytes && Math.floor(bytes / 2);
-
-const limitsOf = (config: Config) => ({
-  fuel: config.fuel,
-  memoryMib: config.memory_mib,
-  maxInstances: config.max_instances,
-});

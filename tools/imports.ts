@@ -22,6 +22,7 @@ const ranks: Readonly<Record<string, number>> = {
   server: 7,
   telemetry: 7,
   'config.ts': 8,
+  'settings.ts': 8.2,
   'assembly.ts': 8.5,
   'main.ts': 9,
   'decision-thread.ts': 9,

@@ -1,0 +1,83 @@
+import { type Archive, FolderArchive } from './audit/keeping/archive.ts';
+import type { Retention } from './audit/keeping/options.ts';
+import { S3Archive } from './audit/keeping/s3.ts';
+import type { SinkSettings } from './audit/sinks/settings.ts';
+import type { WitnessPeer } from './audit/witness/witnessing.ts';
+import type { Config } from './config.ts';
+import { describe, ServiceError } from './errors.ts';
+import { parseVkey, SignatureType } from './merkle/keys.ts';
+import type { TenantLimits } from './tenancy/limits.ts';
+
+/** What parts of the configuration mean to the services that are made from them. */
+
+/** Throws `config_invalid`. */
+export function sinkSettings({ http, file, syslog, ...rest }: Config['sinks'][number]): SinkSettings {
+  if (http) {
+    refuseCleartext(`sinks: ${rest.name}`, http.url);
+    return { ...rest, to: { kind: 'http', ...http } };
+  }
+  if (file) return { ...rest, to: { kind: 'file', ...file } };
+  if (syslog) return { ...rest, to: { kind: 'syslog', ...syslog } };
+  throw new ServiceError('config_invalid', `sinks: ${rest.name}: it has none of http, file and syslog`);
+}
+
+/** Beyond this machine nothing is sent that others can read. Throws `config_invalid`. */
+function refuseCleartext(what: string, url: string): void {
+  const { protocol, hostname, username, password } = new URL(url);
+  if (username !== '' || password !== '')
+    throw new ServiceError('config_invalid', `${what}: a credential in an address would be told with it`);
+  const isHere = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
+  if (protocol !== 'https:' && !(protocol === 'http:' && isHere))
+    throw new ServiceError('config_invalid', `${what}: ${new URL(url).origin} is not https`);
+}
+
+/** Throws `config_invalid`. */
+export function witnessPeer({ key, url }: Config['witnesses'][number]): WitnessPeer {
+  const refuse = (why: string): ServiceError =>
+    new ServiceError('config_invalid', `witnesses: ${url}: ${why}`);
+  refuseCleartext('witnesses', url);
+  try {
+    const parsed = parseVkey(key);
+    if (parsed.type !== SignatureType.ED25519) return { key: parsed, url };
+  } catch (cause) {
+    throw refuse(describe(cause));
+  }
+  throw refuse('its key is not that of a witness, but of a log');
+}
+
+/** Throws `config_invalid`. */
+export function archiveOf({ archive, s3Credentials }: Config): Archive | undefined {
+  if (archive?.folder !== undefined) return new FolderArchive(archive.folder);
+  if (!archive?.s3 || !s3Credentials) return undefined;
+  refuseCleartext('archive', archive.s3.endpoint);
+  return new S3Archive(archive.s3, s3Credentials);
+}
+
+/** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */
+export function retentionOf(
+  asked: Retention | undefined,
+  { at_least_days: least = 0, ...own }: Config['retention'],
+): Retention & { readonly atLeastDays: number } {
+  const { days, mib } = asked ?? own;
+  return { days: days && Math.max(days, least), mib, atLeastDays: least };
+}
+
+/** The most that any tenant may have. */
+export function tenantLimitsOf(config: Config): TenantLimits {
+  const { fuel = config.fuel, memory_mib = config.memory_mib, ...most } = config.tenant_limits;
+  const {
+    decisions_per_second,
+    record_bytes_per_second,
+    store_bytes = halfOf(config.max_store_bytes),
+  } = most;
+  return { fuel, memory_mib, decisions_per_second, record_bytes_per_second, store_bytes };
+}
+
+const halfOf = (bytes: number | undefined): number | undefined => bytes && Math.floor(bytes / 2);
+
+/** What one evaluation may spend, and how many instances there are, unless a tenant says less. */
+export const limitsOf = (config: Config) => ({
+  fuel: config.fuel,
+  memoryMib: config.memory_mib,
+  maxInstances: config.max_instances,
+});

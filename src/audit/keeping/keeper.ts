@@ -5,7 +5,7 @@ import { describe, ServiceError } from '../../errors.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import { type VolumeRow, volumeFile } from '../../storage/volume/volumes.ts';
 import { Leaving } from './leaving.ts';
-import type { KeeperOptions, KeptTenant } from './options.ts';
+import { type KeeperOptions, type KeptTenant, sliced } from './options.ts';
 import { Ripening } from './ripening.ts';
 
 /** How often logs are looked at. */
@@ -78,8 +78,10 @@ export class Keeper implements AsyncDisposable {
   async #all(): Promise<void> {
     await this.#ripening.all((work) => this.#contained(work));
     await this.#clear();
+    const breathe = sliced();
     for (const tenant of this.#options.tenants()) {
       if (this.#isEnded) return;
+      await breathe();
       await this.#contained(() => this.#leaving.archiveOld(tenant));
       await this.#contained(() => this.#leaving.remove(tenant));
     }

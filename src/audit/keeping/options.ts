@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../effects.ts';
 import type { TenantId } from '../../ids.ts';
 import type { SignerKey } from '../../merkle/keys.ts';
@@ -57,3 +58,16 @@ export interface KeeperOptions {
 
 export const DAY_MS = 86_400_000;
 export const MIB = 1024 * 1024;
+
+/** How long the thread is kept at a time: it answers callers, and there may be thousands of logs. */
+const SLICE_MS = 3;
+
+/** To be called between one log and the next: lets others have their turn, once a slice is over. */
+export function sliced(): () => Promise<void> {
+  let began = performance.now();
+  return async () => {
+    if (performance.now() - began < SLICE_MS) return;
+    await setImmediate();
+    began = performance.now();
+  };
+}

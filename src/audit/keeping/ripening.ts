@@ -7,7 +7,7 @@ import { verifyConsistency } from '../../merkle/proofs.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { VolumePlan, VolumeWish } from '../../storage/volume/making.ts';
 import { MakingThread } from '../../storage/volume/thread.ts';
-import { DAY_MS, type KeeperOptions, MIB, type Retention } from './options.ts';
+import { DAY_MS, type KeeperOptions, MIB, type Retention, sliced } from './options.ts';
 
 type Ripe = Pick<VolumeWish, 'olderThan' | 'isPartial'>;
 
@@ -43,8 +43,10 @@ export class Ripening {
   async all(contained: (work: () => Promise<unknown>) => Promise<void>): Promise<void> {
     await using stack = new AsyncDisposableStack();
     let thread: MakingThread | undefined;
+    const breathe = sliced();
     for (const { no, retention } of this.#options.tenants()) {
       if (this.#signal.aborted) return;
+      await breathe();
       await contained(async () => {
         if (this.#ripe(no, retention) === undefined) return;
         thread ??= stack.use(this.#thread());

@@ -39,6 +39,10 @@ export interface Kept extends AsyncDisposable {
   readonly failures: unknown[];
   now: number;
   retention: Retention;
+  /** How often the log is looked at in one turn. */
+  times: number;
+  /** Called before each look. */
+  looked: () => void;
   unsent: Unsent | undefined;
   /** Appends rows, and states a checkpoint that covers them; resolves when they are counted too. */
   grow(rows: readonly RecordRow[]): Promise<void>;
@@ -79,7 +83,12 @@ export async function kept(options: KeptOptions = {}): Promise<Kept> {
       store: volumes,
       proofs,
       keyOf: () => Promise.resolve(key),
-      tenants: () => [{ id: tenantId('acme'), no, retention: self.retention }],
+      tenants: function* () {
+        for (let n = 0; n < self.times; n += 1) {
+          self.looked();
+          yield { id: tenantId('acme'), no, retention: self.retention };
+        }
+      },
       settings: { maxMib: options.maxMib ?? 256, maxDays: options.maxDays ?? 30 },
       archive: options.archive,
       archiveAfterDays: options.archiveAfterDays,
@@ -116,6 +125,8 @@ export async function kept(options: KeptOptions = {}): Promise<Kept> {
     failures,
     now: T0,
     retention: {},
+    times: 1,
+    looked: () => undefined,
     unsent: undefined,
     async grow(rows) {
       await appendRows(writer, rows);

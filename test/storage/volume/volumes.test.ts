@@ -452,6 +452,25 @@ describe('retention', () => {
   });
 });
 
+test('of thousands of logs each has its look, and the thread is others between', async () => {
+  await using log = await kept();
+  await log.grow(rowsOf(log, 10));
+  log.times = 20_000;
+  const seen = new Set<number>();
+  log.looked = () => void seen.add(turns);
+  let turns = 0;
+  let isOver = false;
+  const count = (): void => {
+    turns += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  await log.keeper.turn();
+  isOver = true;
+  expect(log.failures).toEqual([]);
+  expect(seen.size).toBeGreaterThan(10);
+});
+
 test('who asks for volumes again and again is told to wait', async () => {
   await using log = await kept();
   await log.grow(rowsOf(log, 300));

@@ -77,7 +77,7 @@ export class Keeper implements AsyncDisposable {
 
   async #all(): Promise<void> {
     await this.#ripening.all((work) => this.#contained(work));
-    await this.#clear();
+    await this.#contained(() => this.#clear());
     const breathe = sliced();
     for (const tenant of this.#options.tenants()) {
       if (this.#isEnded) return;
@@ -85,7 +85,7 @@ export class Keeper implements AsyncDisposable {
       await this.#contained(() => this.#leaving.archiveOld(tenant));
       await this.#contained(() => this.#leaving.remove(tenant));
     }
-    await this.#clear();
+    await this.#contained(() => this.#clear());
   }
 
   /**

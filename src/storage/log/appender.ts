@@ -154,10 +154,14 @@ export class LogAppender {
     this.#insertPart.run(no, digest, body, end.id + records - 1);
   }
 
-  /** What the log takes changes by so many bytes, beside what is appended to it. */
+  /** What the log takes changes by so many bytes, beside what is appended to it. Of one that is damaged nobody counts. */
   adjust(no: TenantNo, bytes: number): void {
-    this.#known(no).bytes += bytes;
-    this.#behind.add(no);
+    try {
+      this.#known(no).bytes += bytes;
+      this.#behind.add(no);
+    } catch (error) {
+      if (!(error instanceof Damaged)) throw error;
+    }
   }
 
   /** How many bytes the log takes: bodies, what they have in common, and volumes that are here. */
@@ -178,13 +182,28 @@ export class LogAppender {
   write(): number {
     for (const no of this.#runs.keys()) this.#finish(no, 0);
     let more = 0;
-    for (const no of this.#behind) {
-      const end = this.#known(no as TenantNo);
+    for (const [no, end] of this.#lagging()) {
       if (tileOf(recordIndex(end.id)) === tileOf(end.counted)) continue;
       more += this.#count(no, end);
       this.#behind.delete(no);
     }
     return more;
+  }
+
+  /** Logs whose count is behind. One that is damaged has none any more, and is nobody else's trouble. */
+  *#lagging(): Generator<[number, End]> {
+    for (const no of this.#behind) {
+      let end: End;
+      try {
+        end = this.#known(no as TenantNo);
+      } catch (error) {
+        if (!(error instanceof Damaged)) throw error;
+        reportFault(error.fault);
+        this.#behind.delete(no);
+        continue;
+      }
+      yield [no, end];
+    }
   }
 
   /** Whether any count is behind. */
@@ -195,7 +214,7 @@ export class LogAppender {
   /** In a transaction of its own: all counts say where their logs end. Answers by how many records they went on. */
   flush(): number {
     let more = 0;
-    for (const no of this.#behind) more += this.#count(no, this.#known(no as TenantNo));
+    for (const [no, end] of this.#lagging()) more += this.#count(no, end);
     this.#behind.clear();
     return more;
   }

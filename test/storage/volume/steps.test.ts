@@ -5,7 +5,7 @@ import { checkpointText } from '../../../src/merkle/checkpoint.ts';
 import { signNote } from '../../../src/merkle/note.ts';
 import type { Disk } from '../../../src/storage/files.ts';
 import { VolumeMaker } from '../../../src/storage/volume/making.ts';
-import { rowOf } from '../store.ts';
+import { rowOf, tenantNo } from '../store.ts';
 import { allOf, type Kept, kept } from './kept.ts';
 
 /** A volume is made, named in the store, and its runs are cleared: what is left where that ends at any step. */
@@ -153,6 +153,22 @@ test('killed after a removal, and before the file is gone: it goes at the next s
   await log.keeper.turn();
   expect(log.files()).toEqual([]);
   expect([...allOf(log).keys()][0]).toBe(256);
+});
+
+test('a log that is damaged keeps no other from being cleared', async () => {
+  await using log = await kept();
+  await log.grow(rows(log, 300));
+  const maker = new VolumeMaker(log.reader, log.folder);
+  const plan = maker.plan({ ...wish, no: log.no }, 300);
+  if (!plan) throw new Error('there is nothing to be made');
+  await log.writer.run('putVolume', { volume: maker.make(plan, stated(log, plan)), at: log.now });
+  const fault = { tenantNo: log.no, text: 'its log is damaged', lasts: true };
+  await log.writer.run('closeLog', { fault });
+  for (let isMore = true; isMore; ) ({ value: isMore } = await log.writer.run('clearRuns', { runs: 3 }));
+  expect(allOf(log).size).toBe(300);
+  // Nor from being written.
+  const other = await tenantNo(log.writer, 'globex');
+  expect(await log.writer.append(rowOf(other))).toBe(0);
 });
 
 test('two volumes never hold one record, and none what is not in the log', async () => {

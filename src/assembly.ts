@@ -146,6 +146,17 @@ export function assemble(
   const checkpointer = stack.use(
     new Checkpointer(writer, logKeys, mlDsaKeys, (no) => witnessing.stated(no), failed),
   );
+  const presence = stack.use(
+    new Presence({
+      writer,
+      node: config.node,
+      version: config.version,
+      tenants,
+      revisionOf: (tenant) => policies.of(tenant).revision,
+      clock,
+      random,
+    }),
+  );
   const volumes = volumeStore(reader);
   const keeper = stack.use(
     new Keeper({
@@ -175,17 +186,6 @@ export function assemble(
     issuerOf: (tenant) => issuerOf(tenant.id),
     monotonic: systemMonotonic,
   });
-  const presence = stack.use(
-    new Presence({
-      writer,
-      node: config.node,
-      version: config.version,
-      tenants,
-      revisionOf: (tenant) => policies.of(tenant).revision,
-      clock,
-      random,
-    }),
-  );
   const reads = stack.use(new Reads(writer, clock, systemMonotonic, random));
   const refusals = stack.use(new Refusals(writer, clock, random));
   const callers = new Callers({

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
-import type { AuditQuery } from '../../src/audit/query.ts';
+import { type AuditQuery, queryRecords } from '../../src/audit/query.ts';
 import { type RecordDraft, recordKinds, recordOutcomes } from '../../src/audit/record.ts';
 import type { NamedRef, PrincipalRef } from '../../src/ids.ts';
 import { type RecordStore, recordStore } from '../../src/storage/log/records.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
-import { draftOf, openStore, rowOf, T0, temporaryFolder, tenantNo } from '../storage/store.ts';
+import { draftOf, openStore, rowOf, sourceOf, T0, temporaryFolder, tenantNo } from '../storage/store.ts';
 
 /** Records in a plain array, what is asked of them, and what a plain search of the array finds. */
 
@@ -215,3 +215,17 @@ export const anyFilter: fc.Arbitrary<Filter> = fc
     ...Object.fromEntries(kept.map((name) => [name, all[name]])),
     isOldestFirst,
   }));
+
+/** Every page of a query of the log; throws if they do not end. */
+export function pagesOf({ store, no }: ModelLog, filter: Filter, pageSize: number): number[] {
+  const seen: number[] = [];
+  let pageToken = '';
+  for (let page = 0; page <= COUNT; page += 1) {
+    const answer = queryRecords(sourceOf(store), no, { ...filter, pageSize, pageToken });
+    if (answer.records.length > pageSize) throw new Error('a page is larger than was asked for');
+    seen.push(...answer.records.map(({ index }) => index));
+    pageToken = answer.nextPageToken;
+    if (pageToken === '') return seen;
+  }
+  throw new Error('the pages do not end');
+}

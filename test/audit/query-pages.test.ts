@@ -6,7 +6,7 @@ import type { RecordStore } from '../../src/storage/log/records.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
 import { appendRows, rowOf, sourceOf, tenantNo } from '../storage/store.ts';
-import { actors, COUNT, type Filter, openModel, pick, principals } from './log-model.ts';
+import { actors, type Filter, openModel, pagesOf, pick, principals } from './log-model.ts';
 
 /** Pages of a log that grows, by what stands in the records alone, and of what an older version wrote. */
 
@@ -21,19 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => model[Symbol.asyncDispose]());
 
-/** Every page of a query; throws if they do not end. */
-function pages(filter: Filter, pageSize: number): number[] {
-  const seen: number[] = [];
-  let pageToken = '';
-  for (let page = 0; page <= COUNT; page += 1) {
-    const answer = queryRecords(sourceOf(store), no, { ...filter, pageSize, pageToken });
-    expect(answer.records.length).toBeLessThanOrEqual(pageSize);
-    seen.push(...answer.records.map(({ index }) => index));
-    pageToken = answer.nextPageToken;
-    if (pageToken === '') return seen;
-  }
-  throw new Error('the pages do not end');
-}
+const pages = (filter: Filter, pageSize: number): number[] => pagesOf(model, filter, pageSize);
 
 describe('a query of a log that grows', () => {
   test('gives every match once and in order: oldest first those that are new too, newest first none of them', async () => {

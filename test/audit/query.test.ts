@@ -5,7 +5,16 @@ import type { RecordStore } from '../../src/storage/log/records.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
 import { appendRows, draftOf, rowOf, sourceOf, T0, tenantNo } from '../storage/store.ts';
-import { anyFilter, COUNT, type Entry, expected, type Filter, openModel, principals } from './log-model.ts';
+import {
+  anyFilter,
+  COUNT,
+  type Entry,
+  expected,
+  type Filter,
+  openModel,
+  pagesOf,
+  principals,
+} from './log-model.ts';
 import { tailRecords } from './tail.ts';
 
 /** The log against a plain array that says the same. */
@@ -21,19 +30,7 @@ beforeAll(async () => {
 });
 afterAll(() => model[Symbol.asyncDispose]());
 
-/** Every page of a query; throws if they do not end. */
-function pages(filter: Filter, pageSize: number): number[] {
-  const seen: number[] = [];
-  let pageToken = '';
-  for (let page = 0; page <= COUNT; page += 1) {
-    const answer = queryRecords(sourceOf(store), no, { ...filter, pageSize, pageToken });
-    expect(answer.records.length).toBeLessThanOrEqual(pageSize);
-    seen.push(...answer.records.map(({ index }) => index));
-    pageToken = answer.nextPageToken;
-    if (pageToken === '') return seen;
-  }
-  throw new Error('the pages do not end');
-}
+const pages = (filter: Filter, pageSize: number): number[] => pagesOf(model, filter, pageSize);
 
 describe('a query', () => {
   test('finds what a plain search of the log finds, in either order, page by page', () => {

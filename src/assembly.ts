@@ -42,7 +42,8 @@ import { recordStore } from './storage/log/records.ts';
 import { LogTrees } from './storage/log/tree.ts';
 import { logKeyStore } from './storage/log-keys.ts';
 import { memberKeyStore } from './storage/member-keys.ts';
-import { principalStore } from './storage/principals.ts';
+import { principalStore } from './storage/principals/store.ts';
+import { useStore } from './storage/principals/uses.ts';
 import { volumeStore } from './storage/volume/store.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -50,6 +51,9 @@ import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
+import { Credentials } from './tenancy/registry/changes.ts';
+import { Registry } from './tenancy/registry/registry.ts';
+import { Uses } from './tenancy/registry/uses.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
 
 /** What the services are made from; all of it can be replaced by a test. */
@@ -81,11 +85,14 @@ export function assemble(
   const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(directory)];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
 
-  const tenants = new Tenants((tenant) => offload?.forget(tenant));
+  const registry = new Registry();
+  const tenants = new Tenants((tenant) => offload?.forget(tenant), registry);
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
   const administration = new Administration({
     writer,
     facts,
+    principals,
+    registry,
     limits: tenantLimitsOf(config),
     clock,
     random,
@@ -188,12 +195,15 @@ export function assemble(
   });
   const reads = stack.use(new Reads(writer, clock, systemMonotonic, random));
   const refusals = stack.use(new Refusals(writer, clock, random));
+  const uses = stack.use(new Uses({ writer, store: useStore(reader) }));
   const callers = new Callers({
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
     dev: config.dev,
     facts,
     tenants,
     verifyJwt: (tenant, token) => issuers.verifyCaller(tenant, token),
+    clock,
+    onUse: (tenant, holder, now) => uses.note(tenant, holder, now),
     onRefusal: ({ tenant, presented: { address = 'socket file' }, ...refusal }) =>
       refusals.note({ ...refusal, tenantNo: tenant.no, tenant: tenant.id, address }),
   });
@@ -246,6 +256,7 @@ export function assemble(
     callers,
     policies,
     administration,
+    credentials: new Credentials({ administration, uses, clock, random }),
     principals,
     records,
     reads,

@@ -7,7 +7,7 @@ import { Policies } from './policy/policies.ts';
 import { Decider } from './server/offload/decider.ts';
 import { Progress } from './server/offload/progress.ts';
 import type { ThreadOptions, ToThread } from './server/offload/protocol.ts';
-import { principalStore } from './storage/principals.ts';
+import { principalStore } from './storage/principals/store.ts';
 import { openReader } from './storage/reader.ts';
 import { Pulse } from './storage/watch/pulse.ts';
 import { Writer } from './storage/writer.ts';

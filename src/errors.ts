@@ -19,6 +19,7 @@ export const errorCodes = [
   'principal_unknown',
   'principal_disabled',
   'principal_class_unknown',
+  'principal_managed',
   'token_invalid',
   'token_expired',
   'token_revoked',

@@ -69,6 +69,10 @@ async function populate({ services }: Mandate): Promise<void> {
       class: 'user' as const,
       groups: [],
       scopes: [],
+      credentials: [],
+      client_ids: [],
+      resources: [],
+      owners: [],
       ...factsOf(principal(from + n)),
     }));
     await services.administration.putPrincipals(tenant, 'bench', rows);

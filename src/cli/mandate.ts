@@ -7,6 +7,7 @@ import { auditCommands } from './audit/audit.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { policyCommands } from './policy/policy.ts';
+import { principalCommands } from './principal/principal.ts';
 import { serveCommand } from './serve.ts';
 import { storeCommands } from './store.ts';
 import { tenantCommands } from './tenant.ts';
@@ -56,6 +57,7 @@ for (const command of [
   policyCommands(),
   auditCommands(),
   tenantCommands(),
+  principalCommands(),
   storeCommands(),
   credentialCommands(),
 ])

@@ -144,6 +144,7 @@ export class Delegations {
     const token = await tokens.mint(tenant, grant);
     tokens.begin(grant);
     const record = await recorder.row(tenant, attempt.record('allow', attempt.decided, grant));
+    checkLasting(tenant, caller);
     const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
     if (value === undefined)
       throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
@@ -254,6 +255,12 @@ export class Delegations {
       return undefined;
     return grant;
   }
+}
+
+/** Called with no await before the grant is on its way: a credential that was taken away meanwhile grants nothing. */
+function checkLasting(tenant: Tenant, { principal, registered }: Caller): void {
+  if (principal && tenant.declared.get(principalKey(principal)) !== registered)
+    throw new ServiceError('unavailable', 'who asks was registered anew meanwhile; ask again');
 }
 
 const UNKNOWN = new ServiceError('internal', 'something went wrong here');

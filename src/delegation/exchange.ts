@@ -34,7 +34,7 @@ export interface ExchangeFacts {
   /** The ceilings of those who acted before, as they are now: each binds all that comes after it. */
   readonly chain: readonly (Ceiling | undefined)[];
   /** Every audience of the tenant, and who answers for it. */
-  readonly audiences: ReadonlyMap<string, PrincipalRef>;
+  readonly audiences: Pick<ReadonlyMap<string, PrincipalRef>, 'get'>;
   readonly subject: PrincipalRef;
   readonly subjectScopes: ReadonlySet<string>;
   /** When the presented token ends. */

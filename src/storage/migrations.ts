@@ -253,4 +253,34 @@ export const migrations: readonly string[] = [
     ended_at INTEGER
   ) STRICT;
   `,
+  `
+  -- What a principal was registered with beside its facts, as JSON: see tenancy/registration.ts. suspended_at: nobody who
+  -- answers for it is active. retired_at: for good, its name is not given again.
+  ALTER TABLE principals ADD COLUMN registration TEXT;
+  ALTER TABLE principals ADD COLUMN suspended_at INTEGER;
+  ALTER TABLE principals ADD COLUMN retired_at INTEGER;
+  CREATE INDEX principals_registered ON principals (tenant_no) WHERE registration IS NOT NULL AND source = 'api';
+
+  -- Who answers for a principal: a user, or a group of users.
+  CREATE TABLE owners (
+    tenant_no INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    class TEXT NOT NULL,
+    id TEXT NOT NULL,
+    PRIMARY KEY (tenant_no, owner, class, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX owners_of ON owners (tenant_no, class, id);
+  -- Manifests are applied once more, so that what they declare is in both.
+  UPDATE tenants SET manifest_hash = '';
+
+  -- When credentials were last used, a little behind.
+  CREATE TABLE credential_uses (
+    tenant_no INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    id TEXT NOT NULL,
+    credential TEXT NOT NULL,
+    used_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, class, id, credential)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -41,6 +41,10 @@ export interface PrincipalRow {
   readonly properties: Readonly<Record<string, unknown>>;
   /** Absent: a new principal is active, an old one stays as it is. */
   readonly disabled?: boolean | undefined;
+  /** JSON: see `tenancy/registration.ts`. Absent where there is nothing to say beside the facts. */
+  readonly registration?: string | undefined;
+  /** Who answers for it: `user:<id>` or `group:<name>`. */
+  readonly owners?: readonly string[] | undefined;
 }
 
 export interface GrantRow {

@@ -1,9 +1,12 @@
 import { hash } from 'node:crypto';
+import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalClass, type PrincipalRef, principalKey } from '../ids.ts';
 import type { FactSource } from './facts.ts';
 import { readToken } from './jose.ts';
 import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
+import { isGood } from './registry/credentials.ts';
+import { audiencesOf, type Holder } from './registry/registry.ts';
 import type { Tenant, Tenants } from './tenants.ts';
 
 /** The one who asks: a policy enforcement point, an agent or an operator, authenticated. */
@@ -12,6 +15,8 @@ export interface Caller {
   readonly id: string;
   /** The principal it is; an operator and the development caller are none. */
   readonly principal: PrincipalRef | undefined;
+  /** As it was known when it authenticated. */
+  readonly registered?: ManifestPrincipal | undefined;
   readonly may: ReadonlySet<Operation>;
   /**
    * The audiences it answers for: a token of Mandate's for another one is not for it. `stated`: the tenant knows of none,
@@ -73,6 +78,8 @@ export class Callers {
   readonly #verifyJwt: JwtVerifier;
   readonly #onRefusal: RefusalListener;
   readonly #tenants: Tenants;
+  readonly #clock: Clock;
+  readonly #onUse: (tenant: Tenant, holder: Holder, now: number) => void;
   readonly #known = new WeakMap<ManifestPrincipal, Caller>();
   readonly #greeted = new WeakSet<Presented>();
   readonly #greetings = new WeakMap<Presented, Promise<void>>();
@@ -83,6 +90,8 @@ export class Callers {
     facts: FactSource;
     tenants: Tenants;
     verifyJwt: JwtVerifier;
+    clock: Clock;
+    onUse?: (tenant: Tenant, holder: Holder, now: number) => void;
     onRefusal?: RefusalListener;
   }) {
     this.#onRefusal = options.onRefusal ?? ((): void => undefined);
@@ -93,6 +102,8 @@ export class Callers {
     this.#facts = options.facts;
     this.#tenants = options.tenants;
     this.#verifyJwt = options.verifyJwt;
+    this.#clock = options.clock;
+    this.#onUse = options.onUse ?? ((): void => undefined);
   }
 
   /**
@@ -207,10 +218,10 @@ export class Callers {
       if (this.#dev && presented.loopback) return devCaller;
       throw nobody();
     }
-    if (presented.kind === 'certificate') return this.#callerOf(tenant.credentials.get(presented.spiffeId));
+    if (presented.kind === 'certificate') return this.#callerOf(this.holder(tenant, presented.spiffeId));
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
     const digest = digestOf(presented);
-    const principal = tenant.credentials.get(digest);
+    const principal = this.holder(tenant, digest);
     if (principal) {
       if (presented.clientId !== undefined && presented.clientId !== principal.id) throw unknownCaller();
       return this.#callerOf(principal);
@@ -224,6 +235,15 @@ export class Callers {
         audiences: 'stated',
       };
     throw unknownCaller();
+  }
+
+  /** Whose credential that is, while it is good; named as in `Tenant.credentials`. */
+  holder(tenant: Tenant, key: string): ManifestPrincipal | undefined {
+    const held = tenant.credentials.get(key);
+    const now = this.#clock();
+    if (!held || !isGood(held.credential, now)) return undefined;
+    this.#onUse(tenant, held, now);
+    return held.principal;
   }
 
   async #byJwt(tenant: Tenant, token: string, clientId: string | undefined): Promise<Caller> {
@@ -240,9 +260,9 @@ export class Callers {
     const caller: Caller = {
       id: `${cls}:${id}`,
       principal: { class: cls, id },
+      registered: principal,
       may: new Set(principal.may ?? operationsOf[cls]),
-      // No token is for an agent or a job, whatever it is called: only servers are audiences.
-      audiences: cls === 'mcp_server' || cls === 'service' ? [id, ...principal.resources] : [],
+      audiences: audiencesOf(principal),
     };
     this.#known.set(principal, caller);
     return caller;

@@ -4,6 +4,7 @@ import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
+import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
@@ -29,25 +30,6 @@ const scope = z
 const names = z.array(name).max(1_000).default([]);
 const scopes = z.array(scope).max(256).default([]);
 
-const credential = z.union(
-  [
-    z.strictObject({
-      // SHA-256 of a secret of at least 128 random bits, hex. Such a secret needs no slow hash.
-      secret_sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'),
-    }),
-    z.strictObject({ spiffe_id: z.string().regex(/^spiffe:\/\/[^\s?#]+$/, 'a SPIFFE id') }),
-  ],
-  { error: ({ input }) => credentialProblem(input) },
-);
-
-/** A union alone says no more than that none of its forms fits. Keys are named, values may be secrets. */
-function credentialProblem(input: unknown): string {
-  const forms = 'a credential is {secret_sha256: <64 hex digits>} or {spiffe_id: spiffe://…}';
-  const keys = typeof input === 'object' && input !== null && !Array.isArray(input) ? Object.keys(input) : [];
-  const unknown = keys.filter((key) => key !== 'secret_sha256' && key !== 'spiffe_id');
-  return unknown.length > 0 ? `Unrecognized key: "${unknown.join('", "')}"; ${forms}` : forms;
-}
-
 const ceiling = z.strictObject({
   scopes,
   /** Principal ids (class mcp_server or service) or resource URIs the agent may get tokens for. */
@@ -64,13 +46,23 @@ const principal = z.strictObject({
   scopes,
   properties: z.record(z.string(), z.json()).default({}),
   status: z.enum(['active', 'disabled']).optional(),
-  credentials: z.array(credential).max(8).default([]),
+  credentials: z.array(credential).max(MAX_CREDENTIALS).default([]),
   may: z.array(z.enum(operations)).optional(),
   ceiling: ceiling.optional(),
   /** The agent's own client ids at the tenant's issuers, where they differ from its id. */
   client_ids: names,
   /** Resource URIs this server answers for (RFC 8707). */
   resources: z.array(z.url()).max(64).default([]),
+  /** Who answers for it. While none of them is active, it is suspended. */
+  owners: z
+    .array(
+      z
+        .string()
+        .max(262)
+        .regex(/^(?:user|group):./, 'user:<id> or group:<name>'),
+    )
+    .max(16)
+    .default([]),
 });
 
 /** What providers put into access tokens and not into ID tokens. */
@@ -205,9 +197,8 @@ const isDeeper = (value: unknown, levels: number): boolean =>
 export function parseManifest(value: unknown, file: string, lineOf: LineOf = () => 0): Manifest {
   const parsed = manifest.safeParse(value);
   if (!parsed.success) {
-    const issues = parsed.error.issues.slice(0, 3);
-    const list = issues.map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`).join('; ');
-    throw new ManifestInvalid(file, list, { line: lineOf(placeOf(issues[0])) });
+    const { issues } = parsed.error;
+    throw new ManifestInvalid(file, listed(issues), { line: lineOf(placeOf(issues[0])) });
   }
   const seen = new Set<string>();
   for (const [at, entry] of parsed.data.principals.entries()) {
@@ -223,6 +214,21 @@ export function parseManifest(value: unknown, file: string, lineOf: LineOf = () 
   }
   return parsed.data;
 }
+
+/** One principal, as the manifest has it. Throws `ManifestInvalid`. */
+export function parsePrincipal(value: unknown): ManifestPrincipal {
+  const problem = (text: string): ManifestInvalid => new ManifestInvalid('principal', text);
+  if (isDeeper(value, MAX_DEPTH)) throw problem(`more than ${MAX_DEPTH} levels deep`);
+  const parsed = principal.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw problem(listed(parsed.error.issues));
+}
+
+const listed = (issues: readonly z.core.$ZodIssue[]): string =>
+  issues
+    .slice(0, 3)
+    .map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`)
+    .join('; ');
 
 /** A member that is not known has a place, too. */
 const placeOf = (issue: z.core.$ZodIssue | undefined): readonly PropertyKey[] =>

@@ -46,6 +46,13 @@ describe('mandate --help', () => {
     'audit tail',
     'tenant list',
     'tenant disable',
+    'principal put',
+    'principal list',
+    'principal show',
+    'principal disable',
+    'principal rotate',
+    'principal remove-credential',
+    'principal retire',
     'credential new',
   ];
 

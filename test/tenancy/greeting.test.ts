@@ -36,6 +36,7 @@ beforeAll(async () => {
     dev: false,
     facts: {} as FactSource,
     tenants,
+    clock: systemClock,
     verifyJwt: (tenant, token) => {
       verified.push(tenant.id);
       return issuers.verifyCaller(tenant, token);

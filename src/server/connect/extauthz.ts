@@ -56,7 +56,7 @@ export function extAuthzService(parts: Parts): ServiceImpl<typeof Authorization>
       const headers = new EnvoyHeaders(http);
       const tenantId = tenantOf(parts.extAuthz, attributes, headers);
       const { tenant, caller } = await admit(parts, context, tenantId, 'check');
-      const principal = principalOf(tenant, attributes, headers);
+      const principal = principalOf(parts.callers, tenant, attributes, headers);
       const request = { ...requestOf(attributes, http, headers), ...principal };
       const fault = principal ? (headers.isText ? undefined : UNREADABLE) : NOBODY;
       if (fault) return responseOf(await parts.decisions.refuse(tenant, caller, request, fault));
@@ -86,6 +86,7 @@ const UNREADABLE = new ServiceError('invalid_request', 'a header is not UTF-8');
 
 /** The bearer of the request's token, or the workload that Envoy verified. */
 function principalOf(
+  callers: Callers,
   tenant: Tenant,
   attributes: AttributeContext,
   headers: EnvoyHeaders,
@@ -94,7 +95,7 @@ function principalOf(
   if (token) return { token };
   // A request that came with a credential is judged by it: a token nobody can read does not become the workload's word.
   if (headers.has('authorization')) return undefined;
-  const workload = tenant.credentials.get(attributes.source?.principal ?? '');
+  const workload = callers.holder(tenant, attributes.source?.principal ?? '');
   return workload && { subject: { type: workload.class, id: workload.id } };
 }
 

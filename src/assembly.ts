@@ -51,6 +51,7 @@ import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
+import { ClientAssertions } from './tenancy/registry/assertions.ts';
 import { Credentials } from './tenancy/registry/changes.ts';
 import { Registry } from './tenancy/registry/registry.ts';
 import { Uses } from './tenancy/registry/uses.ts';
@@ -196,12 +197,20 @@ export function assemble(
   const reads = stack.use(new Reads(writer, clock, systemMonotonic, random));
   const refusals = stack.use(new Refusals(writer, clock, random));
   const uses = stack.use(new Uses({ writer, store: useStore(reader) }));
+  const assertions = new ClientAssertions({
+    issuerOf: (tenant) => issuerOf(tenant.id),
+    fetchKeys: (uri) => issuers.fetched(uri),
+    writer,
+    clock,
+    monotonic: systemMonotonic,
+  });
   const callers = new Callers({
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
     dev: config.dev,
     facts,
     tenants,
     verifyJwt: (tenant, token) => issuers.verifyCaller(tenant, token),
+    verifyAssertion: (...asserted) => assertions.verify(...asserted),
     clock,
     onUse: (tenant, holder, now) => uses.note(tenant, holder, now),
     onRefusal: ({ tenant, presented: { address = 'socket file' }, ...refusal }) =>

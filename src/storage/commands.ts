@@ -3,6 +3,7 @@ import type { Connection } from './database.ts';
 import type { LogAppender } from './log/appender.ts';
 import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
+import { type OnceCommands, prepareOnce } from './once.ts';
 import { type PrincipalCommands, preparePrincipalCommands } from './principals/commands.ts';
 import { prepareUses, type UseCommands } from './principals/uses.ts';
 import { checkTenantNo, type GrantRow, type KeyRow, type TenantNo } from './rows.ts';
@@ -19,7 +20,8 @@ export interface Commands
     MemberKeyCommands,
     SittingCommands,
     PrincipalCommands,
-    UseCommands {
+    UseCommands,
+    OnceCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
@@ -90,6 +92,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareSitting(db),
     ...preparePrincipalCommands(db, endGrants),
     ...prepareUses(db),
+    ...prepareOnce(db),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };

@@ -282,5 +282,14 @@ export const migrations: readonly string[] = [
     used_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_no, class, id, credential)
   ) STRICT, WITHOUT ROWID;
+
+  -- Names that are good once, such as the ids of client assertions, until they could not be used any more.
+  CREATE TABLE once (
+    tenant_no INTEGER NOT NULL,
+    name BLOB NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX once_over ON once (tenant_no, until);
   `,
 ];

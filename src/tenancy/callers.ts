@@ -30,6 +30,8 @@ export type Presented = (
   | { readonly kind: 'none'; readonly loopback: boolean }
   | { readonly kind: 'secret'; readonly secret: string; readonly clientId?: string | undefined }
   | { readonly kind: 'certificate'; readonly spiffeId: string }
+  /** A JWT that the client signed for this (RFC 7523). */
+  | { readonly kind: 'assertion'; readonly assertion: string; readonly clientId: string | undefined }
 ) & {
   /** Where it came from, as connections are counted. */
   readonly address?: string | undefined;
@@ -70,12 +72,20 @@ const devCaller: Caller = { id: 'dev', principal: undefined, may: new Set(operat
 /** Turns a bearer JWT into the principal it names; see `jwtCallers`. */
 export type JwtVerifier = (tenant: Tenant, token: string) => Promise<PrincipalRef>;
 
+/** Turns a client's assertion into who it is; see `ClientAssertions`. */
+export type AssertionVerifier = (
+  tenant: Tenant,
+  assertion: string,
+  clientId: string | undefined,
+) => Promise<Holder>;
+
 /** Knows callers by what they present. A wrong credential is never better than none. */
 export class Callers {
   readonly #operators: ReadonlyMap<string, Operator>;
   readonly #dev: boolean;
   readonly #facts: FactSource;
   readonly #verifyJwt: JwtVerifier;
+  readonly #verifyAssertion: AssertionVerifier;
   readonly #onRefusal: RefusalListener;
   readonly #tenants: Tenants;
   readonly #clock: Clock;
@@ -90,6 +100,7 @@ export class Callers {
     facts: FactSource;
     tenants: Tenants;
     verifyJwt: JwtVerifier;
+    verifyAssertion: AssertionVerifier;
     clock: Clock;
     onUse?: (tenant: Tenant, holder: Holder, now: number) => void;
     onRefusal?: RefusalListener;
@@ -102,6 +113,7 @@ export class Callers {
     this.#facts = options.facts;
     this.#tenants = options.tenants;
     this.#verifyJwt = options.verifyJwt;
+    this.#verifyAssertion = options.verifyAssertion;
     this.#clock = options.clock;
     this.#onUse = options.onUse ?? ((): void => undefined);
   }
@@ -160,6 +172,8 @@ export class Callers {
   #isKnown(presented: Presented): boolean {
     if (presented.kind === 'none') return this.#dev && presented.loopback;
     if (presented.kind === 'certificate') return this.#tenants.knowCredential(presented.spiffeId);
+    // Known by its signature alone.
+    if (presented.kind === 'assertion') return false;
     // Under --dev everybody on this machine may go on, with or without a credential.
     if (isJwt(presented.secret)) return this.#dev;
     const digest = digestOf(presented);
@@ -189,6 +203,10 @@ export class Callers {
   }
 
   #authenticated(tenant: Tenant, presented: Presented, operation: Operation): Caller | Promise<Caller> {
+    if (presented.kind === 'assertion')
+      return this.#byAssertion(tenant, presented.assertion, presented.clientId).then((caller) =>
+        this.#permitted(tenant, caller, operation),
+      );
     if (presented.kind === 'secret' && isJwt(presented.secret))
       return this.#byJwt(tenant, presented.secret, presented.clientId).then((caller) =>
         this.#permitted(tenant, caller, operation),
@@ -213,7 +231,7 @@ export class Callers {
     return seen;
   }
 
-  #identify(tenant: Tenant, presented: Presented): Caller {
+  #identify(tenant: Tenant, presented: Exclude<Presented, { kind: 'assertion' }>): Caller {
     if (presented.kind === 'none') {
       if (this.#dev && presented.loopback) return devCaller;
       throw nobody();
@@ -250,6 +268,12 @@ export class Callers {
     const ref = await this.#verifyJwt(tenant, token);
     if (clientId !== undefined && clientId !== ref.id) throw unknownCaller();
     return this.#callerOf(tenant.declared.get(principalKey(ref)));
+  }
+
+  async #byAssertion(tenant: Tenant, assertion: string, clientId: string | undefined): Promise<Caller> {
+    const holder = await this.#verifyAssertion(tenant, assertion, clientId);
+    this.#onUse(tenant, holder, this.#clock());
+    return this.#callerOf(holder.principal);
   }
 
   #callerOf(principal: ManifestPrincipal | undefined): Caller {
@@ -303,6 +327,8 @@ const FINGERPRINT_CHARACTERS = 'sha256:'.length + 16;
 function fingerprintOf(presented: Presented): string {
   if (presented.kind === 'none') return '';
   if (presented.kind === 'certificate') return presented.spiffeId;
+  if (presented.kind === 'assertion')
+    return `sha256:${hash('sha256', presented.assertion, 'hex')}`.slice(0, FINGERPRINT_CHARACTERS);
   return digestOf(presented).slice(0, FINGERPRINT_CHARACTERS);
 }
 

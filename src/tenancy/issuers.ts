@@ -138,6 +138,18 @@ export class Issuers {
     return keys;
   }
 
+  /** A set of keys by its address. Rejects with `unavailable`. */
+  async fetched(uri: string): Promise<unknown> {
+    try {
+      return await boundedJson(this.#allowed(uri));
+    } catch (cause) {
+      throw new ServiceError('unavailable', 'the keys of the client cannot be had now', {
+        cause,
+        detail: `${uri}: ${describe(cause)}`,
+      });
+    }
+  }
+
   async #fetchKeys(issuer: TrustedIssuer): Promise<unknown> {
     try {
       const uri = issuer.jwks_uri ?? (await this.#discover(issuer));

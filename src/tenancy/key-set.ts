@@ -22,7 +22,11 @@ const kinds: Readonly<Record<string, { readonly kty: string; readonly crv?: stri
   ES256: { kty: 'EC', crv: 'P-256' },
   ES384: { kty: 'EC', crv: 'P-384' },
   EdDSA: { kty: 'OKP', crv: 'Ed25519' },
+  Ed25519: { kty: 'OKP', crv: 'Ed25519' },
 };
+
+/** RFC 9864 section 2.2: one signature, by its old name and by its new one. */
+const sameAs: Readonly<Record<string, string>> = { EdDSA: 'Ed25519', Ed25519: 'EdDSA' };
 
 /** The keys that an issuer publishes (RFC 7517), fetched as they are needed. */
 export class KeySet {
@@ -124,7 +128,7 @@ class PublicKey {
       kind !== undefined &&
       kty === kind.kty &&
       (kind.crv === undefined || crv === kind.crv) &&
-      (own === undefined || own === alg) &&
+      (own === undefined || own === alg || own === sameAs[alg]) &&
       (use === undefined || use === 'sig') &&
       (operations === undefined || (Array.isArray(operations) && operations.includes('verify'))) &&
       (kty !== 'RSA' || isBearable(this.#jwk.n))

@@ -37,6 +37,7 @@ beforeAll(async () => {
     facts: {} as FactSource,
     tenants,
     clock: systemClock,
+    verifyAssertion: () => Promise.reject(new Error('nobody asserts')),
     verifyJwt: (tenant, token) => {
       verified.push(tenant.id);
       return issuers.verifyCaller(tenant, token);

@@ -40,7 +40,10 @@ export function fieldsOf(principal: Principal): [string, string][] {
     ['roles', list(principal.roles)],
     ['groups', list(principal.groups)],
     ['scopes', list(principal.scopes)],
-    ['properties', principal.properties ? JSON.stringify(principal.properties) : ''],
+    [
+      'properties',
+      Object.keys(principal.properties ?? {}).length > 0 ? JSON.stringify(principal.properties) : '',
+    ],
     ['may', may ? list(may.names) || 'nothing' : ''],
     ...(ceiling
       ? ([

@@ -5,6 +5,7 @@ import { actClaim } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
+import { ASSERTION_ALGORITHMS } from '../../tenancy/registry/assertions.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
@@ -104,7 +105,7 @@ export function oauthRoutes(parts: Parts): Route[] {
   ];
 }
 
-const AUTH_METHODS = ['client_secret_basic', 'client_secret_post'];
+const AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
 
 const metadata = (issuer: string, tenant: Tenant) => ({
   issuer,
@@ -117,6 +118,9 @@ const metadata = (issuer: string, tenant: Tenant) => ({
   token_endpoint_auth_methods_supported: AUTH_METHODS,
   introspection_endpoint_auth_methods_supported: AUTH_METHODS,
   revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+  token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+  introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+  revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   scopes_supported: [...new Set(Object.values(tenant.manifest.roles).flatMap((role) => role.scopes))].sort(),
 });
 
@@ -184,10 +188,29 @@ async function isGreeted(callers: Callers, presented: Presented): Promise<boolea
 /** RFC 6749 section 2.3: one way of authentication, not two. */
 function clientOf(request: HttpRequest, form: Form, presented: Presented): Presented {
   const secret = form.maybe('client_secret');
-  if (secret === undefined) return presented;
-  if (request.header('authorization') !== undefined)
+  const assertion = assertionIn(form);
+  if (secret === undefined && assertion === undefined) return presented;
+  if (request.header('authorization') !== undefined || (secret !== undefined && assertion !== undefined))
     throw new ServiceError('invalid_request', 'the client authenticates in two ways');
-  return { kind: 'secret', secret, clientId: form.one('client_id'), address: request.peer.address };
+  const { address } = request.peer;
+  return secret === undefined
+    ? { kind: 'assertion', assertion: assertion ?? '', clientId: form.maybe('client_id'), address }
+    : { kind: 'secret', secret, clientId: form.one('client_id'), address };
+}
+
+const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+
+/** RFC 7521 section 4.2. */
+function assertionIn(form: Form): string | undefined {
+  const type = form.maybe('client_assertion_type');
+  const assertion = form.maybe('client_assertion');
+  if (type === undefined && assertion === undefined) return undefined;
+  if (type !== JWT_BEARER || assertion === undefined)
+    throw new ServiceError(
+      'invalid_request',
+      `a client_assertion comes with the client_assertion_type ${JWT_BEARER}`,
+    );
+  return assertion;
 }
 
 function oauthError(error: unknown, where: string): HttpResponse {

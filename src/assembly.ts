@@ -36,6 +36,7 @@ import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
 import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
+import { issuerStore } from './storage/issuers.ts';
 import { keyStore } from './storage/keys.ts';
 import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
@@ -53,6 +54,7 @@ import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
 import { ClientAssertions } from './tenancy/registry/assertions.ts';
 import { Credentials } from './tenancy/registry/changes.ts';
+import { RegisteredIssuers } from './tenancy/registry/issuers.ts';
 import { Registry } from './tenancy/registry/registry.ts';
 import { Uses } from './tenancy/registry/uses.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
@@ -87,13 +89,15 @@ export function assemble(
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
 
   const registry = new Registry();
-  const tenants = new Tenants((tenant) => offload?.forget(tenant), registry);
+  const registeredIssuers = new RegisteredIssuers();
+  const tenants = new Tenants((tenant) => offload?.forget(tenant), registry, registeredIssuers);
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
   const administration = new Administration({
     writer,
     facts,
     principals,
     registry,
+    issuers: { store: issuerStore(reader), registered: registeredIssuers },
     limits: tenantLimitsOf(config),
     clock,
     random,
@@ -265,6 +269,7 @@ export function assemble(
     callers,
     policies,
     administration,
+    issuers,
     credentials: new Credentials({ administration, uses, clock, random }),
     principals,
     records,

@@ -19,7 +19,7 @@ export const errorCodes = [
   'principal_unknown',
   'principal_disabled',
   'principal_class_unknown',
-  'principal_managed',
+  'managed_by_manifest',
   'token_invalid',
   'token_expired',
   'token_revoked',

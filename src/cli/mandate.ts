@@ -7,6 +7,7 @@ import { auditCommands } from './audit/audit.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { policyCommands } from './policy/policy.ts';
+import { issuerCommands } from './principal/issuer.ts';
 import { principalCommands } from './principal/principal.ts';
 import { serveCommand } from './serve.ts';
 import { storeCommands } from './store.ts';
@@ -58,6 +59,7 @@ for (const command of [
   auditCommands(),
   tenantCommands(),
   principalCommands(),
+  issuerCommands(),
   storeCommands(),
   credentialCommands(),
 ])

@@ -32,7 +32,7 @@ export const errorForms = {
   principal_unknown: form(404, Code.NotFound),
   principal_disabled: form(403, Code.PermissionDenied),
   principal_class_unknown: form(400, Code.InvalidArgument),
-  principal_managed: form(409, Code.FailedPrecondition),
+  managed_by_manifest: form(409, Code.FailedPrecondition),
   token_invalid: form(400, Code.InvalidArgument),
   token_expired: form(400, Code.InvalidArgument),
   token_revoked: form(400, Code.InvalidArgument),

@@ -28,6 +28,7 @@ import type { PrincipalStore } from '../storage/principals/store.ts';
 import type { VolumeStore } from '../storage/volume/store.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
+import type { Issuers } from '../tenancy/issuers.ts';
 import type { Credentials } from '../tenancy/registry/changes.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';
 import { auditService } from './connect/audit.ts';
@@ -76,6 +77,7 @@ export interface Services {
   readonly policies: Policies;
   readonly administration: Administration;
   readonly credentials: Credentials;
+  readonly issuers: Issuers;
   readonly principals: PrincipalStore;
   readonly records: RecordStore;
   readonly reads: Reads;

@@ -1,5 +1,6 @@
 import type { GrantId, PrincipalRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
+import { type IssuerCommands, prepareIssuers } from './issuers.ts';
 import type { LogAppender } from './log/appender.ts';
 import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
@@ -21,7 +22,8 @@ export interface Commands
     SittingCommands,
     PrincipalCommands,
     UseCommands,
-    OnceCommands {
+    OnceCommands,
+    IssuerCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
@@ -93,6 +95,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...preparePrincipalCommands(db, endGrants),
     ...prepareUses(db),
     ...prepareOnce(db),
+    ...prepareIssuers(db),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };

@@ -283,6 +283,14 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (tenant_no, class, id, credential)
   ) STRICT, WITHOUT ROWID;
 
+  -- Trusted issuers that the API has put, as JSON.
+  CREATE TABLE issuers (
+    tenant_no INTEGER NOT NULL,
+    issuer TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_no, issuer)
+  ) STRICT, WITHOUT ROWID;
+
   -- Names that are good once, such as the ids of client assertions, until they could not be used any more.
   CREATE TABLE once (
     tenant_no INTEGER NOT NULL,

@@ -5,6 +5,7 @@ import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalRef, principalKey, type TenantId, uuidv7 } from '../ids.ts';
 import { setAsideChannel } from '../storage/faults.ts';
+import type { IssuerStore } from '../storage/issuers.ts';
 import type { RestartedLog } from '../storage/log/commands.ts';
 import type { PrincipalChanges, PrincipalState, StatusChanges } from '../storage/principals/commands.ts';
 import { type PrincipalStore, type StoredPrincipal, statusOf } from '../storage/principals/store.ts';
@@ -14,6 +15,7 @@ import { Turns } from '../turns.ts';
 import type { FactSource } from './facts.ts';
 import { limitsOf, type TenantLimits } from './limits.ts';
 import type { ManifestPrincipal } from './manifest.ts';
+import { IssuerChanges, type RegisteredIssuers } from './registry/issuers.ts';
 import { type Draft, principalIn, rowOf, settled, shownRegistration } from './registry/registration.ts';
 import { audiencesOf, Register, type Registry, sharedWithin } from './registry/registry.ts';
 import { buildTenant, type Tenant, type TenantSource } from './tenants.ts';
@@ -36,6 +38,8 @@ export class Administration {
   readonly #limits: TenantLimits;
   readonly #principals: PrincipalStore;
   readonly #registry: Registry;
+  readonly #issuers: IssuerChanges;
+  readonly #registeredIssuers: RegisteredIssuers;
   /** What one change was checked against, no other changes before it is made. */
   readonly #turns = new Turns<TenantNo>();
 
@@ -44,6 +48,7 @@ export class Administration {
     facts: FactSource;
     principals: PrincipalStore;
     registry: Registry;
+    issuers: { store: IssuerStore; registered: RegisteredIssuers };
     /** The most that a tenant may have. */
     limits: TenantLimits;
     clock: Clock;
@@ -53,6 +58,12 @@ export class Administration {
     this.#limits = options.limits;
     this.#principals = options.principals;
     this.#registry = options.registry;
+    this.#registeredIssuers = options.issuers.registered;
+    this.#issuers = new IssuerChanges({
+      ...options.issuers,
+      writer: options.writer,
+      record: (tenant, caller, action, detail) => this.record(tenant, caller, action, undefined, detail),
+    });
     this.#writer = options.writer;
     this.#clock = options.clock;
     this.#random = options.random;
@@ -68,7 +79,12 @@ export class Administration {
     const limits = limitsOf(source.manifest.limits, this.#limits);
     this.#learn(stored.no);
     const manifest = { ...source.manifest, limits };
-    const tenant = buildTenant({ ...source, manifest }, stored.no, this.#registry.of(stored.no));
+    const tenant = buildTenant(
+      { ...source, manifest },
+      stored.no,
+      this.#registry.of(stored.no),
+      this.#registeredIssuers.of(stored.no),
+    );
     this.#writer.limit(tenant.no, {
       bytesPerSecond: limits.record_bytes_per_second,
       bytes: limits.store_bytes,
@@ -90,11 +106,17 @@ export class Administration {
       // Of a tenant that is new all of it is.
       if (stored.manifestHash !== '') await this.#tell(tenant, 'manifest', value);
     }
+    await this.#issuers.giveWay(tenant);
     return tenant;
+  }
+
+  get issuers(): Pick<IssuerChanges, 'of' | 'put' | 'remove'> {
+    return this.#issuers;
   }
 
   /** Where the store cannot tell, which it has reported, what is known stays: others are served on. */
   #learn(no: TenantNo): void {
+    this.#issuers.learn(no);
     try {
       this.#registry.load(no, this.#principals.registered(no));
     } catch (error) {
@@ -118,7 +140,7 @@ export class Administration {
     return log;
   }
 
-  /** Answers who is suspended. Throws `principal_managed`, `gone` or, for what is another's, `invalid_request`. */
+  /** Answers who is suspended. Throws `managed_by_manifest`, `gone` or, for what is another's, `invalid_request`. */
   putPrincipals(tenant: Tenant, caller: string, drafts: readonly Draft[]): Promise<readonly PrincipalRef[]> {
     return this.#turns.run(tenant.no, () => {
       const before = (ref: PrincipalRef) => () => tenant.declared.get(principalKey(ref));
@@ -207,7 +229,7 @@ export class Administration {
     return new ServiceError('unavailable', 'the principals were changed meanwhile; ask again');
   }
 
-  /** What the API has put. Throws `principal_unknown`, `principal_managed` or `gone`. */
+  /** What the API has put. Throws `principal_unknown`, `managed_by_manifest` or `gone`. */
   registered(tenant: Tenant, ref: PrincipalRef): ManifestPrincipal {
     const stored = this.#principals.find(tenant.no, ref);
     if (!stored) throw unknown();
@@ -238,7 +260,7 @@ export class Administration {
     return await this.#settled(tenant, caller, ref, value);
   }
 
-  /** For good; answers how many grants ended. Throws `principal_unknown`, `principal_managed` or `gone`. */
+  /** For good; answers how many grants ended. Throws `principal_unknown`, `managed_by_manifest` or `gone`. */
   retire(tenant: Tenant, caller: string, ref: PrincipalRef): Promise<number> {
     return this.#turns.run(tenant.no, async () => {
       this.registered(tenant, ref);
@@ -336,7 +358,7 @@ function refusalOf({ retiredAt, source }: StoredPrincipal, key: string): Service
   if (retiredAt !== null) return retired(key);
   if (source === 'api') return undefined;
   return new ServiceError(
-    'principal_managed',
+    'managed_by_manifest',
     `${key} is declared in the tenant's manifest, and is changed there; it can be disabled here`,
   );
 }

@@ -146,12 +146,7 @@ export class Callers {
   async #verifiedAnywhere(token: string): Promise<void> {
     const issuer = issuerOf(token);
     const alike = new Map(
-      this.#tenants
-        .trusting(issuer)
-        .map((tenant) => [
-          JSON.stringify(tenant.manifest.issuers.find((each) => each.issuer === issuer)),
-          tenant,
-        ]),
+      this.#tenants.trusting(issuer).map((tenant) => [JSON.stringify(tenant.issuers.get(issuer)), tenant]),
     );
     let refusal: unknown = unknownCaller();
     for (const tenant of alike.values()) {

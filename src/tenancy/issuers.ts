@@ -4,7 +4,7 @@ import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
-import { KeySet } from './key-set.ts';
+import { KeySet, keysIn } from './key-set.ts';
 import type { TrustedIssuer } from './manifest.ts';
 import { subjectOf } from './subject-claim.ts';
 import type { Tenant } from './tenants.ts';
@@ -29,6 +29,7 @@ export const CLOCK_TOLERANCE = 30;
 const FETCH_TIMEOUT_MS = 3_000;
 const MAX_DOCUMENT_BYTES = 256 * 1024;
 const MAX_KEY_SETS = 100_000;
+const MOST_DESCRIBED = 64;
 
 /** Verifies tokens of the issuers a tenant trusts. One key set a tenant and issuer: no cache is shared by tenants. */
 export class Issuers {
@@ -56,8 +57,10 @@ export class Issuers {
 
   /** Whether the tenant trusts this issuer; the claim is read before the token is verified, and only to choose keys. */
   trusted(tenant: Tenant, unverifiedIssuer: string): TrustedIssuer | undefined {
-    const known = [...tenant.manifest.issuers, ...this.#everywhere()];
-    return known.find((each) => each.issuer === unverifiedIssuer);
+    return (
+      tenant.issuers.get(unverifiedIssuer) ??
+      this.#everywhere().find((each) => each.issuer === unverifiedIssuer)
+    );
   }
 
   /**
@@ -147,6 +150,43 @@ export class Issuers {
         cause,
         detail: `${uri}: ${describe(cause)}`,
       });
+    }
+  }
+
+  /** Fetches metadata and keys anew, and says what of them is of use. What fails is told, and not thrown. */
+  async examine(issuer: TrustedIssuer): Promise<{
+    readonly jwksUri: string;
+    readonly keys: readonly { kid: string; kty: string; algorithms: readonly string[] }[];
+    readonly problem: string;
+  }> {
+    let jwksUri = issuer.jwks_uri ?? '';
+    try {
+      jwksUri ||= await this.#discover(issuer);
+      const keys = keysIn(await boundedJson(this.#allowed(jwksUri)));
+      const described = keys.slice(0, MOST_DESCRIBED).map((key) => ({
+        kid: key.kid ?? '',
+        kty: key.kty,
+        algorithms: issuer.algorithms.filter((each) => key.verifies(each)),
+      }));
+      return { jwksUri, keys: described, problem: keys.length > 0 ? '' : 'there is no key' };
+    } catch (cause) {
+      return { jwksUri, keys: [], problem: describe(cause) };
+    }
+  }
+
+  /** Whom a token names, or why it does not. */
+  async tried(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    text: string,
+  ): Promise<Pick<IssuerToken, 'subject' | 'kind'> | { readonly problem: string }> {
+    try {
+      const token = readToken(text);
+      if (token.issuer !== issuer.issuer) return { problem: 'the token is of another issuer' };
+      return await this.verify(tenant, issuer, token);
+    } catch (error) {
+      if (error instanceof ServiceError) return { problem: describe(error) };
+      throw error;
     }
   }
 

@@ -76,7 +76,7 @@ export class KeySet {
   #renew(): Promise<void> {
     this.#fetching ??= this.#fetch()
       .then((document) => {
-        this.#keys = keysOf(document);
+        this.#keys = keysIn(document);
         this.#fetchedAt = this.#monotonic();
       })
       .finally(() => {
@@ -94,7 +94,7 @@ async function* imported(keys: readonly PublicKey[], alg: string): AsyncGenerato
 }
 
 /** One that cannot be used is left out; it does not take the others with it. Throws for what is no set of keys. */
-function keysOf(document: unknown): PublicKey[] {
+export function keysIn(document: unknown): PublicKey[] {
   const { keys } = (document ?? {}) as { keys?: unknown };
   if (!Array.isArray(keys)) throw new Error('the answer is no JSON Web Key Set');
   const distinct = new Map<string, PublicKey>();
@@ -107,6 +107,7 @@ function keysOf(document: unknown): PublicKey[] {
 
 class PublicKey {
   readonly kid: string | undefined;
+  readonly kty: string;
   /** The key itself, and all by which two entries can differ. */
   readonly material: string;
   readonly identity: string;
@@ -117,6 +118,7 @@ class PublicKey {
     const { kty, crv, x, y, n, e, kid, alg, use, key_ops: operations } = jwk;
     this.#jwk = jwk;
     this.kid = typeof kid === 'string' ? kid : undefined;
+    this.kty = typeof kty === 'string' ? kty : '';
     this.material = JSON.stringify([kty, crv, x, y, n, e]);
     this.identity = JSON.stringify([this.material, kid, alg, use, operations]);
   }

@@ -224,6 +224,13 @@ export function parsePrincipal(value: unknown): ManifestPrincipal {
   throw problem(listed(parsed.error.issues));
 }
 
+/** One issuer, as the manifest has it. Throws `ManifestInvalid`. */
+export function parseIssuer(value: unknown): TrustedIssuer {
+  const parsed = issuer.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new ManifestInvalid('issuer', listed(parsed.error.issues));
+}
+
 const listed = (issues: readonly z.core.$ZodIssue[]): string =>
   issues
     .slice(0, 3)

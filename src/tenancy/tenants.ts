@@ -7,9 +7,10 @@ import type { TenantNo } from '../storage/rows.ts';
 import type { TenantPlace } from './folder/list.ts';
 import { parseManifestText } from './folder/parser.ts';
 import type { TenantFiles } from './folder/read.ts';
-import type { Ceiling, Manifest, ManifestPrincipal } from './manifest.ts';
+import type { Ceiling, Manifest, ManifestPrincipal, TrustedIssuer } from './manifest.ts';
 import { MANIFEST, ManifestInvalid } from './manifest-invalid.ts';
 import { presentedAs } from './registry/credentials.ts';
+import { RegisteredIssuers } from './registry/issuers.ts';
 import { count, type Holder, Register, Registry } from './registry/registry.ts';
 
 /** One tenant as it is now. Replaced whole when its manifest changes, never edited. */
@@ -24,6 +25,8 @@ export interface Tenant extends TenantPlace {
   readonly declared: LookUp<ManifestPrincipal>;
   /** Every audience a token may be minted for (principal ids and resource URIs), and who answers for it. */
   readonly audiences: LookUp<PrincipalRef>;
+  /** Trusted issuers by their names, which are addresses. */
+  readonly issuers: LookUp<TrustedIssuer>;
 }
 
 export type LookUp<T> = Pick<ReadonlyMap<string, T>, 'get'>;
@@ -39,21 +42,25 @@ export interface TenantSource extends TenantPlace {
 /** The tenants this process serves. */
 export class Tenants implements Iterable<Tenant> {
   readonly #byId = new Map<string, Tenant>();
+  readonly #byNo = new Map<TenantNo, Tenant>();
   /** How many manifests have a credential. */
   readonly #credentials = new Map<string, number>();
-  /** Which tenants trust an issuer. */
-  readonly #issuers = new Map<string, Set<TenantId>>();
+  /** Whose manifests name an issuer. */
+  readonly #issuers = new Map<string, Set<TenantNo>>();
   readonly #onChange: (tenant: TenantId) => void;
 
   readonly #registry: Pick<Registry, 'knows'>;
+  readonly #registeredIssuers: Pick<RegisteredIssuers, 'trusting'>;
 
   /** `onChange` hears of every tenant that was put, right after it. */
   constructor(
     onChange: (tenant: TenantId) => void = () => {},
     registry: Pick<Registry, 'knows'> = new Registry(),
+    registeredIssuers: Pick<RegisteredIssuers, 'trusting'> = new RegisteredIssuers(),
   ) {
     this.#onChange = onChange;
     this.#registry = registry;
+    this.#registeredIssuers = registeredIssuers;
   }
 
   /** Throws `tenant_unknown`. */
@@ -70,10 +77,11 @@ export class Tenants implements Iterable<Tenant> {
   put(tenant: Tenant): void {
     const before = this.#byId.get(tenant.id);
     this.#count(before, -1);
-    for (const { issuer } of before?.manifest.issuers ?? []) this.#issuers.get(issuer)?.delete(tenant.id);
+    for (const { issuer } of before?.manifest.issuers ?? []) this.#issuers.get(issuer)?.delete(tenant.no);
     this.#count(tenant, 1);
     for (const { issuer } of tenant.manifest.issuers)
-      this.#issuers.set(issuer, (this.#issuers.get(issuer) ?? new Set()).add(tenant.id));
+      this.#issuers.set(issuer, (this.#issuers.get(issuer) ?? new Set()).add(tenant.no));
+    this.#byNo.set(tenant.no, tenant);
     this.#byId.set(tenant.id, tenant);
     this.#onChange(tenant.id);
   }
@@ -85,7 +93,8 @@ export class Tenants implements Iterable<Tenant> {
 
   /** The tenants that trust the issuer. */
   trusting(issuer: string): Tenant[] {
-    return [...(this.#issuers.get(issuer) ?? [])].flatMap((id) => this.#byId.get(id) ?? []);
+    const numbers = [...(this.#issuers.get(issuer) ?? []), ...this.#registeredIssuers.trusting(issuer)];
+    return numbers.flatMap((no) => this.#byNo.get(no) ?? []);
   }
 
   #count(tenant: Tenant | undefined, by: 1 | -1): void {
@@ -121,7 +130,12 @@ export async function readTenant({ place, manifest: bytes, faults }: TenantFiles
  * Builds the look-ups of a tenant: the manifest's first, then what the API has registered. Throws `ManifestInvalid` where
  * two principals share a credential or audience.
  */
-export function buildTenant(source: TenantSource, no: TenantNo, registered = new Register()): Tenant {
+export function buildTenant(
+  source: TenantSource,
+  no: TenantNo,
+  registered = new Register(),
+  issuers: ReadonlyMap<string, TrustedIssuer> = new Map(),
+): Tenant {
   const { manifest, folder, root } = source;
   const own = new Register();
   const invalid = (what: string): ManifestInvalid =>
@@ -146,6 +160,7 @@ export function buildTenant(source: TenantSource, no: TenantNo, registered = new
     credentials: over(own.credentials, registered.credentials),
     declared: over(own.declared, registered.declared),
     audiences: over(own.audiences, registered.audiences),
+    issuers: over(new Map(manifest.issuers.map((each) => [each.issuer, each])), issuers),
   };
 }
 

@@ -107,7 +107,7 @@ test.each([
   ['a text', 'agents', 'it holds no principals'],
   ['a member that is not known', '{ class: user, id: dan, role: [editor] }', 'principal 1: '],
   ['a principal that is none', '[{ class: user, id: dan }, 7]', 'principal 2: it is no object'],
-  ['what the manifest has', '{ class: user, id: bob }', 'principal_managed: user:bob is declared in the'],
+  ['what the manifest has', '{ class: user, id: bob }', 'managed_by_manifest: user:bob is declared in the'],
 ])('a file with %s is refused by what is wrong', async (_name, text, problem) => {
   const { code, stdout, stderr } = await dev('principal', 'put', '-t', 'acme', await file(text));
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

@@ -28,7 +28,8 @@ beforeAll(async () => {
       id,
     );
     const nothing = { credentials: new Map(), declared: new Map(), audiences: new Map(), folder: '' };
-    tenants.put({ id, no, manifest, ...nothing } as unknown as Tenant);
+    const trusted = new Map(manifest.issuers.map((each) => [each.issuer, each]));
+    tenants.put({ id, no, manifest, ...nothing, issuers: trusted } as unknown as Tenant);
   }
   verified = [];
   callers = new Callers({

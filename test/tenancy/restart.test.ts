@@ -32,6 +32,7 @@ const administrationOf = (writer: Pick<Writer, 'run' | 'append'>): Administratio
     facts: { changed: () => undefined } as never,
     principals: {} as never,
     registry: {} as never,
+    issuers: {} as never,
     limits: {} as never,
     clock: systemClock,
     random: systemRandom,

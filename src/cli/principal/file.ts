@@ -3,7 +3,12 @@ import { text } from 'node:stream/consumers';
 import { fromJson, type JsonObject, type JsonValue } from '@bufbuild/protobuf';
 import { parse } from 'yaml';
 import { describe, ServiceError } from '../../errors.ts';
-import { type Principal, PrincipalSchema } from '../../gen/mandate/v1/tenant_pb.ts';
+import {
+  type Issuer,
+  IssuerSchema,
+  type Principal,
+  PrincipalSchema,
+} from '../../gen/mandate/v1/tenant_pb.ts';
 
 /** What a tenant.yaml calls otherwise than the API does. */
 const statuses: Readonly<Record<string, string>> = {
@@ -12,14 +17,22 @@ const statuses: Readonly<Record<string, string>> = {
   suspended: 'PRINCIPAL_STATUS_SUSPENDED',
 };
 
-/**
- * Principals in a file (`-` is standard input), YAML or JSON: one, a list, or `principals: […]`, each as in a tenant.yaml or
- * as `principal show --json` prints it. Throws `invalid_request` with what is wrong.
- */
-export async function principalsIn(file: string): Promise<Principal[]> {
+/** Principals in a file, each as in a tenant.yaml or as `principal show --json` prints it. Throws `invalid_request`. */
+export const principalsIn = (file: string): Promise<Principal[]> =>
+  messagesIn(file, 'principal', (value) => fromJson(PrincipalSchema, asMessage(value)));
+
+/** Issuers, likewise. */
+export const issuersIn = (file: string): Promise<Issuer[]> =>
+  messagesIn(file, 'issuer', (value) => {
+    if (isObject(value)) return fromJson(IssuerSchema, value);
+    throw new TypeError('it is no object');
+  });
+
+/** `-` is standard input; YAML or JSON: one, a list, or the list that a tenant.yaml has. */
+async function messagesIn<T>(file: string, what: string, read: (value: unknown) => T): Promise<T[]> {
   const name = file === '-' ? 'standard input' : file;
-  const invalid = (what: string, cause?: unknown): ServiceError =>
-    new ServiceError('invalid_request', `${name}: ${what}`, { cause });
+  const invalid = (problem: string, cause?: unknown): ServiceError =>
+    new ServiceError('invalid_request', `${name}: ${problem}`, { cause });
   let value: unknown;
   try {
     const source = file === '-' ? await text(process.stdin) : await readFile(file, 'utf8');
@@ -27,23 +40,22 @@ export async function principalsIn(file: string): Promise<Principal[]> {
   } catch (cause) {
     throw invalid(describe(cause).split('\n')[0] ?? '', cause);
   }
-  const found = listIn(value);
-  if (found.length === 0) throw invalid('it holds no principals');
+  const found = listIn(value, `${what}s`);
+  if (found.length === 0) throw invalid(`it holds no ${what}s`);
   return found.map((each, at) => {
     try {
-      return fromJson(PrincipalSchema, asMessage(each));
+      return read(each);
     } catch (cause) {
-      throw invalid(`principal ${at + 1}: ${describe(cause)}`, cause);
+      throw invalid(`${what} ${at + 1}: ${describe(cause)}`, cause);
     }
   });
 }
 
-function listIn(value: unknown): unknown[] {
+function listIn(value: unknown, member: string): unknown[] {
   if (Array.isArray(value)) return value;
   if (!isObject(value)) return [];
-  return Array.isArray(value['principals']) && Object.keys(value).length === 1
-    ? value['principals']
-    : [value];
+  const list = value[member];
+  return Array.isArray(list) && Object.keys(value).length === 1 ? list : [value];
 }
 
 /** The API's own form, which refuses what it does not know. */

@@ -278,6 +278,7 @@ const withoutSecrets = (tenant: Tenant): Tenant => ({
   credentials: new Map(),
   declared: new Map(),
   audiences: new Map(),
+  issuers: new Map(),
   manifest: { ...tenant.manifest, principals: [], issuers: [], resources: [] },
 });
 

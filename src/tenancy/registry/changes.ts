@@ -29,7 +29,7 @@ export class Credentials {
   }
 
   /**
-   * A new secret; those that are there go on for the overlap. Throws `principal_unknown`, `principal_managed`, `gone` or
+   * A new secret; those that are there go on for the overlap. Throws `principal_unknown`, `managed_by_manifest`, `gone` or
    * `invalid_request`.
    */
   async rotate(

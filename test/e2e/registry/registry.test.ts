@@ -23,7 +23,7 @@ afterAll(async () => {
   await issuer[Symbol.asyncDispose]();
 });
 
-const managed = { status: 400, code: 'principal_managed' };
+const managed = { status: 400, code: 'managed_by_manifest' };
 const invalid = { status: 400, code: 'invalid_request' };
 
 describe('an agent that the API registers', () => {

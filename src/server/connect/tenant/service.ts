@@ -9,9 +9,11 @@ import type { RecordStore } from '../../../storage/log/records.ts';
 import type { PrincipalStore, StoredPrincipal } from '../../../storage/principals/store.ts';
 import type { Administration } from '../../../tenancy/administration.ts';
 import type { Callers } from '../../../tenancy/callers.ts';
+import type { Issuers } from '../../../tenancy/issuers.ts';
 import type { Credentials } from '../../../tenancy/registry/changes.ts';
 import type { Tenant, Tenants } from '../../../tenancy/tenants.ts';
 import { admit, presentedIn } from '../context.ts';
+import { issuerMessage, trustedIn } from './issuers.ts';
 import { listed } from './listing.ts';
 import { draftOf, isDisabled, principalMessage } from './principals.ts';
 
@@ -23,13 +25,24 @@ export function tenantService(parts: {
   policies: Policies;
   administration: Administration;
   credentials: Credentials;
+  issuers: Issuers;
   principals: PrincipalStore;
   records: RecordStore;
   issuerOf: (tenant: string) => string;
   degraded: (tenant: Tenant) => string;
 }): ServiceImpl<typeof TenantService> {
-  const { tenants, callers, policies, administration, credentials, principals, records, issuerOf, degraded } =
-    parts;
+  const {
+    tenants,
+    callers,
+    policies,
+    administration,
+    credentials,
+    issuers,
+    principals,
+    records,
+    issuerOf,
+    degraded,
+  } = parts;
   const shown = (tenant: Tenant, ref: PrincipalRef, row: StoredPrincipal): Principal =>
     principalMessage(ref, row, (id) => credentials.usedAt(tenant, ref, id));
   return {
@@ -104,6 +117,39 @@ export function tenantService(parts: {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
       const ref = { class: principalClass(message.class), id: message.id };
       return { revoked: await administration.retire(tenant, caller.id, ref) };
+    },
+    async listIssuers(message, context) {
+      const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');
+      return {
+        issuers: [
+          ...tenant.manifest.issuers.map((each) => issuerMessage(each, 'manifest')),
+          ...administration.issuers.of(tenant).map((each) => issuerMessage(each, 'api')),
+        ],
+      };
+    },
+    async putIssuer(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      await administration.issuers.put(tenant, caller.id, trustedIn(message.issuer));
+      return {};
+    },
+    async removeIssuer(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      await administration.issuers.remove(tenant, caller.id, message.issuer);
+      return {};
+    },
+    async testIssuer(message, context) {
+      const { tenant } = await admit(parts, context, message.tenant, 'tenant.write');
+      const trusted = issuers.trusted(tenant, message.issuer);
+      if (!trusted) throw new ServiceError('not_found', 'the tenant does not trust that issuer');
+      const { jwksUri, keys, problem: keysProblem } = await issuers.examine(trusted);
+      const token = message.token === '' ? undefined : await issuers.tried(tenant, trusted, message.token);
+      return {
+        jwksUri,
+        keys: keys.map((each) => ({ ...each, algorithms: [...each.algorithms] })),
+        keysProblem,
+        ...(token && 'problem' in token && { tokenProblem: token.problem }),
+        ...(token && 'subject' in token && { subject: token.subject, tokenKind: token.kind }),
+      };
     },
   };
 }

@@ -95,8 +95,7 @@ export function assemble(
   const administration = new Administration({
     writer,
     facts,
-    principals,
-    registry,
+    principals: { store: principals, registry },
     issuers: { store: issuerStore(reader), registered: registeredIssuers },
     limits: tenantLimitsOf(config),
     clock,
@@ -270,7 +269,7 @@ export function assemble(
     policies,
     administration,
     issuers,
-    credentials: new Credentials({ administration, uses, clock, random }),
+    credentials: new Credentials({ principals: administration.principals, uses, clock, random }),
     principals,
     records,
     reads,

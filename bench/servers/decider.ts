@@ -75,7 +75,7 @@ async function populate({ services }: Mandate): Promise<void> {
       owners: [],
       ...factsOf(principal(from + n)),
     }));
-    await services.administration.putPrincipals(tenant, 'bench', rows);
+    await services.administration.principals.put(tenant, 'bench', rows);
   }
 }
 

@@ -31,7 +31,6 @@ const administrationOf = (writer: Pick<Writer, 'run' | 'append'>): Administratio
     writer: writer as Writer,
     facts: { changed: () => undefined } as never,
     principals: {} as never,
-    registry: {} as never,
     issuers: {} as never,
     limits: {} as never,
     clock: systemClock,

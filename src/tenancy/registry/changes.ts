@@ -2,10 +2,10 @@ import { hash } from 'node:crypto';
 import type { Clock, Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { PrincipalRef } from '../../ids.ts';
-import type { Administration } from '../administration.ts';
 import type { ManifestPrincipal } from '../manifest.ts';
 import type { Tenant } from '../tenants.ts';
 import { type Credential, credentialId, isGood, MAX_CREDENTIALS } from './credentials.ts';
+import type { Principals } from './principals.ts';
 import type { Uses } from './uses.ts';
 
 const SECRET_BYTES = 32;
@@ -16,13 +16,13 @@ export const newSecret = (random: Random): string =>
 
 /** Changes of single credentials of principals that the API has put. */
 export class Credentials {
-  readonly #administration: Administration;
+  readonly #principals: Pick<Principals, 'change'>;
   readonly #uses: Uses;
   readonly #clock: Clock;
   readonly #random: Random;
 
-  constructor(options: { administration: Administration; uses: Uses; clock: Clock; random: Random }) {
-    this.#administration = options.administration;
+  constructor(options: { principals: Pick<Principals, 'change'>; uses: Uses; clock: Clock; random: Random }) {
+    this.#principals = options.principals;
     this.#uses = options.uses;
     this.#clock = options.clock;
     this.#random = options.random;
@@ -44,7 +44,7 @@ export class Credentials {
       secret_sha256: hash('sha256', secret, 'hex'),
       ...(expiresAt !== undefined && { expires_at: new Date(expiresAt).toISOString() }),
     };
-    await this.#administration.changePrincipal(tenant, caller, ref, 'credential.rotate', (before) => {
+    await this.#principals.change(tenant, caller, ref, 'credential.rotate', (before) => {
       const kept = before.credentials
         .map((each) => ('secret_sha256' in each ? endingBy(each, now + overlapMs) : each))
         .filter((each) => isGood(each, now));
@@ -55,7 +55,7 @@ export class Credentials {
 
   /** Answers how many grants ended. Throws as `rotate` does. */
   async remove(tenant: Tenant, caller: string, ref: PrincipalRef, id: string): Promise<number> {
-    return await this.#administration.changePrincipal(tenant, caller, ref, 'credential.remove', (before) => {
+    return await this.#principals.change(tenant, caller, ref, 'credential.remove', (before) => {
       const kept = before.credentials.filter((each) => credentialId(each) !== id);
       if (kept.length === before.credentials.length)
         throw new ServiceError('not_found', `${ref.class}:${ref.id} has no such credential`);

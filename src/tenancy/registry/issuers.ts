@@ -1,11 +1,12 @@
 import { describe, ServiceError } from '../../errors.ts';
 import { reportFault } from '../../storage/faults.ts';
 import type { IssuerRow, IssuerStore } from '../../storage/issuers.ts';
-import type { RecordRow, TenantNo } from '../../storage/rows.ts';
+import type { TenantNo } from '../../storage/rows.ts';
 import type { Writer } from '../../storage/writer.ts';
 import { Turns } from '../../turns.ts';
 import { parseIssuer, type TrustedIssuer } from '../manifest.ts';
 import type { Tenant } from '../tenants.ts';
+import type { Recording } from './principals.ts';
 
 /** Of a tenant, as in a manifest. */
 const MOST_ISSUERS = 16;
@@ -64,14 +65,6 @@ function read(tenantNo: TenantNo, { issuer, body }: IssuerRow): TrustedIssuer | 
   }
 }
 
-/** Makes the record of a change; see `Administration.record`. */
-type Recording = (
-  tenant: Pick<Tenant, 'id' | 'no'>,
-  caller: string,
-  action: string,
-  detail: Readonly<Record<string, unknown>>,
-) => RecordRow;
-
 /** Changes of the issuers that a tenant trusts. Each is one transaction with its record. */
 export class IssuerChanges {
   readonly #registered: RegisteredIssuers;
@@ -98,13 +91,21 @@ export class IssuerChanges {
     return [...this.#registered.of(no).values()].filter(({ issuer }) => !declared.has(issuer));
   }
 
+  registered(tenantNo: TenantNo): ReadonlyMap<string, TrustedIssuer> {
+    return this.#registered.of(tenantNo);
+  }
+
   /** Throws `managed_by_manifest` or `invalid_request`. */
   put(tenant: Tenant, caller: string, trusted: TrustedIssuer): Promise<void> {
     const { issuer } = trusted;
     return this.#turns.run(tenant.no, async () => {
       checkOurs(tenant, issuer);
       const before = this.#registered.of(tenant.no).get(issuer) ?? null;
-      const record = this.#record(tenant, caller, 'issuer.put', { issuer, before, after: trusted });
+      const record = this.#record(tenant, caller, 'issuer.put', undefined, {
+        issuer,
+        before,
+        after: trusted,
+      });
       const { value } = await this.#writer.run(
         'putIssuer',
         { tenantNo: tenant.no, issuer, body: JSON.stringify(trusted), most: MOST_ISSUERS },
@@ -129,7 +130,7 @@ export class IssuerChanges {
 
   async #remove(tenant: Tenant, caller: string, issuer: string): Promise<void> {
     const before = this.#registered.of(tenant.no).get(issuer) ?? null;
-    const record = this.#record(tenant, caller, 'issuer.remove', { issuer, before, after: null });
+    const record = this.#record(tenant, caller, 'issuer.remove', undefined, { issuer, before, after: null });
     const { value } = await this.#writer.run('removeIssuer', { tenantNo: tenant.no, issuer }, record);
     if (value === undefined) throw new ServiceError('not_found', 'the tenant does not trust that issuer');
     this.#registered.put(tenant.no, issuer, undefined);

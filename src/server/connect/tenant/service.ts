@@ -87,7 +87,7 @@ export function tenantService(parts: {
       const drafts = message.principals.map(draftOf);
       if (new Set(drafts.map(principalKey)).size < count)
         throw new ServiceError('invalid_request', 'a principal stands twice');
-      const suspended = await administration.putPrincipals(tenant, caller.id, drafts);
+      const suspended = await administration.principals.put(tenant, caller.id, drafts);
       return { written: count, suspended: suspended.map(principalKey) };
     },
     async setPrincipalStatus(message, context) {
@@ -95,7 +95,7 @@ export function tenantService(parts: {
       const disabled = isDisabled(message.status);
       if (disabled === undefined) throw new ServiceError('invalid_request', 'status is missing');
       const ref = { class: principalClass(message.class), id: message.id };
-      return { revoked: await administration.setStatus(tenant, caller.id, ref, disabled) };
+      return { revoked: await administration.principals.setStatus(tenant, caller.id, ref, disabled) };
     },
     async rotateCredential(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
@@ -116,7 +116,7 @@ export function tenantService(parts: {
     async retirePrincipal(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
       const ref = { class: principalClass(message.class), id: message.id };
-      return { revoked: await administration.retire(tenant, caller.id, ref) };
+      return { revoked: await administration.principals.retire(tenant, caller.id, ref) };
     },
     async listIssuers(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');

@@ -212,7 +212,7 @@ export function assemble(
     dev: config.dev,
     facts,
     tenants,
-    verifyJwt: (tenant, token) => issuers.verifyCaller(tenant, token),
+    verifyJwt: (...presented) => issuers.verifyCaller(...presented),
     verifyAssertion: (...asserted) => assertions.verify(...asserted),
     clock,
     onUse: (tenant, holder, now) => uses.note(tenant, holder, now),

@@ -70,7 +70,7 @@ const operationsOf: Record<PrincipalClass, readonly Operation[]> = {
 const devCaller: Caller = { id: 'dev', principal: undefined, may: new Set(operations), audiences: 'any' };
 
 /** Turns a bearer JWT into the principal it names; see `jwtCallers`. */
-export type JwtVerifier = (tenant: Tenant, token: string) => Promise<PrincipalRef>;
+export type JwtVerifier = (tenant: Tenant, token: string, among?: readonly Tenant[]) => Promise<PrincipalRef>;
 
 /** Turns a client's assertion into who it is; see `ClientAssertions`. */
 export type AssertionVerifier = (
@@ -142,16 +142,17 @@ export class Callers {
     return greeting;
   }
 
-  /** By any tenant that trusts its issuer; tenants that trust it alike are one. */
+  /** By any tenant that trusts its issuer; tenants that trust it alike verify it once. */
   async #verifiedAnywhere(token: string): Promise<void> {
     const issuer = issuerOf(token);
-    const alike = new Map(
-      this.#tenants.trusting(issuer).map((tenant) => [JSON.stringify(tenant.issuers.get(issuer)), tenant]),
-    );
+    const trusting = this.#tenants.trusting(issuer);
+    const alike = Map.groupBy(trusting, (tenant) => JSON.stringify(tenant.issuers.get(issuer)));
     let refusal: unknown = unknownCaller();
-    for (const tenant of alike.values()) {
+    for (const tenants of alike.values()) {
+      const [tenant] = tenants;
+      if (!tenant) continue;
       try {
-        await this.#verifyJwt(tenant, token);
+        await this.#verifyJwt(tenant, token, tenants);
         return;
       } catch (error) {
         refusal = error;

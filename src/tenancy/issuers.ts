@@ -6,6 +6,9 @@ import type { PrincipalRef } from '../ids.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
 import { KeySet, keysIn } from './key-set.ts';
 import type { TrustedIssuer } from './manifest.ts';
+import { isGood } from './registry/credentials.ts';
+import type { WorkloadHolder } from './registry/registry.ts';
+import { matches } from './registry/workload.ts';
 import { subjectOf } from './subject-claim.ts';
 import type { Tenant } from './tenants.ts';
 import { kindOf, requireClient, type TokenKind } from './token-kind.ts';
@@ -68,7 +71,7 @@ export class Issuers {
    * be had, `unavailable`.
    */
   async verify(tenant: Tenant, issuer: TrustedIssuer, token: UnverifiedToken): Promise<IssuerToken> {
-    const claims = await this.#verified(tenant, issuer, token);
+    const claims = await this.#verified(tenant, issuer, token, [issuer.subject_claim]);
     checkTimes(claims, this.#clock() / 1000);
     // RFC 9449 section 7, RFC 8705 section 3: whoever presents it would have to prove that the key is its own.
     if (claims['cnf'] !== undefined)
@@ -87,16 +90,24 @@ export class Issuers {
   }
 
   /**
-   * The principal that a caller's own access token names: for this server, from an issuer of the tenant. Never a user:
-   * a user's token in the place of a credential would let whoever holds it ask for anybody.
+   * The principal that a caller's own token names, from an issuer of the tenant: an access token for this server, or one
+   * that a platform gave to a workload. Never a user: a user's token in the place of a credential would let whoever holds
+   * it ask for anybody. `among`: tenants that trust the issuer alike, whose workloads would do, too.
    */
-  async verifyCaller(tenant: Tenant, text: string): Promise<PrincipalRef> {
+  async verifyCaller(
+    tenant: Tenant,
+    text: string,
+    among: readonly Tenant[] = [tenant],
+  ): Promise<PrincipalRef> {
     const refused = (cause: unknown): ServiceError =>
       new ServiceError('unauthenticated', 'the credential is not valid in this tenant', { cause });
     try {
       const token = readToken(text);
       const issuer = this.trusted(tenant, token.issuer);
       if (!issuer || issuer.subject_class === 'user') throw refused('the issuer names no callers');
+      const hasWorkloads = among.some((each) => (each.workloads.get(token.issuer) ?? []).length > 0);
+      const workload = hasWorkloads && (await this.#workload(tenant, issuer, token, among));
+      if (workload) return { class: workload.class, id: workload.id };
       const { subject, kind, audiences } = await this.verify(tenant, issuer, token);
       if (kind !== 'access_token' || !audiences.some((each) => issuer.audiences.includes(each)))
         throw refused('not an access token for this server');
@@ -106,8 +117,40 @@ export class Issuers {
     }
   }
 
+  /** Whose the token of a workload is. What it is for, its audience says; no type is asked of it. */
+  async #workload(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    among: readonly Tenant[],
+  ): Promise<PrincipalRef | undefined> {
+    const claims = await this.#verified(tenant, issuer, token, []);
+    const now = this.#clock();
+    checkTimes(claims, now / 1000);
+    // Bound to a key, or somebody else's word on who acts: see `verify`.
+    if (claims['cnf'] !== undefined || claims['act'] !== undefined) return undefined;
+    const audiences = audiencesOf(claims.aud);
+    const isTheirs = ({ credential }: WorkloadHolder): boolean =>
+      isGood(credential, now) &&
+      audiences.includes(credential.workload.audience) &&
+      matches(credential.workload, claims);
+    for (const each of among) {
+      const found = (each.workloads.get(token.issuer) ?? []).filter(isTheirs);
+      const principals = new Set(found.map(({ principal }) => principal));
+      // That of two principals is neither's.
+      const [principal] = principals;
+      if (principal && principals.size === 1) return principal;
+    }
+    return undefined;
+  }
+
   /** Tries the keys that may have signed it, one after the other. */
-  async #verified(tenant: Tenant, issuer: TrustedIssuer, token: UnverifiedToken): Promise<JWTPayload> {
+  async #verified(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    required: readonly string[],
+  ): Promise<JWTPayload> {
     const { alg, kid } = token.header as { alg?: string; kid?: string };
     if (alg === undefined || !(issuer.algorithms as readonly string[]).includes(alg))
       throw new ServiceError('token_invalid', 'the token is signed by an algorithm that is not taken');
@@ -116,7 +159,7 @@ export class Issuers {
         const { payload } = await jwtVerify(token.text, key, {
           issuer: issuer.issuer,
           algorithms: issuer.algorithms,
-          requiredClaims: ['exp', 'iat', 'aud', issuer.subject_claim],
+          requiredClaims: ['exp', 'iat', 'aud', ...required],
           clockTolerance: CLOCK_TOLERANCE,
           currentDate: new Date(this.#clock()),
         });

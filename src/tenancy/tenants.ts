@@ -11,7 +11,7 @@ import type { Ceiling, Manifest, ManifestPrincipal, TrustedIssuer } from './mani
 import { MANIFEST, ManifestInvalid } from './manifest-invalid.ts';
 import { presentedAs } from './registry/credentials.ts';
 import { RegisteredIssuers } from './registry/issuers.ts';
-import { count, type Holder, Register, Registry } from './registry/registry.ts';
+import { count, type Holder, Register, Registry, type WorkloadHolder } from './registry/registry.ts';
 
 /** One tenant as it is now. Replaced whole when its manifest changes, never edited. */
 export interface Tenant extends TenantPlace {
@@ -21,6 +21,8 @@ export interface Tenant extends TenantPlace {
   readonly manifest: Manifest;
   /** Credentials that are presented here, by `sha256:<hex>` of a secret or by SPIFFE id. */
   readonly credentials: LookUp<Holder>;
+  /** Whoever authenticates by tokens of an issuer's that are given to what runs on its platform, by the issuer. */
+  readonly workloads: LookUp<readonly WorkloadHolder[]>;
   /** By `class:id`, whoever has more than facts: in the manifest, or registered by the API. */
   readonly declared: LookUp<ManifestPrincipal>;
   /** Every audience a token may be minted for (principal ids and resource URIs), and who answers for it. */
@@ -158,6 +160,15 @@ export function buildTenant(
     root,
     manifest,
     credentials: over(own.credentials, registered.credentials),
+    workloads: {
+      get: (issuer) => [
+        ...(own.workloads.get(issuer) ?? []),
+        // What the manifest declares meanwhile is its own.
+        ...(registered.workloads.get(issuer) ?? []).filter(
+          ({ principal }) => !own.declared.has(principalKey(principal)),
+        ),
+      ],
+    },
     declared: over(own.declared, registered.declared),
     audiences: over(own.audiences, registered.audiences),
     issuers: over(new Map(manifest.issuers.map((each) => [each.issuer, each])), issuers),

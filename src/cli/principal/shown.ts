@@ -64,6 +64,7 @@ function credentialLine({ id, kind, expiresAt, lastUsedAt }: Credential): string
     spiffeId: kind.case === 'spiffeId' ? kind.value : '',
     jwks: 'public keys',
     jwksUri: kind.case === 'jwksUri' ? `the keys at ${kind.value}` : '',
+    workload: kind.case === 'workload' ? `a workload of ${kind.value.issuer}` : '',
   }[kind.case ?? 'secretSha256'];
   const until = expiresAt ? `until ${timestampDate(expiresAt).toISOString()}` : '';
   const used = lastUsedAt ? `last used ${timestampDate(lastUsedAt).toISOString()}` : 'not used yet';

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
+import { workload } from './workload.ts';
 
 /** Of one principal: what it has, what it changes over to, and a few for where it runs. */
 export const MAX_CREDENTIALS = 8;
@@ -35,6 +36,7 @@ const forms = {
   /** Of private_key_jwt (RFC 7523). */
   jwks,
   jwks_uri: z.url().max(2_048),
+  workload,
 };
 
 /** One way to authenticate, as tenant.yaml and the API have it. */
@@ -44,6 +46,7 @@ export const credential = z.union(
     z.strictObject({ ...common, spiffe_id: forms.spiffe_id }),
     z.strictObject({ ...common, jwks: forms.jwks }),
     z.strictObject({ ...common, jwks_uri: forms.jwks_uri }),
+    z.strictObject({ ...common, workload: forms.workload }),
   ],
   { error: ({ input }) => problemOf(input) },
 );
@@ -51,7 +54,7 @@ export const credential = z.union(
 export type Credential = z.infer<typeof credential>;
 
 const FORMS =
-  'a credential is {secret_sha256: <64 hex digits>}, {spiffe_id: spiffe://…}, {jwks: {keys: […]}} or {jwks_uri: https://…}, with id and expires_at where they are wanted';
+  'a credential is {secret_sha256: <64 hex digits>}, {spiffe_id: spiffe://…}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
 
 /** A union alone says no more than that none of its forms fits. Keys are named, values may be secrets. */
 function problemOf(input: unknown): string {
@@ -65,7 +68,7 @@ const FINGERPRINT = 16;
 /** How a secret is shown: by it one is known again, and nobody can be let in. */
 export const shownDigest = (digest: string): string => `${digest.slice(0, FINGERPRINT)}…`;
 
-/** By which its holder is found when it is presented; undefined for keys, whose holder names itself. */
+/** By which its holder is found when it is presented; undefined for what names its holder itself. */
 export function presentedAs(one: Credential): string | undefined {
   if ('secret_sha256' in one) return `sha256:${one.secret_sha256}`;
   return 'spiffe_id' in one ? one.spiffe_id : undefined;

@@ -12,12 +12,18 @@ export interface Holder {
   readonly credential: Credential;
 }
 
+export interface WorkloadHolder extends Holder {
+  readonly credential: Extract<Credential, { workload: unknown }>;
+}
+
 /** Principals with something beside their facts, by all that they are looked up by. */
 export class Register {
   /** By `class:id`. */
   readonly declared = new Map<string, ManifestPrincipal>();
   /** By `sha256:<hex>` of their secret or by SPIFFE id. */
   readonly credentials = new Map<string, Holder>();
+  /** By the issuer of their tokens. */
+  readonly workloads = new Map<string, readonly WorkloadHolder[]>();
   /** Every audience a token may be minted for (principal ids and resource URIs), and who answers for it. */
   readonly audiences = new Map<string, PrincipalRef>();
 
@@ -28,6 +34,11 @@ export class Register {
     for (const credential of principal.credentials) {
       const key = presentedAs(credential);
       if (key !== undefined) this.credentials.set(key, { principal, credential });
+      if ('workload' in credential) {
+        const { issuer } = credential.workload;
+        const others = this.workloads.get(issuer) ?? [];
+        this.workloads.set(issuer, [...others, { principal, credential }]);
+      }
     }
     for (const audience of audiencesOf(principal))
       this.audiences.set(audience, { class: principal.class, id: principal.id });
@@ -49,7 +60,14 @@ export class Register {
     const principal = this.declared.get(principalKey(ref));
     if (!principal) return;
     this.declared.delete(principalKey(ref));
-    for (const one of principal.credentials) this.credentials.delete(presentedAs(one) ?? '');
+    for (const one of principal.credentials) {
+      this.credentials.delete(presentedAs(one) ?? '');
+      if (!('workload' in one)) continue;
+      const { issuer } = one.workload;
+      const left = (this.workloads.get(issuer) ?? []).filter((holder) => holder.principal !== principal);
+      if (left.length > 0) this.workloads.set(issuer, left);
+      else this.workloads.delete(issuer);
+    }
     for (const audience of audiencesOf(principal)) this.audiences.delete(audience);
   }
 }

@@ -8,6 +8,8 @@ import {
   type Principal,
   PrincipalSchema,
   PrincipalStatus,
+  type Workload,
+  WorkloadSchema,
 } from '../../../gen/mandate/v1/tenant_pb.ts';
 import { type PrincipalRef, principalClass, principalKey } from '../../../ids.ts';
 import {
@@ -107,13 +109,16 @@ function credentialIn({ id, kind, expiresAt }: Credential): object {
     spiffeId: 'spiffe_id',
     jwks: 'jwks',
     jwksUri: 'jwks_uri',
+    workload: 'workload',
   } as const;
   return {
     ...(id !== '' && { id }),
-    ...(kind.case && { [names[kind.case]]: kind.value }),
+    ...(kind.case && { [names[kind.case]]: kind.case === 'workload' ? workloadIn(kind.value) : kind.value }),
     ...(expiresAt && { expires_at: timestampDate(expiresAt).toISOString() }),
   };
 }
+
+const workloadIn = ({ issuer, audience, claims }: Workload): object => ({ issuer, audience, claims });
 
 const ceilingIn = ({ scopes, audiences, maxLifetimeSeconds, maxDepth }: Ceiling): object => ({
   scopes,
@@ -169,7 +174,8 @@ function kindOf(one: Registered): Credential['kind'] {
   if ('secret_sha256' in one) return { case: 'secretSha256', value: shownDigest(one.secret_sha256) };
   if ('spiffe_id' in one) return { case: 'spiffeId', value: one.spiffe_id };
   if ('jwks' in one) return { case: 'jwks', value: proto(one.jwks) };
-  return { case: 'jwksUri', value: one.jwks_uri };
+  if ('jwks_uri' in one) return { case: 'jwksUri', value: one.jwks_uri };
+  return { case: 'workload', value: create(WorkloadSchema, one.workload) };
 }
 
 /** Undefined where nothing is said. A status that is not known here is not for one that is active. */

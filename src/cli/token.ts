@@ -1,9 +1,9 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
-import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
+import { type Cut, DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
-import { globalsOf, print, printFields, printJson } from './terminal/output.ts';
+import { globalsOf, print, printFields, printJson, warn } from './terminal/output.ts';
 import { wholeNumber } from './terminal/values.ts';
 
 /** The most the message holds. What is longer than allowed is cut short by the server. */
@@ -54,17 +54,29 @@ const exchange = (): Command =>
           scopes: options.scope.split(' ').filter((each) => each !== ''),
           lifetimeSeconds: options.lifetime ?? 0,
         });
-        if (!globals.json) return print(answer.accessToken);
+        const cut = answer.cut && cutOf(answer.cut);
+        if (!globals.json) {
+          // What a script reads is the token alone.
+          if (cut) warn(`the policy has limited it: ${JSON.stringify(cut)}`);
+          return print(answer.accessToken);
+        }
         printJson({
           access_token: answer.accessToken,
           expires_in: answer.expiresInSeconds,
           scope: answer.scopes.join(' '),
           grant_id: answer.grantId,
+          cut,
           decision_id: answer.decisionId,
           record_index: answer.recordIndex,
         });
       },
     );
+
+/** As it stands in records. */
+const cutOf = ({ scopes, lifetimeSeconds }: Cut): Record<string, unknown> => ({
+  ...(scopes.length > 0 ? { scope: scopes } : {}),
+  ...(lifetimeSeconds > 0 ? { lifetime_seconds: lifetimeSeconds } : {}),
+});
 
 const introspect = (): Command =>
   new Command('introspect')

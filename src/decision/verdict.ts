@@ -15,6 +15,8 @@ export interface Verdict {
   readonly rules: readonly string[];
   readonly obligations: readonly JsonObject[];
   readonly challenge: JsonObject | undefined;
+  /** Of an exchange that is allowed: what it is narrowed to, as the policy wrote it (`delegation/limits.ts` reads it). */
+  readonly limits?: unknown;
   /** `rules` and `reasons` as members of a record, where they were put into words before. */
   readonly text?: string | undefined;
 }
@@ -42,6 +44,7 @@ export function readVerdict(result: unknown, authors: string): Verdict {
           rules: [`${authors}.allow`],
           obligations: obligationsOn('allow', result),
           challenge: undefined,
+          limits: result['limits'],
         };
       case 'challenge':
         if (!isObject(result['challenge'])) break;

@@ -1,13 +1,14 @@
 import type { RecordDraft, RecordOutcome } from '../audit/record.ts';
 import type { Decided } from '../decision/decide.ts';
 import { decidedMembers } from '../decision/rows.ts';
-import { refusal } from '../decision/verdict.ts';
+import { type Reason, refusal } from '../decision/verdict.ts';
 import { ServiceError } from '../errors.ts';
 import type { DecisionId, GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { ExchangeRequest, Narrowed, TokenType } from './exchange.ts';
+import { cutMembers, type Limited } from './limits.ts';
 
 export interface ExchangeAsked extends ExchangeRequest {
   readonly subjectToken: string;
@@ -45,9 +46,9 @@ export class Attempt {
     );
   }
 
-  record(outcome: RecordOutcome, decided: Decided, grant: GrantRow | undefined): RecordDraft {
+  record(outcome: RecordOutcome, decided: Decided, limited: Limited | undefined): RecordDraft {
     const { tenant, caller, asked } = this;
-    const granted = grant ? `,"parent_grant_id":${JSON.stringify(grant.parentId)}` : '';
+    const grant = limited?.grant;
     return {
       tenantNo: tenant.no,
       time: this.now,
@@ -60,7 +61,7 @@ export class Attempt {
       grantId: grant?.id,
       reason: decided.reasons[0]?.code,
       revision: decided.revision,
-      members: `${decidedMembers(decided, grant?.id)}${granted}`,
+      members: `${decidedMembers(decided, grant?.id)}${limited ? grantedMembers(limited) : ''}`,
       input: this.input ?? this.#asFarAsKnown(asked),
     };
   }
@@ -76,6 +77,12 @@ export class Attempt {
       resource: { type: 'audience', id: audience.slice(0, 1_024) },
     });
   }
+}
+
+/** JSON members of a record, each with a leading comma: what a grant came from, and what limits took from it. */
+function grantedMembers({ grant, cut }: Limited): string {
+  const taken = cutMembers(cut);
+  return `,"parent_grant_id":${JSON.stringify(grant.parentId)}${taken ? `,"cut":${JSON.stringify(taken)}` : ''}`;
 }
 
 /** Throws `invalid_request` or `invalid_scope`. */
@@ -105,6 +112,17 @@ export const proposedGrant = (
   issuedAt: now,
   expiresAt: narrowed.expiresAt,
   revokedAt: null,
+});
+
+/** What a policy allowed within limits that deny it. */
+export const deniedByLimits = ({ revision, cost }: Decided, reason: Reason): Decided => ({
+  outcome: 'deny',
+  reasons: [reason],
+  rules: ['delegation.limits'],
+  obligations: [],
+  challenge: undefined,
+  revision,
+  cost,
 });
 
 export function denied(decided: Decided): ServiceError {

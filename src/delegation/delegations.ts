@@ -15,8 +15,9 @@ import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import { readToken } from '../tenancy/jose.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
-import { Attempt, checkShape, denied, type ExchangeAsked, proposedGrant } from './attempt.ts';
+import { Attempt, checkShape, denied, deniedByLimits, type ExchangeAsked, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
+import { type Cut, limit } from './limits.ts';
 import { verifySubjectToken } from './presented.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -26,6 +27,8 @@ export const exchangeChannel = channel('mandate:exchange');
 export interface Exchanged {
   readonly token: string;
   readonly grant: GrantRow;
+  /** What the limits of the policy took from what would have been granted. */
+  readonly cut: Cut;
   readonly decisionId: DecisionId;
   readonly recordIndex: number;
 }
@@ -118,7 +121,7 @@ export class Delegations {
       parent: presented.parent,
       now,
     });
-    const grant = proposedGrant(narrowed, presented, now, uuidv7(now, random(10)) as GrantId);
+    const proposed = proposedGrant(narrowed, presented, now, uuidv7(now, random(10)) as GrantId);
     const input = buildInput({
       now,
       tenant: tenant.id,
@@ -132,7 +135,7 @@ export class Delegations {
         properties: { ...tenant.audiences.get(narrowed.audience) },
       },
       context: undefined,
-      grant,
+      grant: proposed,
     });
     attempt.input = input.json;
     attempt.decided = decide(policyOf(tenant), 'mandate/delegation', input, {
@@ -141,14 +144,20 @@ export class Delegations {
     });
     admission.spent(tenant.id, attempt.decided.cost);
     if (attempt.decided.outcome !== 'allow') throw denied(attempt.decided);
+    const limited = limit(proposed, attempt.decided.limits, now);
+    if ('reason' in limited) {
+      attempt.decided = deniedByLimits(attempt.decided, limited.reason);
+      throw denied(attempt.decided);
+    }
+    const { grant, cut } = limited;
     const token = await tokens.mint(tenant, grant);
     tokens.begin(grant);
-    const record = await recorder.row(tenant, attempt.record('allow', attempt.decided, grant));
+    const record = await recorder.row(tenant, attempt.record('allow', attempt.decided, limited));
     const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
     if (value === undefined)
       throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
     if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
-    return { token, grant, decisionId, recordIndex: index };
+    return { token, grant, cut, decisionId, recordIndex: index };
   }
 
   /**

@@ -3,6 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Delegations } from '../../delegation/delegations.ts';
 import { ACCESS_TOKEN_TYPE, type TokenType, tokenTypes } from '../../delegation/exchange.ts';
+import { type Cut, cutMembers } from '../../delegation/limits.ts';
 import { ServiceError } from '../../errors.ts';
 import {
   type DelegationService,
@@ -36,7 +37,7 @@ export function delegationService(parts: {
         scopes: message.scopes,
         lifetimeSeconds: message.lifetimeSeconds,
       });
-      const { grant, token } = exchanged;
+      const { grant, token, cut } = exchanged;
       return create(ExchangeResponseSchema, {
         accessToken: token,
         issuedTokenType: ACCESS_TOKEN_TYPE,
@@ -46,6 +47,7 @@ export function delegationService(parts: {
         grantId: grant.id,
         decisionId: exchanged.decisionId,
         recordIndex: BigInt(exchanged.recordIndex),
+        ...(cutMembers(cut) ? { cut: cutMessage(cut) } : {}),
       });
     },
     async introspect(message, context) {
@@ -77,3 +79,5 @@ export function delegationService(parts: {
     },
   };
 }
+
+const cutMessage = ({ scopes = [], lifetimeSeconds = 0 }: Cut) => ({ scopes: [...scopes], lifetimeSeconds });

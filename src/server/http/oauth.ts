@@ -1,6 +1,7 @@
 import type { Delegations } from '../../delegation/delegations.ts';
 import { ACCESS_TOKEN_TYPE, type TokenType, tokenTypes } from '../../delegation/exchange.ts';
 import type { Keys } from '../../delegation/keys.ts';
+import { cutMembers } from '../../delegation/limits.ts';
 import { actClaim } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
@@ -37,7 +38,7 @@ export function oauthRoutes(parts: Parts): Route[] {
       method: 'POST',
       path: '/t/{tenant}/oauth2/token',
       handle: form('exchange', async (tenant, caller, fields) => {
-        const { token, grant } = await delegations.exchange(tenant, caller, exchangeAsked(fields));
+        const { token, grant, cut } = await delegations.exchange(tenant, caller, exchangeAsked(fields));
         return {
           status: 200,
           headers: NO_STORE,
@@ -48,6 +49,7 @@ export function oauthRoutes(parts: Parts): Route[] {
             expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
             scope: grant.scopes.join(' '),
             grant_id: grant.id,
+            cut: cutMembers(cut),
           },
         };
       }),

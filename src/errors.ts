@@ -6,6 +6,7 @@ export const errorCodes = [
   'invalid_request',
   'invalid_scope',
   'invalid_target',
+  'invalid_authorization_details',
   'unsupported_grant_type',
   'unsupported_token_type',
   'unsupported_media_type',

@@ -1,10 +1,11 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { type Cut, DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
 import { globalsOf, print, printFields, printJson, warn } from './terminal/output.ts';
-import { wholeNumber } from './terminal/values.ts';
+import { jsonObjects, wholeNumber } from './terminal/values.ts';
 
 /** The most the message holds. What is longer than allowed is cut short by the server. */
 const MAX_UINT32 = 0xffff_ffff;
@@ -26,6 +27,7 @@ const exchange = (): Command =>
     .option('--subject-token-type <urn>', 'access_token, id_token or jwt', 'access_token')
     .requiredOption('--audience <name>', 'the one target the token is for')
     .requiredOption('--scope <scopes>', 'separated by spaces')
+    .option('--authorization-details <json>', 'an array of details (RFC 9396)', jsonObjects)
     .option('--lifetime <seconds>', 'shorter than five minutes', wholeNumber(1, MAX_UINT32))
     .addHelpText(
       'after',
@@ -39,6 +41,7 @@ const exchange = (): Command =>
           subjectTokenType: string;
           audience: string;
           scope: string;
+          authorizationDetails?: JsonObject[];
           lifetime?: number;
         },
         command: Command,
@@ -52,6 +55,7 @@ const exchange = (): Command =>
             : `urn:ietf:params:oauth:token-type:${options.subjectTokenType}`,
           audience: options.audience,
           scopes: options.scope.split(' ').filter((each) => each !== ''),
+          authorizationDetails: options.authorizationDetails ?? [],
           lifetimeSeconds: options.lifetime ?? 0,
         });
         const cut = answer.cut && cutOf(answer.cut);
@@ -64,6 +68,9 @@ const exchange = (): Command =>
           access_token: answer.accessToken,
           expires_in: answer.expiresInSeconds,
           scope: answer.scopes.join(' '),
+          ...(answer.authorizationDetails.length > 0
+            ? { authorization_details: answer.authorizationDetails }
+            : {}),
           grant_id: answer.grantId,
           cut,
           decision_id: answer.decisionId,
@@ -73,9 +80,10 @@ const exchange = (): Command =>
     );
 
 /** As it stands in records. */
-const cutOf = ({ scopes, lifetimeSeconds }: Cut): Record<string, unknown> => ({
+const cutOf = ({ scopes, lifetimeSeconds, authorizationDetails: details }: Cut): Record<string, unknown> => ({
   ...(scopes.length > 0 ? { scope: scopes } : {}),
   ...(lifetimeSeconds > 0 ? { lifetime_seconds: lifetimeSeconds } : {}),
+  ...(details > 0 ? { authorization_details: details } : {}),
 });
 
 const introspect = (): Command =>
@@ -96,6 +104,7 @@ const introspect = (): Command =>
         ['subject', name(answer.subject)],
         ['actors', answer.actors.map(name).join(' < ')],
         ['scope', answer.scopes.join(' ')],
+        ['details', answer.authorizationDetails.map((each) => JSON.stringify(each)).join(' ')],
         ['audience', answer.audience],
         ['grant', answer.grantId],
         ['expires', answer.expiresAt ? timestampDate(answer.expiresAt).toISOString() : ''],

@@ -138,7 +138,7 @@ const grantMembers = (grant: GrantRow): JsonObject => ({
   id: grant.id,
   scope: grant.scopes,
   audience: grant.audience,
-  authorization_details: [],
+  authorization_details: grant.details,
   depth: grant.depth,
   expires_at: new Date(grant.expiresAt).toISOString(),
 });

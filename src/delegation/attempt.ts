@@ -108,6 +108,7 @@ export const proposedGrant = (
   subject: presented.subject,
   actors: narrowed.actors,
   scopes: narrowed.scopes,
+  details: narrowed.details,
   audience: narrowed.audience,
   issuedAt: now,
   expiresAt: narrowed.expiresAt,

@@ -115,6 +115,7 @@ export class Delegations {
       ceiling: ceilingOf(tenant, actor),
       chain: (presented.parent?.actors ?? []).map((each) => ceilingOf(tenant, each)),
       audiences: tenant.audiences,
+      detailTypes: tenant.manifest.authorization_details,
       subject: presented.subject,
       subjectScopes: facts.heldScopes(tenant, presented.subject),
       presentedUntil: presented.until,
@@ -144,7 +145,7 @@ export class Delegations {
     });
     admission.spent(tenant.id, attempt.decided.cost);
     if (attempt.decided.outcome !== 'allow') throw denied(attempt.decided);
-    const limited = limit(proposed, attempt.decided.limits, now);
+    const limited = limit(proposed, attempt.decided.limits, now, tenant.manifest.authorization_details);
     if ('reason' in limited) {
       attempt.decided = deniedByLimits(attempt.decided, limited.reason);
       throw denied(attempt.decided);

@@ -2,7 +2,9 @@ import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
+import type { Detail, DetailTypes } from '../tenancy/details.ts';
 import type { Ceiling } from '../tenancy/manifest.ts';
+import { narrowDetails } from './details.ts';
 
 /** No token lives longer than this. In seconds. */
 export const MAX_LIFETIME_SECONDS = 300;
@@ -21,6 +23,8 @@ export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
 export interface ExchangeRequest {
   readonly audience: string;
   readonly scopes: readonly string[];
+  /** Authorization details (RFC 9396), unchecked. */
+  readonly details: readonly unknown[];
   /** 0: as long as it may be. */
   readonly lifetimeSeconds: number;
 }
@@ -35,6 +39,8 @@ export interface ExchangeFacts {
   readonly chain: readonly (Ceiling | undefined)[];
   /** Every audience of the tenant, and who answers for it. */
   readonly audiences: ReadonlyMap<string, PrincipalRef>;
+  /** The types of authorization details that the tenant declares. */
+  readonly detailTypes: DetailTypes;
   readonly subject: PrincipalRef;
   readonly subjectScopes: ReadonlySet<string>;
   /** When the presented token ends. */
@@ -47,6 +53,7 @@ export interface ExchangeFacts {
 /** What may be granted at most, before the tenant's policy has its say. */
 export interface Narrowed {
   readonly scopes: readonly string[];
+  readonly details: readonly Detail[];
   readonly audience: string;
   readonly actors: readonly PrincipalRef[];
   readonly depth: number;
@@ -55,7 +62,7 @@ export interface Narrowed {
 
 /**
  * The exchange rule: a child is never wider, longer or deeper than its parent. Pure. Throws `exchange_denied`,
- * `invalid_target`, `invalid_scope` or `token_expired`.
+ * `invalid_target`, `invalid_scope`, `invalid_authorization_details` or `token_expired`.
  */
 export function narrow(facts: ExchangeFacts): Narrowed {
   const { request, actor, parent, now } = facts;
@@ -79,8 +86,14 @@ export function narrow(facts: ExchangeFacts): Narrowed {
   const deepest = Math.min(ceiling.max_depth, ...before.map(({ max_depth: each }) => each));
   if (depth > deepest)
     throw new ServiceError('exchange_denied', `the delegation would be deeper than ${deepest}`);
+  const details = narrowDetails(facts.detailTypes, {
+    asked: request.details,
+    parent: parent?.details,
+    ceilings: [ceiling, ...before].map(({ authorization_details: most }) => most),
+  });
   return {
     scopes: [...new Set(scopes)],
+    details,
     audience,
     actors: chain(actor, parent),
     depth,

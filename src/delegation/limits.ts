@@ -1,11 +1,16 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Reason } from '../decision/verdict.ts';
 import type { GrantRow } from '../storage/rows.ts';
+import { type Detail, type DetailTypes, detailProblem } from '../tenancy/details.ts';
+import { detailsWithin, MAX_DETAILS } from './details.ts';
 
 /** What the limits of a policy took from a grant. A member that is not there: nothing of that. */
 export interface Cut {
   readonly scopes?: readonly string[];
   /** How much sooner it ends, in seconds. */
   readonly lifetimeSeconds?: number;
+  /** How many authorization details are not as they would have been granted. What they say may be sealed. */
+  readonly details?: number;
 }
 
 export interface Limited {
@@ -17,7 +22,10 @@ export interface Limited {
 interface Limits {
   readonly lifetime_seconds?: number;
   readonly scope?: readonly string[];
+  readonly details?: readonly Detail[];
 }
+
+type Reader = (value: unknown, types: DetailTypes) => string | undefined;
 
 /** How each member is read. Each answers what is wrong with it; undefined if nothing. */
 const readers = {
@@ -29,34 +37,53 @@ const readers = {
     Array.isArray(value) && value.every((each) => typeof each === 'string')
       ? undefined
       : 'is no set of texts',
-} as const satisfies Record<keyof Limits, (value: unknown) => string | undefined>;
+  details: (value, types) => {
+    if (!Array.isArray(value) || value.length > MAX_DETAILS)
+      return `is no set of ${MAX_DETAILS} details at most`;
+    const problems = value.map((each) => detailProblem(types, each, 'bound'));
+    const at = problems.findIndex((each) => each !== undefined);
+    return at < 0 ? undefined : `[${at}] ${problems[at]}`;
+  },
+} as const satisfies Record<keyof Limits, Reader>;
 
 /**
  * Narrows a proposed grant to what the policy's `limits` say; they never widen it. Pure. Answers the reason of a deny
  * for limits that cannot be read, an unknown member among them, and for those that leave nothing: nobody can tell what
  * else their author meant to keep back.
  */
-export function limit(proposed: GrantRow, said: unknown, now: number): Limited | { readonly reason: Reason } {
-  const problem = problemOf(said);
-  if (problem !== undefined) return { reason: { code: 'limits_malformed', message: problem } };
+export function limit(
+  proposed: GrantRow,
+  said: unknown,
+  now: number,
+  types: DetailTypes,
+): Limited | { readonly reason: Reason } {
+  const problem = problemOf(said, types);
+  if (problem !== undefined) return malformed(problem);
   const limits = said as Limits;
   const scopes = proposed.scopes.filter((scope) => limits.scope?.includes(scope) ?? true);
   if (scopes.length === 0) return nothingLeft('scopes');
+  const details = limits.details ? detailsWithin(types, proposed.details, limits.details) : proposed.details;
+  const lost = proposed.details.find(({ type }) => !details.some((each) => each.type === type));
+  // To a policy that reads them as a bound, none of a type would say that there is none.
+  if (lost) return nothingLeft(`authorization details of the type ${lost.type}`);
+  if (details.length > MAX_DETAILS) return malformed(`limits.details makes more than ${MAX_DETAILS} of them`);
   const expiresAt = Math.min(proposed.expiresAt, endOf(limits, now));
-  const grant = { ...proposed, scopes, expiresAt };
+  const grant = { ...proposed, scopes, details, expiresAt };
   return { grant, cut: cutFrom(proposed, grant) };
 }
 
-function problemOf(said: unknown): string | undefined {
+function problemOf(said: unknown, types: DetailTypes): string | undefined {
   if (typeof said !== 'object' || said === null || Array.isArray(said)) return 'limits is no object';
   for (const [name, value] of Object.entries(said)) {
     if (!Object.hasOwn(readers, name))
       return `limits has an unknown member ${name.slice(0, 64)}; it may have ${Object.keys(readers).join(', ')}`;
-    const problem = readers[name as keyof Limits](value);
-    if (problem !== undefined) return `limits.${name} ${problem}`;
+    const problem = readers[name as keyof Limits](value, types);
+    if (problem !== undefined) return `limits.${name}${problem.startsWith('[') ? '' : ' '}${problem}`;
   }
   return undefined;
 }
+
+const malformed = (message: string) => ({ reason: { code: 'limits_malformed', message } });
 
 const nothingLeft = (what: string) => ({
   reason: { code: 'limits_leave_nothing', message: `the limits of the policy leave none of the ${what}` },
@@ -68,18 +95,23 @@ const endOf = ({ lifetime_seconds: seconds = Number.POSITIVE_INFINITY }: Limits,
 
 function cutFrom(proposed: GrantRow, grant: GrantRow): Cut {
   const scopes = proposed.scopes.filter((scope) => !grant.scopes.includes(scope));
+  const details = proposed.details.filter(
+    (each) => !grant.details.some((own) => isDeepStrictEqual(own, each)),
+  );
   const lifetimeSeconds = (proposed.expiresAt - grant.expiresAt) / 1000;
   return {
     ...(scopes.length > 0 ? { scopes } : {}),
     ...(lifetimeSeconds > 0 ? { lifetimeSeconds } : {}),
+    ...(details.length > 0 ? { details: details.length } : {}),
   };
 }
 
 /** As it stands in records and in the answer of the token endpoint; undefined where nothing was taken. */
-export function cutMembers({ scopes, lifetimeSeconds }: Cut): Record<string, unknown> | undefined {
+export function cutMembers({ scopes, lifetimeSeconds, details }: Cut): Record<string, unknown> | undefined {
   const members = {
     ...(scopes ? { scope: scopes } : {}),
     ...(lifetimeSeconds ? { lifetime_seconds: lifetimeSeconds } : {}),
+    ...(details ? { authorization_details: details } : {}),
   };
   return Object.keys(members).length > 0 ? members : undefined;
 }

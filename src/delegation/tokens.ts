@@ -8,7 +8,7 @@ import type { GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import { asTokenError, type Issuers } from '../tenancy/issuers.ts';
-import { readToken, type UnverifiedToken } from '../tenancy/jose.ts';
+import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { type Keys, SIGNING_ALGORITHM } from './keys.ts';
 import { Lifetimes } from './lifetimes.ts';
@@ -43,16 +43,21 @@ export class Tokens {
     this.#lifetimes = new Lifetimes(options.monotonic);
   }
 
-  /** The grant's token: RFC 9068 claims, the chain of actors in `act` (RFC 8693 section 4.1). */
+  /**
+   * The grant's token: RFC 9068 claims, the chain of actors in `act` (RFC 8693 section 4.1), what was granted of
+   * authorization details (RFC 9396 section 9.1). Throws `invalid_request` for one that would be too long.
+   */
   async mint(tenant: Tenant, grant: GrantRow): Promise<string> {
     const key = await this.#keys.signer(tenant);
     const [actor] = grant.actors;
-    return new SignJWT({
+    const claims = {
       client_id: actor?.id,
       scope: grant.scopes.join(' '),
+      authorization_details: detailsClaim(grant),
       principal_class: grant.subject.class,
       act: actClaim(grant.actors),
-    })
+    };
+    const token = await new SignJWT(claims)
       .setProtectedHeader({ alg: SIGNING_ALGORITHM, kid: key.kid, typ: TOKEN_TYPE })
       .setIssuer(this.#issuerOf(tenant))
       .setSubject(grant.subject.id)
@@ -61,6 +66,13 @@ export class Tokens {
       .setExpirationTime(Math.floor(grant.expiresAt / 1000))
       .setJti(grant.id)
       .sign(key.privateKey);
+    // One that nobody could present would be of no use, and the grant behind it would stand.
+    if (token.length > MAX_TOKEN)
+      throw new ServiceError(
+        'invalid_request',
+        `the token would be longer than ${MAX_TOKEN} characters: ask for fewer scopes or authorization details`,
+      );
+    return token;
   }
 
   /** See `TokenResolver`. An ID token is for its client, not for here: only access tokens name a principal. */
@@ -146,6 +158,10 @@ const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
 });
 
 const digestOf = (tenant: Tenant, text: string): string => `${tenant.id} ${hash('sha256', text, 'base64')}`;
+
+/** RFC 9396: there where there are some. */
+export const detailsClaim = ({ details }: GrantRow): GrantRow['details'] | undefined =>
+  details.length > 0 ? details : undefined;
 
 interface ActClaim {
   readonly sub: string;

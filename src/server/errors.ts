@@ -19,6 +19,7 @@ export const errorForms = {
   invalid_request: form(400, Code.InvalidArgument),
   invalid_scope: form(400, Code.InvalidArgument, 'invalid_scope'),
   invalid_target: form(400, Code.InvalidArgument, 'invalid_target'),
+  invalid_authorization_details: form(400, Code.InvalidArgument, 'invalid_authorization_details'),
   unsupported_grant_type: form(400, Code.InvalidArgument, 'unsupported_grant_type'),
   unsupported_token_type: form(400, Code.InvalidArgument),
   unsupported_media_type: form(415, Code.InvalidArgument),

@@ -15,6 +15,7 @@ interface Columns {
   subject_id: string;
   actors: string;
   scopes: string;
+  details: string;
   audience: string;
   issued_at: number;
   expires_at: number;
@@ -34,6 +35,7 @@ export function grantStore(db: Connection): GrantStore {
           subject: { class: row.subject_class, id: row.subject_id },
           actors: storedJson(row.actors) as PrincipalRef[],
           scopes: storedJson(row.scopes) as string[],
+          details: storedJson(row.details) as GrantRow['details'],
           audience: row.audience,
           issuedAt: row.issued_at,
           expiresAt: row.expires_at,

@@ -253,4 +253,8 @@ export const migrations: readonly string[] = [
     ended_at INTEGER
   ) STRICT;
   `,
+  `
+  -- What else a grant is bounded by: authorization details (RFC 9396).
+  ALTER TABLE grants ADD COLUMN details TEXT NOT NULL DEFAULT '[]';
+  `,
 ];

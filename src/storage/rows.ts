@@ -52,6 +52,8 @@ export interface GrantRow {
   /** The current actor first (RFC 8693 section 4.1). */
   readonly actors: readonly { readonly class: PrincipalClass; readonly id: string }[];
   readonly scopes: readonly string[];
+  /** RFC 9396: each bounds what the scopes allow, as the tenant's policy reads it. */
+  readonly details: readonly { readonly [name: string]: unknown; readonly type: string }[];
   readonly audience: string;
   /** Milliseconds since the epoch, like the two below. */
   readonly issuedAt: number;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { auditDeclared } from '../audit/privacy/declared.ts';
 import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
+import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
 import { needsTrust } from './subject-claim.ts';
@@ -54,6 +55,7 @@ const ceiling = z.strictObject({
   audiences: names,
   max_lifetime_seconds: z.int().min(1).max(300).default(300),
   max_depth: z.int().min(1).max(8).default(3),
+  authorization_details: ceilingDetails,
 });
 
 const principal = z.strictObject({
@@ -141,6 +143,7 @@ const manifest = z.strictObject({
   roles: z.record(name, z.strictObject({ scopes })).default({}),
   /** Action name → the scope a grant needs for it. */
   actions: z.record(name, z.strictObject({ scope: scope.optional() })).default({}),
+  authorization_details: detailTypes,
   /** Resources that a search may find without the caller naming them. */
   resources: z
     .array(
@@ -215,6 +218,12 @@ export function parseManifest(value: unknown, file: string, lineOf: LineOf = () 
     if (seen.has(key))
       throw new ManifestInvalid(file, `principal ${key} stands twice`, { line: lineOf(['principals', at]) });
     seen.add(key);
+    for (const [place, detail] of (entry.ceiling?.authorization_details ?? []).entries()) {
+      const problem = detailProblem(parsed.data.authorization_details, detail, 'bound');
+      if (problem === undefined) continue;
+      const path = ['principals', at, 'ceiling', 'authorization_details', place];
+      throw new ManifestInvalid(file, `${path.join('.')} ${problem}`, { line: lineOf(path) });
+    }
   }
   for (const [at, { issuer: each }] of parsed.data.issuers.entries()) {
     if (seen.has(each))

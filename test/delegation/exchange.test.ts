@@ -4,6 +4,7 @@ import { type ExchangeFacts, MAX_LIFETIME_SECONDS, narrow } from '../../src/dele
 import type { GrantId, PrincipalRef } from '../../src/ids.ts';
 import { principalKey } from '../../src/ids.ts';
 import type { GrantRow } from '../../src/storage/rows.ts';
+import type { Ceiling } from '../../src/tenancy/manifest.ts';
 
 /** The exchange rule by itself: facts in, what may be granted at most out. */
 
@@ -12,16 +13,26 @@ const alice: PrincipalRef = { class: 'user', id: 'alice' };
 const agent: PrincipalRef = { class: 'agent', id: 'research-agent' };
 const docs: PrincipalRef = { class: 'mcp_server', id: 'docs-mcp' };
 
+const ceiling = (changes: Partial<Ceiling> = {}): Ceiling => ({
+  scopes: ['read'],
+  audiences: ['api'],
+  max_lifetime_seconds: 300,
+  max_depth: 3,
+  authorization_details: [],
+  ...changes,
+});
+
 const facts = (changes: Partial<ExchangeFacts> = {}): ExchangeFacts => ({
-  request: { audience: 'docs-mcp', scopes: ['read'], lifetimeSeconds: 0 },
+  request: { audience: 'docs-mcp', scopes: ['read'], details: [], lifetimeSeconds: 0 },
   actor: agent,
-  ceiling: { scopes: ['read', 'suggest'], audiences: ['docs-mcp'], max_lifetime_seconds: 300, max_depth: 2 },
+  ceiling: ceiling({ scopes: ['read', 'suggest'], audiences: ['docs-mcp'], max_depth: 2 }),
   chain: [],
   audiences: new Map([
     ['docs-mcp', docs],
     ['https://docs.example/mcp', docs],
     ['api', { class: 'service', id: 'api' }],
   ]),
+  detailTypes: {},
   subject: alice,
   subjectScopes: new Set(['read', 'suggest', 'write']),
   presentedUntil: NOW + 3_600_000,
@@ -37,6 +48,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   subject: alice,
   actors: [agent],
   scopes: ['read'],
+  details: [],
   audience: 'docs-mcp',
   issuedAt: NOW - 1_000,
   expiresAt: NOW + 60_000,
@@ -60,6 +72,7 @@ describe('narrow', () => {
   test('grants what is asked, within everything', () => {
     expect(narrow(facts())).toEqual({
       scopes: ['read'],
+      details: [],
       audience: 'docs-mcp',
       actors: [agent],
       depth: 1,
@@ -88,17 +101,13 @@ describe('narrow', () => {
     );
     for (const audience of ['api', 'nowhere', 'alice', ''])
       expect(codeOf(asking({ audience }))).toBe('invalid_target');
-    const onlyResource = {
-      ...facts().ceiling,
-      audiences: ['https://docs.example/mcp'],
-    } as ExchangeFacts['ceiling'];
+    const onlyResource = ceiling({ audiences: ['https://docs.example/mcp'] });
     expect(codeOf(facts({ ceiling: onlyResource }))).toBe('invalid_target');
   });
 
   test('RFC 8693 4.1: the new actor stands outermost, and no earlier one is dropped', () => {
     const parent = grant();
-    const ceiling = { scopes: ['read'], audiences: ['api'], max_lifetime_seconds: 60, max_depth: 3 };
-    const onward = asking({ audience: 'api' }, { actor: docs, ceiling, parent });
+    const onward = asking({ audience: 'api' }, { actor: docs, ceiling: ceiling(), parent });
     expect(narrow(onward).actors).toEqual([docs, agent]);
     expect(narrow(facts({ parent })).actors).toEqual([agent]);
   });
@@ -119,7 +128,7 @@ describe('narrow', () => {
   });
 
   test('the ceilings of those who acted before bind whoever exchanges on: depth, scopes, and that there is one', () => {
-    const wide = { scopes: ['read'], audiences: ['api'], max_lifetime_seconds: 300, max_depth: 8 };
+    const wide = ceiling({ max_depth: 8 });
     const onward = (chain: ExchangeFacts['chain'], depth = 2): ExchangeFacts =>
       asking({ audience: 'api' }, { actor: docs, ceiling: wide, parent: grant({ depth }), chain });
     expect(narrow(onward([{ ...wide, max_depth: 3 }])).depth).toBe(3);
@@ -173,6 +182,7 @@ const anyFacts: fc.Arbitrary<ExchangeFacts> = fc
     request: fc.record({
       audience,
       scopes: fc.array(scope, { maxLength: 6 }),
+      details: fc.constant([]),
       lifetimeSeconds: fc.oneof(fc.constant(0), fc.nat(), fc.constant(4_294_967_295)),
     }),
     actor: principal,
@@ -182,6 +192,7 @@ const anyFacts: fc.Arbitrary<ExchangeFacts> = fc
         audiences: fc.uniqueArray(audience, { maxLength: 3 }),
         max_lifetime_seconds: fc.integer({ min: 1, max: 300 }),
         max_depth: fc.integer({ min: 1, max: 8 }),
+        authorization_details: fc.constant([]),
       }),
       { nil: undefined },
     ),

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Limited, limit } from '../../src/delegation/limits.ts';
 import type { GrantId } from '../../src/ids.ts';
 import type { GrantRow } from '../../src/storage/rows.ts';
+import type { DetailTypes } from '../../src/tenancy/details.ts';
 import { at } from '../cli/run.ts';
 import { claimsOf, connect } from '../e2e/requests.ts';
 import { basic } from '../e2e/server.ts';
@@ -19,19 +20,24 @@ const proposed: GrantRow = {
   subject: { class: 'user', id: 'alice' },
   actors: [{ class: 'agent', id: 'research-agent' }],
   scopes: ['read', 'suggest'],
+  details: [{ type: 'tool_call', tools: ['search', 'read'], max_calls: 5 }],
   audience: 'docs-mcp',
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
   revokedAt: null,
 };
 
+const types: DetailTypes = {
+  tool_call: { members: { tools: 'subset', max_calls: 'at_most' }, required: [] },
+};
+
 const codeOf = (said: unknown): string => {
-  const limited = limit(proposed, said, NOW);
+  const limited = limit(proposed, said, NOW, types);
   return 'reason' in limited ? limited.reason.code : 'granted';
 };
 
 const granted = (said: unknown, now = NOW): Limited => {
-  const limited = limit(proposed, said, now);
+  const limited = limit(proposed, said, now, types);
   if ('reason' in limited) throw new Error(limited.reason.message);
   return limited;
 };
@@ -46,6 +52,15 @@ describe('limit', () => {
       grant: { ...proposed, scopes: ['read'], expiresAt: NOW + 60_000 },
       cut: { scopes: ['suggest'], lifetimeSeconds: 240 },
     });
+  });
+
+  test('narrows authorization details to what they have in common with its own', () => {
+    const { grant, cut } = granted({ details: [{ type: 'tool_call', tools: ['read', 'delete'] }] });
+    expect(grant.details).toEqual([{ type: 'tool_call', tools: ['read'], max_calls: 5 }]);
+    expect(cut).toEqual({ details: 1 });
+    expect(granted({ details: [{ type: 'tool_call' }] })).toEqual({ grant: proposed, cut: {} });
+    expect(codeOf({ details: [] })).toBe('limits_leave_nothing');
+    expect(codeOf({ details: [{ type: 'tool_call', tools: ['delete'] }] })).toBe('limits_leave_nothing');
   });
 
   test('ends in whole seconds', () => {
@@ -68,6 +83,9 @@ describe('limit', () => {
     ['one scope as text', { scope: 'read' }],
     ['scopes that are none', { scope: ['read', 1] }],
     ['scopes as an object', { scope: { read: true } }],
+    ['one detail that is no set', { details: { type: 'tool_call' } }],
+    ['a detail of an unknown type', { details: [{ type: 'tool_call' }, { type: 'other' }] }],
+    ['a detail with an unknown member', { details: [{ type: 'tool_call', max_call: 1 }] }],
   ])('denies %s', (_what, said) => {
     expect(codeOf(said)).toBe('limits_malformed');
   });
@@ -90,7 +108,7 @@ describe('limit', () => {
     let narrowed = 0;
     fc.assert(
       fc.property(fc.oneof(sound, odd, fc.jsonValue()), fc.integer({ min: 0, max: 999 }), (limits, later) => {
-        const limited = limit(proposed, limits, NOW + later);
+        const limited = limit(proposed, limits, NOW + later, types);
         if ('reason' in limited) return;
         const { grant, cut } = limited;
         expect(grant.scopes.length).toBeGreaterThan(0);
@@ -98,7 +116,12 @@ describe('limit', () => {
         expect([...grant.scopes, ...(cut.scopes ?? [])].toSorted()).toEqual([...proposed.scopes]);
         expect(grant.expiresAt).toBeLessThanOrEqual(proposed.expiresAt);
         expect(grant.expiresAt).toBeGreaterThan(NOW + later);
-        expect({ ...grant, scopes: 0, expiresAt: 0 }).toEqual({ ...proposed, scopes: 0, expiresAt: 0 });
+        expect({ ...grant, scopes: 0, details: 0, expiresAt: 0 }).toEqual({
+          ...proposed,
+          scopes: 0,
+          details: 0,
+          expiresAt: 0,
+        });
         if (grant.expiresAt < proposed.expiresAt || cut.scopes) narrowed += 1;
       }),
       { numRuns: 5_000 },

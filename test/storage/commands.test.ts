@@ -27,6 +27,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   subject: { class: 'user', id: 'alice' },
   actors: [{ class: 'agent', id: 'a' }],
   scopes: ['read'],
+  details: [],
   audience: 'docs',
   issuedAt: T0,
   expiresAt: T0 + 300_000,

@@ -14,6 +14,7 @@ import {
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit } from './context.ts';
+import { proto } from './messages.ts';
 
 export function delegationService(parts: {
   tenants: Tenants;
@@ -35,6 +36,7 @@ export function delegationService(parts: {
         subjectTokenType: type as TokenType,
         audience: message.audience,
         scopes: message.scopes,
+        details: message.authorizationDetails,
         lifetimeSeconds: message.lifetimeSeconds,
       });
       const { grant, token, cut } = exchanged;
@@ -44,6 +46,7 @@ export function delegationService(parts: {
         tokenType: 'Bearer',
         expiresInSeconds: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
         scopes: [...grant.scopes],
+        authorizationDetails: grant.details.map(proto),
         grantId: grant.id,
         decisionId: exchanged.decisionId,
         recordIndex: BigInt(exchanged.recordIndex),
@@ -59,6 +62,7 @@ export function delegationService(parts: {
         subject: grant.subject,
         actors: [...grant.actors],
         scopes: [...grant.scopes],
+        authorizationDetails: grant.details.map(proto),
         audience: grant.audience,
         grantId: grant.id,
         issuedAt: timestampFromMs(grant.issuedAt),
@@ -80,4 +84,8 @@ export function delegationService(parts: {
   };
 }
 
-const cutMessage = ({ scopes = [], lifetimeSeconds = 0 }: Cut) => ({ scopes: [...scopes], lifetimeSeconds });
+const cutMessage = ({ scopes = [], lifetimeSeconds = 0, details = 0 }: Cut) => ({
+  scopes: [...scopes],
+  lifetimeSeconds,
+  authorizationDetails: details,
+});

@@ -1,0 +1,84 @@
+import type { ExchangeAsked } from '../../../delegation/attempt.ts';
+import type { Exchanged } from '../../../delegation/delegations.ts';
+import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
+import { ACCESS_TOKEN_TYPE, type TokenType, tokenTypes } from '../../../delegation/exchange.ts';
+import { cutMembers } from '../../../delegation/limits.ts';
+import { detailsClaim } from '../../../delegation/tokens.ts';
+import { describe, ServiceError } from '../../../errors.ts';
+import { checkStrict } from '../../../tenancy/strict-json.ts';
+import type { Form } from '../form.ts';
+import { parseJson } from '../json.ts';
+
+/** The parameters of an exchange at the token endpoint, and its answer (RFC 8693 section 2). */
+
+export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+
+/**
+ * Throws `unsupported_grant_type`, `unsupported_token_type`, `invalid_request`, `invalid_target` or
+ * `invalid_authorization_details`.
+ */
+export function exchangeAsked(form: Form): ExchangeAsked {
+  const grantType = form.one('grant_type');
+  if (grantType !== TOKEN_EXCHANGE)
+    throw new ServiceError('unsupported_grant_type', `the only grant type is ${TOKEN_EXCHANGE}`);
+  const type = form.one('subject_token_type');
+  if (!Object.hasOwn(tokenTypes, type))
+    throw new ServiceError(
+      'unsupported_token_type',
+      `subject_token_type is one of ${Object.keys(tokenTypes).join(', ')}`,
+    );
+  const requested = form.maybe('requested_token_type');
+  if (requested !== undefined && requested !== ACCESS_TOKEN_TYPE)
+    throw new ServiceError('unsupported_token_type', `the only requested_token_type is ${ACCESS_TOKEN_TYPE}`);
+  // The agent is its client authentication; an actor token would be a second, unverified word on who it is.
+  if (form.maybe('actor_token') !== undefined || form.maybe('actor_token_type') !== undefined)
+    throw new ServiceError(
+      'invalid_request',
+      'the actor is the authenticated client; actor_token is not taken',
+    );
+  const targets = new Set([...form.all('audience'), ...form.all('resource')]);
+  if (targets.size > 1)
+    throw new ServiceError('invalid_target', 'a token is for one target: name one audience or resource');
+  const [audience = ''] = targets;
+  return {
+    subjectToken: form.one('subject_token'),
+    subjectTokenType: type as TokenType,
+    audience,
+    scopes: (form.maybe('scope') ?? '').split(' ').filter((scope) => scope !== ''),
+    details: detailsIn(form.maybe('authorization_details')),
+    lifetimeSeconds: 0,
+  };
+}
+
+/** RFC 9396 section 2: a JSON array. Read so that nobody after it can read it otherwise. */
+function detailsIn(text: string | undefined): readonly unknown[] {
+  if (text === undefined) return [];
+  const invalid = (why: string, cause?: unknown): ServiceError =>
+    new ServiceError('invalid_authorization_details', `authorization_details ${why}`, { cause });
+  if (text.length > MAX_DETAILS_CHARACTERS)
+    throw invalid(`is longer than ${MAX_DETAILS_CHARACTERS} characters`);
+  let value: unknown;
+  try {
+    checkStrict(text, MAX_JSON_DEPTH);
+    value = parseJson(Buffer.from(text));
+  } catch (cause) {
+    throw invalid(`is not sound JSON: ${describe(cause)}`, cause);
+  }
+  if (!Array.isArray(value)) throw invalid('is no JSON array');
+  return value;
+}
+
+/** Of the array; what is within a detail is bounded where it is read. */
+const MAX_JSON_DEPTH = 16;
+
+export const exchangeBody = ({ token, grant, cut }: Exchanged) => ({
+  access_token: token,
+  issued_token_type: ACCESS_TOKEN_TYPE,
+  token_type: 'Bearer',
+  expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
+  scope: grant.scopes.join(' '),
+  // RFC 9396 section 7: as granted.
+  authorization_details: detailsClaim(grant),
+  grant_id: grant.id,
+  cut: cutMembers(cut),
+});

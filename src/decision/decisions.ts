@@ -270,7 +270,7 @@ export class Decisions {
     // A policy that keeps something out may have come since.
     const input = buildInput(given, recorder.shares(tenant) ? shared : undefined);
     const policy = policyOf(tenant);
-    const decided = forAnotherAudience(caller, request, grant?.audience)
+    const decided = forAnotherAudience(caller, request, grant)
       ? {
           ...refusal('audience_mismatch', 'the token is for another audience'),
           revision: policy.revision,

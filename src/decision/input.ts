@@ -1,7 +1,7 @@
 import type { TenantId } from '../ids.ts';
 import { Lasting, Outline, type PolicyInput } from '../input.ts';
 import { storedJson } from '../storage/faults.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
 import type { JsonObject } from './request.ts';
@@ -138,7 +138,9 @@ const grantMembers = (grant: GrantRow): JsonObject => ({
   id: grant.id,
   scope: grant.scopes,
   audience: grant.audience,
+  audiences: audiencesOf(grant),
   authorization_details: grant.details,
+  may_act: grant.mayAct,
   depth: grant.depth,
   expires_at: new Date(grant.expiresAt).toISOString(),
 });

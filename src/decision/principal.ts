@@ -1,5 +1,5 @@
 import type { PrincipalRef } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { CheckRequest } from './request.ts';
@@ -30,12 +30,13 @@ export const asStated = (subject: PrincipalRef): TokenPrincipal => ({
 export function forAnotherAudience(
   caller: Caller,
   request: CheckRequest,
-  audience: string | undefined,
+  grant: GrantRow | undefined,
 ): boolean {
-  if (audience === undefined) return false;
-  if (request.audience !== undefined && request.audience !== audience) return true;
-  if (caller.audiences === 'any') return false;
-  return caller.audiences === 'stated'
-    ? request.audience === undefined
-    : !caller.audiences.includes(audience);
+  if (!grant) return false;
+  const { audience: stated } = request;
+  const meant = audiencesOf(grant).filter((each) => stated === undefined || each === stated);
+  if (caller.audiences === 'any') return meant.length === 0;
+  if (caller.audiences === 'stated') return stated === undefined || meant.length === 0;
+  const own: readonly string[] = caller.audiences;
+  return !meant.some((each) => own.includes(each));
 }

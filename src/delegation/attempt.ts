@@ -7,15 +7,26 @@ import type { DecisionId, GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
-import type { ExchangeRequest, Narrowed, TokenType } from './exchange.ts';
+import {
+  type ExchangeRequest,
+  type IssuedTokenType,
+  issuedTokenTypes,
+  type Narrowed,
+  type TokenType,
+} from './exchange.ts';
 import { cutMembers, type Limited } from './limits.ts';
 
 export interface ExchangeAsked extends ExchangeRequest {
   readonly subjectToken: string;
   readonly subjectTokenType: TokenType;
+  /** Who acts, in a second form: it must be the client itself. */
+  readonly actorToken: string | undefined;
+  readonly issuedTokenType: IssuedTokenType;
 }
 
 const MAX_SCOPES = 64;
+const MAX_AUDIENCES = 16;
+const MAX_AUDIENCE = 1_024;
 
 /** One exchange on its way, with what is known of it so far, so that wherever it ends its record says as much. */
 export class Attempt {
@@ -66,7 +77,7 @@ export class Attempt {
     };
   }
 
-  #asFarAsKnown({ audience, scopes }: ExchangeAsked): string {
+  #asFarAsKnown({ audiences: [audience = ''], scopes }: ExchangeAsked): string {
     return JSON.stringify({
       subject: this.subject ?? null,
       actors: this.caller.principal ? [this.caller.principal] : [],
@@ -74,9 +85,24 @@ export class Attempt {
         name: 'token.exchange',
         properties: { scopes: scopes.slice(0, MAX_SCOPES).map((each) => each.slice(0, 256)) },
       },
-      resource: { type: 'audience', id: audience.slice(0, 1_024) },
+      resource: { type: 'audience', id: audience.slice(0, MAX_AUDIENCE) },
     });
   }
+}
+
+export const isIssued = (type: string): type is IssuedTokenType =>
+  (issuedTokenTypes as readonly string[]).includes(type);
+
+/** RFC 8693 section 2.1: the type stands with the token, and never without. Throws `invalid_request`. */
+export function actorTokenIn(token: string | undefined, type: string | undefined): string | undefined {
+  if ((token === undefined) !== (type === undefined))
+    throw new ServiceError('invalid_request', 'actor_token and actor_token_type stand together');
+  if (type !== undefined && !isIssued(type))
+    throw new ServiceError(
+      'unsupported_token_type',
+      `actor_token_type is one of ${issuedTokenTypes.join(', ')}`,
+    );
+  return token;
 }
 
 /** JSON members of a record, each with a leading comma: what a grant came from, and what limits took from it. */
@@ -85,10 +111,14 @@ function grantedMembers({ grant, cut }: Limited): string {
   return `,"parent_grant_id":${JSON.stringify(grant.parentId)}${taken ? `,"cut":${JSON.stringify(taken)}` : ''}`;
 }
 
-/** Throws `invalid_request` or `invalid_scope`. */
-export function checkShape({ scopes, audience }: ExchangeAsked): void {
-  if (audience === '')
+/** Throws `invalid_request`, `invalid_target` or `invalid_scope`. */
+export function checkShape({ scopes, audiences }: ExchangeAsked): void {
+  if (audiences.length === 0 || audiences.includes(''))
     throw new ServiceError('invalid_request', 'audience is missing: a token is for one target');
+  if (audiences.length > MAX_AUDIENCES)
+    throw new ServiceError('invalid_target', `at most ${MAX_AUDIENCES} audiences`);
+  if (audiences.some((audience) => audience.length > MAX_AUDIENCE))
+    throw new ServiceError('invalid_target', `an audience is at most ${MAX_AUDIENCE} characters`);
   if (scopes.length === 0)
     throw new ServiceError('invalid_scope', 'scope is missing: say what the agent wants to do');
   if (scopes.length > MAX_SCOPES) throw new ServiceError('invalid_scope', `at most ${MAX_SCOPES} scopes`);
@@ -96,24 +126,29 @@ export function checkShape({ scopes, audience }: ExchangeAsked): void {
     throw new ServiceError('invalid_scope', 'a scope is 1 to 256 characters');
 }
 
-export const proposedGrant = (
+export function proposedGrant(
   narrowed: Narrowed,
   presented: { subject: PrincipalRef; parent: GrantRow | undefined },
   now: number,
   id: GrantId,
-): GrantRow => ({
-  id,
-  parentId: presented.parent?.id ?? null,
-  depth: narrowed.depth,
-  subject: presented.subject,
-  actors: narrowed.actors,
-  scopes: narrowed.scopes,
-  details: narrowed.details,
-  audience: narrowed.audience,
-  issuedAt: now,
-  expiresAt: narrowed.expiresAt,
-  revokedAt: null,
-});
+): GrantRow {
+  const [audience = '', ...moreAudiences] = narrowed.audiences;
+  return {
+    id,
+    parentId: presented.parent?.id ?? null,
+    depth: narrowed.depth,
+    subject: presented.subject,
+    actors: narrowed.actors,
+    scopes: narrowed.scopes,
+    details: narrowed.details,
+    audience,
+    moreAudiences,
+    mayAct: narrowed.mayAct ?? null,
+    issuedAt: now,
+    expiresAt: narrowed.expiresAt,
+    revokedAt: null,
+  };
+}
 
 /** What a policy allowed within limits that deny it. */
 export const deniedByLimits = ({ revision, cost }: Decided, reason: Reason): Decided => ({

@@ -8,7 +8,7 @@ import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, type PrincipalRef, principalKey, uuidv7 } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -18,7 +18,7 @@ import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { Attempt, checkShape, denied, deniedByLimits, type ExchangeAsked, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
 import { type Cut, limit } from './limits.ts';
-import { verifySubjectToken } from './presented.ts';
+import { verifyActorToken, verifySubjectToken } from './presented.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Published after each exchange is durable: {tenant, outcome}. */
@@ -99,6 +99,8 @@ export class Delegations {
         'an exchange takes the credential of the agent that will act',
       );
     checkShape(asked);
+    if (asked.actorToken !== undefined)
+      await verifyActorToken(this.#options, tenant, actor, asked.actorToken);
     const presented = await verifySubjectToken(
       this.#options,
       tenant,
@@ -109,6 +111,7 @@ export class Delegations {
     );
     attempt.subject = presented.subject;
     const subjectFacts = facts.of(tenant, presented.subject);
+    checkTaker(tenant, asked.mayAct);
     const narrowed = narrow({
       request: asked,
       actor,
@@ -118,6 +121,7 @@ export class Delegations {
       detailTypes: tenant.manifest.authorization_details,
       subject: presented.subject,
       subjectScopes: facts.heldScopes(tenant, presented.subject),
+      mayAct: presented.mayAct,
       presentedUntil: presented.until,
       parent: presented.parent,
       now,
@@ -132,8 +136,8 @@ export class Delegations {
       action: { name: 'token.exchange', properties: { scopes: asked.scopes } },
       resource: {
         type: 'audience',
-        id: narrowed.audience,
-        properties: { ...tenant.audiences.get(narrowed.audience) },
+        id: proposed.audience,
+        properties: { ...tenant.audiences.get(proposed.audience) },
       },
       context: undefined,
       grant: proposed,
@@ -198,7 +202,8 @@ export class Delegations {
       const read = readToken(token);
       if (!tokens.isOwn(tenant, read)) return undefined;
       const grant = await tokens.grantOf(tenant, read, now);
-      const involved = [tenant.audiences.get(grant.audience), grant.actors[0]];
+      const targets = audiencesOf(grant).map((audience) => tenant.audiences.get(audience));
+      const involved = [...targets, grant.actors[0]];
       if (caller.principal && !involved.some((one) => one && sameAs(one, caller.principal))) return undefined;
       const everyone = [grant.subject, ...grant.actors];
       return everyone.every((one) => facts.of(tenant, one).status === 'active') ? grant : undefined;
@@ -264,6 +269,15 @@ export class Delegations {
       return undefined;
     return grant;
   }
+}
+
+/** A name that nobody has would bind the token to nobody. Throws `exchange_denied`. */
+function checkTaker(tenant: Tenant, mayAct: PrincipalRef | undefined): void {
+  if (mayAct && !ceilingOf(tenant, mayAct))
+    throw new ServiceError(
+      'exchange_denied',
+      `may_act: ${principalKey(mayAct)} has no ceiling: nothing may be delegated to it`,
+    );
 }
 
 const UNKNOWN = new ServiceError('internal', 'something went wrong here');

@@ -14,6 +14,8 @@ export interface SubjectToken {
   readonly subject: PrincipalRef;
   readonly until: number;
   readonly parent: GrantRow | undefined;
+  /** Whom alone its `may_act` names. */
+  readonly mayAct: PrincipalRef | undefined;
 }
 
 /**
@@ -32,7 +34,8 @@ export async function verifySubjectToken(
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
-    return { subject: parent.subject, until: parent.expiresAt, parent };
+    const { subject, expiresAt: until, mayAct } = parent;
+    return { subject, until, parent, mayAct: mayAct ?? undefined };
   }
   const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
@@ -40,7 +43,31 @@ export async function verifySubjectToken(
   const verified = await issuers.verify(tenant, issuer, token);
   if (!accepts(type, verified.kind)) throw wrongType();
   issuedTo(tenant, actor, verified);
-  return { subject: verified.subject, until: endOf(verified.expiresAt, now), parent: undefined };
+  return {
+    subject: verified.subject,
+    until: endOf(verified.expiresAt, now),
+    parent: undefined,
+    // It named the actor, or would have been refused.
+    mayAct: verified.claims['may_act'] === undefined ? undefined : actor,
+  };
+}
+
+/**
+ * RFC 8693 section 2.1: the actor is the authenticated client, so an actor token may but say the same of it, by an issuer
+ * that the tenant trusts. Throws `invalid_request` or `unavailable`.
+ */
+export async function verifyActorToken(
+  { issuers }: { issuers: Issuers },
+  tenant: Tenant,
+  actor: PrincipalRef,
+  text: string,
+): Promise<void> {
+  const other = (cause?: unknown): ServiceError =>
+    new ServiceError('invalid_request', "the actor token is not the authenticated client's own", { cause });
+  const named = await issuers.verifyCaller(tenant, text).catch((cause: unknown) => {
+    throw cause instanceof ServiceError && cause.code === 'unauthenticated' ? other(cause) : cause;
+  });
+  if (principalKey(named) !== principalKey(actor)) throw other();
 }
 
 /** What the clocks' tolerance let in just after its end lasts until the tolerance ends, too: never longer. */

@@ -6,7 +6,7 @@ import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow } from '../storage/rows.ts';
 import { asTokenError, type Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
@@ -56,12 +56,13 @@ export class Tokens {
       authorization_details: detailsClaim(grant),
       principal_class: grant.subject.class,
       act: actClaim(grant.actors),
+      may_act: mayActClaim(grant),
     };
     const token = await new SignJWT(claims)
       .setProtectedHeader({ alg: SIGNING_ALGORITHM, kid: key.kid, typ: TOKEN_TYPE })
       .setIssuer(this.#issuerOf(tenant))
       .setSubject(grant.subject.id)
-      .setAudience(grant.audience)
+      .setAudience(audienceClaim(grant))
       .setIssuedAt(Math.floor(grant.issuedAt / 1000))
       .setExpirationTime(Math.floor(grant.expiresAt / 1000))
       .setJti(grant.id)
@@ -162,6 +163,14 @@ const digestOf = (tenant: Tenant, text: string): string => `${tenant.id} ${hash(
 /** RFC 9396: there where there are some. */
 export const detailsClaim = ({ details }: GrantRow): GrantRow['details'] | undefined =>
   details.length > 0 ? details : undefined;
+
+/** RFC 7519 section 4.1.3: a text where it is one. */
+export const audienceClaim = (grant: GrantRow): string | string[] =>
+  grant.moreAudiences.length === 0 ? grant.audience : [...audiencesOf(grant)];
+
+/** RFC 8693 section 4.4. */
+export const mayActClaim = ({ mayAct }: GrantRow): Omit<ActClaim, 'act'> | undefined =>
+  mayAct ? { sub: mayAct.id, principal_class: mayAct.class } : undefined;
 
 interface ActClaim {
   readonly sub: string;

@@ -17,6 +17,8 @@ interface Columns {
   scopes: string;
   details: string;
   audience: string;
+  more_audiences: string;
+  may_act: string | null;
   issued_at: number;
   expires_at: number;
   revoked_at: number | null;
@@ -37,6 +39,8 @@ export function grantStore(db: Connection): GrantStore {
           scopes: storedJson(row.scopes) as string[],
           details: storedJson(row.details) as GrantRow['details'],
           audience: row.audience,
+          moreAudiences: storedJson(row.more_audiences) as string[],
+          mayAct: row.may_act === null ? null : (storedJson(row.may_act) as PrincipalRef),
           issuedAt: row.issued_at,
           expiresAt: row.expires_at,
           revokedAt: row.revoked_at,

@@ -55,11 +55,20 @@ export interface GrantRow {
   /** RFC 9396: each bounds what the scopes allow, as the tenant's policy reads it. */
   readonly details: readonly { readonly [name: string]: unknown; readonly type: string }[];
   readonly audience: string;
+  /** Further ones, of the same principal. */
+  readonly moreAudiences: readonly string[];
+  /** Who alone may take it on, of whatever comes of it too (RFC 8693 section 4.4). */
+  readonly mayAct: { readonly class: PrincipalClass; readonly id: string } | null;
   /** Milliseconds since the epoch, like the two below. */
   readonly issuedAt: number;
   readonly expiresAt: number;
   readonly revokedAt: number | null;
 }
+
+export const audiencesOf = ({ audience, moreAudiences }: GrantRow): readonly string[] => [
+  audience,
+  ...moreAudiences,
+];
 
 export interface KeyRow {
   readonly kid: string;

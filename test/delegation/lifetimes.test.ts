@@ -15,6 +15,8 @@ const grant = (id: string): GrantRow => ({
   scopes: ['docs.read'],
   details: [],
   audience: 'docs-mcp',
+  moreAudiences: [],
+  mayAct: null,
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
   revokedAt: null,

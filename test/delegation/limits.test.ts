@@ -22,6 +22,8 @@ const proposed: GrantRow = {
   scopes: ['read', 'suggest'],
   details: [{ type: 'tool_call', tools: ['search', 'read'], max_calls: 5 }],
   audience: 'docs-mcp',
+  moreAudiences: [],
+  mayAct: null,
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
   revokedAt: null,

@@ -29,6 +29,8 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   scopes: ['read'],
   details: [],
   audience: 'docs',
+  moreAudiences: [],
+  mayAct: null,
   issuedAt: T0,
   expiresAt: T0 + 300_000,
   revokedAt: null,

@@ -1,6 +1,6 @@
 import type { Delegations } from '../../delegation/delegations.ts';
 import type { Keys } from '../../delegation/keys.ts';
-import { actClaim, detailsClaim } from '../../delegation/tokens.ts';
+import { actClaim, audienceClaim, detailsClaim, mayActClaim } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
@@ -35,8 +35,9 @@ export function oauthRoutes(parts: Parts): Route[] {
       method: 'POST',
       path: '/t/{tenant}/oauth2/token',
       handle: form('exchange', async (tenant, caller, fields) => {
-        const exchanged = await delegations.exchange(tenant, caller, exchangeAsked(fields));
-        return { status: 200, headers: NO_STORE, body: exchangeBody(exchanged) };
+        const asked = exchangeAsked(fields);
+        const exchanged = await delegations.exchange(tenant, caller, asked);
+        return { status: 200, headers: NO_STORE, body: exchangeBody(exchanged, asked.issuedTokenType) };
       }),
     },
     {
@@ -51,10 +52,11 @@ export function oauthRoutes(parts: Parts): Route[] {
               sub: grant.subject.id,
               principal_class: grant.subject.class,
               client_id: grant.actors[0]?.id,
-              aud: grant.audience,
+              aud: audienceClaim(grant),
               scope: grant.scopes.join(' '),
               authorization_details: detailsClaim(grant),
               act: actClaim(grant.actors),
+              may_act: mayActClaim(grant),
               iat: Math.floor(grant.issuedAt / 1000),
               exp: Math.floor(grant.expiresAt / 1000),
               jti: grant.id,

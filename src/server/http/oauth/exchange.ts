@@ -1,10 +1,17 @@
-import type { ExchangeAsked } from '../../../delegation/attempt.ts';
+import { actorTokenIn, type ExchangeAsked, isIssued } from '../../../delegation/attempt.ts';
 import type { Exchanged } from '../../../delegation/delegations.ts';
 import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
-import { ACCESS_TOKEN_TYPE, type TokenType, tokenTypes } from '../../../delegation/exchange.ts';
+import {
+  ACCESS_TOKEN_TYPE,
+  type IssuedTokenType,
+  issuedTokenTypes,
+  type TokenType,
+  tokenTypes,
+} from '../../../delegation/exchange.ts';
 import { cutMembers } from '../../../delegation/limits.ts';
 import { detailsClaim } from '../../../delegation/tokens.ts';
 import { describe, ServiceError } from '../../../errors.ts';
+import { type PrincipalRef, principalClass } from '../../../ids.ts';
 import { checkStrict } from '../../../tenancy/strict-json.ts';
 import type { Form } from '../form.ts';
 import { parseJson } from '../json.ts';
@@ -27,27 +34,38 @@ export function exchangeAsked(form: Form): ExchangeAsked {
       'unsupported_token_type',
       `subject_token_type is one of ${Object.keys(tokenTypes).join(', ')}`,
     );
-  const requested = form.maybe('requested_token_type');
-  if (requested !== undefined && requested !== ACCESS_TOKEN_TYPE)
-    throw new ServiceError('unsupported_token_type', `the only requested_token_type is ${ACCESS_TOKEN_TYPE}`);
-  // The agent is its client authentication; an actor token would be a second, unverified word on who it is.
-  if (form.maybe('actor_token') !== undefined || form.maybe('actor_token_type') !== undefined)
+  const issuedTokenType = form.maybe('requested_token_type') ?? ACCESS_TOKEN_TYPE;
+  if (!isIssued(issuedTokenType))
     throw new ServiceError(
-      'invalid_request',
-      'the actor is the authenticated client; actor_token is not taken',
+      'unsupported_token_type',
+      `requested_token_type is one of ${issuedTokenTypes.join(', ')}`,
     );
-  const targets = new Set([...form.all('audience'), ...form.all('resource')]);
-  if (targets.size > 1)
-    throw new ServiceError('invalid_target', 'a token is for one target: name one audience or resource');
-  const [audience = ''] = targets;
   return {
     subjectToken: form.one('subject_token'),
     subjectTokenType: type as TokenType,
-    audience,
+    actorToken: actorTokenIn(form.maybe('actor_token'), form.maybe('actor_token_type')),
+    issuedTokenType,
+    audiences: [...form.all('audience'), ...form.all('resource').map(resource)],
     scopes: (form.maybe('scope') ?? '').split(' ').filter((scope) => scope !== ''),
     details: detailsIn(form.maybe('authorization_details')),
+    mayAct: mayActIn(form.maybe('may_act')),
     lifetimeSeconds: 0,
   };
+}
+
+/** RFC 8707 section 2: an absolute URI without a fragment. */
+function resource(text: string): string {
+  if (URL.canParse(text) && !text.includes('#')) return text;
+  throw new ServiceError('invalid_target', 'a resource is an absolute URI without a fragment');
+}
+
+/** An extension: `class:id`. */
+function mayActIn(text: string | undefined): PrincipalRef | undefined {
+  if (text === undefined) return undefined;
+  const colon = text.indexOf(':');
+  if (colon < 1 || colon === text.length - 1)
+    throw new ServiceError('invalid_request', 'may_act is class:id, such as mcp_server:docs-mcp');
+  return { class: principalClass(text.slice(0, colon)), id: text.slice(colon + 1) };
 }
 
 /** RFC 9396 section 2: a JSON array. Read so that nobody after it can read it otherwise. */
@@ -71,9 +89,9 @@ function detailsIn(text: string | undefined): readonly unknown[] {
 /** Of the array; what is within a detail is bounded where it is read. */
 const MAX_JSON_DEPTH = 16;
 
-export const exchangeBody = ({ token, grant, cut }: Exchanged) => ({
+export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedTokenType) => ({
   access_token: token,
-  issued_token_type: ACCESS_TOKEN_TYPE,
+  issued_token_type: type,
   token_type: 'Bearer',
   expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
   scope: grant.scopes.join(' '),

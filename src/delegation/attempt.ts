@@ -15,6 +15,7 @@ import {
   type TokenType,
 } from './exchange.ts';
 import { cutMembers, type Limited } from './limits.ts';
+import type { SubjectToken } from './presented.ts';
 
 export interface ExchangeAsked extends ExchangeRequest {
   readonly subjectToken: string;
@@ -128,7 +129,7 @@ export function checkShape({ scopes, audiences }: ExchangeAsked): void {
 
 export function proposedGrant(
   narrowed: Narrowed,
-  presented: { subject: PrincipalRef; parent: GrantRow | undefined },
+  presented: SubjectToken,
   now: number,
   id: GrantId,
 ): GrantRow {
@@ -144,6 +145,7 @@ export function proposedGrant(
     audience,
     moreAudiences,
     mayAct: narrowed.mayAct ?? null,
+    authentication: presented.authentication,
     issuedAt: now,
     expiresAt: narrowed.expiresAt,
     revokedAt: null,

@@ -140,6 +140,7 @@ export class Delegations {
         properties: { ...tenant.audiences.get(proposed.audience) },
       },
       context: undefined,
+      authentication: presented.authentication,
       grant: proposed,
     });
     attempt.input = input.json;

@@ -1,7 +1,8 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import type { Authentication, GrantRow } from '../storage/rows.ts';
+import { authenticationIn } from '../tenancy/authentication.ts';
 import { CLOCK_TOLERANCE, type Issuers, type IssuerToken } from '../tenancy/issuers.ts';
 import { readToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
@@ -16,6 +17,7 @@ export interface SubjectToken {
   readonly parent: GrantRow | undefined;
   /** Whom alone its `may_act` names. */
   readonly mayAct: PrincipalRef | undefined;
+  readonly authentication: Authentication;
 }
 
 /**
@@ -34,8 +36,8 @@ export async function verifySubjectToken(
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
-    const { subject, expiresAt: until, mayAct } = parent;
-    return { subject, until, parent, mayAct: mayAct ?? undefined };
+    const { subject, expiresAt: until, mayAct, authentication } = parent;
+    return { subject, until, parent, mayAct: mayAct ?? undefined, authentication };
   }
   const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
@@ -49,6 +51,7 @@ export async function verifySubjectToken(
     parent: undefined,
     // It named the actor, or would have been refused.
     mayAct: verified.claims['may_act'] === undefined ? undefined : actor,
+    authentication: authenticationIn(verified.claims, now),
   };
 }
 

@@ -7,6 +7,7 @@ import { ServiceError } from '../errors.ts';
 import type { GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
 import { audiencesOf, type GrantRow } from '../storage/rows.ts';
+import { authenticationIn } from '../tenancy/authentication.ts';
 import { asTokenError, type Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
@@ -45,7 +46,7 @@ export class Tokens {
 
   /**
    * The grant's token: RFC 9068 claims, the chain of actors in `act` (RFC 8693 section 4.1), what was granted of
-   * authorization details (RFC 9396 section 9.1). Throws `invalid_request` for one that would be too long.
+   * authorization details (RFC 9396 section 9.1), how the subject signed in (RFC 9068 section 2.2.1). Throws `invalid_request` for one that would be too long.
    */
   async mint(tenant: Tenant, grant: GrantRow): Promise<string> {
     const key = await this.#keys.signer(tenant);
@@ -57,6 +58,7 @@ export class Tokens {
       principal_class: grant.subject.class,
       act: actClaim(grant.actors),
       may_act: mayActClaim(grant),
+      ...grant.authentication,
     };
     const token = await new SignJWT(claims)
       .setProtectedHeader({ alg: SIGNING_ALGORITHM, kid: key.kid, typ: TOKEN_TYPE })
@@ -86,12 +88,12 @@ export class Tokens {
     const trusted = this.#issuers.trusted(tenant, token.issuer);
     if (!trusted)
       throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
-    const { subject, kind, audiences } = await this.#issuers.verify(tenant, trusted, token);
+    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token);
     if (kind !== 'access_token')
       throw new ServiceError('token_invalid', 'only an access token names a principal here');
     if (!audiences.some((audience) => trusted.audiences.includes(audience)))
       throw new ServiceError('token_invalid', 'the token is for another audience');
-    return { subject, actors: [], grant: undefined };
+    return { subject, actors: [], grant: undefined, authentication: authenticationIn(claims, now) };
   };
 
   /** Whether it claims that this tenant itself issued it; unverified. */
@@ -156,6 +158,7 @@ const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
   subject: grant.subject,
   actors: grant.actors,
   grant,
+  authentication: grant.authentication,
 });
 
 const digestOf = (tenant: Tenant, text: string): string => `${tenant.id} ${hash('sha256', text, 'base64')}`;

@@ -128,8 +128,8 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     .pluck();
   const insertGrant = db.prepare(`
     INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,
-      scopes, details, audience, more_audiences, may_act, issued_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+      scopes, details, audience, more_audiences, may_act, authentication, issued_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
 
   /** However a principal is disabled or taken out, what was granted to it or through it ends, and stays ended. */
   const endGrants = (no: TenantNo, { class: klass, id }: PrincipalRef, at: number): number => {
@@ -221,6 +221,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
         grant.audience,
         JSON.stringify(grant.moreAudiences),
         grant.mayAct && JSON.stringify(grant.mayAct),
+        JSON.stringify(grant.authentication),
         grant.issuedAt,
         grant.expiresAt,
       );

@@ -43,6 +43,14 @@ export interface PrincipalRow {
   readonly disabled?: boolean | undefined;
 }
 
+/** How a subject signed in, as its token's issuer says: empty where it says nothing. */
+export interface Authentication {
+  readonly acr?: string;
+  readonly amr?: readonly string[];
+  /** When it signed in, in seconds since the epoch. */
+  readonly auth_time?: number;
+}
+
 export interface GrantRow {
   readonly id: GrantId;
   readonly parentId: GrantId | null;
@@ -59,6 +67,8 @@ export interface GrantRow {
   readonly moreAudiences: readonly string[];
   /** Who alone may take it on, of whatever comes of it too (RFC 8693 section 4.4). */
   readonly mayAct: { readonly class: PrincipalClass; readonly id: string } | null;
+  /** Of the subject, by the token that the first grant came from. */
+  readonly authentication: Authentication;
   /** Milliseconds since the epoch, like the two below. */
   readonly issuedAt: number;
   readonly expiresAt: number;

@@ -39,6 +39,7 @@ const parts: InputParts = {
   action: { name: 'document.read' },
   resource: { type: 'document', id: 'd-1' },
   context: undefined,
+  authentication: undefined,
   grant: undefined,
 };
 

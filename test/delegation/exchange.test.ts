@@ -53,6 +53,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  authentication: {},
   issuedAt: NOW - 1_000,
   expiresAt: NOW + 60_000,
   revokedAt: null,

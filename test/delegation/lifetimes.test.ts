@@ -17,6 +17,7 @@ const grant = (id: string): GrantRow => ({
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
   revokedAt: null,

@@ -24,6 +24,7 @@ const proposed: GrantRow = {
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
   revokedAt: null,

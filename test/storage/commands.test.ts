@@ -31,6 +31,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   audience: 'docs',
   moreAudiences: [],
   mayAct: null,
+  authentication: {},
   issuedAt: T0,
   expiresAt: T0 + 300_000,
   revokedAt: null,

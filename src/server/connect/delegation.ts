@@ -62,6 +62,7 @@ export function delegationService(parts: {
         audience: grant.audience,
         moreAudiences: [...grant.moreAudiences],
         ...(grant.mayAct ? { mayAct: grant.mayAct } : {}),
+        authentication: proto({ ...grant.authentication }),
         grantId: grant.id,
         issuedAt: timestampFromMs(grant.issuedAt),
         expiresAt: timestampFromMs(grant.expiresAt),

@@ -57,6 +57,8 @@ export function oauthRoutes(parts: Parts): Route[] {
               authorization_details: detailsClaim(grant),
               act: actClaim(grant.actors),
               may_act: mayActClaim(grant),
+              // RFC 9470 section 6.2.
+              ...grant.authentication,
               iat: Math.floor(grant.issuedAt / 1000),
               exp: Math.floor(grant.expiresAt / 1000),
               jti: grant.id,

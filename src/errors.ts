@@ -25,6 +25,8 @@ export const errorCodes = [
   'token_revoked',
   'audience_mismatch',
   'exchange_denied',
+  'insufficient_user_authentication',
+  'challenge_required',
   'policy_invalid',
   'policy_undefined',
   'policy_failed',

@@ -22,6 +22,8 @@ export interface Verdict {
 }
 
 const MAX_REASONS = 64;
+/** Of its JSON, in characters: it travels in headers too. */
+const MAX_CHALLENGE = 4_096;
 
 const NOT_ALLOWED: Reason = { code: 'not_allowed', message: 'no rule allows it' };
 const UNDEFINED: Reason = { code: 'policy_undefined', message: 'the policy does not define a boolean allow' };
@@ -48,6 +50,11 @@ export function readVerdict(result: unknown, authors: string): Verdict {
         };
       case 'challenge':
         if (!isObject(result['challenge'])) break;
+        if (JSON.stringify(result['challenge']).length > MAX_CHALLENGE)
+          throw new ServiceError(
+            'policy_failed',
+            `the policy gave a challenge of more than ${MAX_CHALLENGE} characters`,
+          );
         return {
           outcome: 'challenge',
           reasons: reasons.slice(0, MAX_REASONS),

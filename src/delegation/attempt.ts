@@ -48,14 +48,14 @@ export class Attempt {
     this.decisionId = decisionId;
   }
 
+  /** What the policy said, where it has not allowed it. */
+  get objection(): Decided | undefined {
+    return this.decided?.outcome === 'allow' ? undefined : this.decided;
+  }
+
   refused(error: ServiceError): RecordDraft {
-    const policySpoke = this.decided !== undefined && this.decided.outcome !== 'allow';
-    const verdict = policySpoke ? this.decided : undefined;
-    return this.record(
-      'deny',
-      verdict ?? { ...refusal(error.code, error.message), revision: '', cost: 0 },
-      undefined,
-    );
+    const verdict = this.objection ?? { ...refusal(error.code, error.message), revision: '', cost: 0 };
+    return this.record(verdict.outcome, verdict, undefined);
   }
 
   record(outcome: RecordOutcome, decided: Decided, limited: Limited | undefined): RecordDraft {
@@ -162,10 +162,3 @@ export const deniedByLimits = ({ revision, cost }: Decided, reason: Reason): Dec
   revision,
   cost,
 });
-
-export function denied(decided: Decided): ServiceError {
-  const why = decided.reasons.map(({ code, message }) => (message ? `${code}: ${message}` : code)).join('; ');
-  const what =
-    decided.outcome === 'challenge' ? 'the policy asks for more first' : 'the policy does not allow it';
-  return new ServiceError('exchange_denied', why ? `${what} (${why})` : what);
-}

@@ -15,13 +15,14 @@ import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import { readToken } from '../tenancy/jose.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
-import { Attempt, checkShape, denied, deniedByLimits, type ExchangeAsked, proposedGrant } from './attempt.ts';
+import { Attempt, checkShape, deniedByLimits, type ExchangeAsked, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
 import { type Cut, limit } from './limits.ts';
 import { verifyActorToken, verifySubjectToken } from './presented.ts';
+import { ExchangeRefused } from './refused.ts';
 import type { Tokens } from './tokens.ts';
 
-/** Published after each exchange is durable: {tenant, outcome}. */
+/** Published after each exchange is durable: {tenant, outcome}, the outcome allow, deny or challenge. */
 export const exchangeChannel = channel('mandate:exchange');
 
 export interface Exchanged {
@@ -79,14 +80,21 @@ export class Delegations {
     try {
       return await this.#exchange(attempt);
     } catch (error) {
-      if (!(error instanceof ServiceError && error.code === 'audit_unavailable')) {
-        const { writer, recorder } = this.#options;
-        const refused = attempt.refused(error instanceof ServiceError ? error : UNKNOWN);
-        await writer.append(await recorder.row(tenant, refused));
-      }
-      if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'deny' });
-      throw error;
+      const told = await this.#refused(attempt, error);
+      const outcome = attempt.objection?.outcome ?? 'deny';
+      if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome });
+      throw told;
     }
+  }
+
+  /** Records a refusal; answers the error that tells of it. */
+  async #refused(attempt: Attempt, error: unknown): Promise<unknown> {
+    if (error instanceof ServiceError && error.code === 'audit_unavailable') return error;
+    const { writer, recorder } = this.#options;
+    const draft = attempt.refused(error instanceof ServiceError ? error : UNKNOWN);
+    const index = await writer.append(await recorder.row(attempt.tenant, draft));
+    const { objection, decisionId } = attempt;
+    return objection ? new ExchangeRefused(objection, decisionId, index) : error;
   }
 
   async #exchange(attempt: Attempt): Promise<Exchanged> {
@@ -149,11 +157,11 @@ export class Delegations {
       seed: decisionId,
     });
     admission.spent(tenant.id, attempt.decided.cost);
-    if (attempt.decided.outcome !== 'allow') throw denied(attempt.decided);
+    if (attempt.objection) throw NOT_ALLOWED;
     const limited = limit(proposed, attempt.decided.limits, now, tenant.manifest.authorization_details);
     if ('reason' in limited) {
       attempt.decided = deniedByLimits(attempt.decided, limited.reason);
-      throw denied(attempt.decided);
+      throw NOT_ALLOWED;
     }
     const { grant, cut } = limited;
     const token = await tokens.mint(tenant, grant);
@@ -280,6 +288,9 @@ function checkTaker(tenant: Tenant, mayAct: PrincipalRef | undefined): void {
       `may_act: ${principalKey(mayAct)} has no ceiling: nothing may be delegated to it`,
     );
 }
+
+/** What exactly the policy said is told once it is recorded. */
+const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not allow it');
 
 const UNKNOWN = new ServiceError('internal', 'something went wrong here');
 

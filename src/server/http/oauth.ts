@@ -1,5 +1,6 @@
 import type { Delegations } from '../../delegation/delegations.ts';
 import type { Keys } from '../../delegation/keys.ts';
+import { ExchangeRefused } from '../../delegation/refused.ts';
 import { actClaim, audienceClaim, detailsClaim, mayActClaim } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
@@ -9,7 +10,7 @@ import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from './exchange.ts';
 import { checkFormType, type Form, formIn } from './form.ts';
-import { exchangeAsked, exchangeBody, TOKEN_EXCHANGE } from './oauth/exchange.ts';
+import { exchangeAsked, exchangeBody, refusalBody, TOKEN_EXCHANGE } from './oauth/exchange.ts';
 import type { Route } from './router.ts';
 
 /** RFC 6749 section 5.1: nothing about a token is kept on the way. */
@@ -173,6 +174,7 @@ function oauthError(error: unknown, where: string): HttpResponse {
       error: oauth,
       error_description: describable(`${known.code}: ${known.message}`),
       code: known.code,
+      ...(known instanceof ExchangeRefused ? refusalBody(known) : {}),
     },
   };
 }

@@ -9,6 +9,7 @@ import {
   tokenTypes,
 } from '../../../delegation/exchange.ts';
 import { cutMembers } from '../../../delegation/limits.ts';
+import { type ExchangeRefused, stepUpOf } from '../../../delegation/refused.ts';
 import { detailsClaim } from '../../../delegation/tokens.ts';
 import { describe, ServiceError } from '../../../errors.ts';
 import { type PrincipalRef, principalClass } from '../../../ids.ts';
@@ -99,4 +100,15 @@ export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedToken
   authorization_details: detailsClaim(grant),
   grant_id: grant.id,
   cut: cutMembers(cut),
+});
+
+/** What an error says beside its code where the policy has spoken: all of it, and a step-up by RFC 9470's names. */
+export const refusalBody = ({ decided, decisionId, recordIndex }: ExchangeRefused) => ({
+  ...stepUpOf(decided.challenge),
+  challenge: decided.challenge,
+  reasons: decided.reasons,
+  obligations: decided.obligations,
+  decision_id: decisionId,
+  policy_revision: decided.revision,
+  record_index: recordIndex,
 });

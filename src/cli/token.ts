@@ -1,6 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { type Cut, DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
@@ -30,6 +30,7 @@ const exchange = (): Command =>
     .option('--subject-token-type <urn>', 'access_token, id_token or jwt', 'access_token')
     .requiredOption('--audience <name>', 'the one target the token is for; again for its other names', listed)
     .requiredOption('--scope <scopes>', 'separated by spaces')
+    .addOption(new Option('--use <class>', 'what it is for at most').choices(['read', 'suggest', 'act']))
     .option('--authorization-details <json>', 'an array of details (RFC 9396)', jsonObjects)
     .option('--may-act <class:id>', 'who alone may take the token on')
     .option('--actor-token <token>', "the agent's own access token, of an issuer that the tenant trusts")
@@ -46,6 +47,7 @@ const exchange = (): Command =>
           subjectTokenType: string;
           audience: string[];
           scope: string;
+          use?: string;
           authorizationDetails?: JsonObject[];
           mayAct?: string;
           actorToken?: string;
@@ -63,6 +65,7 @@ const exchange = (): Command =>
           audience: options.audience[0] ?? '',
           moreAudiences: options.audience.slice(1),
           scopes: options.scope.split(' ').filter((each) => each !== ''),
+          use: options.use ?? '',
           authorizationDetails: options.authorizationDetails ?? [],
           ...(options.mayAct === undefined ? {} : { mayAct: refOf(options.mayAct) }),
           actorToken: options.actorToken ?? '',
@@ -79,6 +82,7 @@ const exchange = (): Command =>
           access_token: answer.accessToken,
           expires_in: answer.expiresInSeconds,
           scope: answer.scopes.join(' '),
+          use: answer.use,
           ...(answer.authorizationDetails.length > 0
             ? { authorization_details: answer.authorizationDetails }
             : {}),
@@ -99,9 +103,15 @@ function refOf(text: string): { class: string; id: string } {
 }
 
 /** As it stands in records. */
-const cutOf = ({ scopes, lifetimeSeconds, authorizationDetails: details }: Cut): Record<string, unknown> => ({
+const cutOf = ({
+  scopes,
+  lifetimeSeconds,
+  use,
+  authorizationDetails: details,
+}: Cut): Record<string, unknown> => ({
   ...(scopes.length > 0 ? { scope: scopes } : {}),
   ...(lifetimeSeconds > 0 ? { lifetime_seconds: lifetimeSeconds } : {}),
+  ...(use === '' ? {} : { use }),
   ...(details > 0 ? { authorization_details: details } : {}),
 });
 
@@ -123,6 +133,7 @@ const introspect = (): Command =>
         ['subject', name(answer.subject)],
         ['actors', answer.actors.map(name).join(' < ')],
         ['scope', answer.scopes.join(' ')],
+        ['use', answer.use],
         ['details', answer.authorizationDetails.map((each) => JSON.stringify(each)).join(' ')],
         ['audience', [answer.audience, ...answer.moreAudiences].join(' ')],
         ['may act', name(answer.mayAct)],

@@ -140,6 +140,7 @@ function withStated(facts: Facts, stated: JsonObject): JsonObject {
 const grantMembers = (grant: GrantRow): JsonObject => ({
   id: grant.id,
   scope: grant.scopes,
+  use: grant.use,
   audience: grant.audience,
   audiences: audiencesOf(grant),
   authorization_details: grant.details,

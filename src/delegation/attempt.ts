@@ -4,9 +4,10 @@ import { decidedMembers } from '../decision/rows.ts';
 import { type Reason, refusal } from '../decision/verdict.ts';
 import { ServiceError } from '../errors.ts';
 import type { DecisionId, GrantId, PrincipalRef } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import type { GrantRow, Use } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { isUse, uses } from '../tenancy/use.ts';
 import {
   type ExchangeRequest,
   type IssuedTokenType,
@@ -106,6 +107,12 @@ export function actorTokenIn(token: string | undefined, type: string | undefined
   return token;
 }
 
+/** Throws `invalid_request`. */
+export function useIn(text: string | undefined): Use | undefined {
+  if (text === undefined || isUse(text)) return text;
+  throw new ServiceError('invalid_request', `use is one of ${uses.join(', ')}`);
+}
+
 /** JSON members of a record, each with a leading comma: what a grant came from, and what limits took from it. */
 function grantedMembers({ grant, cut }: Limited): string {
   const taken = cutMembers(cut);
@@ -141,6 +148,7 @@ export function proposedGrant(
     subject: presented.subject,
     actors: narrowed.actors,
     scopes: narrowed.scopes,
+    use: narrowed.use,
     details: narrowed.details,
     audience,
     moreAudiences,

@@ -1,9 +1,10 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
-import { audiencesOf, type GrantRow } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow, type Use } from '../storage/rows.ts';
 import type { Detail, DetailTypes } from '../tenancy/details.ts';
 import type { Ceiling } from '../tenancy/manifest.ts';
+import { narrowest } from '../tenancy/use.ts';
 import { narrowDetails } from './details.ts';
 
 /** No token lives longer than this. In seconds. */
@@ -28,6 +29,8 @@ export interface ExchangeRequest {
   /** Names and resources of one principal. */
   readonly audiences: readonly string[];
   readonly scopes: readonly string[];
+  /** Undefined: as much as it may be. */
+  readonly use: Use | undefined;
   /** Who alone shall take on what is granted (RFC 8693 section 4.4). */
   readonly mayAct: PrincipalRef | undefined;
   /** Authorization details (RFC 9396), unchecked. */
@@ -62,6 +65,7 @@ export interface ExchangeFacts {
 /** What may be granted at most, before the tenant's policy has its say. */
 export interface Narrowed {
   readonly scopes: readonly string[];
+  readonly use: Use;
   readonly details: readonly Detail[];
   readonly audiences: readonly string[];
   readonly mayAct: PrincipalRef | undefined;
@@ -103,6 +107,11 @@ export function narrow(facts: ExchangeFacts): Narrowed {
   });
   return {
     scopes: [...new Set(scopes)],
+    use: narrowest(
+      request.use ?? 'act',
+      parent?.use ?? 'act',
+      ...[ceiling, ...before].map(({ use: most }) => most),
+    ),
     details,
     audiences,
     mayAct: mayActOf(facts),

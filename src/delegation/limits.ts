@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Reason } from '../decision/verdict.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import type { GrantRow, Use } from '../storage/rows.ts';
 import { type Detail, type DetailTypes, detailProblem } from '../tenancy/details.ts';
+import { isUse, narrowest, uses } from '../tenancy/use.ts';
 import { detailsWithin, MAX_DETAILS } from './details.ts';
 
 /** What the limits of a policy took from a grant. A member that is not there: nothing of that. */
@@ -9,6 +10,8 @@ export interface Cut {
   readonly scopes?: readonly string[];
   /** How much sooner it ends, in seconds. */
   readonly lifetimeSeconds?: number;
+  /** The class of use that it would have had. */
+  readonly use?: Use;
   /** How many authorization details are not as they would have been granted. What they say may be sealed. */
   readonly details?: number;
 }
@@ -22,6 +25,7 @@ export interface Limited {
 interface Limits {
   readonly lifetime_seconds?: number;
   readonly scope?: readonly string[];
+  readonly use?: Use;
   readonly details?: readonly Detail[];
 }
 
@@ -37,6 +41,7 @@ const readers = {
     Array.isArray(value) && value.every((each) => typeof each === 'string')
       ? undefined
       : 'is no set of texts',
+  use: (value) => (isUse(value) ? undefined : `is none of ${uses.join(', ')}`),
   details: (value, types) => {
     if (!Array.isArray(value) || value.length > MAX_DETAILS)
       return `is no set of ${MAX_DETAILS} details at most`;
@@ -68,7 +73,8 @@ export function limit(
   if (lost) return nothingLeft(`authorization details of the type ${lost.type}`);
   if (details.length > MAX_DETAILS) return malformed(`limits.details makes more than ${MAX_DETAILS} of them`);
   const expiresAt = Math.min(proposed.expiresAt, endOf(limits, now));
-  const grant = { ...proposed, scopes, details, expiresAt };
+  const use = narrowest(proposed.use, limits.use ?? 'act');
+  const grant = { ...proposed, scopes, use, details, expiresAt };
   return { grant, cut: cutFrom(proposed, grant) };
 }
 
@@ -102,15 +108,22 @@ function cutFrom(proposed: GrantRow, grant: GrantRow): Cut {
   return {
     ...(scopes.length > 0 ? { scopes } : {}),
     ...(lifetimeSeconds > 0 ? { lifetimeSeconds } : {}),
+    ...(grant.use === proposed.use ? {} : { use: proposed.use }),
     ...(details.length > 0 ? { details: details.length } : {}),
   };
 }
 
 /** As it stands in records and in the answer of the token endpoint; undefined where nothing was taken. */
-export function cutMembers({ scopes, lifetimeSeconds, details }: Cut): Record<string, unknown> | undefined {
+export function cutMembers({
+  scopes,
+  lifetimeSeconds,
+  use,
+  details,
+}: Cut): Record<string, unknown> | undefined {
   const members = {
     ...(scopes ? { scope: scopes } : {}),
     ...(lifetimeSeconds ? { lifetime_seconds: lifetimeSeconds } : {}),
+    ...(use ? { use } : {}),
     ...(details ? { authorization_details: details } : {}),
   };
   return Object.keys(members).length > 0 ? members : undefined;

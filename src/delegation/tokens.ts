@@ -54,6 +54,7 @@ export class Tokens {
     const claims = {
       client_id: actor?.id,
       scope: grant.scopes.join(' '),
+      use: grant.use,
       authorization_details: detailsClaim(grant),
       principal_class: grant.subject.class,
       act: actClaim(grant.actors),

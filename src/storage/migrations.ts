@@ -254,8 +254,9 @@ export const migrations: readonly string[] = [
   ) STRICT;
   `,
   `
-  -- What else a grant is bounded by: authorization details (RFC 9396), and who alone may take it on (RFC 8693 section 4.4).
-  -- Its audiences beside the first one. How its subject signed in.
+  -- What else a grant is bounded by: its class of use, authorization details (RFC 9396), and who alone may take it on (RFC
+  -- 8693 section 4.4). Its audiences beside the first one. How its subject signed in.
+  ALTER TABLE grants ADD COLUMN use TEXT NOT NULL DEFAULT 'act';
   ALTER TABLE grants ADD COLUMN details TEXT NOT NULL DEFAULT '[]';
   ALTER TABLE grants ADD COLUMN more_audiences TEXT NOT NULL DEFAULT '[]';
   ALTER TABLE grants ADD COLUMN may_act TEXT;

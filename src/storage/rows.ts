@@ -51,6 +51,9 @@ export interface Authentication {
   readonly auth_time?: number;
 }
 
+/** What a grant is for: to read, to suggest as well, or to act. */
+export type Use = 'read' | 'suggest' | 'act';
+
 export interface GrantRow {
   readonly id: GrantId;
   readonly parentId: GrantId | null;
@@ -60,6 +63,7 @@ export interface GrantRow {
   /** The current actor first (RFC 8693 section 4.1). */
   readonly actors: readonly { readonly class: PrincipalClass; readonly id: string }[];
   readonly scopes: readonly string[];
+  readonly use: Use;
   /** RFC 9396: each bounds what the scopes allow, as the tenant's policy reads it. */
   readonly details: readonly { readonly [name: string]: unknown; readonly type: string }[];
   readonly audience: string;

@@ -6,6 +6,7 @@ import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
 import { needsTrust } from './subject-claim.ts';
+import { uses } from './use.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
 export const operations = [
@@ -55,6 +56,7 @@ const ceiling = z.strictObject({
   audiences: names,
   max_lifetime_seconds: z.int().min(1).max(300).default(300),
   max_depth: z.int().min(1).max(8).default(3),
+  use: z.enum(uses).default('act'),
   authorization_details: ceilingDetails,
 });
 
@@ -141,8 +143,10 @@ const manifest = z.strictObject({
   id: z.string(),
   display_name: name.optional(),
   roles: z.record(name, z.strictObject({ scopes })).default({}),
-  /** Action name → the scope a grant needs for it. */
-  actions: z.record(name, z.strictObject({ scope: scope.optional() })).default({}),
+  /** Action name → the scope and the class of use that a grant needs for it. */
+  actions: z
+    .record(name, z.strictObject({ scope: scope.optional(), use: z.enum(uses).optional() }))
+    .default({}),
   authorization_details: detailTypes,
   /** Resources that a search may find without the caller naming them. */
   resources: z

@@ -22,6 +22,7 @@ const bot = new Facts(
 const grant = {
   id: 'grant-1',
   scopes: ['read'],
+  use: 'act',
   details: [{ type: 'tool_call', tools: ['search'] }],
   audience: 'https://files.example',
   moreAudiences: ['files'],

@@ -5,6 +5,7 @@ import type { GrantId, PrincipalRef } from '../../src/ids.ts';
 import { principalKey } from '../../src/ids.ts';
 import type { GrantRow } from '../../src/storage/rows.ts';
 import type { Ceiling } from '../../src/tenancy/manifest.ts';
+import { uses } from '../../src/tenancy/use.ts';
 
 /** The exchange rule by itself: facts in, what may be granted at most out. */
 
@@ -18,12 +19,20 @@ const ceiling = (changes: Partial<Ceiling> = {}): Ceiling => ({
   audiences: ['api'],
   max_lifetime_seconds: 300,
   max_depth: 3,
+  use: 'act',
   authorization_details: [],
   ...changes,
 });
 
 const facts = (changes: Partial<ExchangeFacts> = {}): ExchangeFacts => ({
-  request: { audiences: ['docs-mcp'], scopes: ['read'], details: [], mayAct: undefined, lifetimeSeconds: 0 },
+  request: {
+    audiences: ['docs-mcp'],
+    scopes: ['read'],
+    use: undefined,
+    details: [],
+    mayAct: undefined,
+    lifetimeSeconds: 0,
+  },
   actor: agent,
   ceiling: ceiling({ scopes: ['read', 'suggest'], audiences: ['docs-mcp'], max_depth: 2 }),
   chain: [],
@@ -49,6 +58,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   subject: alice,
   actors: [agent],
   scopes: ['read'],
+  use: 'act',
   details: [],
   audience: 'docs-mcp',
   moreAudiences: [],
@@ -76,6 +86,7 @@ describe('narrow', () => {
   test('grants what is asked, within everything', () => {
     expect(narrow(facts())).toEqual({
       scopes: ['read'],
+      use: 'act',
       details: [],
       audiences: ['docs-mcp'],
       mayAct: undefined,
@@ -191,6 +202,7 @@ describe('narrow', () => {
 
 const scope = fc.constantFrom('read', 'suggest', 'write', 'admin');
 const scopes = fc.uniqueArray(scope, { maxLength: 4 });
+const use = fc.constantFrom(...uses);
 const audience = fc.constantFrom('docs-mcp', 'https://docs.example/mcp', 'api', 'nowhere');
 const principal = fc.constantFrom(
   agent,
@@ -208,6 +220,7 @@ const anyGrant = fc
     actors: fc.array(principal, { minLength: 1, maxLength: 4 }),
     scopes,
     audience,
+    use,
     mayAct: fc.option(principal, { nil: null }),
     expiresAt: fc.integer({ min: NOW - 2_000, max: NOW + 400_000 }),
   })
@@ -219,6 +232,7 @@ const anyFacts: fc.Arbitrary<ExchangeFacts> = fc
       audiences: fc.array(audience, { minLength: 1, maxLength: 3 }),
       scopes: fc.array(scope, { maxLength: 6 }),
       mayAct: fc.option(principal, { nil: undefined }),
+      use: fc.option(use, { nil: undefined }),
       details: fc.constant([]),
       lifetimeSeconds: fc.oneof(fc.constant(0), fc.nat(), fc.constant(4_294_967_295)),
     }),
@@ -229,6 +243,7 @@ const anyFacts: fc.Arbitrary<ExchangeFacts> = fc
         audiences: fc.uniqueArray(audience, { maxLength: 3 }),
         max_lifetime_seconds: fc.integer({ min: 1, max: 300 }),
         max_depth: fc.integer({ min: 1, max: 8 }),
+        use,
         authorization_details: fc.constant([]),
       }),
       { nil: undefined },
@@ -268,6 +283,8 @@ describe('narrow, whatever the facts', () => {
         expect(child.audiences).toEqual([...new Set(request.audiences)]);
         const servers = child.audiences.map((each) => JSON.stringify(given.audiences.get(each)));
         expect(new Set(servers).size).toBe(1);
+        for (const most of [request.use, ceiling?.use, parent?.use])
+          expect(uses.indexOf(child.use)).toBeLessThanOrEqual(uses.indexOf(most ?? 'act'));
         expect(child.expiresAt).toBeGreaterThan(now);
         expect(child.expiresAt).toBeLessThanOrEqual(given.presentedUntil);
         const longest = Math.min(ceiling?.max_lifetime_seconds ?? 0, MAX_LIFETIME_SECONDS);

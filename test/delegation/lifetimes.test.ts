@@ -13,6 +13,7 @@ const grant = (id: string): GrantRow => ({
   subject: { class: 'user', id: 'alice' },
   actors: [{ class: 'agent', id: 'research-agent' }],
   scopes: ['docs.read'],
+  use: 'act',
   details: [],
   audience: 'docs-mcp',
   moreAudiences: [],

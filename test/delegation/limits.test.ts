@@ -20,6 +20,7 @@ const proposed: GrantRow = {
   subject: { class: 'user', id: 'alice' },
   actors: [{ class: 'agent', id: 'research-agent' }],
   scopes: ['read', 'suggest'],
+  use: 'act',
   details: [{ type: 'tool_call', tools: ['search', 'read'], max_calls: 5 }],
   audience: 'docs-mcp',
   moreAudiences: [],
@@ -57,6 +58,11 @@ describe('limit', () => {
     });
   });
 
+  test('narrows the class of use', () => {
+    expect(granted({ use: 'read' })).toEqual({ grant: { ...proposed, use: 'read' }, cut: { use: 'act' } });
+    expect(granted({ use: 'act' })).toEqual({ grant: proposed, cut: {} });
+  });
+
   test('narrows authorization details to what they have in common with its own', () => {
     const { grant, cut } = granted({ details: [{ type: 'tool_call', tools: ['read', 'delete'] }] });
     expect(grant.details).toEqual([{ type: 'tool_call', tools: ['read'], max_calls: 5 }]);
@@ -86,6 +92,7 @@ describe('limit', () => {
     ['one scope as text', { scope: 'read' }],
     ['scopes that are none', { scope: ['read', 1] }],
     ['scopes as an object', { scope: { read: true } }],
+    ['a class of use that is none', { use: 'write' }],
     ['one detail that is no set', { details: { type: 'tool_call' } }],
     ['a detail of an unknown type', { details: [{ type: 'tool_call' }, { type: 'other' }] }],
     ['a detail with an unknown member', { details: [{ type: 'tool_call', max_call: 1 }] }],

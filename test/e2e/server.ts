@@ -32,7 +32,7 @@ type PrincipalDocument = Partial<Omit<ManifestPrincipal, 'ceiling'>> &
 export interface TenantDocument {
   id: string;
   roles: Record<string, { scopes: string[] }>;
-  actions: Record<string, { scope?: string }>;
+  actions: Record<string, { scope?: string; use?: string }>;
   principals: PrincipalDocument[];
   issuers?: (Partial<TrustedIssuer> & { issuer: string })[];
   subject_types?: Record<string, string>;

@@ -27,6 +27,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   subject: { class: 'user', id: 'alice' },
   actors: [{ class: 'agent', id: 'a' }],
   scopes: ['read'],
+  use: 'act',
   details: [],
   audience: 'docs',
   moreAudiences: [],

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
-import { actorTokenIn, type ExchangeAsked } from '../../delegation/attempt.ts';
+import { actorTokenIn, type ExchangeAsked, useIn } from '../../delegation/attempt.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
 import {
   ACCESS_TOKEN_TYPE,
@@ -42,6 +42,7 @@ export function delegationService(parts: {
         tokenType: 'Bearer',
         expiresInSeconds: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
         scopes: [...grant.scopes],
+        use: grant.use,
         authorizationDetails: grant.details.map(proto),
         grantId: grant.id,
         decisionId: exchanged.decisionId,
@@ -58,6 +59,7 @@ export function delegationService(parts: {
         subject: grant.subject,
         actors: [...grant.actors],
         scopes: [...grant.scopes],
+        use: grant.use,
         authorizationDetails: grant.details.map(proto),
         audience: grant.audience,
         moreAudiences: [...grant.moreAudiences],
@@ -97,6 +99,7 @@ function exchangeAsked(message: ExchangeRequest): ExchangeAsked {
     issuedTokenType: oneOf('requested_token_type', message.requestedTokenType, issuedTokenTypes),
     audiences: [message.audience, ...message.moreAudiences],
     scopes: message.scopes,
+    use: useIn(message.use || undefined),
     details: message.authorizationDetails,
     mayAct: mayAct && { class: principalClass(mayAct.class), id: mayAct.id },
     lifetimeSeconds: message.lifetimeSeconds,
@@ -109,8 +112,9 @@ function oneOf<T extends string>(member: string, text: string, known: readonly T
   return found;
 }
 
-const cutMessage = ({ scopes = [], lifetimeSeconds = 0, details = 0 }: Cut) => ({
+const cutMessage = ({ scopes = [], lifetimeSeconds = 0, use, details = 0 }: Cut) => ({
   scopes: [...scopes],
   lifetimeSeconds,
+  ...(use ? { use } : {}),
   authorizationDetails: details,
 });

@@ -55,6 +55,7 @@ export function oauthRoutes(parts: Parts): Route[] {
               client_id: grant.actors[0]?.id,
               aud: audienceClaim(grant),
               scope: grant.scopes.join(' '),
+              use: grant.use,
               authorization_details: detailsClaim(grant),
               act: actClaim(grant.actors),
               may_act: mayActClaim(grant),

@@ -1,4 +1,4 @@
-import { actorTokenIn, type ExchangeAsked, isIssued } from '../../../delegation/attempt.ts';
+import { actorTokenIn, type ExchangeAsked, isIssued, useIn } from '../../../delegation/attempt.ts';
 import type { Exchanged } from '../../../delegation/delegations.ts';
 import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
 import {
@@ -48,6 +48,7 @@ export function exchangeAsked(form: Form): ExchangeAsked {
     issuedTokenType,
     audiences: [...form.all('audience'), ...form.all('resource').map(resource)],
     scopes: (form.maybe('scope') ?? '').split(' ').filter((scope) => scope !== ''),
+    use: useIn(form.maybe('use')),
     details: detailsIn(form.maybe('authorization_details')),
     mayAct: mayActIn(form.maybe('may_act')),
     lifetimeSeconds: 0,
@@ -96,6 +97,7 @@ export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedToken
   token_type: 'Bearer',
   expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
   scope: grant.scopes.join(' '),
+  use: grant.use,
   // RFC 9396 section 7: as granted.
   authorization_details: detailsClaim(grant),
   grant_id: grant.id,

@@ -88,8 +88,8 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
     const { action, resource, context: more } = request;
     const subject = facts[nth] as Facts;
     const now = context.nowMs;
-    const parts = { now, tenant: source.id, subject, stated: undefined, actors: [], grant: undefined };
-    return buildInput({ ...parts, action, resource, context: more });
+    const alone = { stated: undefined, actors: [], authentication: undefined, grant: undefined };
+    return buildInput({ ...alone, now, tenant: source.id, subject, action, resource, context: more });
   };
   // From the second time on a principal's part is one that lasts.
   const [, inputs] = [asked, asked].map((all) => all.map((_, nth) => inputOf(nth))) as [

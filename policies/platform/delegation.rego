@@ -10,7 +10,7 @@ result := {"outcome": "deny", "guarded": guarded, "denied": denied, "obligations
 } else := {"outcome": "challenge", "challenge": data.delegation.challenge, "obligations": obligations, "reasons": reasons} if {
 	is_object(data.delegation.challenge)
 	count(data.delegation.challenge) > 0
-} else := {"outcome": "allow", "obligations": obligations, "reasons": reasons} if {
+} else := {"outcome": "allow", "limits": limits, "obligations": obligations, "reasons": reasons} if {
 	data.delegation.allow == true
 } else := {"outcome": "deny", "obligations": obligations, "reasons": reasons} if {
 	is_boolean(data.delegation.allow)
@@ -31,3 +31,8 @@ denied contains "deny_malformed" if {
 reasons contains reason if some reason in data.delegation.reasons
 
 obligations contains obligation if some obligation in data.delegation.obligations
+
+# What the grant is narrowed to. Whatever stands here is read where the grant is made, and what cannot be read there denies.
+default limits := {}
+
+limits := data.delegation.limits

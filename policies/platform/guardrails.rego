@@ -36,3 +36,14 @@ acting_denials contains {"code": "scope_insufficient", "message": sprintf("the g
 	needed := object.get(data.mandate.tenant.actions, [input.action.name, "scope"], input.action.name)
 	not needed in input.grant.scope
 }
+
+# Nor beyond the grant's class of use: the tenant declares what an action is, and one of which it says nothing is acting.
+acting_denials contains {"code": "use_insufficient", "message": sprintf("the action is to %s, the grant is to %s", [needed, object.get(input.grant, "use", "do nothing")])} if {
+	is_object(input.grant)
+	needed := object.get(data.mandate.tenant.actions, [input.action.name, "use"], "act")
+	not of_use(needed)
+}
+
+rank := {"read": 0, "suggest": 1, "act": 2}
+
+of_use(needed) if rank[needed] <= rank[input.grant.use]

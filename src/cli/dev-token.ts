@@ -9,6 +9,7 @@ interface DevTokenOptions {
   tenant: string;
   user: string;
   client: string;
+  acr?: string;
 }
 
 export const devTokenCommand = (): Command =>
@@ -17,11 +18,13 @@ export const devTokenCommand = (): Command =>
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .requiredOption('--user <id>', 'the user who signs in')
     .requiredOption('--client <id>', 'the agent the user signs in to')
+    .option('--acr <value>', 'how the user signed in, just now: the claim acr')
     .addHelpText('after', '\nExample:\n  $ mandate token dev -t acme --user alice --client research-agent\n')
     .action(async (options: DevTokenOptions, command: Command) => {
       const globals = globalsOf(command);
       const address = addressOf('data', globals);
-      const query = new URLSearchParams({ user: options.user, client: options.client });
+      const { user, client, acr } = options;
+      const query = new URLSearchParams({ user, client, ...(acr === undefined ? {} : { acr }) });
       const url = new URL(`/t/${encodeURIComponent(options.tenant)}/dev/token?${query}`, address);
       const signal = AbortSignal.timeout(globals.timeout * 1_000);
       const response = await fetch(url, { method: 'POST', signal }).catch((error: unknown) => {

@@ -1,10 +1,14 @@
+import type { JsonObject } from '@bufbuild/protobuf';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
-import { Command } from 'commander';
-import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
+import { Command, Option } from 'commander';
+import { type Cut, DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
-import { globalsOf, print, printFields, printJson } from './terminal/output.ts';
-import { wholeNumber } from './terminal/values.ts';
+import { globalsOf, print, printFields, printJson, warn } from './terminal/output.ts';
+import { jsonObjects, keyed, wholeNumber } from './terminal/values.ts';
+
+const TOKEN_TYPES = 'urn:ietf:params:oauth:token-type:';
+const ACCESS_TOKEN = `${TOKEN_TYPES}access_token`;
 
 /** The most the message holds. What is longer than allowed is cut short by the server. */
 const MAX_UINT32 = 0xffff_ffff;
@@ -24,8 +28,12 @@ const exchange = (): Command =>
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .requiredOption('--subject-token <token>', "the subject's token")
     .option('--subject-token-type <urn>', 'access_token, id_token or jwt', 'access_token')
-    .requiredOption('--audience <name>', 'the one target the token is for')
+    .requiredOption('--audience <name>', 'the one target the token is for; again for its other names', listed)
     .requiredOption('--scope <scopes>', 'separated by spaces')
+    .addOption(new Option('--use <class>', 'what it is for at most').choices(['read', 'suggest', 'act']))
+    .option('--authorization-details <json>', 'an array of details (RFC 9396)', jsonObjects)
+    .option('--may-act <class:id>', 'who alone may take the token on')
+    .option('--actor-token <token>', "the agent's own access token, of an issuer that the tenant trusts")
     .option('--lifetime <seconds>', 'shorter than five minutes', wholeNumber(1, MAX_UINT32))
     .addHelpText(
       'after',
@@ -37,8 +45,12 @@ const exchange = (): Command =>
           tenant: string;
           subjectToken: string;
           subjectTokenType: string;
-          audience: string;
+          audience: string[];
           scope: string;
+          use?: string;
+          authorizationDetails?: JsonObject[];
+          mayAct?: string;
+          actorToken?: string;
           lifetime?: number;
         },
         command: Command,
@@ -49,22 +61,59 @@ const exchange = (): Command =>
           subjectToken: options.subjectToken,
           subjectTokenType: options.subjectTokenType.includes(':')
             ? options.subjectTokenType
-            : `urn:ietf:params:oauth:token-type:${options.subjectTokenType}`,
-          audience: options.audience,
+            : `${TOKEN_TYPES}${options.subjectTokenType}`,
+          audience: options.audience[0] ?? '',
+          moreAudiences: options.audience.slice(1),
           scopes: options.scope.split(' ').filter((each) => each !== ''),
+          use: options.use ?? '',
+          authorizationDetails: options.authorizationDetails ?? [],
+          ...(options.mayAct === undefined ? {} : { mayAct: refOf(options.mayAct) }),
+          actorToken: options.actorToken ?? '',
+          actorTokenType: options.actorToken === undefined ? '' : ACCESS_TOKEN,
           lifetimeSeconds: options.lifetime ?? 0,
         });
-        if (!globals.json) return print(answer.accessToken);
+        const cut = answer.cut && cutOf(answer.cut);
+        if (!globals.json) {
+          // What a script reads is the token alone.
+          if (cut) warn(`the policy has limited it: ${JSON.stringify(cut)}`);
+          return print(answer.accessToken);
+        }
         printJson({
           access_token: answer.accessToken,
           expires_in: answer.expiresInSeconds,
           scope: answer.scopes.join(' '),
+          use: answer.use,
+          ...(answer.authorizationDetails.length > 0
+            ? { authorization_details: answer.authorizationDetails }
+            : {}),
           grant_id: answer.grantId,
+          cut,
           decision_id: answer.decisionId,
           record_index: answer.recordIndex,
         });
       },
     );
+
+/** For commander: each time the option is given one more. */
+const listed = (value: string, before: string[] = []): string[] => [...before, value];
+
+function refOf(text: string): { class: string; id: string } {
+  const [cls, id] = keyed(text, '--may-act', 'class:id');
+  return { class: cls, id };
+}
+
+/** As it stands in records. */
+const cutOf = ({
+  scopes,
+  lifetimeSeconds,
+  use,
+  authorizationDetails: details,
+}: Cut): Record<string, unknown> => ({
+  ...(scopes.length > 0 ? { scope: scopes } : {}),
+  ...(lifetimeSeconds > 0 ? { lifetime_seconds: lifetimeSeconds } : {}),
+  ...(use === '' ? {} : { use }),
+  ...(details > 0 ? { authorization_details: details } : {}),
+});
 
 const introspect = (): Command =>
   new Command('introspect')
@@ -84,7 +133,10 @@ const introspect = (): Command =>
         ['subject', name(answer.subject)],
         ['actors', answer.actors.map(name).join(' < ')],
         ['scope', answer.scopes.join(' ')],
-        ['audience', answer.audience],
+        ['use', answer.use],
+        ['details', answer.authorizationDetails.map((each) => JSON.stringify(each)).join(' ')],
+        ['audience', [answer.audience, ...answer.moreAudiences].join(' ')],
+        ['may act', name(answer.mayAct)],
         ['grant', answer.grantId],
         ['expires', answer.expiresAt ? timestampDate(answer.expiresAt).toISOString() : ''],
       ];

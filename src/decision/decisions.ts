@@ -255,7 +255,7 @@ export class Decisions {
   ): Pending {
     const { admission, facts, policyOf, recorder, random } = this.#options;
     const decisionId = uuidv7(now, random(10)) as DecisionId;
-    const { subject, actors, grant } = principal;
+    const { subject, actors, grant, authentication } = principal;
     const given = {
       now,
       tenant: tenant.id,
@@ -265,12 +265,13 @@ export class Decisions {
       action: request.action,
       resource: request.resource,
       context: request.context,
+      authentication,
       grant,
     };
     // A policy that keeps something out may have come since.
     const input = buildInput(given, recorder.shares(tenant) ? shared : undefined);
     const policy = policyOf(tenant);
-    const decided = forAnotherAudience(caller, request, grant?.audience)
+    const decided = forAnotherAudience(caller, request, grant)
       ? {
           ...refusal('audience_mismatch', 'the token is for another audience'),
           revision: policy.revision,

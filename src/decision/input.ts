@@ -1,7 +1,7 @@
 import type { TenantId } from '../ids.ts';
 import { Lasting, Outline, type PolicyInput } from '../input.ts';
 import { storedJson } from '../storage/faults.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
 import type { JsonObject } from './request.ts';
@@ -23,6 +23,8 @@ export interface InputParts {
     readonly properties?: JsonObject | undefined;
   };
   readonly context: JsonObject | undefined;
+  /** Stands in the context where a token says it, as `authentication`. */
+  readonly authentication: Authentication | undefined;
   readonly grant: GrantRow | undefined;
 }
 
@@ -39,7 +41,8 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
   const actors = parts.actors.map((actor) => principal(actor, undefined));
   const given = action.properties ?? NOTHING;
   const properties = resource.properties ?? NOTHING;
-  const context = parts.context ?? NOTHING;
+  const { authentication } = parts;
+  const context = authentication ? { ...parts.context, authentication } : (parts.context ?? NOTHING);
   const grant = parts.grant ? grantMembers(parts.grant) : null;
   const whole = (of: string, how: string, what: string, around: string): string =>
     `{"now":"${now}","tenant":{"id":"${parts.tenant}"},"subject":${of},"actors":[${
@@ -137,8 +140,11 @@ function withStated(facts: Facts, stated: JsonObject): JsonObject {
 const grantMembers = (grant: GrantRow): JsonObject => ({
   id: grant.id,
   scope: grant.scopes,
+  use: grant.use,
   audience: grant.audience,
-  authorization_details: [],
+  audiences: audiencesOf(grant),
+  authorization_details: grant.details,
+  may_act: grant.mayAct,
   depth: grant.depth,
   expires_at: new Date(grant.expiresAt).toISOString(),
 });

@@ -1,5 +1,5 @@
 import type { PrincipalRef } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { CheckRequest } from './request.ts';
@@ -11,6 +11,8 @@ export interface TokenPrincipal {
   readonly actors: readonly PrincipalRef[];
   /** The grant behind a token that Mandate issued. */
   readonly grant: GrantRow | undefined;
+  /** How the subject signed in, as the token says; undefined where there is none to say it. */
+  readonly authentication: Authentication | undefined;
 }
 
 /**
@@ -24,18 +26,20 @@ export const asStated = (subject: PrincipalRef): TokenPrincipal => ({
   subject,
   actors: [],
   grant: undefined,
+  authentication: undefined,
 });
 
 /** A token minted for one server is no good at another, whoever passes it on (RFC 8707 section 2.2). */
 export function forAnotherAudience(
   caller: Caller,
   request: CheckRequest,
-  audience: string | undefined,
+  grant: GrantRow | undefined,
 ): boolean {
-  if (audience === undefined) return false;
-  if (request.audience !== undefined && request.audience !== audience) return true;
-  if (caller.audiences === 'any') return false;
-  return caller.audiences === 'stated'
-    ? request.audience === undefined
-    : !caller.audiences.includes(audience);
+  if (!grant) return false;
+  const { audience: stated } = request;
+  const meant = audiencesOf(grant).filter((each) => stated === undefined || each === stated);
+  if (caller.audiences === 'any') return meant.length === 0;
+  if (caller.audiences === 'stated') return stated === undefined || meant.length === 0;
+  const own: readonly string[] = caller.audiences;
+  return !meant.some((each) => own.includes(each));
 }

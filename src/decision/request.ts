@@ -48,6 +48,9 @@ export function checkRequest(request: UncheckedRequest): CheckRequest {
   sound('action.properties', action.properties);
   sound('resource.properties', resource.properties);
   sound('context', context);
+  // How the subject signed in is what its token says, and nobody else's word.
+  if (token && context && Object.hasOwn(context, 'authentication'))
+    throw new ServiceError('invalid_request', 'context.authentication comes from the token: leave it out');
   if (audience) name('audience', audience, MAX_RESOURCE_ID);
   return {
     principal: principalOf(subject, token),

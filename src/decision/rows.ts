@@ -63,8 +63,9 @@ export const errorRow = (head: Head, error: ServiceError, input: string): Record
 /** JSON members of a record that tell what was decided and by what. */
 export function decidedMembers(decided: Decided, grantId: string | undefined): string {
   const grant = grantId === undefined ? '' : `,"grant_id":"${grantId}"`;
-  const { revision, cost, text = verdictText(decided) } = decided;
-  return `,"revision":"${revision}","cost":${cost}${text}${grant}`;
+  const { revision, cost, challenge, text = verdictText(decided) } = decided;
+  const asked = challenge === undefined ? '' : `,"challenge":${JSON.stringify(challenge)}`;
+  return `,"revision":"${revision}","cost":${cost}${text}${asked}${grant}`;
 }
 
 /** A request whose parts are sound but whose principal is not: nobody is named. */

@@ -15,11 +15,15 @@ export interface Verdict {
   readonly rules: readonly string[];
   readonly obligations: readonly JsonObject[];
   readonly challenge: JsonObject | undefined;
+  /** Of an exchange that is allowed: what it is narrowed to, as the policy wrote it (`delegation/limits.ts` reads it). */
+  readonly limits?: unknown;
   /** `rules` and `reasons` as members of a record, where they were put into words before. */
   readonly text?: string | undefined;
 }
 
 const MAX_REASONS = 64;
+/** Of its JSON, in characters: it travels in headers too. */
+const MAX_CHALLENGE = 4_096;
 
 const NOT_ALLOWED: Reason = { code: 'not_allowed', message: 'no rule allows it' };
 const UNDEFINED: Reason = { code: 'policy_undefined', message: 'the policy does not define a boolean allow' };
@@ -42,9 +46,15 @@ export function readVerdict(result: unknown, authors: string): Verdict {
           rules: [`${authors}.allow`],
           obligations: obligationsOn('allow', result),
           challenge: undefined,
+          limits: result['limits'],
         };
       case 'challenge':
         if (!isObject(result['challenge'])) break;
+        if (JSON.stringify(result['challenge']).length > MAX_CHALLENGE)
+          throw new ServiceError(
+            'policy_failed',
+            `the policy gave a challenge of more than ${MAX_CHALLENGE} characters`,
+          );
         return {
           outcome: 'challenge',
           reasons: reasons.slice(0, MAX_REASONS),

@@ -1,20 +1,34 @@
 import type { RecordDraft, RecordOutcome } from '../audit/record.ts';
 import type { Decided } from '../decision/decide.ts';
 import { decidedMembers } from '../decision/rows.ts';
-import { refusal } from '../decision/verdict.ts';
+import { type Reason, refusal } from '../decision/verdict.ts';
 import { ServiceError } from '../errors.ts';
 import type { DecisionId, GrantId, PrincipalRef } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import type { GrantRow, Use } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
-import type { ExchangeRequest, Narrowed, TokenType } from './exchange.ts';
+import { isUse, uses } from '../tenancy/use.ts';
+import {
+  type ExchangeRequest,
+  type IssuedTokenType,
+  issuedTokenTypes,
+  type Narrowed,
+  type TokenType,
+} from './exchange.ts';
+import { cutMembers, type Limited } from './limits.ts';
+import type { SubjectToken } from './presented.ts';
 
 export interface ExchangeAsked extends ExchangeRequest {
   readonly subjectToken: string;
   readonly subjectTokenType: TokenType;
+  /** Who acts, in a second form: it must be the client itself. */
+  readonly actorToken: string | undefined;
+  readonly issuedTokenType: IssuedTokenType;
 }
 
 const MAX_SCOPES = 64;
+const MAX_AUDIENCES = 16;
+const MAX_AUDIENCE = 1_024;
 
 /** One exchange on its way, with what is known of it so far, so that wherever it ends its record says as much. */
 export class Attempt {
@@ -35,19 +49,19 @@ export class Attempt {
     this.decisionId = decisionId;
   }
 
-  refused(error: ServiceError): RecordDraft {
-    const policySpoke = this.decided !== undefined && this.decided.outcome !== 'allow';
-    const verdict = policySpoke ? this.decided : undefined;
-    return this.record(
-      'deny',
-      verdict ?? { ...refusal(error.code, error.message), revision: '', cost: 0 },
-      undefined,
-    );
+  /** What the policy said, where it has not allowed it. */
+  get objection(): Decided | undefined {
+    return this.decided?.outcome === 'allow' ? undefined : this.decided;
   }
 
-  record(outcome: RecordOutcome, decided: Decided, grant: GrantRow | undefined): RecordDraft {
+  refused(error: ServiceError): RecordDraft {
+    const verdict = this.objection ?? { ...refusal(error.code, error.message), revision: '', cost: 0 };
+    return this.record(verdict.outcome, verdict, undefined);
+  }
+
+  record(outcome: RecordOutcome, decided: Decided, limited: Limited | undefined): RecordDraft {
     const { tenant, caller, asked } = this;
-    const granted = grant ? `,"parent_grant_id":${JSON.stringify(grant.parentId)}` : '';
+    const grant = limited?.grant;
     return {
       tenantNo: tenant.no,
       time: this.now,
@@ -60,12 +74,12 @@ export class Attempt {
       grantId: grant?.id,
       reason: decided.reasons[0]?.code,
       revision: decided.revision,
-      members: `${decidedMembers(decided, grant?.id)}${granted}`,
+      members: `${decidedMembers(decided, grant?.id)}${limited ? grantedMembers(limited) : ''}`,
       input: this.input ?? this.#asFarAsKnown(asked),
     };
   }
 
-  #asFarAsKnown({ audience, scopes }: ExchangeAsked): string {
+  #asFarAsKnown({ audiences: [audience = ''], scopes }: ExchangeAsked): string {
     return JSON.stringify({
       subject: this.subject ?? null,
       actors: this.caller.principal ? [this.caller.principal] : [],
@@ -73,15 +87,46 @@ export class Attempt {
         name: 'token.exchange',
         properties: { scopes: scopes.slice(0, MAX_SCOPES).map((each) => each.slice(0, 256)) },
       },
-      resource: { type: 'audience', id: audience.slice(0, 1_024) },
+      resource: { type: 'audience', id: audience.slice(0, MAX_AUDIENCE) },
     });
   }
 }
 
-/** Throws `invalid_request` or `invalid_scope`. */
-export function checkShape({ scopes, audience }: ExchangeAsked): void {
-  if (audience === '')
+export const isIssued = (type: string): type is IssuedTokenType =>
+  (issuedTokenTypes as readonly string[]).includes(type);
+
+/** RFC 8693 section 2.1: the type stands with the token, and never without. Throws `invalid_request`. */
+export function actorTokenIn(token: string | undefined, type: string | undefined): string | undefined {
+  if ((token === undefined) !== (type === undefined))
+    throw new ServiceError('invalid_request', 'actor_token and actor_token_type stand together');
+  if (type !== undefined && !isIssued(type))
+    throw new ServiceError(
+      'unsupported_token_type',
+      `actor_token_type is one of ${issuedTokenTypes.join(', ')}`,
+    );
+  return token;
+}
+
+/** Throws `invalid_request`. */
+export function useIn(text: string | undefined): Use | undefined {
+  if (text === undefined || isUse(text)) return text;
+  throw new ServiceError('invalid_request', `use is one of ${uses.join(', ')}`);
+}
+
+/** JSON members of a record, each with a leading comma: what a grant came from, and what limits took from it. */
+function grantedMembers({ grant, cut }: Limited): string {
+  const taken = cutMembers(cut);
+  return `,"parent_grant_id":${JSON.stringify(grant.parentId)}${taken ? `,"cut":${JSON.stringify(taken)}` : ''}`;
+}
+
+/** Throws `invalid_request`, `invalid_target` or `invalid_scope`. */
+export function checkShape({ scopes, audiences }: ExchangeAsked): void {
+  if (audiences.length === 0 || audiences.includes(''))
     throw new ServiceError('invalid_request', 'audience is missing: a token is for one target');
+  if (audiences.length > MAX_AUDIENCES)
+    throw new ServiceError('invalid_target', `at most ${MAX_AUDIENCES} audiences`);
+  if (audiences.some((audience) => audience.length > MAX_AUDIENCE))
+    throw new ServiceError('invalid_target', `an audience is at most ${MAX_AUDIENCE} characters`);
   if (scopes.length === 0)
     throw new ServiceError('invalid_scope', 'scope is missing: say what the agent wants to do');
   if (scopes.length > MAX_SCOPES) throw new ServiceError('invalid_scope', `at most ${MAX_SCOPES} scopes`);
@@ -89,27 +134,39 @@ export function checkShape({ scopes, audience }: ExchangeAsked): void {
     throw new ServiceError('invalid_scope', 'a scope is 1 to 256 characters');
 }
 
-export const proposedGrant = (
+export function proposedGrant(
   narrowed: Narrowed,
-  presented: { subject: PrincipalRef; parent: GrantRow | undefined },
+  presented: SubjectToken,
   now: number,
   id: GrantId,
-): GrantRow => ({
-  id,
-  parentId: presented.parent?.id ?? null,
-  depth: narrowed.depth,
-  subject: presented.subject,
-  actors: narrowed.actors,
-  scopes: narrowed.scopes,
-  audience: narrowed.audience,
-  issuedAt: now,
-  expiresAt: narrowed.expiresAt,
-  revokedAt: null,
-});
-
-export function denied(decided: Decided): ServiceError {
-  const why = decided.reasons.map(({ code, message }) => (message ? `${code}: ${message}` : code)).join('; ');
-  const what =
-    decided.outcome === 'challenge' ? 'the policy asks for more first' : 'the policy does not allow it';
-  return new ServiceError('exchange_denied', why ? `${what} (${why})` : what);
+): GrantRow {
+  const [audience = '', ...moreAudiences] = narrowed.audiences;
+  return {
+    id,
+    parentId: presented.parent?.id ?? null,
+    depth: narrowed.depth,
+    subject: presented.subject,
+    actors: narrowed.actors,
+    scopes: narrowed.scopes,
+    use: narrowed.use,
+    details: narrowed.details,
+    audience,
+    moreAudiences,
+    mayAct: narrowed.mayAct ?? null,
+    authentication: presented.authentication,
+    issuedAt: now,
+    expiresAt: narrowed.expiresAt,
+    revokedAt: null,
+  };
 }
+
+/** What a policy allowed within limits that deny it. */
+export const deniedByLimits = ({ revision, cost }: Decided, reason: Reason): Decided => ({
+  outcome: 'deny',
+  reasons: [reason],
+  rules: ['delegation.limits'],
+  obligations: [],
+  challenge: undefined,
+  revision,
+  cost,
+});

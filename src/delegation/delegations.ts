@@ -8,24 +8,28 @@ import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, type PrincipalRef, principalKey, uuidv7 } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import { readToken } from '../tenancy/jose.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
-import { Attempt, checkShape, denied, type ExchangeAsked, proposedGrant } from './attempt.ts';
+import { Attempt, checkShape, deniedByLimits, type ExchangeAsked, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
-import { verifySubjectToken } from './presented.ts';
+import { type Cut, limit } from './limits.ts';
+import { verifyActorToken, verifySubjectToken } from './presented.ts';
+import { ExchangeRefused } from './refused.ts';
 import type { Tokens } from './tokens.ts';
 
-/** Published after each exchange is durable: {tenant, outcome}. */
+/** Published after each exchange is durable: {tenant, outcome}, the outcome allow, deny or challenge. */
 export const exchangeChannel = channel('mandate:exchange');
 
 export interface Exchanged {
   readonly token: string;
   readonly grant: GrantRow;
+  /** What the limits of the policy took from what would have been granted. */
+  readonly cut: Cut;
   readonly decisionId: DecisionId;
   readonly recordIndex: number;
 }
@@ -76,14 +80,21 @@ export class Delegations {
     try {
       return await this.#exchange(attempt);
     } catch (error) {
-      if (!(error instanceof ServiceError && error.code === 'audit_unavailable')) {
-        const { writer, recorder } = this.#options;
-        const refused = attempt.refused(error instanceof ServiceError ? error : UNKNOWN);
-        await writer.append(await recorder.row(tenant, refused));
-      }
-      if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'deny' });
-      throw error;
+      const told = await this.#refused(attempt, error);
+      const outcome = attempt.objection?.outcome ?? 'deny';
+      if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome });
+      throw told;
     }
+  }
+
+  /** Records a refusal; answers the error that tells of it. */
+  async #refused(attempt: Attempt, error: unknown): Promise<unknown> {
+    if (error instanceof ServiceError && error.code === 'audit_unavailable') return error;
+    const { writer, recorder } = this.#options;
+    const draft = attempt.refused(error instanceof ServiceError ? error : UNKNOWN);
+    const index = await writer.append(await recorder.row(attempt.tenant, draft));
+    const { objection, decisionId } = attempt;
+    return objection ? new ExchangeRefused(objection, decisionId, index) : error;
   }
 
   async #exchange(attempt: Attempt): Promise<Exchanged> {
@@ -96,6 +107,8 @@ export class Delegations {
         'an exchange takes the credential of the agent that will act',
       );
     checkShape(asked);
+    if (asked.actorToken !== undefined)
+      await verifyActorToken(this.#options, tenant, actor, asked.actorToken);
     const presented = await verifySubjectToken(
       this.#options,
       tenant,
@@ -106,19 +119,22 @@ export class Delegations {
     );
     attempt.subject = presented.subject;
     const subjectFacts = facts.of(tenant, presented.subject);
+    checkTaker(tenant, asked.mayAct);
     const narrowed = narrow({
       request: asked,
       actor,
       ceiling: ceilingOf(tenant, actor),
       chain: (presented.parent?.actors ?? []).map((each) => ceilingOf(tenant, each)),
       audiences: tenant.audiences,
+      detailTypes: tenant.manifest.authorization_details,
       subject: presented.subject,
       subjectScopes: facts.heldScopes(tenant, presented.subject),
+      mayAct: presented.mayAct,
       presentedUntil: presented.until,
       parent: presented.parent,
       now,
     });
-    const grant = proposedGrant(narrowed, presented, now, uuidv7(now, random(10)) as GrantId);
+    const proposed = proposedGrant(narrowed, presented, now, uuidv7(now, random(10)) as GrantId);
     const input = buildInput({
       now,
       tenant: tenant.id,
@@ -128,11 +144,12 @@ export class Delegations {
       action: { name: 'token.exchange', properties: { scopes: asked.scopes } },
       resource: {
         type: 'audience',
-        id: narrowed.audience,
-        properties: { ...tenant.audiences.get(narrowed.audience) },
+        id: proposed.audience,
+        properties: { ...tenant.audiences.get(proposed.audience) },
       },
       context: undefined,
-      grant,
+      authentication: presented.authentication,
+      grant: proposed,
     });
     attempt.input = input.json;
     attempt.decided = decide(policyOf(tenant), 'mandate/delegation', input, {
@@ -140,16 +157,22 @@ export class Delegations {
       seed: decisionId,
     });
     admission.spent(tenant.id, attempt.decided.cost);
-    if (attempt.decided.outcome !== 'allow') throw denied(attempt.decided);
+    if (attempt.objection) throw NOT_ALLOWED;
+    const limited = limit(proposed, attempt.decided.limits, now, tenant.manifest.authorization_details);
+    if ('reason' in limited) {
+      attempt.decided = deniedByLimits(attempt.decided, limited.reason);
+      throw NOT_ALLOWED;
+    }
+    const { grant, cut } = limited;
     const token = await tokens.mint(tenant, grant);
     tokens.begin(grant);
-    const record = await recorder.row(tenant, attempt.record('allow', attempt.decided, grant));
+    const record = await recorder.row(tenant, attempt.record('allow', attempt.decided, limited));
     checkLasting(tenant, caller);
     const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
     if (value === undefined)
       throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
     if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
-    return { token, grant, decisionId, recordIndex: index };
+    return { token, grant, cut, decisionId, recordIndex: index };
   }
 
   /**
@@ -189,7 +212,8 @@ export class Delegations {
       const read = readToken(token);
       if (!tokens.isOwn(tenant, read)) return undefined;
       const grant = await tokens.grantOf(tenant, read, now);
-      const involved = [tenant.audiences.get(grant.audience), grant.actors[0]];
+      const targets = audiencesOf(grant).map((audience) => tenant.audiences.get(audience));
+      const involved = [...targets, grant.actors[0]];
       if (caller.principal && !involved.some((one) => one && sameAs(one, caller.principal))) return undefined;
       const everyone = [grant.subject, ...grant.actors];
       return everyone.every((one) => facts.of(tenant, one).status === 'active') ? grant : undefined;
@@ -262,6 +286,18 @@ function checkLasting(tenant: Tenant, { principal, registered }: Caller): void {
   if (principal && tenant.declared.get(principalKey(principal)) !== registered)
     throw new ServiceError('unavailable', 'who asks was registered anew meanwhile; ask again');
 }
+
+/** A name that nobody has would bind the token to nobody. Throws `exchange_denied`. */
+function checkTaker(tenant: Tenant, mayAct: PrincipalRef | undefined): void {
+  if (mayAct && !ceilingOf(tenant, mayAct))
+    throw new ServiceError(
+      'exchange_denied',
+      `may_act: ${principalKey(mayAct)} has no ceiling: nothing may be delegated to it`,
+    );
+}
+
+/** What exactly the policy said is told once it is recorded. */
+const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not allow it');
 
 const UNKNOWN = new ServiceError('internal', 'something went wrong here');
 

@@ -1,8 +1,11 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow, type Use } from '../storage/rows.ts';
+import type { Detail, DetailTypes } from '../tenancy/details.ts';
 import type { Ceiling } from '../tenancy/manifest.ts';
+import { narrowest } from '../tenancy/use.ts';
+import { narrowDetails } from './details.ts';
 
 /** No token lives longer than this. In seconds. */
 export const MAX_LIFETIME_SECONDS = 300;
@@ -17,10 +20,21 @@ export const tokenTypes = {
 export type TokenType = keyof typeof tokenTypes;
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token' satisfies TokenType;
 
+/** What a token of Mandate's is, by either name. */
+export const issuedTokenTypes = [ACCESS_TOKEN_TYPE, 'urn:ietf:params:oauth:token-type:jwt'] as const;
+export type IssuedTokenType = (typeof issuedTokenTypes)[number];
+
 /** What the agent asks for. */
 export interface ExchangeRequest {
-  readonly audience: string;
+  /** Names and resources of one principal. */
+  readonly audiences: readonly string[];
   readonly scopes: readonly string[];
+  /** Undefined: as much as it may be. */
+  readonly use: Use | undefined;
+  /** Who alone shall take on what is granted (RFC 8693 section 4.4). */
+  readonly mayAct: PrincipalRef | undefined;
+  /** Authorization details (RFC 9396), unchecked. */
+  readonly details: readonly unknown[];
   /** 0: as long as it may be. */
   readonly lifetimeSeconds: number;
 }
@@ -35,8 +49,12 @@ export interface ExchangeFacts {
   readonly chain: readonly (Ceiling | undefined)[];
   /** Every audience of the tenant, and who answers for it. */
   readonly audiences: Pick<ReadonlyMap<string, PrincipalRef>, 'get'>;
+  /** The types of authorization details that the tenant declares. */
+  readonly detailTypes: DetailTypes;
   readonly subject: PrincipalRef;
   readonly subjectScopes: ReadonlySet<string>;
+  /** Who alone may act by the presented token, and by all that comes of it. */
+  readonly mayAct: PrincipalRef | undefined;
   /** When the presented token ends. */
   readonly presentedUntil: number;
   /** The grant behind the presented token, if Mandate issued it. */
@@ -47,7 +65,10 @@ export interface ExchangeFacts {
 /** What may be granted at most, before the tenant's policy has its say. */
 export interface Narrowed {
   readonly scopes: readonly string[];
-  readonly audience: string;
+  readonly use: Use;
+  readonly details: readonly Detail[];
+  readonly audiences: readonly string[];
+  readonly mayAct: PrincipalRef | undefined;
   readonly actors: readonly PrincipalRef[];
   readonly depth: number;
   readonly expiresAt: number;
@@ -55,14 +76,14 @@ export interface Narrowed {
 
 /**
  * The exchange rule: a child is never wider, longer or deeper than its parent. Pure. Throws `exchange_denied`,
- * `invalid_target`, `invalid_scope` or `token_expired`.
+ * `invalid_target`, `invalid_scope`, `invalid_authorization_details` or `token_expired`.
  */
 export function narrow(facts: ExchangeFacts): Narrowed {
   const { request, actor, parent, now } = facts;
   const ceiling = ceilingOf(facts);
   mayPresent(facts);
   const before = ceilingsBefore(facts);
-  const audience = targetOf(facts, ceiling);
+  const audiences = targetsOf(facts, ceiling);
   const scopes = request.scopes.filter(
     (scope) =>
       facts.subjectScopes.has(scope) &&
@@ -79,9 +100,21 @@ export function narrow(facts: ExchangeFacts): Narrowed {
   const deepest = Math.min(ceiling.max_depth, ...before.map(({ max_depth: each }) => each));
   if (depth > deepest)
     throw new ServiceError('exchange_denied', `the delegation would be deeper than ${deepest}`);
+  const details = narrowDetails(facts.detailTypes, {
+    asked: request.details,
+    parent: parent?.details,
+    ceilings: [ceiling, ...before].map(({ authorization_details: most }) => most),
+  });
   return {
     scopes: [...new Set(scopes)],
-    audience,
+    use: narrowest(
+      request.use ?? 'act',
+      parent?.use ?? 'act',
+      ...[ceiling, ...before].map(({ use: most }) => most),
+    ),
+    details,
+    audiences,
+    mayAct: mayActOf(facts),
     actors: chain(actor, parent),
     depth,
     expiresAt: end(facts, ceiling, now),
@@ -104,20 +137,37 @@ const ceilingsBefore = ({ chain: ceilings }: ExchangeFacts): Ceiling[] =>
     return ceiling;
   });
 
-/** Who may hand in a token that Mandate issued: the actor it was issued to, or the one it was issued for. */
+/**
+ * Who may hand in a token that Mandate issued: the one its `may_act` names, or else the actor it was issued to and the one
+ * it was issued for.
+ */
 function mayPresent({ actor, parent, audiences }: ExchangeFacts): void {
   if (!parent) return;
-  const holders = [parent.actors[0], audiences.get(parent.audience)];
+  const targets = audiencesOf(parent).map((audience) => audiences.get(audience));
+  const holders = parent.mayAct ? [parent.mayAct] : [parent.actors[0], ...targets];
   if (!holders.some((holder) => holder && principalKey(holder) === principalKey(actor)))
     throw new ServiceError('exchange_denied', 'the token was issued to somebody else');
 }
 
-function targetOf({ request, audiences }: ExchangeFacts, ceiling: Ceiling): string {
-  const target = audiences.get(request.audience);
-  // An audience that is not there and one that is not open to this agent answer alike.
-  if (!target || !(ceiling.audiences.includes(request.audience) || ceiling.audiences.includes(target.id)))
-    throw new ServiceError('invalid_target', 'the audience is unknown or not open to this agent');
-  return request.audience;
+/** RFC 8707 section 2, RFC 8693 section 2.1: several names are those of one server, or its token would be good at another. */
+function targetsOf({ request, audiences }: ExchangeFacts, ceiling: Ceiling): readonly string[] {
+  const targets = request.audiences.map((audience) => {
+    const target = audiences.get(audience);
+    // An audience that is not there and one that is not open to this agent answer alike.
+    if (!target || !(ceiling.audiences.includes(audience) || ceiling.audiences.includes(target.id)))
+      throw new ServiceError('invalid_target', 'the audience is unknown or not open to this agent');
+    return principalKey(target);
+  });
+  if (new Set(targets).size > 1)
+    throw new ServiceError('invalid_target', 'the audiences are of more than one server: a token is for one');
+  return [...new Set(request.audiences)];
+}
+
+/** RFC 8693 section 4.4: who may act is said once, and stays said for all that comes of it. */
+function mayActOf({ request, mayAct }: ExchangeFacts): PrincipalRef | undefined {
+  if (mayAct && request.mayAct && principalKey(mayAct) !== principalKey(request.mayAct))
+    throw new ServiceError('exchange_denied', 'the token says already who alone may act, and not the same');
+  return mayAct ?? request.mayAct;
 }
 
 /** RFC 8693 section 4.1: the new actor outermost; none before it is ever dropped. */

@@ -1,7 +1,8 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import type { Authentication, GrantRow } from '../storage/rows.ts';
+import { authenticationIn } from '../tenancy/authentication.ts';
 import { CLOCK_TOLERANCE, type Issuers, type IssuerToken } from '../tenancy/issuers.ts';
 import { readToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
@@ -14,6 +15,9 @@ export interface SubjectToken {
   readonly subject: PrincipalRef;
   readonly until: number;
   readonly parent: GrantRow | undefined;
+  /** Whom alone its `may_act` names. */
+  readonly mayAct: PrincipalRef | undefined;
+  readonly authentication: Authentication;
 }
 
 /**
@@ -32,7 +36,8 @@ export async function verifySubjectToken(
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
-    return { subject: parent.subject, until: parent.expiresAt, parent };
+    const { subject, expiresAt: until, mayAct, authentication } = parent;
+    return { subject, until, parent, mayAct: mayAct ?? undefined, authentication };
   }
   const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
@@ -40,7 +45,32 @@ export async function verifySubjectToken(
   const verified = await issuers.verify(tenant, issuer, token);
   if (!accepts(type, verified.kind)) throw wrongType();
   issuedTo(tenant, actor, verified);
-  return { subject: verified.subject, until: endOf(verified.expiresAt, now), parent: undefined };
+  return {
+    subject: verified.subject,
+    until: endOf(verified.expiresAt, now),
+    parent: undefined,
+    // It named the actor, or would have been refused.
+    mayAct: verified.claims['may_act'] === undefined ? undefined : actor,
+    authentication: authenticationIn(verified.claims, now),
+  };
+}
+
+/**
+ * RFC 8693 section 2.1: the actor is the authenticated client, so an actor token may but say the same of it, by an issuer
+ * that the tenant trusts. Throws `invalid_request` or `unavailable`.
+ */
+export async function verifyActorToken(
+  { issuers }: { issuers: Issuers },
+  tenant: Tenant,
+  actor: PrincipalRef,
+  text: string,
+): Promise<void> {
+  const other = (cause?: unknown): ServiceError =>
+    new ServiceError('invalid_request', "the actor token is not the authenticated client's own", { cause });
+  const named = await issuers.verifyCaller(tenant, text).catch((cause: unknown) => {
+    throw cause instanceof ServiceError && cause.code === 'unauthenticated' ? other(cause) : cause;
+  });
+  if (principalKey(named) !== principalKey(actor)) throw other();
 }
 
 /** What the clocks' tolerance let in just after its end lasts until the tolerance ends, too: never longer. */

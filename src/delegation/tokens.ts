@@ -6,9 +6,10 @@ import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow } from '../storage/rows.ts';
+import { authenticationIn } from '../tenancy/authentication.ts';
 import { asTokenError, type Issuers } from '../tenancy/issuers.ts';
-import { readToken, type UnverifiedToken } from '../tenancy/jose.ts';
+import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { type Keys, SIGNING_ALGORITHM } from './keys.ts';
 import { Lifetimes } from './lifetimes.ts';
@@ -43,24 +44,39 @@ export class Tokens {
     this.#lifetimes = new Lifetimes(options.monotonic);
   }
 
-  /** The grant's token: RFC 9068 claims, the chain of actors in `act` (RFC 8693 section 4.1). */
+  /**
+   * The grant's token: RFC 9068 claims, the chain of actors in `act` (RFC 8693 section 4.1), what was granted of
+   * authorization details (RFC 9396 section 9.1), how the subject signed in (RFC 9068 section 2.2.1). Throws `invalid_request` for one that would be too long.
+   */
   async mint(tenant: Tenant, grant: GrantRow): Promise<string> {
     const key = await this.#keys.signer(tenant);
     const [actor] = grant.actors;
-    return new SignJWT({
+    const claims = {
       client_id: actor?.id,
       scope: grant.scopes.join(' '),
+      use: grant.use,
+      authorization_details: detailsClaim(grant),
       principal_class: grant.subject.class,
       act: actClaim(grant.actors),
-    })
+      may_act: mayActClaim(grant),
+      ...grant.authentication,
+    };
+    const token = await new SignJWT(claims)
       .setProtectedHeader({ alg: SIGNING_ALGORITHM, kid: key.kid, typ: TOKEN_TYPE })
       .setIssuer(this.#issuerOf(tenant))
       .setSubject(grant.subject.id)
-      .setAudience(grant.audience)
+      .setAudience(audienceClaim(grant))
       .setIssuedAt(Math.floor(grant.issuedAt / 1000))
       .setExpirationTime(Math.floor(grant.expiresAt / 1000))
       .setJti(grant.id)
       .sign(key.privateKey);
+    // One that nobody could present would be of no use, and the grant behind it would stand.
+    if (token.length > MAX_TOKEN)
+      throw new ServiceError(
+        'invalid_request',
+        `the token would be longer than ${MAX_TOKEN} characters: ask for fewer scopes or authorization details`,
+      );
+    return token;
   }
 
   /** See `TokenResolver`. An ID token is for its client, not for here: only access tokens name a principal. */
@@ -73,12 +89,12 @@ export class Tokens {
     const trusted = this.#issuers.trusted(tenant, token.issuer);
     if (!trusted)
       throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
-    const { subject, kind, audiences } = await this.#issuers.verify(tenant, trusted, token);
+    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token);
     if (kind !== 'access_token')
       throw new ServiceError('token_invalid', 'only an access token names a principal here');
     if (!audiences.some((audience) => trusted.audiences.includes(audience)))
       throw new ServiceError('token_invalid', 'the token is for another audience');
-    return { subject, actors: [], grant: undefined };
+    return { subject, actors: [], grant: undefined, authentication: authenticationIn(claims, now) };
   };
 
   /** Whether it claims that this tenant itself issued it; unverified. */
@@ -143,9 +159,22 @@ const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
   subject: grant.subject,
   actors: grant.actors,
   grant,
+  authentication: grant.authentication,
 });
 
 const digestOf = (tenant: Tenant, text: string): string => `${tenant.id} ${hash('sha256', text, 'base64')}`;
+
+/** RFC 9396: there where there are some. */
+export const detailsClaim = ({ details }: GrantRow): GrantRow['details'] | undefined =>
+  details.length > 0 ? details : undefined;
+
+/** RFC 7519 section 4.1.3: a text where it is one. */
+export const audienceClaim = (grant: GrantRow): string | string[] =>
+  grant.moreAudiences.length === 0 ? grant.audience : [...audiencesOf(grant)];
+
+/** RFC 8693 section 4.4. */
+export const mayActClaim = ({ mayAct }: GrantRow): Omit<ActClaim, 'act'> | undefined =>
+  mayAct ? { sub: mayAct.id, principal_class: mayAct.class } : undefined;
 
 interface ActClaim {
   readonly sub: string;

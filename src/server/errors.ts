@@ -1,6 +1,9 @@
 import { channel } from 'node:diagnostics_channel';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { ExchangeRefused } from '../delegation/refused.ts';
 import { describe, type ErrorCode, ServiceError } from '../errors.ts';
+import { ExchangeRefusalSchema } from '../gen/mandate/v1/delegation_pb.ts';
+import { decisionOf, proto } from './connect/messages.ts';
 
 /** Published for every error that a caller is told of: {error, where}. Telemetry logs its cause. */
 export const errorChannel = channel('mandate:error');
@@ -19,6 +22,7 @@ export const errorForms = {
   invalid_request: form(400, Code.InvalidArgument),
   invalid_scope: form(400, Code.InvalidArgument, 'invalid_scope'),
   invalid_target: form(400, Code.InvalidArgument, 'invalid_target'),
+  invalid_authorization_details: form(400, Code.InvalidArgument, 'invalid_authorization_details'),
   unsupported_grant_type: form(400, Code.InvalidArgument, 'unsupported_grant_type'),
   unsupported_token_type: form(400, Code.InvalidArgument),
   unsupported_media_type: form(415, Code.InvalidArgument),
@@ -38,6 +42,8 @@ export const errorForms = {
   token_revoked: form(400, Code.InvalidArgument),
   audience_mismatch: form(403, Code.PermissionDenied),
   exchange_denied: form(400, Code.PermissionDenied),
+  insufficient_user_authentication: form(400, Code.PermissionDenied, 'insufficient_user_authentication'),
+  challenge_required: form(400, Code.PermissionDenied),
   policy_invalid: form(400, Code.FailedPrecondition),
   policy_undefined: form(503, Code.FailedPrecondition, 'temporarily_unavailable'),
   policy_failed: form(500, Code.Internal, 'server_error'),
@@ -82,7 +88,30 @@ export function toConnectError(error: unknown, where: string): ConnectError {
     metadata.set('retry-after', String(Math.ceil(known.retryAfterMs / 1000)));
     metadata.set('grpc-retry-pushback-ms', String(known.retryAfterMs));
   }
-  return new ConnectError(`${known.code}: ${known.message}`, errorForms[known.code].grpc, metadata);
+  const details = known instanceof ExchangeRefused ? [refusalDetail(known)] : [];
+  return new ConnectError(`${known.code}: ${known.message}`, errorForms[known.code].grpc, metadata, details);
+}
+
+const MAX_REASONS = 16;
+const MAX_REASON_MESSAGE = 128;
+const MAX_OBLIGATIONS = 4_096;
+
+/** All that the policy said, as far as a header holds it. */
+function refusalDetail({ decided, decisionId, recordIndex }: ExchangeRefused) {
+  const { reasons, challenge, obligations } = decided;
+  const fits = JSON.stringify(obligations).length <= MAX_OBLIGATIONS;
+  const value = {
+    decision: decisionOf[decided.outcome],
+    reasons: reasons
+      .slice(0, MAX_REASONS)
+      .map(({ code, message }) => ({ code, message: message.slice(0, MAX_REASON_MESSAGE) })),
+    ...(challenge ? { challenge: proto(challenge) } : {}),
+    decisionId,
+    policyRevision: decided.revision,
+    recordIndex: BigInt(recordIndex),
+    obligations: fits ? obligations.map(proto) : [],
+  };
+  return { desc: ExchangeRefusalSchema, value };
 }
 
 /** What the Connect library finds wrong itself, before a service is asked, or says by Connect's own codes. */

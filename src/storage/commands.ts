@@ -77,8 +77,8 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     .pluck();
   const insertGrant = db.prepare(`
     INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,
-      scopes, audience, issued_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+      scopes, use, details, audience, more_audiences, may_act, authentication, issued_at, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
 
   /** However a principal is disabled or taken out, what was granted to it or through it ends, and stays ended. */
   const endGrants = (no: TenantNo, { class: klass, id }: PrincipalRef, at: number): number => {
@@ -119,7 +119,12 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
         actor?.class ?? '',
         actor?.id ?? '',
         JSON.stringify(grant.scopes),
+        grant.use,
+        JSON.stringify(grant.details),
         grant.audience,
+        JSON.stringify(grant.moreAudiences),
+        grant.mayAct && JSON.stringify(grant.mayAct),
+        JSON.stringify(grant.authentication),
         grant.issuedAt,
         grant.expiresAt,
       );

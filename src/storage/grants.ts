@@ -1,7 +1,7 @@
 import type { GrantId, PrincipalClass, PrincipalRef } from '../ids.ts';
 import type { Connection } from './database.ts';
 import { storedJson } from './faults.ts';
-import type { GrantRow, TenantNo } from './rows.ts';
+import type { Authentication, GrantRow, TenantNo, Use } from './rows.ts';
 
 export interface GrantStore {
   /** The grant as it stands in the last commit: a revocation that was answered is always seen. */
@@ -15,7 +15,12 @@ interface Columns {
   subject_id: string;
   actors: string;
   scopes: string;
+  use: Use;
+  details: string;
   audience: string;
+  more_audiences: string;
+  may_act: string | null;
+  authentication: string;
   issued_at: number;
   expires_at: number;
   revoked_at: number | null;
@@ -34,7 +39,12 @@ export function grantStore(db: Connection): GrantStore {
           subject: { class: row.subject_class, id: row.subject_id },
           actors: storedJson(row.actors) as PrincipalRef[],
           scopes: storedJson(row.scopes) as string[],
+          use: row.use,
+          details: storedJson(row.details) as GrantRow['details'],
           audience: row.audience,
+          moreAudiences: storedJson(row.more_audiences) as string[],
+          mayAct: row.may_act === null ? null : (storedJson(row.may_act) as PrincipalRef),
+          authentication: storedJson(row.authentication) as Authentication,
           issuedAt: row.issued_at,
           expiresAt: row.expires_at,
           revokedAt: row.revoked_at,

@@ -300,4 +300,13 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX once_over ON once (tenant_no, until);
   `,
+  `
+  -- What else a grant is bounded by: its class of use, authorization details (RFC 9396), and who alone may take it on (RFC
+  -- 8693 section 4.4). Its audiences beside the first one. How its subject signed in.
+  ALTER TABLE grants ADD COLUMN use TEXT NOT NULL DEFAULT 'act';
+  ALTER TABLE grants ADD COLUMN details TEXT NOT NULL DEFAULT '[]';
+  ALTER TABLE grants ADD COLUMN more_audiences TEXT NOT NULL DEFAULT '[]';
+  ALTER TABLE grants ADD COLUMN may_act TEXT;
+  ALTER TABLE grants ADD COLUMN authentication TEXT NOT NULL DEFAULT '{}';
+  `,
 ];

@@ -47,6 +47,17 @@ export interface PrincipalRow {
   readonly owners?: readonly string[] | undefined;
 }
 
+/** How a subject signed in, as its token's issuer says: empty where it says nothing. */
+export interface Authentication {
+  readonly acr?: string;
+  readonly amr?: readonly string[];
+  /** When it signed in, in seconds since the epoch. */
+  readonly auth_time?: number;
+}
+
+/** What a grant is for: to read, to suggest as well, or to act. */
+export type Use = 'read' | 'suggest' | 'act';
+
 export interface GrantRow {
   readonly id: GrantId;
   readonly parentId: GrantId | null;
@@ -56,12 +67,26 @@ export interface GrantRow {
   /** The current actor first (RFC 8693 section 4.1). */
   readonly actors: readonly { readonly class: PrincipalClass; readonly id: string }[];
   readonly scopes: readonly string[];
+  readonly use: Use;
+  /** RFC 9396: each bounds what the scopes allow, as the tenant's policy reads it. */
+  readonly details: readonly { readonly [name: string]: unknown; readonly type: string }[];
   readonly audience: string;
+  /** Further ones, of the same principal. */
+  readonly moreAudiences: readonly string[];
+  /** Who alone may take it on, of whatever comes of it too (RFC 8693 section 4.4). */
+  readonly mayAct: { readonly class: PrincipalClass; readonly id: string } | null;
+  /** Of the subject, by the token that the first grant came from. */
+  readonly authentication: Authentication;
   /** Milliseconds since the epoch, like the two below. */
   readonly issuedAt: number;
   readonly expiresAt: number;
   readonly revokedAt: number | null;
 }
+
+export const audiencesOf = ({ audience, moreAudiences }: GrantRow): readonly string[] => [
+  audience,
+  ...moreAudiences,
+];
 
 export interface KeyRow {
   readonly kid: string;

@@ -1,4 +1,5 @@
 import { describe, ServiceError } from '../errors.ts';
+import { checkStrict } from './strict-json.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -12,7 +13,7 @@ export interface UnverifiedToken {
 }
 
 /** Of a whole token; a chain of certificates in the header fits beside the claims. */
-const MAX_TOKEN = 16_384;
+export const MAX_TOKEN = 16_384;
 const MAX_HEADER = 8_192;
 const MAX_DEPTH = 32;
 
@@ -51,48 +52,11 @@ function membersOf(part: string, what: string): Members {
   const bytes = bytesOf(part, what);
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-    scan(text);
+    checkStrict(text, MAX_DEPTH);
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Members;
   } catch (cause) {
     throw malformed(`the ${what} of the token is not sound JSON`, cause);
   }
   throw malformed(`the ${what} of the token is no JSON object`);
-}
-
-/** Throws for what JSON.parse would take: a member twice, half a surrogate pair, what is too deep. Linear. */
-function scan(text: string): void {
-  /** The names of each object that is open; undefined for an array. */
-  const open: (Set<string> | undefined)[] = [];
-  for (let at = 0; at < text.length; at += 1) {
-    const char = text[at];
-    if (char === '{' || char === '[') {
-      if (open.length === MAX_DEPTH) throw new SyntaxError('it nests too deep');
-      open.push(char === '{' ? new Set() : undefined);
-    } else if (char === '}' || char === ']') open.pop();
-    else if (char === '"') {
-      const end = endOfString(text, at);
-      const value: unknown = JSON.parse(text.slice(at, end));
-      if (!(value as string).isWellFormed()) throw new SyntaxError('it holds half a surrogate pair');
-      const names = open.at(-1);
-      if (names && isName(text, end)) {
-        if (names.has(value as string)) throw new SyntaxError('a member stands twice');
-        names.add(value as string);
-      }
-      at = end - 1;
-    }
-  }
-}
-
-function endOfString(text: string, start: number): number {
-  let at = start + 1;
-  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
-  return at + 1;
-}
-
-/** Whether a colon follows. */
-function isName(text: string, end: number): boolean {
-  let at = end;
-  while (/[ \t\n\r]/.test(text[at] ?? '')) at += 1;
-  return text[at] === ':';
 }

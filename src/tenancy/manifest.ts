@@ -2,10 +2,12 @@ import { z } from 'zod';
 import { auditDeclared } from '../audit/privacy/declared.ts';
 import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
+import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
 import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
+import { uses } from './use.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
 export const operations = [
@@ -36,6 +38,8 @@ const ceiling = z.strictObject({
   audiences: names,
   max_lifetime_seconds: z.int().min(1).max(300).default(300),
   max_depth: z.int().min(1).max(8).default(3),
+  use: z.enum(uses).default('act'),
+  authorization_details: ceilingDetails,
 });
 
 const principal = z.strictObject({
@@ -131,8 +135,11 @@ const manifest = z.strictObject({
   id: z.string(),
   display_name: name.optional(),
   roles: z.record(name, z.strictObject({ scopes })).default({}),
-  /** Action name → the scope a grant needs for it. */
-  actions: z.record(name, z.strictObject({ scope: scope.optional() })).default({}),
+  /** Action name → the scope and the class of use that a grant needs for it. */
+  actions: z
+    .record(name, z.strictObject({ scope: scope.optional(), use: z.enum(uses).optional() }))
+    .default({}),
+  authorization_details: detailTypes,
   /** Resources that a search may find without the caller naming them. */
   resources: z
     .array(
@@ -206,6 +213,12 @@ export function parseManifest(value: unknown, file: string, lineOf: LineOf = () 
     if (seen.has(key))
       throw new ManifestInvalid(file, `principal ${key} stands twice`, { line: lineOf(['principals', at]) });
     seen.add(key);
+    for (const [place, detail] of (entry.ceiling?.authorization_details ?? []).entries()) {
+      const problem = detailProblem(parsed.data.authorization_details, detail, 'bound');
+      if (problem === undefined) continue;
+      const path = ['principals', at, 'ceiling', 'authorization_details', place];
+      throw new ManifestInvalid(file, `${path.join('.')} ${problem}`, { line: lineOf(path) });
+    }
   }
   for (const [at, { issuer: each }] of parsed.data.issuers.entries()) {
     if (seen.has(each))

@@ -47,7 +47,7 @@ test('what a file says is registered, shown, and taken again as it is shown', as
   const { stdout } = await dev('principal', 'show', '-t', 'acme', 'agent:helper');
   expect(stdout).toMatch(/status +active\nmanaged by +api\nowners +user:alice, group:compliance\n/);
   expect(stdout).toMatch(
-    /may +exchange\nceiling +docs.read\n {2}audiences +docs-mcp\n {2}lifetime +60 s, 3 deep\n/,
+    /may +exchange\nceiling +docs.read\n {2}audiences +docs-mcp\n {2}lifetime +60 s, 3 deep\n {2}use +act\n/,
   );
   expect(stdout).toContain('a secret, until 2099-01-01T00:00:00.000Z, not used yet');
   const shown = await dev('--json', 'principal', 'show', '-t', 'acme', 'agent:helper');

@@ -22,7 +22,11 @@ const bot = new Facts(
 const grant = {
   id: 'grant-1',
   scopes: ['read'],
+  use: 'act',
+  details: [{ type: 'tool_call', tools: ['search'] }],
   audience: 'https://files.example',
+  moreAudiences: ['files'],
+  mayAct: { class: 'agent', id: 'bot' },
   depth: 1,
   expiresAt: Date.UTC(2026, 0, 1),
 } as unknown as GrantRow;
@@ -36,6 +40,7 @@ const parts: InputParts = {
   action: { name: 'document.read' },
   resource: { type: 'document', id: 'd-1' },
   context: undefined,
+  authentication: undefined,
   grant: undefined,
 };
 
@@ -65,7 +70,16 @@ describe('the policy input', () => {
     expect(JSON.parse(input.json)).toMatchObject({
       subject: { properties: { clearance: 2, device: 'phone', team: 'é' } },
       actors: [{ class: 'agent', id: 'bot', roles: ['helper'], status: 'disabled' }],
-      grant: { id: 'grant-1', scope: ['read'], depth: 1, expires_at: '2026-01-01T00:00:00.000Z' },
+      grant: {
+        id: 'grant-1',
+        scope: ['read'],
+        audience: 'https://files.example',
+        audiences: ['https://files.example', 'files'],
+        authorization_details: [{ type: 'tool_call', tools: ['search'] }],
+        may_act: { class: 'agent', id: 'bot' },
+        depth: 1,
+        expires_at: '2026-01-01T00:00:00.000Z',
+      },
     });
   });
 

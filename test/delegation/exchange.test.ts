@@ -4,6 +4,8 @@ import { type ExchangeFacts, MAX_LIFETIME_SECONDS, narrow } from '../../src/dele
 import type { GrantId, PrincipalRef } from '../../src/ids.ts';
 import { principalKey } from '../../src/ids.ts';
 import type { GrantRow } from '../../src/storage/rows.ts';
+import type { Ceiling } from '../../src/tenancy/manifest.ts';
+import { uses } from '../../src/tenancy/use.ts';
 
 /** The exchange rule by itself: facts in, what may be granted at most out. */
 
@@ -12,18 +14,37 @@ const alice: PrincipalRef = { class: 'user', id: 'alice' };
 const agent: PrincipalRef = { class: 'agent', id: 'research-agent' };
 const docs: PrincipalRef = { class: 'mcp_server', id: 'docs-mcp' };
 
+const ceiling = (changes: Partial<Ceiling> = {}): Ceiling => ({
+  scopes: ['read'],
+  audiences: ['api'],
+  max_lifetime_seconds: 300,
+  max_depth: 3,
+  use: 'act',
+  authorization_details: [],
+  ...changes,
+});
+
 const facts = (changes: Partial<ExchangeFacts> = {}): ExchangeFacts => ({
-  request: { audience: 'docs-mcp', scopes: ['read'], lifetimeSeconds: 0 },
+  request: {
+    audiences: ['docs-mcp'],
+    scopes: ['read'],
+    use: undefined,
+    details: [],
+    mayAct: undefined,
+    lifetimeSeconds: 0,
+  },
   actor: agent,
-  ceiling: { scopes: ['read', 'suggest'], audiences: ['docs-mcp'], max_lifetime_seconds: 300, max_depth: 2 },
+  ceiling: ceiling({ scopes: ['read', 'suggest'], audiences: ['docs-mcp'], max_depth: 2 }),
   chain: [],
   audiences: new Map([
     ['docs-mcp', docs],
     ['https://docs.example/mcp', docs],
     ['api', { class: 'service', id: 'api' }],
   ]),
+  detailTypes: {},
   subject: alice,
   subjectScopes: new Set(['read', 'suggest', 'write']),
+  mayAct: undefined,
   presentedUntil: NOW + 3_600_000,
   parent: undefined,
   now: NOW,
@@ -37,7 +58,12 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   subject: alice,
   actors: [agent],
   scopes: ['read'],
+  use: 'act',
+  details: [],
   audience: 'docs-mcp',
+  moreAudiences: [],
+  mayAct: null,
+  authentication: {},
   issuedAt: NOW - 1_000,
   expiresAt: NOW + 60_000,
   revokedAt: null,
@@ -60,7 +86,10 @@ describe('narrow', () => {
   test('grants what is asked, within everything', () => {
     expect(narrow(facts())).toEqual({
       scopes: ['read'],
-      audience: 'docs-mcp',
+      use: 'act',
+      details: [],
+      audiences: ['docs-mcp'],
+      mayAct: undefined,
       actors: [agent],
       depth: 1,
       expiresAt: NOW + 300_000,
@@ -83,22 +112,18 @@ describe('narrow', () => {
   });
 
   test('RFC 8707 2: the target is one the ceiling names, by principal or by resource', () => {
-    expect(narrow(asking({ audience: 'https://docs.example/mcp' })).audience).toBe(
+    expect(narrow(asking({ audiences: ['https://docs.example/mcp'] })).audiences).toEqual([
       'https://docs.example/mcp',
-    );
+    ]);
     for (const audience of ['api', 'nowhere', 'alice', ''])
-      expect(codeOf(asking({ audience }))).toBe('invalid_target');
-    const onlyResource = {
-      ...facts().ceiling,
-      audiences: ['https://docs.example/mcp'],
-    } as ExchangeFacts['ceiling'];
+      expect(codeOf(asking({ audiences: [audience] }))).toBe('invalid_target');
+    const onlyResource = ceiling({ audiences: ['https://docs.example/mcp'] });
     expect(codeOf(facts({ ceiling: onlyResource }))).toBe('invalid_target');
   });
 
   test('RFC 8693 4.1: the new actor stands outermost, and no earlier one is dropped', () => {
     const parent = grant();
-    const ceiling = { scopes: ['read'], audiences: ['api'], max_lifetime_seconds: 60, max_depth: 3 };
-    const onward = asking({ audience: 'api' }, { actor: docs, ceiling, parent });
+    const onward = asking({ audiences: ['api'] }, { actor: docs, ceiling: ceiling(), parent });
     expect(narrow(onward).actors).toEqual([docs, agent]);
     expect(narrow(facts({ parent })).actors).toEqual([agent]);
   });
@@ -113,15 +138,45 @@ describe('narrow', () => {
     expect(codeOf(facts({ parent: grant({ actors: [twin] }) }))).toBe('exchange_denied');
   });
 
+  test('RFC 8693 2.1: several audiences are those of one server, each open to the agent, each once', () => {
+    const both = ['https://docs.example/mcp', 'docs-mcp', 'docs-mcp'];
+    expect(narrow(asking({ audiences: both })).audiences).toEqual(['https://docs.example/mcp', 'docs-mcp']);
+    const open = ceiling({ audiences: ['docs-mcp', 'api'] });
+    expect(codeOf(asking({ audiences: ['docs-mcp', 'api'] }, { ceiling: open }))).toBe('invalid_target');
+    expect(codeOf(asking({ audiences: ['docs-mcp', 'nowhere'] }, { ceiling: open }))).toBe('invalid_target');
+    const one = ceiling({ audiences: ['https://docs.example/mcp'] });
+    expect(codeOf(asking({ audiences: both }, { ceiling: one }))).toBe('invalid_target');
+  });
+
+  test('RFC 8693 4.4: whom may_act names alone may take a token on, and whatever comes of it', () => {
+    const other: PrincipalRef = { class: 'agent', id: 'other' };
+    const held = grant({ mayAct: docs });
+    const take = (actor: PrincipalRef, mayAct?: PrincipalRef) =>
+      asking({ audiences: ['api'], mayAct }, { actor, ceiling: ceiling(), parent: held, mayAct: docs });
+    expect(narrow(take(docs)).mayAct).toEqual(docs);
+    expect(narrow(take(docs, docs)).mayAct).toEqual(docs);
+    expect(codeOf(take(docs, other))).toBe('exchange_denied');
+    // Neither its own actor nor anybody else.
+    expect(codeOf(take(agent))).toBe('exchange_denied');
+    expect(codeOf(take(other))).toBe('exchange_denied');
+    expect(codeOf(take({ class: 'service', id: 'docs-mcp' }))).toBe('exchange_denied');
+  });
+
+  test('who may act is kept of an issuer too, and can be asked for where nobody is named', () => {
+    expect(narrow(facts({ mayAct: agent })).mayAct).toEqual(agent);
+    expect(narrow(asking({ mayAct: docs })).mayAct).toEqual(docs);
+    expect(codeOf(asking({ mayAct: docs }, { mayAct: agent }))).toBe('exchange_denied');
+  });
+
   test('is not deeper than the cap of the actor', () => {
     expect(narrow(facts({ parent: grant({ depth: 1 }) })).depth).toBe(2);
     expect(codeOf(facts({ parent: grant({ depth: 2 }) }))).toBe('exchange_denied');
   });
 
   test('the ceilings of those who acted before bind whoever exchanges on: depth, scopes, and that there is one', () => {
-    const wide = { scopes: ['read'], audiences: ['api'], max_lifetime_seconds: 300, max_depth: 8 };
+    const wide = ceiling({ max_depth: 8 });
     const onward = (chain: ExchangeFacts['chain'], depth = 2): ExchangeFacts =>
-      asking({ audience: 'api' }, { actor: docs, ceiling: wide, parent: grant({ depth }), chain });
+      asking({ audiences: ['api'] }, { actor: docs, ceiling: wide, parent: grant({ depth }), chain });
     expect(narrow(onward([{ ...wide, max_depth: 3 }])).depth).toBe(3);
     expect(codeOf(onward([{ ...wide, max_depth: 2 }]))).toBe('exchange_denied');
     expect(
@@ -147,6 +202,7 @@ describe('narrow', () => {
 
 const scope = fc.constantFrom('read', 'suggest', 'write', 'admin');
 const scopes = fc.uniqueArray(scope, { maxLength: 4 });
+const use = fc.constantFrom(...uses);
 const audience = fc.constantFrom('docs-mcp', 'https://docs.example/mcp', 'api', 'nowhere');
 const principal = fc.constantFrom(
   agent,
@@ -164,6 +220,8 @@ const anyGrant = fc
     actors: fc.array(principal, { minLength: 1, maxLength: 4 }),
     scopes,
     audience,
+    use,
+    mayAct: fc.option(principal, { nil: null }),
     expiresAt: fc.integer({ min: NOW - 2_000, max: NOW + 400_000 }),
   })
   .map(grant);
@@ -171,8 +229,11 @@ const anyGrant = fc
 const anyFacts: fc.Arbitrary<ExchangeFacts> = fc
   .record({
     request: fc.record({
-      audience,
+      audiences: fc.array(audience, { minLength: 1, maxLength: 3 }),
       scopes: fc.array(scope, { maxLength: 6 }),
+      mayAct: fc.option(principal, { nil: undefined }),
+      use: fc.option(use, { nil: undefined }),
+      details: fc.constant([]),
       lifetimeSeconds: fc.oneof(fc.constant(0), fc.nat(), fc.constant(4_294_967_295)),
     }),
     actor: principal,
@@ -182,6 +243,8 @@ const anyFacts: fc.Arbitrary<ExchangeFacts> = fc
         audiences: fc.uniqueArray(audience, { maxLength: 3 }),
         max_lifetime_seconds: fc.integer({ min: 1, max: 300 }),
         max_depth: fc.integer({ min: 1, max: 8 }),
+        use,
+        authorization_details: fc.constant([]),
       }),
       { nil: undefined },
     ),
@@ -190,7 +253,8 @@ const anyFacts: fc.Arbitrary<ExchangeFacts> = fc
     parent: fc.option(anyGrant, { nil: undefined }),
     now: fc.integer({ min: NOW, max: NOW + 2_000 }),
   })
-  .map(facts);
+  .map(facts)
+  .map((given) => ({ ...given, mayAct: given.parent?.mayAct ?? undefined }));
 
 describe('narrow, whatever the facts', () => {
   test('a child is never wider, longer or deeper than its parent, the ceiling and the subject allow', () => {
@@ -216,7 +280,11 @@ describe('narrow, whatever the facts', () => {
           expect(ceiling?.scopes).toContain(each);
           if (parent) expect(parent.scopes).toContain(each);
         }
-        expect(child.audience).toBe(request.audience);
+        expect(child.audiences).toEqual([...new Set(request.audiences)]);
+        const servers = child.audiences.map((each) => JSON.stringify(given.audiences.get(each)));
+        expect(new Set(servers).size).toBe(1);
+        for (const most of [request.use, ceiling?.use, parent?.use])
+          expect(uses.indexOf(child.use)).toBeLessThanOrEqual(uses.indexOf(most ?? 'act'));
         expect(child.expiresAt).toBeGreaterThan(now);
         expect(child.expiresAt).toBeLessThanOrEqual(given.presentedUntil);
         const longest = Math.min(ceiling?.max_lifetime_seconds ?? 0, MAX_LIFETIME_SECONDS);
@@ -226,11 +294,13 @@ describe('narrow, whatever the facts', () => {
         expect(child.depth).toBe((parent?.depth ?? 0) + 1);
         expect(child.depth).toBeLessThanOrEqual(ceiling?.max_depth ?? 0);
         expect(child.actors[0]).toEqual(actor);
+        if (!parent?.mayAct) expect(child.mayAct).toEqual(request.mayAct);
         if (!parent) {
           expect(child.actors).toEqual([actor]);
           return;
         }
         expect(child.expiresAt).toBeLessThanOrEqual(parent.expiresAt);
+        if (parent.mayAct) expect(child.mayAct).toEqual(parent.mayAct);
         expect(child.actors.slice(-parent.actors.length)).toEqual(parent.actors);
         expect(child.actors.length - parent.actors.length).toBe(
           parent.actors[0] && principalKey(parent.actors[0]) === principalKey(actor) ? 0 : 1,
@@ -240,5 +310,38 @@ describe('narrow, whatever the facts', () => {
     );
     // The property is about grants: it must have seen some.
     expect(granted).toBeGreaterThan(100);
+  });
+
+  test('act and may_act of a parent are never lost, whatever is left out', () => {
+    let bound = 0;
+    const asked = fc.record({
+      mayAct: fc.option(principal, { nil: undefined }),
+      lifetimeSeconds: fc.constantFrom(0, 10),
+    });
+    const parent = fc.record({
+      actors: fc.array(principal, { minLength: 1, maxLength: 3 }),
+      mayAct: fc.option(principal, { nil: null }),
+    });
+    fc.assert(
+      fc.property(asked, parent.map(grant), principal, (request, presented, actor) => {
+        const mayAct = presented.mayAct ?? undefined;
+        const open = { actor, ceiling: ceiling({ max_depth: 8 }), parent: presented, mayAct };
+        let child: ReturnType<typeof narrow>;
+        try {
+          child = narrow(asking({ ...request, audiences: ['api'] }, open));
+        } catch (error) {
+          expect((error as { code: string }).code).toBe('exchange_denied');
+          return;
+        }
+        expect(child.actors.slice(-presented.actors.length)).toEqual(presented.actors);
+        expect(child.actors[0]).toEqual(actor);
+        expect(child.mayAct).toEqual(mayAct ?? request.mayAct);
+        if (!mayAct) return;
+        bound += 1;
+        expect(actor).toEqual(mayAct);
+      }),
+      { numRuns: 2_000 },
+    );
+    expect(bound).toBeGreaterThan(100);
   });
 });

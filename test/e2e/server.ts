@@ -32,7 +32,7 @@ type PrincipalDocument = Partial<Omit<ManifestPrincipal, 'ceiling'>> &
 export interface TenantDocument {
   id: string;
   roles: Record<string, { scopes: string[] }>;
-  actions: Record<string, { scope?: string }>;
+  actions: Record<string, { scope?: string; use?: string }>;
   principals: PrincipalDocument[];
   issuers?: (Partial<TrustedIssuer> & { issuer: string })[];
   subject_types?: Record<string, string>;
@@ -48,6 +48,8 @@ export interface Options {
   readonly clock?: Clock;
   /** Changes acme's tenant.yaml before the start. */
   readonly acme?: Editor;
+  /** Further files of acme's folder, or others in their place. */
+  readonly acmeFiles?: Readonly<Record<string, string>>;
   readonly globex?: Editor;
 }
 
@@ -122,11 +124,16 @@ const overridesIn = (folder: string): Overrides => ({
   operators: [{ id: 'root', secret_sha256: sha256(secrets.operator) }],
 });
 
-export async function writeTenants(folder: string, { acme, globex }: Options = {}): Promise<void> {
+export async function writeTenants(
+  folder: string,
+  { acme, acmeFiles = {}, globex }: Options = {},
+): Promise<void> {
   const tenants = path.join(folder, 'tenants');
   await mkdir(tenants);
   await cp(path.join(repository, 'policies/acme'), path.join(tenants, 'acme'), { recursive: true });
   await editTenant(path.join(tenants, 'acme'), (manifest) => acme?.(manifest));
+  for (const [name, text] of Object.entries(acmeFiles))
+    await writeFile(path.join(tenants, 'acme', name), text);
   await mkdir(path.join(tenants, 'globex'));
   const document = globexManifest();
   globex?.(document);

@@ -67,6 +67,17 @@ test_delete_is_challenged_without_mfa if {
 	authz.challenge.type == "step_up" with input as ask(alice, [], "document.delete", document("internal", "apollo", "alice"))
 }
 
+signed_in(ago) := {"context": {"authentication": {
+	"acr": "urn:acme:mfa",
+	"auth_time": (time.now_ns() / 1000000000) - ago,
+}}}
+
+test_delete_is_allowed_soon_after_a_second_factor if {
+	request := ask(alice, [], "document.delete", document("internal", "apollo", "alice"))
+	authz.allow with input as object.union(request, signed_in(60))
+	not authz.allow with input as object.union(request, signed_in(3600))
+}
+
 test_job_indexes_all_but_restricted if {
 	job := object.union(alice, {"class": "job", "id": "nightly-index", "roles": []})
 	authz.allow with input as ask(job, [], "document.index", document("confidential", "apollo", "alice"))

@@ -64,9 +64,10 @@ export const maskFailed = (draft: RecordDraft, why: string): RecordDraft =>
 const listed = (name: string, paths: ReadonlySet<string>): object =>
   paths.size === 0 ? {} : { [name]: [...paths].map((path) => path.slice(0, MAX_POINTER)) };
 
-/** What is below the input, but for what names it; and what authors said of their reasons. */
+/** What is below the input, but for what names it; what authors said of their reasons, and what they asked for first. */
 function mayGo({ reasons }: Body, [root, ...rest]: Pointer): boolean {
   if (root === 'input') return isMaskable(rest);
+  if (root === 'challenge') return true;
   const [at = '', member] = rest;
   return (
     root === 'reasons' && rest.length === 2 && member === 'message' && placeOf(reasons, [at]) !== undefined
@@ -112,7 +113,7 @@ function withoutDetail(body: Body): Body {
     input['grant'] = grant;
   }
   const { context: _context, data_input: _data, ...kept } = input;
-  const { sealed: _sealed, ...rest } = body;
+  const { sealed: _sealed, challenge: _challenge, ...rest } = body;
   const reasons = body['reasons'] as readonly { readonly code: string }[] | undefined;
   return {
     ...rest,

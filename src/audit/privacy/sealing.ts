@@ -51,14 +51,16 @@ const NOT_KEPT = 'not kept, as members of the record are sealed';
 const SEALED_CODE = 'sealed';
 
 interface Members {
+  /** What a policy asks for first: it may repeat a value as its reasons may. */
+  readonly challenge?: unknown;
   readonly reasons?: readonly { readonly code: string; readonly message: string }[];
 }
 
 function withoutText(draft: RecordDraft, texts: readonly string[]): RecordDraft {
-  const { reasons, ...rest } = JSON.parse(`{${draft.members.slice(1)}}`) as Members;
-  if (!reasons?.length) return draft;
+  const { reasons, challenge, ...rest } = JSON.parse(`{${draft.members.slice(1)}}`) as Members;
+  if (!reasons?.length && challenge === undefined) return draft;
   const codeOf = (code: string): string => (repeats(code, texts) ? SEALED_CODE : code);
-  const kept = reasons.map(({ code, message }) => ({
+  const kept = (reasons ?? []).map(({ code, message }) => ({
     code: codeOf(code),
     message: message === '' ? '' : NOT_KEPT,
   }));

@@ -50,6 +50,11 @@ export function fieldsOf(principal: Principal): [string, string][] {
           ['ceiling', list(ceiling.scopes) || 'no scope'],
           ['  audiences', list(ceiling.audiences)],
           ['  lifetime', `${ceiling.maxLifetimeSeconds} s, ${ceiling.maxDepth} deep`],
+          ['  use', ceiling.use],
+          ...ceiling.authorizationDetails.map((each): [string, string] => [
+            '  details',
+            JSON.stringify(each),
+          ]),
         ] satisfies [string, string][])
       : []),
     ['client ids', list(principal.clientIds)],

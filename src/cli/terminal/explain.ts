@@ -1,5 +1,6 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { type ErrorCode, errorCodes, ServiceError } from '../../errors.ts';
+import { ExchangeRefusalSchema } from '../../gen/mandate/v1/delegation_pb.ts';
 import { visible } from './visible.ts';
 
 /** The metadata in which the server sends its stable code, beside Connect's own. */
@@ -25,7 +26,14 @@ function saidByServer(error: unknown): ServiceError | undefined {
   const code = error.metadata.get(ERROR_CODE_HEADER);
   if (!isErrorCode(code)) return undefined;
   // The message repeats the code, for clients that show nothing else.
-  return new ServiceError(code, visible(error.rawMessage.replace(`${code}: `, '')), { cause: error });
+  const message = visible(error.rawMessage.replace(`${code}: `, ''));
+  return new ServiceError(code, message + askedBy(error), { cause: error });
+}
+
+/** What a policy asks for first. */
+function askedBy(error: ConnectError): string {
+  const [refusal] = error.findDetails(ExchangeRefusalSchema);
+  return refusal?.challenge ? `: ${visible(JSON.stringify(refusal.challenge))}` : '';
 }
 
 export const isErrorCode = (code: string | null | undefined): code is ErrorCode =>

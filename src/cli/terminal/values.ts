@@ -21,13 +21,8 @@ export const wholeNumber =
 
 /** For commander too. */
 export function jsonObject(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      return value as Record<string, unknown>;
-  } catch {
-    // Falls through.
-  }
+  const value = parsed(text);
+  if (isObject(value)) return value;
   throw new InvalidArgumentError('not a JSON object.');
 }
 
@@ -51,6 +46,24 @@ export function untilWhen(text: string, now: number): number {
   const time = seconds === undefined ? Date.parse(text) : now + seconds * 1_000;
   if (time > now) return time;
   throw new ServiceError('invalid_request', `${text} is neither a time to come nor one such as 90d`);
+}
+
+/** For commander too. */
+export function jsonObjects(text: string): Record<string, unknown>[] {
+  const value = parsed(text);
+  if (Array.isArray(value) && value.every(isObject)) return value;
+  throw new InvalidArgumentError('not a JSON array of objects.');
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 /** An RFC 3339 time, or an age such as 15m, 2h or 7d. Milliseconds since the epoch. Throws `invalid_request`. */

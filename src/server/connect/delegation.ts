@@ -1,18 +1,28 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
+import { actorTokenIn, type ExchangeAsked, useIn } from '../../delegation/attempt.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
-import { ACCESS_TOKEN_TYPE, type TokenType, tokenTypes } from '../../delegation/exchange.ts';
+import {
+  ACCESS_TOKEN_TYPE,
+  issuedTokenTypes,
+  type TokenType,
+  tokenTypes,
+} from '../../delegation/exchange.ts';
+import { type Cut, cutMembers } from '../../delegation/limits.ts';
 import { ServiceError } from '../../errors.ts';
 import {
   type DelegationService,
+  type ExchangeRequest,
   ExchangeResponseSchema,
   IntrospectResponseSchema,
   RevokeResponseSchema,
 } from '../../gen/mandate/v1/delegation_pb.ts';
+import { principalClass } from '../../ids.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit } from './context.ts';
+import { proto } from './messages.ts';
 
 export function delegationService(parts: {
   tenants: Tenants;
@@ -23,29 +33,21 @@ export function delegationService(parts: {
   return {
     async exchange(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'exchange');
-      const type = message.subjectTokenType || ACCESS_TOKEN_TYPE;
-      if (!Object.hasOwn(tokenTypes, type))
-        throw new ServiceError(
-          'unsupported_token_type',
-          `subject_token_type is one of ${Object.keys(tokenTypes).join(', ')}`,
-        );
-      const exchanged = await delegations.exchange(tenant, caller, {
-        subjectToken: message.subjectToken,
-        subjectTokenType: type as TokenType,
-        audience: message.audience,
-        scopes: message.scopes,
-        lifetimeSeconds: message.lifetimeSeconds,
-      });
-      const { grant, token } = exchanged;
+      const asked = exchangeAsked(message);
+      const exchanged = await delegations.exchange(tenant, caller, asked);
+      const { grant, token, cut } = exchanged;
       return create(ExchangeResponseSchema, {
         accessToken: token,
-        issuedTokenType: ACCESS_TOKEN_TYPE,
+        issuedTokenType: asked.issuedTokenType,
         tokenType: 'Bearer',
         expiresInSeconds: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
         scopes: [...grant.scopes],
+        use: grant.use,
+        authorizationDetails: grant.details.map(proto),
         grantId: grant.id,
         decisionId: exchanged.decisionId,
         recordIndex: BigInt(exchanged.recordIndex),
+        ...(cutMembers(cut) ? { cut: cutMessage(cut) } : {}),
       });
     },
     async introspect(message, context) {
@@ -57,7 +59,12 @@ export function delegationService(parts: {
         subject: grant.subject,
         actors: [...grant.actors],
         scopes: [...grant.scopes],
+        use: grant.use,
+        authorizationDetails: grant.details.map(proto),
         audience: grant.audience,
+        moreAudiences: [...grant.moreAudiences],
+        ...(grant.mayAct ? { mayAct: grant.mayAct } : {}),
+        authentication: proto({ ...grant.authentication }),
         grantId: grant.id,
         issuedAt: timestampFromMs(grant.issuedAt),
         expiresAt: timestampFromMs(grant.expiresAt),
@@ -77,3 +84,37 @@ export function delegationService(parts: {
     },
   };
 }
+
+/** Throws `unsupported_token_type`, `invalid_request` or `principal_class_unknown`. */
+function exchangeAsked(message: ExchangeRequest): ExchangeAsked {
+  const { mayAct } = message;
+  return {
+    subjectToken: message.subjectToken,
+    subjectTokenType: oneOf(
+      'subject_token_type',
+      message.subjectTokenType,
+      Object.keys(tokenTypes) as TokenType[],
+    ),
+    actorToken: actorTokenIn(message.actorToken || undefined, message.actorTokenType || undefined),
+    issuedTokenType: oneOf('requested_token_type', message.requestedTokenType, issuedTokenTypes),
+    audiences: [message.audience, ...message.moreAudiences],
+    scopes: message.scopes,
+    use: useIn(message.use || undefined),
+    details: message.authorizationDetails,
+    mayAct: mayAct && { class: principalClass(mayAct.class), id: mayAct.id },
+    lifetimeSeconds: message.lifetimeSeconds,
+  };
+}
+
+function oneOf<T extends string>(member: string, text: string, known: readonly T[]): T {
+  const found = known.find((each) => each === (text || ACCESS_TOKEN_TYPE));
+  if (!found) throw new ServiceError('unsupported_token_type', `${member} is one of ${known.join(', ')}`);
+  return found;
+}
+
+const cutMessage = ({ scopes = [], lifetimeSeconds = 0, use, details = 0 }: Cut) => ({
+  scopes: [...scopes],
+  lifetimeSeconds,
+  ...(use ? { use } : {}),
+  authorizationDetails: details,
+});

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
 import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
+import { stepUpOf } from '../../delegation/refused.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
 import {
   HeaderValueOption_HeaderAppendAction as Append,
@@ -17,6 +18,7 @@ import {
 } from '../../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
+import { challengeOf } from '../challenge.ts';
 import { admit } from './context.ts';
 import { EnvoyHeaders } from './envoy-headers.ts';
 import { proto } from './messages.ts';
@@ -120,14 +122,15 @@ function requestOf(attributes: AttributeContext, http: HttpRequest, headers: Env
   };
 }
 
-type Why = readonly { readonly code: string; readonly message: string }[];
-
 /** Obligations of type `http` say what Envoy adds, removes or answers; see docs/services.md. */
 function responseOf(answer: Answer): CheckResponse {
   const http = answer.obligations.filter(({ type }) => type === 'http');
   if (answer.outcome !== 'allow') {
-    const [status, code] = denials.get(answer.reasons[0]?.code ?? '') ?? [403, PERMISSION_DENIED];
-    return denied(status, code, answer.reasons, http, answer.decisionId);
+    const isStepUp = stepUpOf(answer.challenge) !== undefined;
+    // RFC 9470 section 3: another sign-in would help, as another token would.
+    const why = isStepUp ? 'unauthenticated' : (answer.reasons[0]?.code ?? '');
+    const [status, code] = denials.get(why) ?? [403, PERMISSION_DENIED];
+    return denied(status, code, answer, http);
   }
   return create(CheckResponseSchema, {
     status: { code: OK },
@@ -156,23 +159,24 @@ const denials: ReadonlyMap<string, readonly [number, number]> = new Map<ErrorCod
   ],
 );
 
-function denied(
-  status: number,
-  code: number,
-  reasons: Why,
-  http: readonly JsonObject[],
-  decisionId: string,
-): CheckResponse {
+function denied(status: number, code: number, answer: Answer, http: readonly JsonObject[]): CheckResponse {
+  const { reasons, challenge, decisionId } = answer;
   const body = http.find((each) => typeof each['body'] === 'string')?.['body'] as string | undefined;
   const own = http.find((each) => typeof each['status'] === 'number')?.['status'] as number | undefined;
+  const authenticate = challengeOf(answer);
   return create(CheckResponseSchema, {
     status: { code, message: reasons.map((reason) => reason.code).join(' ') },
     httpResponse: {
       case: 'deniedResponse',
       value: {
         status: { code: own !== undefined && own >= 400 && own < 600 ? own : status },
-        headers: http.flatMap(({ response_headers: headers }) => headerOptions(headers)),
-        body: body ?? JSON.stringify({ error: reasons[0]?.code ?? 'not_allowed', decision_id: decisionId }),
+        headers: [
+          ...(authenticate === undefined ? [] : headerOptions({ 'www-authenticate': authenticate })),
+          ...http.flatMap(({ response_headers: headers }) => headerOptions(headers)),
+        ],
+        body:
+          body ??
+          JSON.stringify({ error: reasons[0]?.code ?? 'not_allowed', challenge, decision_id: decisionId }),
       },
     },
     dynamicMetadata: metadata(decisionId, http),

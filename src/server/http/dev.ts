@@ -33,7 +33,9 @@ export async function devIssuer(clock: Clock, base: () => string, tenants: Tenan
             'name the user and the client that asks for its token: ?user=alice&client=research-agent',
           );
         const now = Math.floor(clock() / 1000);
-        const token = await new SignJWT({ client_id: agent })
+        const acr = request.url.searchParams.get('acr');
+        const signedIn = acr ? { acr, auth_time: now } : {};
+        const token = await new SignJWT({ client_id: agent, ...signedIn })
           .setProtectedHeader({ alg: 'ES256', kid: 'dev', typ: 'at+jwt' })
           .setIssuer(devIssuerOf(base()))
           .setSubject(user)

@@ -1,7 +1,7 @@
 import type { Delegations } from '../../delegation/delegations.ts';
-import { ACCESS_TOKEN_TYPE, type TokenType, tokenTypes } from '../../delegation/exchange.ts';
 import type { Keys } from '../../delegation/keys.ts';
-import { actClaim } from '../../delegation/tokens.ts';
+import { ExchangeRefused } from '../../delegation/refused.ts';
+import { actClaim, audienceClaim, detailsClaim, mayActClaim } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
@@ -11,9 +11,8 @@ import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from './exchange.ts';
 import { checkFormType, type Form, formIn } from './form.ts';
+import { exchangeAsked, exchangeBody, refusalBody, TOKEN_EXCHANGE } from './oauth/exchange.ts';
 import type { Route } from './router.ts';
-
-const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 /** RFC 6749 section 5.1: nothing about a token is kept on the way. */
 const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' };
@@ -38,19 +37,9 @@ export function oauthRoutes(parts: Parts): Route[] {
       method: 'POST',
       path: '/t/{tenant}/oauth2/token',
       handle: form('exchange', async (tenant, caller, fields) => {
-        const { token, grant } = await delegations.exchange(tenant, caller, exchangeAsked(fields));
-        return {
-          status: 200,
-          headers: NO_STORE,
-          body: {
-            access_token: token,
-            issued_token_type: ACCESS_TOKEN_TYPE,
-            token_type: 'Bearer',
-            expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
-            scope: grant.scopes.join(' '),
-            grant_id: grant.id,
-          },
-        };
+        const asked = exchangeAsked(fields);
+        const exchanged = await delegations.exchange(tenant, caller, asked);
+        return { status: 200, headers: NO_STORE, body: exchangeBody(exchanged, asked.issuedTokenType) };
       }),
     },
     {
@@ -65,9 +54,14 @@ export function oauthRoutes(parts: Parts): Route[] {
               sub: grant.subject.id,
               principal_class: grant.subject.class,
               client_id: grant.actors[0]?.id,
-              aud: grant.audience,
+              aud: audienceClaim(grant),
               scope: grant.scopes.join(' '),
+              use: grant.use,
+              authorization_details: detailsClaim(grant),
               act: actClaim(grant.actors),
+              may_act: mayActClaim(grant),
+              // RFC 9470 section 6.2.
+              ...grant.authentication,
               iat: Math.floor(grant.issuedAt / 1000),
               exp: Math.floor(grant.expiresAt / 1000),
               jti: grant.id,
@@ -121,39 +115,14 @@ const metadata = (issuer: string, tenant: Tenant) => ({
   token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+  // RFC 9396 section 10.
+  ...detailTypesOf(tenant),
   scopes_supported: [...new Set(Object.values(tenant.manifest.roles).flatMap((role) => role.scopes))].sort(),
 });
 
-function exchangeAsked(form: Form) {
-  const grantType = form.one('grant_type');
-  if (grantType !== TOKEN_EXCHANGE)
-    throw new ServiceError('unsupported_grant_type', `the only grant type is ${TOKEN_EXCHANGE}`);
-  const type = form.one('subject_token_type');
-  if (!Object.hasOwn(tokenTypes, type))
-    throw new ServiceError(
-      'unsupported_token_type',
-      `subject_token_type is one of ${Object.keys(tokenTypes).join(', ')}`,
-    );
-  const requested = form.maybe('requested_token_type');
-  if (requested !== undefined && requested !== ACCESS_TOKEN_TYPE)
-    throw new ServiceError('unsupported_token_type', `the only requested_token_type is ${ACCESS_TOKEN_TYPE}`);
-  // The agent is its client authentication; an actor token would be a second, unverified word on who it is.
-  if (form.maybe('actor_token') !== undefined || form.maybe('actor_token_type') !== undefined)
-    throw new ServiceError(
-      'invalid_request',
-      'the actor is the authenticated client; actor_token is not taken',
-    );
-  const targets = new Set([...form.all('audience'), ...form.all('resource')]);
-  if (targets.size > 1)
-    throw new ServiceError('invalid_target', 'a token is for one target: name one audience or resource');
-  const [audience = ''] = targets;
-  return {
-    subjectToken: form.one('subject_token'),
-    subjectTokenType: type as TokenType,
-    audience,
-    scopes: (form.maybe('scope') ?? '').split(' ').filter((scope) => scope !== ''),
-    lifetimeSeconds: 0,
-  };
+function detailTypesOf({ manifest }: Tenant) {
+  const types = Object.keys(manifest.authorization_details);
+  return types.length === 0 ? {} : { authorization_details_types_supported: types.sort() };
 }
 
 function formHandler({ tenants, callers }: Parts, operation: Operation, handle: FormHandler): HttpHandler {
@@ -229,6 +198,7 @@ function oauthError(error: unknown, where: string): HttpResponse {
       error: oauth,
       error_description: describable(`${known.code}: ${known.message}`),
       code: known.code,
+      ...(known instanceof ExchangeRefused ? refusalBody(known) : {}),
     },
   };
 }

@@ -6,6 +6,7 @@ import { type PrincipalStore, type StoredPrincipal, statusOf } from '../../stora
 import type { PrincipalRow, RecordRow, TenantNo } from '../../storage/rows.ts';
 import type { Writer } from '../../storage/writer.ts';
 import { Turns } from '../../turns.ts';
+import { detailProblem } from '../details.ts';
 import type { FactSource } from '../facts.ts';
 import type { ManifestPrincipal } from '../manifest.ts';
 import type { Tenant } from '../tenants.ts';
@@ -139,6 +140,7 @@ export class Principals {
     ending: boolean,
   ): Promise<number> {
     checkShared(tenant, principals);
+    checkDetails(tenant, principals);
     const args = { tenantNo: tenant.no, principals: principals.map(rowOf), at: this.#clock(), ending };
     if (ending) this.#register(tenant, args.principals);
     try {
@@ -241,6 +243,19 @@ function refusalOf({ retiredAt, source }: StoredPrincipal, key: string): Service
     'managed_by_manifest',
     `${key} is declared in the tenant's manifest, and is changed there; it can be disabled here`,
   );
+}
+
+/** What their ceilings say of authorization details is of the tenant's types. Throws `invalid_request`. */
+function checkDetails({ manifest }: Tenant, principals: readonly ManifestPrincipal[]): void {
+  for (const principal of principals)
+    for (const [at, detail] of (principal.ceiling?.authorization_details ?? []).entries()) {
+      const problem = detailProblem(manifest.authorization_details, detail, 'bound');
+      if (problem !== undefined)
+        throw new ServiceError(
+          'invalid_request',
+          `${principalKey(principal)}: ceiling.authorization_details.${at} ${problem}`,
+        );
+    }
 }
 
 /** What they would share with each other, with the manifest's, and with what was put before. Throws `invalid_request`. */

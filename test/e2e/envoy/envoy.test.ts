@@ -29,6 +29,10 @@ obligations contains {"type": "http", "on": "deny", "status": 404, "body": "ther
 	input.resource.id == "/docs/hidden"
 }
 
+challenge := {"type": "step_up", "acr_values": ["urn:acme:mfa"], "max_age": 300} if {
+	input.resource.id == "/docs/vault"
+}
+
 deny contains "hidden" if input.resource.id == "/docs/hidden"
 `;
 
@@ -42,7 +46,11 @@ interface Answer {
     readonly headers_to_remove?: readonly string[];
     readonly response_headers_to_add?: readonly { readonly header: { readonly key: string } }[];
   };
-  readonly denied_response?: { readonly status: { readonly code: string }; readonly body: string };
+  readonly denied_response?: {
+    readonly status: { readonly code: string };
+    readonly headers?: readonly { readonly header: { readonly key: string; readonly value: string } }[];
+    readonly body: string;
+  };
   readonly dynamic_metadata?: Readonly<Record<string, unknown>>;
 }
 
@@ -110,6 +118,20 @@ describe("Envoy's external authorization, asked through go-control-plane", () =>
     const answer = await ask({ ...get('/docs/roadmap'), method: 'POST' });
     expect(answer.denied_response?.status.code).toBe('Forbidden');
     expect(JSON.parse(answer.denied_response?.body ?? '')).toMatchObject({ error: 'not_allowed' });
+  });
+
+  test('RFC 9470 3: a step-up is a 401 that says which sign-in would do, and the challenge whole', async () => {
+    const { denied_response: denied } = await ask(get('/docs/vault'));
+    expect(denied?.status.code).toBe('Unauthorized');
+    expect(denied?.headers?.map(({ header }) => [header.key, header.value])).toEqual([
+      [
+        'www-authenticate',
+        'Bearer error="insufficient_user_authentication", acr_values="urn:acme:mfa", max_age="300"',
+      ],
+    ]);
+    expect(JSON.parse(denied?.body ?? '')).toMatchObject({
+      challenge: { type: 'step_up', acr_values: ['urn:acme:mfa'], max_age: 300 },
+    });
   });
 
   test('takes the tenant from the SPIFFE id where Envoy names none', async () => {

@@ -71,6 +71,8 @@ describe('an agent that the API registers', () => {
     ['no owner', { owners: [] }],
     ['an owner that is none', { owners: ['agent:x'] }],
     ['a ceiling that is too long', { ceiling: { maxLifetimeSeconds: 301 } }],
+    ['a class of use that is none', { ceiling: { use: 'own' } }],
+    ['details of no type of the tenant', { ceiling: { authorizationDetails: [{ type: 'nothing' }] } }],
     ['an operation that is none', { may: { names: ['fly'] } }],
     ['a digest that is none', { credentials: [{ secretSha256: 'ab' }] }],
     ['one credential twice', { credentials: [1, 2].map(() => ({ secretSha256: sha256('twice') })) }],

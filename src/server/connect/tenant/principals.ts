@@ -120,9 +120,18 @@ function credentialIn({ id, kind, expiresAt }: Credential): object {
 
 const workloadIn = ({ issuer, audience, claims }: Workload): object => ({ issuer, audience, claims });
 
-const ceilingIn = ({ scopes, audiences, maxLifetimeSeconds, maxDepth }: Ceiling): object => ({
+const ceilingIn = ({
   scopes,
   audiences,
+  maxLifetimeSeconds,
+  maxDepth,
+  use,
+  authorizationDetails,
+}: Ceiling): object => ({
+  scopes,
+  audiences,
+  authorization_details: authorizationDetails,
+  ...(use !== '' && { use }),
   ...(maxLifetimeSeconds > 0 && { max_lifetime_seconds: maxLifetimeSeconds }),
   ...(maxDepth > 0 && { max_depth: maxDepth }),
 });
@@ -150,6 +159,8 @@ export function principalMessage(
         audiences: ceiling.audiences,
         maxLifetimeSeconds: ceiling.max_lifetime_seconds,
         maxDepth: ceiling.max_depth,
+        use: ceiling.use,
+        authorizationDetails: ceiling.authorization_details.map(proto),
       },
     }),
     clientIds: principal.client_ids,

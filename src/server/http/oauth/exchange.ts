@@ -1,0 +1,116 @@
+import { actorTokenIn, type ExchangeAsked, isIssued, useIn } from '../../../delegation/attempt.ts';
+import type { Exchanged } from '../../../delegation/delegations.ts';
+import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
+import {
+  ACCESS_TOKEN_TYPE,
+  type IssuedTokenType,
+  issuedTokenTypes,
+  type TokenType,
+  tokenTypes,
+} from '../../../delegation/exchange.ts';
+import { cutMembers } from '../../../delegation/limits.ts';
+import { type ExchangeRefused, stepUpOf } from '../../../delegation/refused.ts';
+import { detailsClaim } from '../../../delegation/tokens.ts';
+import { describe, ServiceError } from '../../../errors.ts';
+import { type PrincipalRef, principalClass } from '../../../ids.ts';
+import { checkStrict } from '../../../tenancy/strict-json.ts';
+import type { Form } from '../form.ts';
+import { parseJson } from '../json.ts';
+
+/** The parameters of an exchange at the token endpoint, and its answer (RFC 8693 section 2). */
+
+export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+
+/**
+ * Throws `unsupported_grant_type`, `unsupported_token_type`, `invalid_request`, `invalid_target` or
+ * `invalid_authorization_details`.
+ */
+export function exchangeAsked(form: Form): ExchangeAsked {
+  const grantType = form.one('grant_type');
+  if (grantType !== TOKEN_EXCHANGE)
+    throw new ServiceError('unsupported_grant_type', `the only grant type is ${TOKEN_EXCHANGE}`);
+  const type = form.one('subject_token_type');
+  if (!Object.hasOwn(tokenTypes, type))
+    throw new ServiceError(
+      'unsupported_token_type',
+      `subject_token_type is one of ${Object.keys(tokenTypes).join(', ')}`,
+    );
+  const issuedTokenType = form.maybe('requested_token_type') ?? ACCESS_TOKEN_TYPE;
+  if (!isIssued(issuedTokenType))
+    throw new ServiceError(
+      'unsupported_token_type',
+      `requested_token_type is one of ${issuedTokenTypes.join(', ')}`,
+    );
+  return {
+    subjectToken: form.one('subject_token'),
+    subjectTokenType: type as TokenType,
+    actorToken: actorTokenIn(form.maybe('actor_token'), form.maybe('actor_token_type')),
+    issuedTokenType,
+    audiences: [...form.all('audience'), ...form.all('resource').map(resource)],
+    scopes: (form.maybe('scope') ?? '').split(' ').filter((scope) => scope !== ''),
+    use: useIn(form.maybe('use')),
+    details: detailsIn(form.maybe('authorization_details')),
+    mayAct: mayActIn(form.maybe('may_act')),
+    lifetimeSeconds: 0,
+  };
+}
+
+/** RFC 8707 section 2: an absolute URI without a fragment. */
+function resource(text: string): string {
+  if (URL.canParse(text) && !text.includes('#')) return text;
+  throw new ServiceError('invalid_target', 'a resource is an absolute URI without a fragment');
+}
+
+/** An extension: `class:id`. */
+function mayActIn(text: string | undefined): PrincipalRef | undefined {
+  if (text === undefined) return undefined;
+  const colon = text.indexOf(':');
+  if (colon < 1 || colon === text.length - 1)
+    throw new ServiceError('invalid_request', 'may_act is class:id, such as mcp_server:docs-mcp');
+  return { class: principalClass(text.slice(0, colon)), id: text.slice(colon + 1) };
+}
+
+/** RFC 9396 section 2: a JSON array. Read so that nobody after it can read it otherwise. */
+function detailsIn(text: string | undefined): readonly unknown[] {
+  if (text === undefined) return [];
+  const invalid = (why: string, cause?: unknown): ServiceError =>
+    new ServiceError('invalid_authorization_details', `authorization_details ${why}`, { cause });
+  if (text.length > MAX_DETAILS_CHARACTERS)
+    throw invalid(`is longer than ${MAX_DETAILS_CHARACTERS} characters`);
+  let value: unknown;
+  try {
+    checkStrict(text, MAX_JSON_DEPTH);
+    value = parseJson(Buffer.from(text));
+  } catch (cause) {
+    throw invalid(`is not sound JSON: ${describe(cause)}`, cause);
+  }
+  if (!Array.isArray(value)) throw invalid('is no JSON array');
+  return value;
+}
+
+/** Of the array; what is within a detail is bounded where it is read. */
+const MAX_JSON_DEPTH = 16;
+
+export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedTokenType) => ({
+  access_token: token,
+  issued_token_type: type,
+  token_type: 'Bearer',
+  expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
+  scope: grant.scopes.join(' '),
+  use: grant.use,
+  // RFC 9396 section 7: as granted.
+  authorization_details: detailsClaim(grant),
+  grant_id: grant.id,
+  cut: cutMembers(cut),
+});
+
+/** What an error says beside its code where the policy has spoken: all of it, and a step-up by RFC 9470's names. */
+export const refusalBody = ({ decided, decisionId, recordIndex }: ExchangeRefused) => ({
+  ...stepUpOf(decided.challenge),
+  challenge: decided.challenge,
+  reasons: decided.reasons,
+  obligations: decided.obligations,
+  decision_id: decisionId,
+  policy_revision: decided.revision,
+  record_index: recordIndex,
+});

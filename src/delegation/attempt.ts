@@ -91,7 +91,7 @@ export function checkShape({ scopes, audience }: ExchangeAsked): void {
 
 export const proposedGrant = (
   narrowed: Narrowed,
-  presented: { subject: PrincipalRef; parent: GrantRow | undefined },
+  presented: { subject: PrincipalRef; parent: GrantRow | undefined; issuer: string },
   now: number,
   id: GrantId,
 ): GrantRow => ({
@@ -104,6 +104,7 @@ export const proposedGrant = (
   audience: narrowed.audience,
   issuedAt: now,
   expiresAt: narrowed.expiresAt,
+  issuer: presented.issuer,
   revokedAt: null,
 });
 

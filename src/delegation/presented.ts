@@ -14,6 +14,8 @@ export interface SubjectToken {
   readonly subject: PrincipalRef;
   readonly until: number;
   readonly parent: GrantRow | undefined;
+  /** Who issued the token that the chain of grants begins with. */
+  readonly issuer: string;
 }
 
 /**
@@ -32,7 +34,7 @@ export async function verifySubjectToken(
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
-    return { subject: parent.subject, until: parent.expiresAt, parent };
+    return { subject: parent.subject, until: parent.expiresAt, parent, issuer: parent.issuer };
   }
   const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
@@ -40,7 +42,8 @@ export async function verifySubjectToken(
   const verified = await issuers.verify(tenant, issuer, token);
   if (!accepts(type, verified.kind)) throw wrongType();
   issuedTo(tenant, actor, verified);
-  return { subject: verified.subject, until: endOf(verified.expiresAt, now), parent: undefined };
+  const until = endOf(verified.expiresAt, now);
+  return { subject: verified.subject, until, parent: undefined, issuer: issuer.issuer };
 }
 
 /** What the clocks' tolerance let in just after its end lasts until the tolerance ends, too: never longer. */

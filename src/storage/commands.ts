@@ -1,10 +1,11 @@
 import { hash } from 'node:crypto';
-import type { GrantId, PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
+import type { PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
+import { type GrantCommands, prepareGrantCommands, prepareGrantEnder } from './granting/commands.ts';
 import type { LogAppender } from './log/appender.ts';
 import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
-import { checkTenantNo, type GrantRow, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
+import { checkTenantNo, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
 import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts';
 
@@ -12,7 +13,12 @@ import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts
  * Every change of state that the store knows, run inside the writer's transaction. A command answers
  * `undefined` when its condition no longer holds; then its record is not appended either.
  */
-export interface Commands extends LogCommands, VolumeCommands, MemberKeyCommands, SittingCommands {
+export interface Commands
+  extends LogCommands,
+    VolumeCommands,
+    MemberKeyCommands,
+    GrantCommands,
+    SittingCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
   /** Replaces the principals that came from the manifest by these. */
@@ -36,14 +42,6 @@ export interface Commands extends LogCommands, VolumeCommands, MemberKeyCommands
     at: number;
   }) => number | undefined;
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
-  /**
-   * `undefined` when the parent was revoked or has expired, or the subject or an actor was disabled since the
-   * exchange was decided: the check and the insert are one transaction of one writer, so no revocation can pass
-   * between them.
-   */
-  readonly insertGrant: (args: { tenantNo: TenantNo; grant: GrantRow }) => boolean | undefined;
-  /** Revokes the grant and its subtree; answers how many were alive, `undefined` when none was. */
-  readonly revokeGrant: (args: { tenantNo: TenantNo; id: GrantId; at: number }) => number | undefined;
 }
 
 /** What became of principals that were written. */
@@ -98,45 +96,10 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
   const setDisabled = db.prepare(
     'UPDATE principals SET disabled_at = ? WHERE tenant_no = ? AND class = ? AND id = ?',
   );
-  // Also what has expired, as the clock has it: a clock that is wrong today is right tomorrow, and would let it live.
-  const revokeOf = db
-    .prepare<[object], number>(`
-    WITH RECURSIVE doomed(id) AS (
-      SELECT id FROM grants WHERE tenant_no = @no AND subject_class = @class AND subject_id = @id
-      UNION SELECT id FROM grants WHERE tenant_no = @no AND actor_class = @class AND actor_id = @id
-      UNION SELECT g.id FROM grants g JOIN doomed d ON g.tenant_no = @no AND g.parent_id = d.id
-    )
-    UPDATE grants SET revoked_at = @at
-    WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)
-    RETURNING expires_at > @at`)
-    .pluck();
-  const revokeTree = db.prepare(`
-    WITH RECURSIVE doomed(id) AS (
-      SELECT id FROM grants WHERE tenant_no = @no AND id = @id
-      UNION SELECT g.id FROM grants g JOIN doomed d ON g.tenant_no = @no AND g.parent_id = d.id
-    )
-    UPDATE grants SET revoked_at = @at
-    WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)`);
   const insertKey = db.prepare(
     'INSERT INTO keys (tenant_no, kid, alg, public_jwk, sealed, created_at) VALUES (?, ?, ?, ?, ?, ?)',
   );
-  const parentAlive = db
-    .prepare('SELECT 1 FROM grants WHERE tenant_no = ? AND id = ? AND revoked_at IS NULL AND expires_at >= ?')
-    .pluck();
-  const active = db
-    .prepare('SELECT 1 FROM principals WHERE tenant_no = ? AND class = ? AND id = ? AND disabled_at IS NULL')
-    .pluck();
-  const insertGrant = db.prepare(`
-    INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,
-      scopes, audience, issued_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
-
-  /** However a principal is disabled or taken out, what was granted to it or through it ends, and stays ended. */
-  const endGrants = (no: TenantNo, { class: klass, id }: PrincipalRef, at: number): number => {
-    let alive = 0;
-    for (const wasAlive of revokeOf.iterate({ no, class: klass, id, at })) alive += wasAlive;
-    return alive;
-  };
+  const grants = prepareGrantEnder(db);
 
   const stateOf = (no: TenantNo, { class: klass, id }: PrincipalRef): PrincipalState | undefined => {
     const row = stored.get(no, klass, id);
@@ -165,7 +128,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
         source,
         status,
       );
-      if (row.disabled) endGrants(no, row, at);
+      if (row.disabled) grants.end(no, row, at);
       const after = stateOf(no, row);
       const principal = { class: row.class, id: row.id };
       if (JSON.stringify(before) !== JSON.stringify(after)) changes.add({ principal, before, after });
@@ -177,6 +140,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareLogCommands(db, log),
     ...prepareVolumeCommands(db, log),
     ...prepareMemberKeyCommands(db),
+    ...prepareGrantCommands(db),
     ...prepareSitting(db),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
@@ -188,7 +152,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
       const changes = new Changes();
       for (const { class: klass, id, ...row } of dropStale.all(tenantNo, names)) {
         const principal = { class: klass, id };
-        endGrants(tenantNo, principal, at);
+        grants.end(tenantNo, principal, at);
         changes.add({ principal, before: told(row), after: undefined });
       }
       setHash.run(hash, tenantNo);
@@ -197,33 +161,13 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     putPrincipals: ({ tenantNo, principals, at }) => put(tenantNo, principals, 'api', at),
     setStatus: ({ tenantNo, class: klass, id, disabled, at }) => {
       if (setDisabled.run(disabled ? at : null, tenantNo, klass, id).changes === 0) return undefined;
-      return disabled ? endGrants(tenantNo, { class: klass, id }, at) : 0;
+      if (!disabled) return 0;
+      const ended = grants.count(tenantNo, { class: klass, id }, at);
+      grants.end(tenantNo, { class: klass, id }, at);
+      return ended;
     },
     putKey: ({ tenantNo, key }) =>
       insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,
-    insertGrant: ({ tenantNo, grant }) => {
-      if (grant.parentId && !parentAlive.get(tenantNo, grant.parentId, grant.expiresAt)) return undefined;
-      for (const principal of [grant.subject, ...grant.actors])
-        if (!active.get(tenantNo, principal.class, principal.id)) return undefined;
-      const [actor] = grant.actors;
-      insertGrant.run(
-        tenantNo,
-        grant.id,
-        grant.parentId,
-        grant.depth,
-        grant.subject.class,
-        grant.subject.id,
-        JSON.stringify(grant.actors),
-        actor?.class ?? '',
-        actor?.id ?? '',
-        JSON.stringify(grant.scopes),
-        grant.audience,
-        grant.issuedAt,
-        grant.expiresAt,
-      );
-      return true;
-    },
-    revokeGrant: ({ tenantNo, id, at }) => revokeTree.run({ no: tenantNo, id, at }).changes || undefined,
   };
 }
 

@@ -16,6 +16,7 @@ const grant = (id: string): GrantRow => ({
   audience: 'docs-mcp',
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
+  issuer: 'https://login.acme.example',
   revokedAt: null,
 });
 

@@ -20,6 +20,7 @@ import { Decisions } from './decision/decisions.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
+import { Grants } from './delegation/grants.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
@@ -34,6 +35,7 @@ import type { Services } from './server/planes.ts';
 import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
+import { grantLister } from './storage/granting/listing.ts';
 import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
 import { keyStore } from './storage/keys.ts';
@@ -266,6 +268,7 @@ export function assemble(
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
     delegations: new Delegations({ ...common, admission, tokens, issuers, grants }),
+    grants: new Grants({ grants, lister: grantLister(reader), clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => policies.health.degraded(tenant.id, clock()),

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { describe, ServiceError } from '../errors.ts';
 import { auditCommands } from './audit/audit.ts';
+import { grantCommands } from './authority/grant.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { policyCommands } from './policy/policy.ts';
@@ -53,6 +54,7 @@ for (const command of [
   serveCommand(),
   checkCommand(),
   tokenCommands(),
+  grantCommands(),
   policyCommands(),
   auditCommands(),
   tenantCommands(),

@@ -11,6 +11,7 @@ import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
 import type { Delegations } from '../delegation/delegations.ts';
+import type { Grants } from '../delegation/grants.ts';
 import type { Keys } from '../delegation/keys.ts';
 import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
@@ -19,6 +20,7 @@ import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
+import { GrantService } from '../gen/mandate/v1/grant_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Policies } from '../policy/policies.ts';
@@ -34,6 +36,7 @@ import { presentedIn } from './connect/context.ts';
 import { decisionService } from './connect/decision.ts';
 import { delegationService } from './connect/delegation.ts';
 import { type ExtAuthzOptions, extAuthzService } from './connect/extauthz.ts';
+import { grantService } from './connect/grant.ts';
 import { healthService } from './connect/health.ts';
 import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
@@ -61,6 +64,7 @@ export interface Services {
   readonly search: Search;
   readonly data: DataQueries;
   readonly delegations: Delegations;
+  readonly grants: Grants;
   readonly keys: Keys;
   readonly logKeys: LogKeys;
   /** Undefined where logs have one key. */
@@ -109,8 +113,9 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
       router
         .service(DecisionService, decisionService(services))
         .service(DelegationService, delegationService(services), strict)
+        .service(GrantService, grantService(services), strict)
         .service(Authorization, extAuthzService(services));
-      common(router, services, [DecisionService, DelegationService, Authorization]);
+      common(router, services, [DecisionService, DelegationService, GrantService, Authorization]);
     },
     hot: new Map(
       Object.entries(hotMethods(services)).map(([name, method]) => [

@@ -12,6 +12,7 @@ export const operations = [
   'exchange',
   'introspect',
   'revoke',
+  'grant.read',
   'policy.read',
   'policy.write',
   'tenant.read',

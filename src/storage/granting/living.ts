@@ -8,9 +8,12 @@ export const STEP = ' ';
 /** The first text after all that begin with a path and a step. */
 const AFTER_STEP = '!';
 
-/** `path` is that of a grant or begins with it. Both are SQL. */
+/** Before which all paths are that begin with this one and are not below another. SQL, as below. */
+export const endOf = (root: string): string => `${root} || '${AFTER_STEP}'`;
+
+/** `path` is that of a grant or below it. */
 export const isWithin = (path: string, root: string): string =>
-  `${path} >= ${root} AND ${path} < ${root} || '${AFTER_STEP}'`;
+  `${path} >= ${root} AND ${path} < ${endOf(root)}`;
 
 /**
  * SQL for when the row `g` of `grants` ended, null while nothing has ended it; time is another matter. The joins are

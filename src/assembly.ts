@@ -21,7 +21,9 @@ import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
+import { Introspection } from './delegation/introspection.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
+import { Revocation } from './delegation/revocation.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { vkeyOf } from './merkle/keys.ts';
@@ -267,7 +269,9 @@ export function assemble(
     offload,
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
-    delegations: new Delegations({ ...common, admission, tokens, issuers, grants }),
+    delegations: new Delegations({ ...common, admission, tokens, issuers }),
+    introspection: new Introspection({ ...common, admission, tokens }),
+    revocation: new Revocation({ ...common, tokens, grants }),
     grants: new Grants({ grants, lister: grantLister(reader), clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),

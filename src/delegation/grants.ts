@@ -1,6 +1,6 @@
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { type GrantId, type PrincipalRef, principalKey } from '../ids.ts';
+import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantFilter, GrantLister, GrantPlace } from '../storage/granting/listing.ts';
 import type { GrantStore } from '../storage/grants.ts';
 import type { GrantRow } from '../storage/rows.ts';
@@ -65,7 +65,7 @@ export class Grants {
   #actorFor(caller: Caller, { actor, under }: GrantsAsked): PrincipalRef | undefined {
     const self = agentIn(caller);
     if (!self || (under !== undefined && actor === undefined)) return actor;
-    if (actor !== undefined && under === undefined && principalKey(actor) !== principalKey(self))
+    if (actor !== undefined && under === undefined && !isSame(actor, self))
       throw new ServiceError('permission_denied', 'an agent sees the grants that it has a part in');
     return actor ?? self;
   }
@@ -82,7 +82,7 @@ const agentIn = ({ principal }: Caller): PrincipalRef | undefined =>
 
 function maySee(caller: Caller, { actors }: GrantRow): boolean {
   const self = agentIn(caller);
-  return self === undefined || actors.some((actor) => principalKey(actor) === principalKey(self));
+  return self === undefined || actors.some((actor) => isSame(actor, self));
 }
 
 function shown(grant: GrantRow, now: number): ShownGrant {

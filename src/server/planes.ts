@@ -12,7 +12,9 @@ import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
 import type { Delegations } from '../delegation/delegations.ts';
 import type { Grants } from '../delegation/grants.ts';
+import type { Introspection } from '../delegation/introspection.ts';
 import type { Keys } from '../delegation/keys.ts';
+import type { Revocation } from '../delegation/revocation.ts';
 import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
@@ -64,6 +66,8 @@ export interface Services {
   readonly search: Search;
   readonly data: DataQueries;
   readonly delegations: Delegations;
+  readonly introspection: Introspection;
+  readonly revocation: Revocation;
   readonly grants: Grants;
   readonly keys: Keys;
   readonly logKeys: LogKeys;

@@ -1,4 +1,4 @@
-import type { PrincipalRef } from '../../ids.ts';
+import { isSame, type PrincipalRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
 import { GRANT_COLUMNS, type GrantColumns, grantOf } from '../grants.ts';
 import type { GrantRow, TenantNo } from '../rows.ts';
@@ -115,6 +115,3 @@ const isMeant = (grant: GrantRow, { subject, actor, audience, livingAt }: GrantF
   (actor === undefined || isSame(grant.actors[0], actor)) &&
   (audience === undefined || grant.audience === audience) &&
   (livingAt === undefined || (grant.revokedAt === null && grant.expiresAt > livingAt));
-
-const isSame = (one: PrincipalRef | undefined, other: PrincipalRef): boolean =>
-  one?.class === other.class && one.id === other.id;

@@ -23,6 +23,7 @@ import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
+import { KillSwitches } from './delegation/kill-switches.ts';
 import { Revocation } from './delegation/revocation.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
@@ -37,6 +38,7 @@ import type { Services } from './server/planes.ts';
 import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
+import { killStore } from './storage/granting/ends.ts';
 import { grantLister } from './storage/granting/listing.ts';
 import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
@@ -54,6 +56,7 @@ import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
+import { Kills } from './tenancy/kills.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
 
 /** What the services are made from; all of it can be replaced by a test. */
@@ -87,6 +90,8 @@ export function assemble(
 
   const tenants = new Tenants((tenant) => offload?.forget(tenant));
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
+  const killed = killStore(reader);
+  const kills = new Kills(killed);
   const administration = new Administration({
     writer,
     facts,
@@ -108,8 +113,12 @@ export function assemble(
   const health = stack.use(new StoreHealth());
   const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration, clock }));
 
-  const issuers = new Issuers(clock, systemMonotonic, config.dev, () =>
-    config.dev ? [devTrust(base())] : [],
+  const issuers = new Issuers(
+    clock,
+    systemMonotonic,
+    config.dev,
+    () => (config.dev ? [devTrust(base())] : []),
+    (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
   );
   const sealed = keyStore(reader);
   const master = openMasterKey(
@@ -213,7 +222,7 @@ export function assemble(
 
   const admission = new Admission(clock, config.max_open_decisions);
   const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
-  const common = { facts, policyOf, writer, recorder, clock, random };
+  const common = { facts, kills, policyOf, writer, recorder, clock, random };
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
@@ -272,10 +281,11 @@ export function assemble(
     delegations: new Delegations({ ...common, admission, tokens, issuers }),
     introspection: new Introspection({ ...common, admission, tokens }),
     revocation: new Revocation({ ...common, tokens, grants }),
+    killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),
     grants: new Grants({ grants, lister: grantLister(reader), clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
-    degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
+    degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {
       ready: () => writer.problem === '' && health.ready && !parts.stopping.aborted,
       problems: () => [

@@ -21,6 +21,8 @@ export interface Verdict {
 
 const MAX_REASONS = 64;
 
+export const TENANT_KILLED = 'the tenant was killed: nothing is allowed in it until it is restored';
+
 const NOT_ALLOWED: Reason = { code: 'not_allowed', message: 'no rule allows it' };
 const UNDEFINED: Reason = { code: 'policy_undefined', message: 'the policy does not define a boolean allow' };
 const NONE: readonly never[] = [];

@@ -3,6 +3,7 @@ import type { Admission } from '../decision/admission.ts';
 import { decide, type Policy } from '../decision/decide.ts';
 import { buildInput } from '../decision/input.ts';
 import type { Recorder } from '../decision/recorder.ts';
+import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, uuidv7 } from '../ids.ts';
@@ -11,6 +12,7 @@ import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
+import type { Kills } from '../tenancy/kills.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { admitted } from './admitted.ts';
 import { Attempt, checkShape, denied, type ExchangeAsked, proposedGrant } from './attempt.ts';
@@ -32,6 +34,7 @@ export interface DelegationsOptions {
   readonly tokens: Tokens;
   readonly issuers: Issuers;
   readonly facts: FactSource;
+  readonly kills: Pick<Kills, 'isKilled'>;
   readonly policyOf: (tenant: Tenant) => Policy;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
@@ -76,6 +79,7 @@ export class Delegations {
   async #exchange(attempt: Attempt): Promise<Exchanged> {
     const { tenant, caller, asked, now, decisionId } = attempt;
     const { admission, tokens, facts, policyOf, writer, recorder, random } = this.#options;
+    if (this.#options.kills.isKilled(tenant)) throw new ServiceError('tenant_killed', TENANT_KILLED);
     const actor = caller.principal;
     if (!actor)
       throw new ServiceError(

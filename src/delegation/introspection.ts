@@ -8,6 +8,7 @@ import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import { readToken } from '../tenancy/jose.ts';
+import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { admitted } from './admitted.ts';
 import type { Tokens } from './tokens.ts';
@@ -15,6 +16,7 @@ import type { Tokens } from './tokens.ts';
 export interface IntrospectionOptions {
   readonly tokens: Tokens;
   readonly facts: FactSource;
+  readonly kills: Pick<Kills, 'isKilled'>;
   readonly admission: Pick<Admission, 'enter' | 'leave'>;
   readonly writer: Writer;
   readonly clock: Clock;
@@ -65,11 +67,12 @@ export class Introspection {
     token: string,
     now: number,
   ): Promise<GrantRow | undefined> {
-    const { tokens, facts } = this.#options;
+    const { tokens, facts, kills } = this.#options;
     try {
       const read = readToken(token);
       if (!tokens.isOwn(tenant, read)) return undefined;
       const grant = await tokens.grantOf(tenant, read, now);
+      if (kills.isKilled(tenant)) return undefined;
       const involved = [tenant.audiences.get(grant.audience), grant.actors[0]];
       if (caller.principal && !involved.some((one) => isSame(one, caller.principal))) return undefined;
       const everyone = [grant.subject, ...grant.actors];

@@ -14,6 +14,7 @@ import type { Delegations } from '../delegation/delegations.ts';
 import type { Grants } from '../delegation/grants.ts';
 import type { Introspection } from '../delegation/introspection.ts';
 import type { Keys } from '../delegation/keys.ts';
+import type { KillSwitches } from '../delegation/kill-switches.ts';
 import type { Revocation } from '../delegation/revocation.ts';
 import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
@@ -23,6 +24,7 @@ import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { GrantService } from '../gen/mandate/v1/grant_pb.ts';
+import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Policies } from '../policy/policies.ts';
@@ -40,6 +42,7 @@ import { delegationService } from './connect/delegation.ts';
 import { type ExtAuthzOptions, extAuthzService } from './connect/extauthz.ts';
 import { grantService } from './connect/grant.ts';
 import { healthService } from './connect/health.ts';
+import { killService } from './connect/kill.ts';
 import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
 import { tenantService } from './connect/tenant.ts';
@@ -69,6 +72,7 @@ export interface Services {
   readonly introspection: Introspection;
   readonly revocation: Revocation;
   readonly grants: Grants;
+  readonly killSwitches: KillSwitches;
   readonly keys: Keys;
   readonly logKeys: LogKeys;
   /** Undefined where logs have one key. */
@@ -159,8 +163,9 @@ export function adminPlane(services: Services): Plane {
       router
         .service(PolicyService, policyService(services), strict)
         .service(TenantService, tenantService(services), strict)
+        .service(KillService, killService(services), strict)
         .service(AuditService, auditService(services), strict);
-      common(router, services, [PolicyService, TenantService, AuditService]);
+      common(router, services, [PolicyService, TenantService, KillService, AuditService]);
     },
     hot: new Map(),
   };

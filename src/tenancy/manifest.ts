@@ -17,6 +17,7 @@ export const operations = [
   'policy.write',
   'tenant.read',
   'tenant.write',
+  'kill',
   'audit.read',
 ] as const;
 export type Operation = (typeof operations)[number];

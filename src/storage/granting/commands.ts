@@ -1,7 +1,15 @@
 import type { GrantId, PrincipalRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
 import type { GrantRow, TenantNo } from '../rows.ts';
-import { type EndName, issuerEnd, killStore, principalEnd, TENANT_END } from './ends.ts';
+import {
+  type EndName,
+  issuerEnd,
+  issuerIn,
+  type KillName,
+  killStore,
+  principalEnd,
+  TENANT_END,
+} from './ends.ts';
 import { ENDED_AT, isWithin, STEP } from './living.ts';
 
 export interface GrantCommands {
@@ -21,9 +29,6 @@ export interface GrantCommands {
   /** `undefined` for what is not killed. What had ended stays so. */
   readonly restore: (args: { tenantNo: TenantNo; name: KillName }) => true | undefined;
 }
-
-/** A principal is disabled instead: see `setStatus`. */
-export type KillName = Exclude<EndName, `principal ${string}`>;
 
 /** How long grants are kept once they have expired. In milliseconds. */
 export const KEPT_MS = 7 * 86_400_000;
@@ -139,10 +144,9 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
       return count;
     },
     kill: ({ tenantNo: no, name, at }) => {
+      const issuer = issuerIn(name);
       const ended =
-        name === TENANT_END
-          ? countOfTenant.get({ no, at })
-          : countOfIssuer.get({ no, issuer: name.slice(issuerEnd('').length), at });
+        issuer === undefined ? countOfTenant.get({ no, at }) : countOfIssuer.get({ no, issuer, at });
       mark(no, name, at, true);
       return ended ?? 0;
     },

@@ -11,7 +11,7 @@ const open = (): Promise<Stage> =>
     acme: ({ principals }) => {
       for (const { ceiling } of principals) if (ceiling) ceiling.max_depth = 3;
     },
-    overrides: { decision_threads: 1, base_url: 'http://mandate.test' },
+    overrides: { base_url: 'http://mandate.test' },
   });
 beforeEach(async () => {
   stage = await open();
@@ -188,7 +188,7 @@ describe('kill tenant', () => {
     expect((await stage.exchange(user)).status).toBe(200);
   });
 
-  test('over every protocol, of batches, searches and data, and on the decision threads', async () => {
+  test('over every protocol, of batches, searches and data', async () => {
     const { data } = stage.server;
     const authzen = (endpoint: string, body: object) =>
       postJson(`${data}/t/acme/access/v1/${endpoint}`, body, bearer(secrets.api));
@@ -202,7 +202,6 @@ describe('kill tenant', () => {
         { ...batch, items },
         bearer(secrets.api),
       );
-    // The threads have the tenant, and what they know of it must go.
     expect((await many()).body.results[0]).toMatchObject({ decision: 'DECISION_ALLOW' });
     await kill({ wholeTenant: true });
     for (const result of (await many()).body.results)

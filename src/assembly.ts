@@ -20,7 +20,11 @@ import { Decisions } from './decision/decisions.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
+import { Grants } from './delegation/grants.ts';
+import { Introspection } from './delegation/introspection.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
+import { KillSwitches } from './delegation/kill-switches.ts';
+import { Revocation } from './delegation/revocation.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { vkeyOf } from './merkle/keys.ts';
@@ -34,6 +38,8 @@ import type { Services } from './server/planes.ts';
 import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
+import { killStore } from './storage/granting/ends.ts';
+import { grantLister } from './storage/granting/listing.ts';
 import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
 import { issuerStore } from './storage/issuers.ts';
@@ -52,6 +58,7 @@ import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
+import { Kills } from './tenancy/kills.ts';
 import { ClientAssertions } from './tenancy/registry/assertions.ts';
 import { Credentials } from './tenancy/registry/changes.ts';
 import { RegisteredIssuers } from './tenancy/registry/issuers.ts';
@@ -92,6 +99,8 @@ export function assemble(
   const registeredIssuers = new RegisteredIssuers();
   const tenants = new Tenants((tenant) => offload?.forget(tenant), registry, registeredIssuers);
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
+  const killed = killStore(reader);
+  const kills = new Kills(killed);
   const administration = new Administration({
     writer,
     facts,
@@ -115,8 +124,12 @@ export function assemble(
   const health = stack.use(new StoreHealth());
   const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration, clock }));
 
-  const issuers = new Issuers(clock, systemMonotonic, config.dev, () =>
-    config.dev ? [devTrust(base())] : [],
+  const issuers = new Issuers(
+    clock,
+    systemMonotonic,
+    config.dev,
+    () => (config.dev ? [devTrust(base())] : []),
+    (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
   );
   const sealed = keyStore(reader);
   const master = openMasterKey(
@@ -231,7 +244,7 @@ export function assemble(
 
   const admission = new Admission(clock, config.max_open_decisions);
   const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
-  const common = { facts, policyOf, writer, recorder, clock, random };
+  const common = { facts, kills, policyOf, writer, recorder, clock, random };
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
@@ -289,10 +302,14 @@ export function assemble(
     offload,
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
-    delegations: new Delegations({ ...common, admission, tokens, issuers, grants }),
+    delegations: new Delegations({ ...common, admission, tokens, issuers }),
+    introspection: new Introspection({ ...common, admission, tokens }),
+    revocation: new Revocation({ ...common, tokens, grants }),
+    killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),
+    grants: new Grants({ grants, lister: grantLister(reader), clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
-    degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
+    degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {
       ready: () => writer.problem === '' && health.ready && !parts.stopping.aborted,
       problems: () => [

@@ -17,6 +17,7 @@ export const errorCodes = [
   'unauthenticated',
   'permission_denied',
   'tenant_unknown',
+  'tenant_killed',
   'principal_unknown',
   'principal_disabled',
   'principal_class_unknown',

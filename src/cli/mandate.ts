@@ -4,6 +4,8 @@ import path from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { describe, ServiceError } from '../errors.ts';
 import { auditCommands } from './audit/audit.ts';
+import { grantCommands } from './authority/grant.ts';
+import { killCommands, restoreCommands } from './authority/kill.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { policyCommands } from './policy/policy.ts';
@@ -55,6 +57,9 @@ for (const command of [
   serveCommand(),
   checkCommand(),
   tokenCommands(),
+  grantCommands(),
+  killCommands(),
+  restoreCommands(),
   policyCommands(),
   auditCommands(),
   tenantCommands(),

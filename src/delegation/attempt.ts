@@ -156,6 +156,7 @@ export function proposedGrant(
     authentication: presented.authentication,
     issuedAt: now,
     expiresAt: narrowed.expiresAt,
+    issuer: presented.issuer,
     revokedAt: null,
   };
 }

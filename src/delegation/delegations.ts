@@ -1,20 +1,20 @@
 import { channel } from 'node:diagnostics_channel';
-import { buildRecord } from '../audit/record.ts';
 import type { Admission } from '../decision/admission.ts';
 import { decide, type Policy } from '../decision/decide.ts';
 import { buildInput } from '../decision/input.ts';
 import type { Recorder } from '../decision/recorder.ts';
+import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, type PrincipalRef, principalKey, uuidv7 } from '../ids.ts';
-import type { GrantStore } from '../storage/grants.ts';
-import { audiencesOf, type GrantRow } from '../storage/rows.ts';
+import type { GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
-import { readToken } from '../tenancy/jose.ts';
+import type { Kills } from '../tenancy/kills.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
+import { admitted } from './admitted.ts';
 import { Attempt, checkShape, deniedByLimits, type ExchangeAsked, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
 import { type Cut, limit } from './limits.ts';
@@ -37,8 +37,8 @@ export interface Exchanged {
 export interface DelegationsOptions {
   readonly tokens: Tokens;
   readonly issuers: Issuers;
-  readonly grants: GrantStore;
   readonly facts: FactSource;
+  readonly kills: Pick<Kills, 'isKilled'>;
   readonly policyOf: (tenant: Tenant) => Policy;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
@@ -60,17 +60,7 @@ export class Delegations {
    * durable. Every refusal is recorded before it is thrown, but for `resource_exhausted`.
    */
   exchange(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
-    return this.#admitted(tenant, () => this.#attempt(tenant, caller, asked));
-  }
-
-  async #admitted<T>(tenant: Tenant, work: () => Promise<T>): Promise<T> {
-    const { admission } = this.#options;
-    const place = admission.enter(tenant, 1);
-    try {
-      return await work();
-    } finally {
-      admission.leave(place, 1);
-    }
+    return admitted(this.#options.admission, tenant, () => this.#attempt(tenant, caller, asked));
   }
 
   async #attempt(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
@@ -100,6 +90,7 @@ export class Delegations {
   async #exchange(attempt: Attempt): Promise<Exchanged> {
     const { tenant, caller, asked, now, decisionId } = attempt;
     const { admission, tokens, facts, policyOf, writer, recorder, random } = this.#options;
+    if (this.#options.kills.isKilled(tenant)) throw new ServiceError('tenant_killed', TENANT_KILLED);
     const actor = caller.principal;
     if (!actor)
       throw new ServiceError(
@@ -174,111 +165,6 @@ export class Delegations {
     if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
     return { token, grant, cut, decisionId, recordIndex: index };
   }
-
-  /**
-   * The living grant behind a token, or undefined: for a token that is not good and for one that is none of the
-   * caller's business alike (RFC 7662 section 2.2). Recorded either way.
-   */
-  introspect(tenant: Tenant, caller: Caller, token: string): Promise<GrantRow | undefined> {
-    return this.#admitted(tenant, () => this.#introspect(tenant, caller, token));
-  }
-
-  async #introspect(tenant: Tenant, caller: Caller, token: string): Promise<GrantRow | undefined> {
-    const now = this.#options.clock();
-    const grant = await this.#livingGrant(tenant, caller, token, now);
-    await this.#options.writer.append(
-      buildRecord({
-        ...head(tenant, caller, now, this.#options.random),
-        kind: 'introspection',
-        outcome: grant ? 'allow' : 'deny',
-        subject: grant?.subject,
-        actor: grant?.actors[0],
-        grantId: grant?.id,
-        members: grant ? `,"grant_id":"${grant.id}"` : '',
-        input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
-      }),
-    );
-    return grant;
-  }
-
-  async #livingGrant(
-    tenant: Tenant,
-    caller: Caller,
-    token: string,
-    now: number,
-  ): Promise<GrantRow | undefined> {
-    const { tokens, facts } = this.#options;
-    try {
-      const read = readToken(token);
-      if (!tokens.isOwn(tenant, read)) return undefined;
-      const grant = await tokens.grantOf(tenant, read, now);
-      const targets = audiencesOf(grant).map((audience) => tenant.audiences.get(audience));
-      const involved = [...targets, grant.actors[0]];
-      if (caller.principal && !involved.some((one) => one && sameAs(one, caller.principal))) return undefined;
-      const everyone = [grant.subject, ...grant.actors];
-      return everyone.every((one) => facts.of(tenant, one).status === 'active') ? grant : undefined;
-    } catch (error) {
-      if (error instanceof ServiceError && error.code.startsWith('token_')) return undefined;
-      throw error;
-    }
-  }
-
-  /**
-   * Ends a grant and its subtree; answers how many were alive. 0 for what does not exist or is not the caller's
-   * (RFC 7009 section 2.1). Resolves after the commit: the next Check sees it. No clock is asked whether there is still
-   * something to end.
-   */
-  async revoke(
-    tenant: Tenant,
-    caller: Caller,
-    target: { token: string } | { grantId: string },
-  ): Promise<number> {
-    const { writer, clock, random } = this.#options;
-    const now = clock();
-    const grant = await this.#revocable(tenant, caller, target);
-    const draft = {
-      ...head(tenant, caller, now, random),
-      kind: 'revocation' as const,
-      subject: grant?.subject,
-      actor: grant?.actors[0],
-      grantId: grant?.id,
-      input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
-      members: grant ? `,"grant_id":"${grant.id}"` : '',
-    };
-    if (grant) {
-      const record = buildRecord({ ...draft, outcome: 'done' });
-      const { value } = await writer.run(
-        'revokeGrant',
-        { tenantNo: tenant.no, id: grant.id, at: now },
-        record,
-      );
-      if (value !== undefined) return value;
-    }
-    await writer.append(buildRecord({ ...draft, outcome: 'deny' }));
-    return 0;
-  }
-
-  async #revocable(
-    tenant: Tenant,
-    caller: Caller,
-    target: { token: string } | { grantId: string },
-  ): Promise<GrantRow | undefined> {
-    const { tokens, grants } = this.#options;
-    let grant: GrantRow | undefined;
-    if ('grantId' in target) grant = grants.find(tenant.no, target.grantId as GrantId);
-    else {
-      try {
-        const token = readToken(target.token);
-        if (tokens.isOwn(tenant, token)) grant = await tokens.grantBehind(tenant, token);
-      } catch (error) {
-        if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
-      }
-    }
-    // Whoever acts in the chain may cut it off below; an operator may end any.
-    if (grant && caller.principal && !grant.actors.some((actor) => sameAs(actor, caller.principal)))
-      return undefined;
-    return grant;
-  }
 }
 
 /** Called with no await before the grant is on its way: a credential that was taken away meanwhile grants nothing. */
@@ -300,10 +186,3 @@ function checkTaker(tenant: Tenant, mayAct: PrincipalRef | undefined): void {
 const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not allow it');
 
 const UNKNOWN = new ServiceError('internal', 'something went wrong here');
-
-const sameAs = (one: PrincipalRef, other: PrincipalRef | undefined): boolean =>
-  other !== undefined && principalKey(one) === principalKey(other);
-
-function head(tenant: Tenant, caller: Caller, now: number, random: Random) {
-  return { tenantNo: tenant.no, time: now, decisionId: uuidv7(now, random(10)), caller: caller.id };
-}

@@ -18,6 +18,8 @@ export interface SubjectToken {
   /** Whom alone its `may_act` names. */
   readonly mayAct: PrincipalRef | undefined;
   readonly authentication: Authentication;
+  /** Who issued the token that the chain of grants begins with. */
+  readonly issuer: string;
 }
 
 /**
@@ -36,8 +38,8 @@ export async function verifySubjectToken(
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
-    const { subject, expiresAt: until, mayAct, authentication } = parent;
-    return { subject, until, parent, mayAct: mayAct ?? undefined, authentication };
+    const { subject, expiresAt: until, mayAct, authentication, issuer } = parent;
+    return { subject, until, parent, mayAct: mayAct ?? undefined, authentication, issuer };
   }
   const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
@@ -52,6 +54,7 @@ export async function verifySubjectToken(
     // It named the actor, or would have been refused.
     mayAct: verified.claims['may_act'] === undefined ? undefined : actor,
     authentication: authenticationIn(verified.claims, now),
+    issuer: issuer.issuer,
   };
 }
 

@@ -33,6 +33,7 @@ export const errorForms = {
   unauthenticated: form(401, Code.Unauthenticated, 'invalid_client'),
   permission_denied: form(403, Code.PermissionDenied, 'unauthorized_client'),
   tenant_unknown: form(404, Code.NotFound),
+  tenant_killed: form(403, Code.PermissionDenied),
   principal_unknown: form(404, Code.NotFound),
   principal_disabled: form(403, Code.PermissionDenied),
   principal_class_unknown: form(400, Code.InvalidArgument),

@@ -309,4 +309,40 @@ export const migrations: readonly string[] = [
   ALTER TABLE grants ADD COLUMN may_act TEXT;
   ALTER TABLE grants ADD COLUMN authentication TEXT NOT NULL DEFAULT '{}';
   `,
+  `
+  -- What ended with a grant is all that its path leads through: see granting/living.ts. seq counts a tenant's grants as they
+  -- are made. path: the ids from the root down to itself, a space between them. issuer: of the token that the root came
+  -- from.
+  ALTER TABLE tenants ADD COLUMN grants INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE grants ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE grants ADD COLUMN path TEXT NOT NULL DEFAULT '';
+  ALTER TABLE grants ADD COLUMN issuer TEXT NOT NULL DEFAULT '';
+  WITH RECURSIVE placed(tenant_no, id, path) AS (
+    SELECT tenant_no, id, id FROM grants WHERE parent_id IS NULL
+    UNION ALL SELECT g.tenant_no, g.id, placed.path || ' ' || g.id
+      FROM placed JOIN grants g ON g.tenant_no = placed.tenant_no AND g.parent_id = placed.id
+  )
+  UPDATE grants SET path = placed.path FROM placed
+    WHERE grants.tenant_no = placed.tenant_no AND grants.id = placed.id;
+  DROP INDEX grants_by_parent;
+  DROP INDEX grants_by_subject;
+  DROP INDEX grants_by_actor;
+  CREATE INDEX grants_by_path ON grants (tenant_no, path, expires_at);
+  CREATE INDEX grants_by_end ON grants (tenant_no, expires_at, path DESC);
+  CREATE INDEX grants_by_subject ON grants (tenant_no, subject_class, subject_id, expires_at);
+  CREATE INDEX grants_by_actor ON grants (tenant_no, actor_class, actor_id, expires_at);
+  CREATE INDEX grants_by_issuer ON grants (tenant_no, issuer, expires_at);
+  CREATE INDEX grants_revoked ON grants (tenant_no, path) WHERE revoked_at IS NOT NULL;
+
+  -- What ended grants beside themselves: 'principal class:id', 'issuer <address>' or 'tenant'. All of it up to the grant
+  -- that has the number upto is over; while is_killed is 1, nothing more is granted.
+  CREATE TABLE ends (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    name TEXT NOT NULL,
+    upto INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    is_killed INTEGER NOT NULL CHECK (is_killed IN (0, 1)),
+    PRIMARY KEY (tenant_no, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

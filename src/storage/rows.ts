@@ -80,6 +80,9 @@ export interface GrantRow {
   /** Milliseconds since the epoch, like the two below. */
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** Of the token that the first grant of the chain came from; empty where that is not known. */
+  readonly issuer: string;
+  /** When it was ended, or one it came from, or whom or what it is of. */
   readonly revokedAt: number | null;
 }
 

@@ -61,7 +61,8 @@ export interface Operator {
 /** Users hold no credential here: they act through a service, or through an agent that exchanges their token. */
 const operationsOf: Record<PrincipalClass, readonly Operation[]> = {
   user: [],
-  agent: ['exchange', 'introspect', 'revoke'],
+  // Its own grants, that is.
+  agent: ['exchange', 'introspect', 'revoke', 'grant.read'],
   mcp_server: ['check', 'exchange', 'introspect', 'revoke'],
   service: ['check', 'exchange', 'introspect', 'revoke'],
   job: ['check'],

@@ -41,21 +41,24 @@ export class Issuers {
   readonly #monotonic: Clock;
   readonly #loopbackHttp: boolean;
   readonly #everywhere: () => readonly TrustedIssuer[];
+  readonly #isKilled: (tenant: Tenant, issuer: string) => boolean;
 
   /**
    * `loopbackHttp`: issuers on this machine may speak cleartext. `everywhere`: issuers that every tenant trusts.
-   * Both are for development.
+   * Both are for development. `isKilled`: of which issuers nothing is taken any more.
    */
   constructor(
     clock: Clock,
     monotonic: Clock,
     loopbackHttp = false,
     everywhere: () => readonly TrustedIssuer[] = () => [],
+    isKilled: (tenant: Tenant, issuer: string) => boolean = () => false,
   ) {
     this.#clock = clock;
     this.#monotonic = monotonic;
     this.#loopbackHttp = loopbackHttp;
     this.#everywhere = everywhere;
+    this.#isKilled = isKilled;
   }
 
   /** Whether the tenant trusts this issuer; the claim is read before the token is verified, and only to choose keys. */
@@ -67,8 +70,8 @@ export class Issuers {
   }
 
   /**
-   * A token that whoever holds it may present. Throws `token_invalid`, `token_expired` or, if the issuer's keys cannot
-   * be had, `unavailable`.
+   * A token that whoever holds it may present. Throws `token_invalid`, `token_expired`, `token_revoked` where the issuer
+   * was killed or, if the issuer's keys cannot be had, `unavailable`.
    */
   async verify(tenant: Tenant, issuer: TrustedIssuer, token: UnverifiedToken): Promise<IssuerToken> {
     const claims = await this.#verified(tenant, issuer, token, [issuer.subject_claim]);
@@ -144,8 +147,26 @@ export class Issuers {
     return undefined;
   }
 
-  /** Tries the keys that may have signed it, one after the other. */
+  #refuseKilled(tenant: Tenant, { issuer }: TrustedIssuer): void {
+    if (this.#isKilled(tenant, issuer))
+      throw new ServiceError('token_revoked', 'the tenant takes no tokens of this issuer any more');
+  }
+
   async #verified(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    required: readonly string[],
+  ): Promise<JWTPayload> {
+    // Before its keys are asked for, and after: they may take a while.
+    this.#refuseKilled(tenant, issuer);
+    const claims = await this.#signed(tenant, issuer, token, required);
+    this.#refuseKilled(tenant, issuer);
+    return claims;
+  }
+
+  /** Tries the keys that may have signed it, one after the other. */
+  async #signed(
     tenant: Tenant,
     issuer: TrustedIssuer,
     token: UnverifiedToken,

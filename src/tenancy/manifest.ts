@@ -15,10 +15,12 @@ export const operations = [
   'exchange',
   'introspect',
   'revoke',
+  'grant.read',
   'policy.read',
   'policy.write',
   'tenant.read',
   'tenant.write',
+  'kill',
   'audit.read',
 ] as const;
 export type Operation = (typeof operations)[number];

@@ -66,6 +66,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   authentication: {},
   issuedAt: NOW - 1_000,
   expiresAt: NOW + 60_000,
+  issuer: 'https://login.acme.example',
   revokedAt: null,
   ...changes,
 });

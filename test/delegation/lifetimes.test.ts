@@ -21,6 +21,7 @@ const grant = (id: string): GrantRow => ({
   authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
+  issuer: 'https://login.acme.example',
   revokedAt: null,
 });
 

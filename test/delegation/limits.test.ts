@@ -28,6 +28,7 @@ const proposed: GrantRow = {
   authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
+  issuer: 'https://login.acme.example',
   revokedAt: null,
 };
 

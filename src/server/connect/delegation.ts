@@ -9,7 +9,9 @@ import {
   type TokenType,
   tokenTypes,
 } from '../../delegation/exchange.ts';
+import type { Introspection } from '../../delegation/introspection.ts';
 import { type Cut, cutMembers } from '../../delegation/limits.ts';
+import type { Revocation } from '../../delegation/revocation.ts';
 import { ServiceError } from '../../errors.ts';
 import {
   type DelegationService,
@@ -28,8 +30,10 @@ export function delegationService(parts: {
   tenants: Tenants;
   callers: Callers;
   delegations: Delegations;
+  introspection: Introspection;
+  revocation: Revocation;
 }): ServiceImpl<typeof DelegationService> {
-  const { delegations } = parts;
+  const { delegations, introspection, revocation } = parts;
   return {
     async exchange(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'exchange');
@@ -52,7 +56,7 @@ export function delegationService(parts: {
     },
     async introspect(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'introspect');
-      const grant = await delegations.introspect(tenant, caller, message.token);
+      const grant = await introspection.introspect(tenant, caller, message.token);
       if (!grant) return create(IntrospectResponseSchema, { active: false });
       return create(IntrospectResponseSchema, {
         active: true,
@@ -75,7 +79,7 @@ export function delegationService(parts: {
       const { target } = message;
       if (target.case === undefined)
         throw new ServiceError('invalid_request', 'token or grant_id is missing');
-      const revoked = await delegations.revoke(
+      const revoked = await revocation.revoke(
         tenant,
         caller,
         target.case === 'token' ? { token: target.value } : { grantId: target.value },

@@ -1,6 +1,8 @@
 import type { Delegations } from '../../delegation/delegations.ts';
+import type { Introspection } from '../../delegation/introspection.ts';
 import type { Keys } from '../../delegation/keys.ts';
 import { ExchangeRefused } from '../../delegation/refused.ts';
+import type { Revocation } from '../../delegation/revocation.ts';
 import { actClaim, audienceClaim, detailsClaim, mayActClaim } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
@@ -21,6 +23,8 @@ interface Parts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly delegations: Delegations;
+  readonly introspection: Introspection;
+  readonly revocation: Revocation;
   readonly keys: Keys;
   readonly issuerOf: (tenant: string) => string;
 }
@@ -29,7 +33,7 @@ type FormHandler = (tenant: Tenant, caller: Caller, form: Form) => Promise<HttpR
 
 /** OAuth: token exchange (RFC 8693), introspection (RFC 7662), revocation (RFC 7009), keys and metadata (RFC 8414). */
 export function oauthRoutes(parts: Parts): Route[] {
-  const { tenants, delegations, keys, issuerOf } = parts;
+  const { tenants, delegations, introspection, revocation, keys, issuerOf } = parts;
   const form = (operation: Operation, handle: FormHandler): HttpHandler =>
     formHandler(parts, operation, handle);
   return [
@@ -46,7 +50,7 @@ export function oauthRoutes(parts: Parts): Route[] {
       method: 'POST',
       path: '/t/{tenant}/oauth2/introspect',
       handle: form('introspect', async (tenant, caller, fields) => {
-        const grant = await delegations.introspect(tenant, caller, fields.one('token'));
+        const grant = await introspection.introspect(tenant, caller, fields.one('token'));
         const body = grant
           ? {
               active: true,
@@ -75,7 +79,7 @@ export function oauthRoutes(parts: Parts): Route[] {
       method: 'POST',
       path: '/t/{tenant}/oauth2/revoke',
       handle: form('revoke', async (tenant, caller, fields) => {
-        await delegations.revoke(tenant, caller, { token: fields.one('token') });
+        await revocation.revoke(tenant, caller, { token: fields.one('token') });
         return { status: 200, headers: NO_STORE };
       }),
     },

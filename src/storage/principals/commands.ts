@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { type PrincipalClass, type PrincipalRef, principalKey } from '../../ids.ts';
 import type { Connection } from '../database.ts';
+import type { GrantEnder } from '../granting/commands.ts';
 import type { PrincipalRow, TenantNo } from '../rows.ts';
 import { prepareOwners } from './owners.ts';
 import {
@@ -77,11 +78,7 @@ export interface PrincipalState {
 
 const MOST_TOLD = 100;
 
-/** `endGrants` ends what was granted to a principal or through it, for good, and answers how many were alive. */
-export function preparePrincipalCommands(
-  db: Connection,
-  endGrants: (no: TenantNo, of: PrincipalRef, at: number) => number,
-): PrincipalCommands {
+export function preparePrincipalCommands(db: Connection, grants: GrantEnder): PrincipalCommands {
   const owners = prepareOwners(db);
   const setHash = db.prepare('UPDATE tenants SET manifest_hash = ? WHERE no = ?');
   const dropStale = db.prepare<[number, string], PrincipalRef & StoredPrincipal>(
@@ -126,7 +123,7 @@ export function preparePrincipalCommands(
       row.disabled === undefined ? 'keep' : row.disabled ? 'off' : 'on',
     );
     owners.put(no, row, row.owners ?? []);
-    if (row.disabled) endGrants(no, row, at);
+    if (row.disabled) grants.end(no, row, at);
   };
 
   const put = (
@@ -152,9 +149,16 @@ export function preparePrincipalCommands(
       const isSuspended = !owners.isAnsweredFor(no, each);
       if (isSuspended === (before.suspendedAt !== null)) continue;
       setSuspended.run(isSuspended ? at : null, no, each.class, each.id);
-      if (isSuspended) endGrants(no, each, at);
+      if (isSuspended) grants.end(no, each, at);
       changes.add(each, before, find(no, each));
     }
+  };
+
+  /** Answers how many were alive. */
+  const endGrants = (no: TenantNo, of: PrincipalRef, at: number): number => {
+    const alive = grants.count(no, of, at);
+    grants.end(no, of, at);
+    return alive;
   };
 
   const changeOne = (
@@ -176,7 +180,7 @@ export function preparePrincipalCommands(
       const changes = new Changes();
       for (const row of dropStale.all(tenantNo, names)) {
         const principal = { class: row.class, id: row.id };
-        endGrants(tenantNo, principal, at);
+        grants.end(tenantNo, principal, at);
         owners.put(tenantNo, principal, []);
         changes.add(principal, row, undefined);
       }

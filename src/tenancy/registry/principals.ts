@@ -198,9 +198,13 @@ export class Principals {
   }
 
   /** Answers how many grants ended. Throws `principal_unknown`, or `gone` for one that was retired. */
-  async setStatus(tenant: Tenant, caller: string, ref: PrincipalRef, disabled: boolean): Promise<number> {
-    const action = disabled ? 'principal.disable' : 'principal.enable';
-    const record = this.#record(tenant, caller, action, ref, {});
+  async setStatus(
+    tenant: Tenant,
+    caller: string,
+    ref: PrincipalRef,
+    disabled: boolean,
+    record = this.#record(tenant, caller, disabled ? 'principal.disable' : 'principal.enable', ref, {}),
+  ): Promise<number> {
     const args = { tenantNo: tenant.no, class: ref.class, id: ref.id, disabled, at: this.#clock() };
     const { value } = await this.#writer.run('setStatus', args, record);
     return await this.#settled(tenant, caller, ref, value);

@@ -25,6 +25,7 @@ import { Introspection } from './delegation/introspection.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
 import { KillSwitches } from './delegation/kill-switches.ts';
 import { Revocation } from './delegation/revocation.ts';
+import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { vkeyOf } from './merkle/keys.ts';
@@ -203,7 +204,9 @@ export function assemble(
       failed: (error) => void toServiceError(error, 'volumes'),
     }),
   );
+  const dpop = new DpopProofs({ writer, clock, nonceKey: random(32) });
   const tokens = new Tokens({
+    dpop,
     keys,
     grants,
     issuers,
@@ -289,6 +292,7 @@ export function assemble(
     parts: partStore(reader),
     memberKeys,
     erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
+    dpop,
     keys,
     logKeys,
     mlDsaKeys,
@@ -302,7 +306,7 @@ export function assemble(
     offload,
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
-    delegations: new Delegations({ ...common, admission, tokens, issuers }),
+    delegations: new Delegations({ dpop, ...common, admission, tokens, issuers }),
     introspection: new Introspection({ ...common, admission, tokens }),
     revocation: new Revocation({ ...common, tokens, grants }),
     killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),

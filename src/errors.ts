@@ -26,6 +26,8 @@ export const errorCodes = [
   'token_expired',
   'token_revoked',
   'audience_mismatch',
+  'dpop_invalid',
+  'dpop_nonce_required',
   'exchange_denied',
   'insufficient_user_authentication',
   'challenge_required',

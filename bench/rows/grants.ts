@@ -73,6 +73,7 @@ const grantAt = (parent: GrantRow | undefined): GrantRow => {
     audience: 'docs-mcp',
     moreAudiences: [],
     mayAct: null,
+    jkt: null,
     authentication: {},
     issuedAt,
     // All of a tree end with its root; none while it is measured.

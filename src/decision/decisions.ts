@@ -14,7 +14,7 @@ import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
 import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import type { Recorder } from './recorder.ts';
-import { type CheckRequest, checkRequest, type UncheckedRequest } from './request.ts';
+import { type CheckRequest, checkRequest, type Proof, type UncheckedRequest } from './request.ts';
 import { decisionDraft, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
 import { refusal, TENANT_KILLED, type Verdict } from './verdict.ts';
@@ -70,7 +70,7 @@ export class Decisions {
       const pending =
         'stated' in request.principal
           ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
-          : this.#withToken(tenant, caller, request, request.principal.token, now);
+          : this.#withToken(tenant, caller, request, request.principal, now);
       if (pending instanceof Promise) return this.#settled(tenant, caller, unchecked, place, pending);
       return this.#recorded(tenant, place, pending);
     } catch (error) {
@@ -219,22 +219,22 @@ export class Decisions {
     }
     if ('stated' in request.principal)
       return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), shared);
-    return this.#withToken(tenant, caller, request, request.principal.token, now, shared);
+    return this.#withToken(tenant, caller, request, request.principal, now, shared);
   }
 
   async #withToken(
     tenant: Tenant,
     caller: Caller,
     request: CheckRequest,
-    token: string,
+    { token, proof }: { readonly token: string; readonly proof: Proof | undefined },
     now: number,
     shared?: SharedParts,
   ): Promise<Pending> {
     try {
-      const principal = await this.#options.resolveToken(tenant, token, now);
+      const principal = await this.#options.resolveToken(tenant, token, now, proof);
       return this.#evaluate(tenant, caller, request, now, principal, shared);
     } catch (error) {
-      if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
+      if (!(error instanceof ServiceError) || !/^(?:token|dpop)_/.test(error.code)) throw error;
       const parts = this.#options.recorder.shares(tenant) ? shared : undefined;
       return this.#refused(tenant, caller, soundQuestion(request, parts), now, error);
     }

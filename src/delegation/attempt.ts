@@ -1,5 +1,6 @@
 import type { RecordDraft, RecordOutcome } from '../audit/record.ts';
 import type { Decided } from '../decision/decide.ts';
+import type { Proof } from '../decision/request.ts';
 import { decidedMembers } from '../decision/rows.ts';
 import { type Reason, refusal } from '../decision/verdict.ts';
 import { ServiceError } from '../errors.ts';
@@ -24,6 +25,8 @@ export interface ExchangeAsked extends ExchangeRequest {
   /** Who acts, in a second form: it must be the client itself. */
   readonly actorToken: string | undefined;
   readonly issuedTokenType: IssuedTokenType;
+  /** With the request itself: what it gets is bound to that key. */
+  readonly proof: Proof | undefined;
 }
 
 const MAX_SCOPES = 64;
@@ -137,6 +140,7 @@ export function checkShape({ scopes, audiences }: ExchangeAsked): void {
 export function proposedGrant(
   narrowed: Narrowed,
   presented: SubjectToken,
+  jkt: string | undefined,
   now: number,
   id: GrantId,
 ): GrantRow {
@@ -153,6 +157,7 @@ export function proposedGrant(
     audience,
     moreAudiences,
     mayAct: narrowed.mayAct ?? null,
+    jkt: jkt ?? null,
     authentication: presented.authentication,
     issuedAt: now,
     expiresAt: narrowed.expiresAt,

@@ -3,6 +3,7 @@ import type { Admission } from '../decision/admission.ts';
 import { decide, type Policy } from '../decision/decide.ts';
 import { buildInput } from '../decision/input.ts';
 import type { Recorder } from '../decision/recorder.ts';
+import type { Proof } from '../decision/request.ts';
 import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
@@ -20,6 +21,7 @@ import { narrow } from './exchange.ts';
 import { type Cut, limit } from './limits.ts';
 import { verifyActorToken, verifySubjectToken } from './presented.ts';
 import { ExchangeRefused } from './refused.ts';
+import type { DpopProofs } from './sender/dpop.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Published after each exchange is durable: {tenant, outcome}, the outcome allow, deny or challenge. */
@@ -36,6 +38,7 @@ export interface Exchanged {
 
 export interface DelegationsOptions {
   readonly tokens: Tokens;
+  readonly dpop: DpopProofs;
   readonly issuers: Issuers;
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
@@ -100,12 +103,12 @@ export class Delegations {
     checkShape(asked);
     if (asked.actorToken !== undefined)
       await verifyActorToken(this.#options, tenant, actor, asked.actorToken);
+    const jkt = await this.#proven(tenant, actor, asked.proof);
     const presented = await verifySubjectToken(
       this.#options,
       tenant,
       actor,
-      asked.subjectToken,
-      asked.subjectTokenType,
+      { text: asked.subjectToken, type: asked.subjectTokenType, jkt },
       now,
     );
     attempt.subject = presented.subject;
@@ -125,7 +128,7 @@ export class Delegations {
       parent: presented.parent,
       now,
     });
-    const proposed = proposedGrant(narrowed, presented, now, uuidv7(now, random(10)) as GrantId);
+    const proposed = proposedGrant(narrowed, presented, jkt, now, uuidv7(now, random(10)) as GrantId);
     const input = buildInput({
       now,
       tenant: tenant.id,
@@ -164,6 +167,22 @@ export class Delegations {
       throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
     if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
     return { token, grant, cut, decisionId, recordIndex: index };
+  }
+
+  /** The key that what is granted is bound to (RFC 9449 section 5). A tenant may ask for one. */
+  async #proven(tenant: Tenant, actor: PrincipalRef, proof: Proof | undefined): Promise<string | undefined> {
+    const { required, nonce } = tenant.manifest.dpop;
+    if (proof) {
+      const { dpop, method, uri } = proof;
+      const asked = { proof: dpop, method, uri, nonce: nonce ? 'required' : 'ours' } as const;
+      return await this.#options.dpop.verify(tenant.no, asked);
+    }
+    if (required.includes(actor.class))
+      throw new ServiceError(
+        'dpop_invalid',
+        `tokens of class ${actor.class} are bound to a key here: send a DPoP proof`,
+      );
+    return undefined;
   }
 }
 

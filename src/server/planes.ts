@@ -16,6 +16,7 @@ import type { Introspection } from '../delegation/introspection.ts';
 import type { Keys } from '../delegation/keys.ts';
 import type { KillSwitches } from '../delegation/kill-switches.ts';
 import type { Revocation } from '../delegation/revocation.ts';
+import type { DpopProofs } from '../delegation/sender/dpop.ts';
 import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
@@ -89,6 +90,7 @@ export interface Services {
   readonly policies: Policies;
   readonly administration: Administration;
   readonly credentials: Credentials;
+  readonly dpop: DpopProofs;
   readonly issuers: Issuers;
   readonly principals: PrincipalStore;
   readonly records: RecordStore;

@@ -345,4 +345,8 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (tenant_no, name)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- The thumbprint of the key that whoever presents a token of the grant has to hold (RFC 9449).
+  ALTER TABLE grants ADD COLUMN jkt TEXT;
+  `,
 ];

@@ -70,18 +70,19 @@ export class Issuers {
   }
 
   /**
-   * A token that whoever holds it may present. Throws `token_invalid`, `token_expired`, `token_revoked` where the issuer
+   * A token that whoever holds it may present, or if it is bound to a key whoever holds that: `jkt` is the thumbprint. Throws `token_invalid`, `token_expired`, `token_revoked` where the issuer
    * was killed or, if the issuer's keys cannot be had, `unavailable`.
    */
-  async verify(tenant: Tenant, issuer: TrustedIssuer, token: UnverifiedToken): Promise<IssuerToken> {
+  async verify(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    jkt?: string,
+  ): Promise<IssuerToken> {
     const claims = await this.#verified(tenant, issuer, token, [issuer.subject_claim]);
     checkTimes(claims, this.#clock() / 1000);
     // RFC 9449 section 7, RFC 8705 section 3: whoever presents it would have to prove that the key is its own.
-    if (claims['cnf'] !== undefined)
-      throw new ServiceError(
-        'token_invalid',
-        'a token that is bound to a key is not taken as a bearer token',
-      );
+    checkHeld(claims['cnf'], jkt);
     // RFC 8693 section 4.1: it is the word of another authority on who acts, and here only grants say that.
     if (claims['act'] !== undefined)
       throw new ServiceError('token_invalid', 'a token that was delegated elsewhere is not taken');
@@ -296,6 +297,20 @@ function checkTimes({ exp, iat, nbf }: JWTPayload, now: number): void {
       throw new ServiceError('token_invalid', 'the token holds a time that is none');
   if ((iat ?? 0) > now + CLOCK_TOLERANCE)
     throw new ServiceError('token_invalid', 'the token was issued in the future');
+}
+
+/** A key may be all that the token is bound to; it names it by its thumbprint (RFC 9449 section 6.1). */
+function checkHeld(cnf: unknown, jkt: string | undefined): void {
+  if (cnf === undefined && jkt === undefined) return;
+  const members = typeof cnf === 'object' && cnf !== null ? Object.entries(cnf) : [];
+  const [[name, value] = []] = members;
+  if (jkt !== undefined && members.length === 1 && name === 'jkt' && value === jkt) return;
+  throw new ServiceError(
+    'token_invalid',
+    cnf === undefined
+      ? 'the token is bound to no key: present it as a bearer token'
+      : 'a token that is bound to a key is not taken as a bearer token',
+  );
 }
 
 /** RFC 7519 section 4.1.3: a text, or an array of such. */

@@ -142,6 +142,13 @@ const manifest = z.strictObject({
     .record(name, z.strictObject({ scope: scope.optional(), use: z.enum(uses).optional() }))
     .default({}),
   authorization_details: detailTypes,
+  /** Whose tokens are bound to a key (RFC 9449), and whether proofs at the token endpoint hold a nonce of ours. */
+  dpop: z
+    .strictObject({
+      required: z.array(z.enum(principalClasses)).max(8).default([]),
+      nonce: z.boolean().default(false),
+    })
+    .prefault({}),
   /** Resources that a search may find without the caller naming them. */
   resources: z
     .array(

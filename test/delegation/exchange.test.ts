@@ -63,6 +63,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  jkt: null,
   authentication: {},
   issuedAt: NOW - 1_000,
   expiresAt: NOW + 60_000,

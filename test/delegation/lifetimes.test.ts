@@ -18,6 +18,7 @@ const grant = (id: string): GrantRow => ({
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  jkt: null,
   authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,

@@ -25,6 +25,7 @@ const proposed: GrantRow = {
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  jkt: null,
   authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,

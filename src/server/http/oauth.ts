@@ -3,7 +3,15 @@ import type { Introspection } from '../../delegation/introspection.ts';
 import type { Keys } from '../../delegation/keys.ts';
 import { ExchangeRefused } from '../../delegation/refused.ts';
 import type { Revocation } from '../../delegation/revocation.ts';
-import { actClaim, audienceClaim, detailsClaim, mayActClaim } from '../../delegation/tokens.ts';
+import { DPOP_ALGORITHMS, type DpopProofs } from '../../delegation/sender/dpop.ts';
+import {
+  actClaim,
+  audienceClaim,
+  confirmationClaim,
+  detailsClaim,
+  mayActClaim,
+  tokenTypeOf,
+} from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
@@ -26,10 +34,16 @@ interface Parts {
   readonly introspection: Introspection;
   readonly revocation: Revocation;
   readonly keys: Keys;
+  readonly dpop: Pick<DpopProofs, 'nonce'>;
   readonly issuerOf: (tenant: string) => string;
 }
 
-type FormHandler = (tenant: Tenant, caller: Caller, form: Form) => Promise<HttpResponse>;
+type FormHandler = (
+  tenant: Tenant,
+  caller: Caller,
+  form: Form,
+  request: HttpRequest,
+) => Promise<HttpResponse>;
 
 /** OAuth: token exchange (RFC 8693), introspection (RFC 7662), revocation (RFC 7009), keys and metadata (RFC 8414). */
 export function oauthRoutes(parts: Parts): Route[] {
@@ -40,10 +54,13 @@ export function oauthRoutes(parts: Parts): Route[] {
     {
       method: 'POST',
       path: '/t/{tenant}/oauth2/token',
-      handle: form('exchange', async (tenant, caller, fields) => {
-        const asked = exchangeAsked(fields);
+      handle: form('exchange', async (tenant, caller, fields, request) => {
+        const dpop = request.header('dpop');
+        const uri = `${issuerOf(tenant.id)}/oauth2/token`;
+        const asked = exchangeAsked(fields, dpop === undefined ? undefined : { dpop, method: 'POST', uri });
         const exchanged = await delegations.exchange(tenant, caller, asked);
-        return { status: 200, headers: NO_STORE, body: exchangeBody(exchanged, asked.issuedTokenType) };
+        const headers = dpop === undefined ? NO_STORE : { ...NO_STORE, 'dpop-nonce': parts.dpop.nonce() };
+        return { status: 200, headers, body: exchangeBody(exchanged, asked.issuedTokenType) };
       }),
     },
     {
@@ -69,7 +86,8 @@ export function oauthRoutes(parts: Parts): Route[] {
               iat: Math.floor(grant.issuedAt / 1000),
               exp: Math.floor(grant.expiresAt / 1000),
               jti: grant.id,
-              token_type: 'Bearer',
+              cnf: confirmationClaim(grant),
+              token_type: tokenTypeOf(grant),
             }
           : { active: false };
         return { status: 200, headers: NO_STORE, body };
@@ -119,6 +137,8 @@ const metadata = (issuer: string, tenant: Tenant) => ({
   token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+  // RFC 9449 section 5.1.
+  dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
   // RFC 9396 section 10.
   ...detailTypesOf(tenant),
   scopes_supported: [...new Set(Object.values(tenant.manifest.roles).flatMap((role) => role.scopes))].sort(),
@@ -129,7 +149,11 @@ function detailTypesOf({ manifest }: Tenant) {
   return types.length === 0 ? {} : { authorization_details_types_supported: types.sort() };
 }
 
-function formHandler({ tenants, callers }: Parts, operation: Operation, handle: FormHandler): HttpHandler {
+function formHandler(
+  { tenants, callers, dpop }: Parts,
+  operation: Operation,
+  handle: FormHandler,
+): HttpHandler {
   return async (request, { tenant: id = '' }) => {
     try {
       const tenant = tenants.get(id);
@@ -141,9 +165,14 @@ function formHandler({ tenants, callers }: Parts, operation: Operation, handle: 
       const isKnown = isTold || (await isGreeted(callers, presented));
       const form = formIn(await (isKnown ? request.body() : request.strangersBody()));
       const client = clientOf(request, form, presented);
-      return await handle(tenant, early ?? (await callers.authenticate(tenant, client, operation)), form);
+      return await handle(
+        tenant,
+        early ?? (await callers.authenticate(tenant, client, operation)),
+        form,
+        request,
+      );
     } catch (error) {
-      return oauthError(error, `${request.method} ${request.url.pathname}`);
+      return oauthError(error, `${request.method} ${request.url.pathname}`, dpop);
     }
   };
 }
@@ -186,7 +215,7 @@ function assertionIn(form: Form): string | undefined {
   return assertion;
 }
 
-function oauthError(error: unknown, where: string): HttpResponse {
+function oauthError(error: unknown, where: string, dpop: Pick<DpopProofs, 'nonce'>): HttpResponse {
   const known = toServiceError(error, where);
   const { http, oauth } = errorForms[known.code];
   return {
@@ -194,6 +223,8 @@ function oauthError(error: unknown, where: string): HttpResponse {
     headers: {
       ...NO_STORE,
       ...(known.code === 'unauthenticated' ? { 'www-authenticate': 'Basic realm="mandate"' } : {}),
+      // RFC 9449 section 8.
+      ...(known.code === 'dpop_nonce_required' ? { 'dpop-nonce': dpop.nonce() } : {}),
       ...(known.retryAfterMs === undefined
         ? {}
         : { 'retry-after': String(Math.ceil(known.retryAfterMs / 1000)) }),

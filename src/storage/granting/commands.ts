@@ -97,9 +97,9 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
     .pluck();
   const insert = db.prepare<[object]>(`
     INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,
-      scopes, use, details, audience, more_audiences, may_act, authentication, issued_at, expires_at, seq, path, issuer)
+      scopes, use, details, audience, more_audiences, may_act, jkt, authentication, issued_at, expires_at, seq, path, issuer)
     VALUES (@no, @id, @parentId, @depth, @subjectClass, @subjectId, @actors, @actorClass, @actorId,
-      @scopes, @use, @details, @audience, @moreAudiences, @mayAct, @authentication, @issuedAt, @expiresAt, @seq, @path,
+      @scopes, @use, @details, @audience, @moreAudiences, @mayAct, @jkt, @authentication, @issuedAt, @expiresAt, @seq, @path,
       @issuer)`);
   // A child goes before its parent, so that no grant is looked at whose parent cannot be.
   const removeOld = db.prepare<[object]>(`
@@ -207,6 +207,7 @@ const columnsOf = ({ subject, actors, scopes, ...grant }: GrantRow) => ({
   audience: grant.audience,
   moreAudiences: JSON.stringify(grant.moreAudiences),
   mayAct: grant.mayAct && JSON.stringify(grant.mayAct),
+  jkt: grant.jkt,
   authentication: JSON.stringify(grant.authentication),
   issuedAt: grant.issuedAt,
   expiresAt: grant.expiresAt,

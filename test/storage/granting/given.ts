@@ -31,6 +31,7 @@ export const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   audience: 'docs',
   moreAudiences: [],
   mayAct: null,
+  jkt: null,
   authentication: {},
   issuedAt: T0,
   expiresAt: T0 + 300_000,

@@ -1,4 +1,4 @@
-import { actorTokenIn, type ExchangeAsked, isIssued, useIn } from '../../../delegation/attempt.ts';
+import { actorTokenIn, type ExchangeAsked, isIssued, useIn } from '../../../delegation/asked.ts';
 import type { Exchanged } from '../../../delegation/delegations.ts';
 import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
 import {

@@ -31,7 +31,7 @@ denials contains {"code": "grant_required", "message": "acting on behalf of anot
 
 # A grant covers what its scopes cover: the tenant declares which scope an action takes, or the action is the scope.
 # Only for decisions: an exchange asks for scopes, it does not use them.
-acting_denials contains {"code": "scope_insufficient", "message": sprintf("the grant has no scope %s", [needed])} if {
+acting_denials contains {"code": "scope_insufficient", "message": sprintf("the grant has no scope %s", [needed]), "needed_scopes": [needed]} if {
 	is_object(input.grant)
 	needed := object.get(data.mandate.tenant.actions, [input.action.name, "scope"], input.action.name)
 	not needed in input.grant.scope

@@ -4,6 +4,12 @@ import { damagedRecords } from '../storage/log/damage.ts';
 import type { StoredRecord } from '../storage/log/records.ts';
 import type { TenantNo } from '../storage/rows.ts';
 
+interface RecordReason {
+  readonly code: string;
+  readonly message: string;
+  readonly needed_scopes?: readonly string[];
+}
+
 /** A record as read back from its bytes. Members that a kind does not have are empty. */
 export interface AuditRecord {
   readonly index: number;
@@ -17,7 +23,7 @@ export interface AuditRecord {
   readonly action: string;
   readonly resource: { readonly type: string; readonly id: string };
   readonly rules: readonly string[];
-  readonly reasons: readonly { code: string; message: string }[];
+  readonly reasons: readonly RecordReason[];
   readonly revision: string;
   readonly decisionId: string;
   readonly grantId: string;
@@ -38,7 +44,7 @@ interface Body {
   revision?: string;
   cost?: number;
   rules?: string[];
-  reasons?: { code: string; message: string }[];
+  reasons?: RecordReason[];
   grant_id?: string;
   input?: Input;
   input_kept?: Input;

@@ -87,7 +87,7 @@ export function checkCommand(): Command {
 }
 
 const plain = (answer: {
-  reasons: { code: string; message: string }[];
+  reasons: { code: string; message: string; neededScopes: string[] }[];
   obligations: unknown[];
   challenge?: unknown;
   decisionId: string;
@@ -95,7 +95,11 @@ const plain = (answer: {
   recordIndex: bigint;
   cost: number;
 }) => ({
-  reasons: answer.reasons.map(({ code, message }) => ({ code, message })),
+  reasons: answer.reasons.map(({ code, message, neededScopes: scopes }) => ({
+    code,
+    message,
+    ...(scopes.length > 0 ? { needed_scopes: scopes } : {}),
+  })),
   obligations: answer.obligations,
   challenge: answer.challenge,
   decision_id: answer.decisionId,

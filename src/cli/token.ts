@@ -128,21 +128,29 @@ const introspect = (): Command =>
         token,
       });
       const name = (ref?: { class: string; id: string }): string => (ref ? `${ref.class}:${ref.id}` : '');
+      const details = answer.authorizationDetails;
       const fields: [string, string][] = [
         ['active', String(answer.active)],
         ['subject', name(answer.subject)],
         ['actors', answer.actors.map(name).join(' < ')],
         ['scope', answer.scopes.join(' ')],
         ['use', answer.use],
-        ['details', answer.authorizationDetails.map((each) => JSON.stringify(each)).join(' ')],
+        ['details', details.map((each) => JSON.stringify(each)).join(' ')],
         ['audience', [answer.audience, ...answer.moreAudiences].join(' ')],
         ['may act', name(answer.mayAct)],
         ['grant', answer.grantId],
         ['expires', answer.expiresAt ? timestampDate(answer.expiresAt).toISOString() : ''],
       ];
-      if (globals.json)
-        printJson(answer.active ? { ...Object.fromEntries(fields), active: true } : { active: false });
-      else printFields(fields);
+      if (!globals.json) return printFields(fields);
+      if (!answer.active) return printJson({ active: false });
+      const { details: _details, 'may act': mayAct, ...rest } = Object.fromEntries(fields);
+      printJson({
+        ...rest,
+        active: true,
+        ...(mayAct ? { may_act: mayAct } : {}),
+        ...(details.length > 0 ? { authorization_details: details } : {}),
+        authentication: answer.authentication,
+      });
     });
 
 const revoke = (): Command =>

@@ -3,9 +3,12 @@ import type { JsonObject } from './request.ts';
 
 export type Outcome = 'allow' | 'deny' | 'challenge';
 
+/** As it stands in records, and over AuthZEN. */
 export interface Reason {
   readonly code: string;
   readonly message: string;
+  /** The scopes that the action takes, where some are missing (RFC 6750 section 3.1). */
+  readonly needed_scopes?: readonly string[];
 }
 
 /** What the policy said, in a shape that can be relied on. */
@@ -137,13 +140,24 @@ export const refusal = (code: ErrorCode, message: string, rule = 'mandate.core')
   challenge: undefined,
 });
 
-/** Authors may give a reason as a code alone, or as {code, message}. */
+/** Authors may give a reason as a code alone, or as {code, message, needed_scopes}. */
 function readReason(value: unknown): Reason {
   if (typeof value === 'string') return { code: value, message: '' };
-  if (isObject(value) && typeof value['code'] === 'string')
-    return { code: value['code'], message: typeof value['message'] === 'string' ? value['message'] : '' };
-  return { code: 'unspecified', message: JSON.stringify(value).slice(0, 200) };
+  if (!isObject(value) || typeof value['code'] !== 'string')
+    return { code: 'unspecified', message: JSON.stringify(value).slice(0, 200) };
+  const { code, message, needed_scopes: scopes } = value;
+  const reason = { code, message: typeof message === 'string' ? message : '' };
+  return areScopes(scopes) ? { ...reason, needed_scopes: scopes } : reason;
 }
+
+const MAX_SCOPES = 16;
+
+/** RFC 6749 section 3.3. They are told in headers. */
+const areScopes = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) &&
+  value.length > 0 &&
+  value.length <= MAX_SCOPES &&
+  value.every((each) => typeof each === 'string' && /^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/.test(each));
 
 /** An obligation binds the one who acts on an allow, unless its member `on` names another outcome. */
 function obligationsOn(outcome: Outcome, result: JsonObject): readonly JsonObject[] {

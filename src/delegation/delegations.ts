@@ -1,7 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Admission } from '../decision/admission.ts';
-import { decide, type Policy } from '../decision/decide.ts';
-import { buildInput } from '../decision/input.ts';
+import { type Decided, decide, type Policy } from '../decision/decide.ts';
 import type { Recorder } from '../decision/recorder.ts';
 import type { Proof } from '../decision/request.ts';
 import { TENANT_KILLED } from '../decision/verdict.ts';
@@ -16,10 +15,12 @@ import type { Issuers } from '../tenancy/issuers.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { admitted } from './admitted.ts';
-import { Attempt, checkShape, deniedByLimits, type ExchangeAsked, proposedGrant } from './attempt.ts';
+import { checkShape, checkTaker, type ExchangeAsked } from './asked.ts';
+import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
-import { type Cut, limit } from './limits.ts';
+import { type Cut, type Limited, limit } from './limits.ts';
 import { verifyActorToken, verifySubjectToken } from './presented.ts';
+import { questionOf } from './question.ts';
 import { ExchangeRefused } from './refused.ts';
 import type { DpopProofs } from './sender/dpop.ts';
 import type { Tokens } from './tokens.ts';
@@ -91,8 +92,8 @@ export class Delegations {
   }
 
   async #exchange(attempt: Attempt): Promise<Exchanged> {
-    const { tenant, caller, asked, now, decisionId } = attempt;
-    const { admission, tokens, facts, policyOf, writer, recorder, random } = this.#options;
+    const { tenant, caller, asked, decisionId } = attempt;
+    const { tokens, writer, recorder } = this.#options;
     if (this.#options.kills.isKilled(tenant)) throw new ServiceError('tenant_killed', TENANT_KILLED);
     const actor = caller.principal;
     if (!actor)
@@ -101,6 +102,24 @@ export class Delegations {
         'an exchange takes the credential of the agent that will act',
       );
     checkShape(asked);
+    const proposed = await this.#proposed(attempt, actor);
+    const allowed = this.#allowed(attempt, proposed);
+    const { grant, cut } = allowed;
+    const token = await tokens.mint(tenant, grant);
+    tokens.begin(grant);
+    const record = await recorder.row(tenant, attempt.record('allow', allowed.decided, allowed));
+    checkLasting(tenant, caller);
+    const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
+    if (value === undefined)
+      throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
+    if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
+    return { token, grant, cut, decisionId, recordIndex: index };
+  }
+
+  /** What may be granted at most: by the tokens that were presented, and by what the tenant declares. */
+  async #proposed(attempt: Attempt, actor: PrincipalRef): Promise<GrantRow> {
+    const { tenant, asked, now } = attempt;
+    const { facts, random } = this.#options;
     if (asked.actorToken !== undefined)
       await verifyActorToken(this.#options, tenant, actor, asked.actorToken);
     const jkt = await this.#proven(tenant, actor, asked.proof);
@@ -112,7 +131,6 @@ export class Delegations {
       now,
     );
     attempt.subject = presented.subject;
-    const subjectFacts = facts.of(tenant, presented.subject);
     checkTaker(tenant, asked.mayAct);
     const narrowed = narrow({
       request: asked,
@@ -128,45 +146,26 @@ export class Delegations {
       parent: presented.parent,
       now,
     });
-    const proposed = proposedGrant(narrowed, presented, jkt, now, uuidv7(now, random(10)) as GrantId);
-    const input = buildInput({
-      now,
-      tenant: tenant.id,
-      subject: subjectFacts,
-      stated: undefined,
-      actors: narrowed.actors.map((each) => facts.of(tenant, each)),
-      action: { name: 'token.exchange', properties: { scopes: asked.scopes } },
-      resource: {
-        type: 'audience',
-        id: proposed.audience,
-        properties: { ...tenant.audiences.get(proposed.audience) },
-      },
-      context: undefined,
-      authentication: presented.authentication,
-      grant: proposed,
-    });
+    return proposedGrant(narrowed, presented, jkt, now, uuidv7(now, random(10)) as GrantId);
+  }
+
+  /** What the policy allows of it. */
+  #allowed(attempt: Attempt, proposed: GrantRow): Limited & { readonly decided: Decided } {
+    const { tenant, now, decisionId } = attempt;
+    const { admission, facts, policyOf } = this.#options;
+    const input = questionOf(attempt, proposed, facts);
     attempt.input = input.json;
-    attempt.decided = decide(policyOf(tenant), 'mandate/delegation', input, {
-      nowMs: now,
-      seed: decisionId,
-    });
-    admission.spent(tenant.id, attempt.decided.cost);
+    const context = { nowMs: now, seed: decisionId };
+    const decided = decide(policyOf(tenant), 'mandate/delegation', input, context);
+    attempt.decided = decided;
+    admission.spent(tenant.id, decided.cost);
     if (attempt.objection) throw NOT_ALLOWED;
-    const limited = limit(proposed, attempt.decided.limits, now, tenant.manifest.authorization_details);
+    const limited = limit(proposed, decided.limits, now, tenant.manifest.authorization_details);
     if ('reason' in limited) {
-      attempt.decided = deniedByLimits(attempt.decided, limited.reason);
+      attempt.decided = deniedByLimits(decided, limited.reason);
       throw NOT_ALLOWED;
     }
-    const { grant, cut } = limited;
-    const token = await tokens.mint(tenant, grant);
-    tokens.begin(grant);
-    const record = await recorder.row(tenant, attempt.record('allow', attempt.decided, limited));
-    checkLasting(tenant, caller);
-    const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
-    if (value === undefined)
-      throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
-    if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
-    return { token, grant, cut, decisionId, recordIndex: index };
+    return { ...limited, decided };
   }
 
   /** The key that what is granted is bound to (RFC 9449 section 5). A tenant may ask for one. */
@@ -190,15 +189,6 @@ export class Delegations {
 function checkLasting(tenant: Tenant, { principal, registered }: Caller): void {
   if (principal && tenant.declared.get(principalKey(principal)) !== registered)
     throw new ServiceError('unavailable', 'who asks was registered anew meanwhile; ask again');
-}
-
-/** A name that nobody has would bind the token to nobody. Throws `exchange_denied`. */
-function checkTaker(tenant: Tenant, mayAct: PrincipalRef | undefined): void {
-  if (mayAct && !ceilingOf(tenant, mayAct))
-    throw new ServiceError(
-      'exchange_denied',
-      `may_act: ${principalKey(mayAct)} has no ceiling: nothing may be delegated to it`,
-    );
 }
 
 /** What exactly the policy said is told once it is recorded. */

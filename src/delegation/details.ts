@@ -93,14 +93,25 @@ export function narrowDetails(types: DetailTypes, { asked, parent, ceilings }: D
 }
 
 function readDetails(types: DetailTypes, values: readonly unknown[]): Detail[] {
-  if (values.length > MAX_DETAILS) throw invalid(`at most ${MAX_DETAILS} authorization_details`);
+  const problem = sizeProblem(values);
+  if (problem !== undefined) throw invalid(problem);
   for (const [at, value] of values.entries()) {
-    const problem = soundness(value, MAX_DEPTH) ?? detailProblem(types, value, 'detail');
-    if (problem !== undefined) throw invalid(`authorization_details[${at}] ${problem}`);
+    const fault = detailProblem(types, value, 'detail');
+    if (fault !== undefined) throw invalid(`authorization_details[${at}] ${fault}`);
   }
-  if (JSON.stringify(values).length > MAX_DETAILS_CHARACTERS)
-    throw invalid(`authorization_details are at most ${MAX_DETAILS_CHARACTERS} characters of JSON in all`);
   return values as Detail[];
+}
+
+/** Why a grant cannot hold such details, whatever their types; undefined if it can. */
+export function sizeProblem(details: readonly unknown[]): string | undefined {
+  if (details.length > MAX_DETAILS) return `at most ${MAX_DETAILS} authorization_details`;
+  for (const [at, value] of details.entries()) {
+    const problem = soundness(value, MAX_DEPTH);
+    if (problem !== undefined) return `authorization_details[${at}] ${problem}`;
+  }
+  return JSON.stringify(details).length > MAX_DETAILS_CHARACTERS
+    ? `authorization_details are at most ${MAX_DETAILS_CHARACTERS} characters of JSON in all`
+    : undefined;
 }
 
 /** What no JSON text holds, or too deep; stops at the bound. */

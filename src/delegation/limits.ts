@@ -3,7 +3,7 @@ import type { Reason } from '../decision/verdict.ts';
 import type { GrantRow, Use } from '../storage/rows.ts';
 import { type Detail, type DetailTypes, detailProblem } from '../tenancy/details.ts';
 import { isUse, narrowest, uses } from '../tenancy/use.ts';
-import { detailsWithin, MAX_DETAILS } from './details.ts';
+import { detailsWithin, MAX_DETAILS, sizeProblem } from './details.ts';
 
 /** What the limits of a policy took from a grant. A member that is not there: nothing of that. */
 export interface Cut {
@@ -71,7 +71,8 @@ export function limit(
   const lost = proposed.details.find(({ type }) => !details.some((each) => each.type === type));
   // To a policy that reads them as a bound, none of a type would say that there is none.
   if (lost) return nothingLeft(`authorization details of the type ${lost.type}`);
-  if (details.length > MAX_DETAILS) return malformed(`limits.details makes more than ${MAX_DETAILS} of them`);
+  const tooMuch = sizeProblem(details);
+  if (tooMuch !== undefined) return malformed(`with limits.details: ${tooMuch}`);
   const expiresAt = Math.min(proposed.expiresAt, endOf(limits, now));
   const use = narrowest(proposed.use, limits.use ?? 'act');
   const grant = { ...proposed, scopes, use, details, expiresAt };

@@ -2,9 +2,14 @@ import type { Answer } from '../decision/decisions.ts';
 import { type StepUp, stepUpOf } from '../delegation/refused.ts';
 
 /** What the client of a protected resource is told in `WWW-Authenticate`; undefined where another token would not help. */
-export function challengeOf({ challenge }: Answer): string | undefined {
+export function challengeOf({ challenge, reasons }: Answer): string | undefined {
   const stepUp = stepUpOf(challenge);
-  return stepUp && `Bearer error="insufficient_user_authentication"${parametersOf(stepUp)}`;
+  if (stepUp) return `Bearer error="insufficient_user_authentication"${parametersOf(stepUp)}`;
+  // RFC 6750 section 3.1: all that the operation takes, in one challenge.
+  const scopes = new Set(reasons.flatMap(({ needed_scopes: needed = [] }) => needed));
+  return scopes.size === 0
+    ? undefined
+    : `Bearer error="insufficient_scope", scope="${[...scopes].join(' ')}"`;
 }
 
 /** RFC 9470 section 3. */

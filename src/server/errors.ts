@@ -3,7 +3,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { ExchangeRefused } from '../delegation/refused.ts';
 import { describe, type ErrorCode, ServiceError } from '../errors.ts';
 import { ExchangeRefusalSchema } from '../gen/mandate/v1/delegation_pb.ts';
-import { decisionOf, proto } from './connect/messages.ts';
+import { decisionOf, proto, reasonMessage } from './connect/messages.ts';
 
 /** Published for every error that a caller is told of: {error, where}. Telemetry logs its cause. */
 export const errorChannel = channel('mandate:error');
@@ -107,7 +107,7 @@ function refusalDetail({ decided, decisionId, recordIndex }: ExchangeRefused) {
     decision: decisionOf[decided.outcome],
     reasons: reasons
       .slice(0, MAX_REASONS)
-      .map(({ code, message }) => ({ code, message: message.slice(0, MAX_REASON_MESSAGE) })),
+      .map((each) => reasonMessage({ ...each, message: each.message.slice(0, MAX_REASON_MESSAGE) })),
     ...(challenge ? { challenge: proto(challenge) } : {}),
     decisionId,
     policyRevision: decided.revision,

@@ -42,9 +42,9 @@ export type DetailTypes = z.infer<typeof detailTypes>;
 
 /** What an agent may get at most: as details, of which each may leave out what it does not bound. */
 export const ceilingDetails = z
-  .array(z.record(z.string(), z.json()))
+  .array(z.looseObject({ type: z.string() }))
   .max(64)
-  .default([]) as unknown as z.ZodDefault<z.ZodType<readonly Detail[]>>;
+  .default([]);
 
 const MAX_SET = 256;
 const MAX_TEXT = 256;

@@ -185,6 +185,12 @@ describe('RFC 9396: authorization details', () => {
       JSON.stringify([call()]),
     );
     expect(JSON.parse(stdout)).toMatchObject({ authorization_details: [call()] });
+    const shown = await run('--json', 'token', 'introspect', '-t', 'acme', body.accessToken);
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      active: true,
+      use: 'suggest',
+      authorization_details: [call()],
+    });
     const wrong = await run(...ask.split(' '), '--authorization-details', '{"type":"tool_call"}');
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('not a JSON array of objects') });
   });

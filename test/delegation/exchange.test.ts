@@ -193,6 +193,26 @@ describe('narrow', () => {
     expect(codeOf(onward([undefined]))).toBe('exchange_denied');
   });
 
+  test('the ceilings of those who acted before bind its details and its class of use too', () => {
+    const call = { type: 'tool_call', max_calls: 5 };
+    const types = { tool_call: { members: { max_calls: 'at_most' as const }, required: [] } };
+    const onward = (before: Partial<Ceiling>): ExchangeFacts =>
+      asking(
+        { audiences: ['api'], details: [call] },
+        {
+          actor: docs,
+          ceiling: ceiling({ authorization_details: [{ type: 'tool_call' }] }),
+          parent: grant({ details: [call] }),
+          chain: [ceiling({ authorization_details: [{ type: 'tool_call' }], ...before })],
+          detailTypes: types,
+        },
+      );
+    expect(narrow(onward({}))).toMatchObject({ details: [call], use: 'act' });
+    expect(narrow(onward({ use: 'read' })).use).toBe('read');
+    for (const most of [[], [{ ...call, max_calls: 4 }]])
+      expect(codeOf(onward({ authorization_details: most }))).toBe('invalid_authorization_details');
+  });
+
   test('ends in whole seconds, with what it came from, and never in the past', () => {
     expect(narrow(facts({ now: NOW + 999 })).expiresAt % 1000).toBe(0);
     expect(narrow(facts({ presentedUntil: NOW + 5_999 })).expiresAt).toBe(NOW + 5_000);
@@ -246,7 +266,7 @@ const anyFacts: fc.Arbitrary<ExchangeFacts> = fc
         max_lifetime_seconds: fc.integer({ min: 1, max: 300 }),
         max_depth: fc.integer({ min: 1, max: 8 }),
         use,
-        authorization_details: fc.constant([]),
+        authorization_details: fc.constant<Ceiling['authorization_details']>([]),
       }),
       { nil: undefined },
     ),

@@ -34,7 +34,7 @@ const proposed: GrantRow = {
 };
 
 const types: DetailTypes = {
-  tool_call: { members: { tools: 'subset', max_calls: 'at_most' }, required: [] },
+  tool_call: { members: { tools: 'subset', max_calls: 'at_most', note: 'same' }, required: [] },
 };
 
 const codeOf = (said: unknown): string => {
@@ -70,6 +70,9 @@ describe('limit', () => {
     expect(grant.details).toEqual([{ type: 'tool_call', tools: ['read'], max_calls: 5 }]);
     expect(cut).toEqual({ details: 1 });
     expect(granted({ details: [{ type: 'tool_call' }] })).toEqual({ grant: proposed, cut: {} });
+    const long = 'x'.repeat(256);
+    const many = Array.from({ length: 16 }, (_, n) => ({ type: 'tool_call', note: `${n}${long}` }));
+    expect(codeOf({ details: many })).toBe('limits_malformed');
     expect(codeOf({ details: [] })).toBe('limits_leave_nothing');
     expect(codeOf({ details: [{ type: 'tool_call', tools: ['delete'] }] })).toBe('limits_leave_nothing');
   });

@@ -119,7 +119,7 @@ describe('a body that cannot be read', () => {
       [{}, 'grant_type is missing'],
       [missing, 'subject_token is missing'],
       [twice, 'subject_token stands twice'],
-      [exchangeFields(token, { actor_token: 'x' }), 'actor_token is not taken'],
+      [exchangeFields(token, { actor_token: 'x' }), 'actor_token and actor_token_type stand together'],
     ];
     for (const [fields, message] of table) {
       const { status: code, body } = await exchange(fields);

@@ -110,6 +110,23 @@ describe('RFC 8693: a token for an agent from a real OpenID provider', () => {
     expect(JSON.stringify(body)).not.toContain('"d"');
   });
 
+  test('RFC 9396 7, RFC 8693 2.1: openid-client asks for details and for two names of the server', async () => {
+    const detail = { type: 'tool_call', server: 'docs-mcp', tools: ['search'], max_calls: 2 };
+    const answer = await exchange({
+      authorization_details: JSON.stringify([detail]),
+      resource: 'https://docs.acme.example/mcp',
+    });
+    expect(answer.authorization_details).toEqual([detail]);
+    expect(claimsOf(answer.access_token)).toMatchObject({
+      aud: ['docs-mcp', 'https://docs.acme.example/mcp'],
+      authorization_details: [detail],
+    });
+    const wider = JSON.stringify([{ ...detail, max_calls: 21 }]);
+    await expect(exchange({ authorization_details: wider })).rejects.toMatchObject({
+      error: 'invalid_authorization_details',
+    });
+  });
+
   test('section 2.2.2: answers a refusal with an OAuth error', async () => {
     await expect(exchange({ audience: 'docs-api' })).rejects.toMatchObject({ error: 'invalid_target' });
     await expect(exchange({ scope: 'docs.write' })).rejects.toMatchObject({ error: 'invalid_scope' });

@@ -11,7 +11,7 @@ export interface Answer<T = Record<string, unknown>> {
 
 export interface CheckJson {
   decision: string;
-  reasons?: { code: string; message?: string }[];
+  reasons?: { code: string; message?: string; neededScopes?: string[] }[];
   obligations?: Record<string, unknown>[];
   challenge?: Record<string, unknown>;
   decisionId: string;

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Proof } from '../../decision/request.ts';
-import { actorTokenIn, type ExchangeAsked, useIn } from '../../delegation/attempt.ts';
+import { actorTokenIn, type ExchangeAsked, useIn } from '../../delegation/asked.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
 import {
   ACCESS_TOKEN_TYPE,

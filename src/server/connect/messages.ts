@@ -3,7 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { AuditRecord } from '../../audit/read.ts';
 import type { Answer } from '../../decision/decisions.ts';
 import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
-import type { Outcome } from '../../decision/verdict.ts';
+import type { Outcome, Reason } from '../../decision/verdict.ts';
 import { RecordSchema, StoredRecordSchema } from '../../gen/mandate/v1/audit_pb.ts';
 import {
   type CheckBatchRequest,
@@ -36,6 +36,12 @@ export function requestOf(message: CheckRequest | CheckBatchRequest): UncheckedR
   };
 }
 
+export const reasonMessage = ({ code, message, needed_scopes: scopes = [] }: Reason) => ({
+  code,
+  message,
+  neededScopes: [...scopes],
+});
+
 export const batchOf = (message: CheckBatchRequest): AskedBatch => ({
   tenant: message.tenant,
   defaults: requestOf(message),
@@ -46,7 +52,7 @@ export const batchOf = (message: CheckBatchRequest): AskedBatch => ({
 export function checkResponse(answer: Answer): CheckResponse {
   return create(CheckResponseSchema, {
     decision: decisionOf[answer.outcome],
-    reasons: [...answer.reasons],
+    reasons: answer.reasons.map(reasonMessage),
     obligations: answer.obligations.map(proto),
     ...(answer.challenge ? { challenge: proto(answer.challenge) } : {}),
     decisionId: answer.decisionId,
@@ -59,7 +65,7 @@ export function checkResponse(answer: Answer): CheckResponse {
 export function batchResult(answer: Answer): CheckBatchResult {
   return create(CheckBatchResultSchema, {
     decision: decisionOf[answer.outcome],
-    reasons: [...answer.reasons],
+    reasons: answer.reasons.map(reasonMessage),
     obligations: answer.obligations.map(proto),
     ...(answer.challenge ? { challenge: proto(answer.challenge) } : {}),
     decisionId: answer.decisionId,
@@ -85,7 +91,7 @@ export function recordMessage(
     resourceType: record.resource.type,
     resourceId: record.resource.id,
     rules: [...record.rules],
-    reasons: [...record.reasons],
+    reasons: record.reasons.map(reasonMessage),
     policyRevision: record.revision,
     decisionId: record.decisionId,
     grantId: record.grantId,

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Grpc } from '../grpc.ts';
+import { exchangeFields, form, request } from '../requests.ts';
 import { type Running, secrets, startServer } from '../server.ts';
 
 /** Envoy's side of external authorization, built from go-control-plane's stubs: nothing of ours. */
@@ -65,6 +66,7 @@ beforeAll(async () => {
     acme: (manifest) => {
       const job = manifest.principals.find((each) => each.class === 'job');
       if (job) job.credentials = [{ spiffe_id: workload }];
+      for (const { ceiling } of manifest.principals) ceiling?.audiences?.push('docs-api');
     },
   });
   await writeFile(path.join(server.tenantFolder('acme'), 'authz', 'http.rego'), REGO);
@@ -132,6 +134,25 @@ describe("Envoy's external authorization, asked through go-control-plane", () =>
     expect(JSON.parse(denied?.body ?? '')).toMatchObject({
       challenge: { type: 'step_up', acr_values: ['urn:acme:mfa'], max_age: 300 },
     });
+  });
+
+  test('RFC 6750 3.1: a scope that is missing is a 403 that names it', async () => {
+    const signedIn = await request<{ access_token: string }>(
+      `${server.data}/t/acme/dev/token?user=alice&client=research-agent`,
+      { method: 'POST' },
+    );
+    const fields = exchangeFields(signedIn.body.access_token, { audience: 'docs-api' });
+    const client = { id: 'research-agent', secret: secrets.agent };
+    const { body } = await form(server.data, 'token', fields, client);
+    const { denied_response: denied } = await ask({
+      ...get('/docs/roadmap'),
+      extensions: { tenant: 'acme', action: 'document.suggest' },
+      headers: { authorization: `Bearer ${body.access_token}` },
+    });
+    expect(denied?.status.code).toBe('Forbidden');
+    expect(denied?.headers?.map(({ header }) => [header.key, header.value])).toEqual([
+      ['www-authenticate', 'Bearer error="insufficient_scope", scope="docs.suggest"'],
+    ]);
   });
 
   test('takes the tenant from the SPIFFE id where Envoy names none', async () => {

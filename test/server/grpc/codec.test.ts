@@ -64,9 +64,15 @@ const batchRequest = fc
     }),
   );
 
+const scope = fc.string({ minLength: 1 });
+const reason = fc.record(
+  { code: text, message: text, needed_scopes: fc.array(scope, { maxLength: 3 }) },
+  { requiredKeys: ['code', 'message'] },
+);
+
 const answer: fc.Arbitrary<Answer> = fc.record({
   outcome: fc.constantFrom('allow' as const, 'deny' as const, 'challenge' as const),
-  reasons: fc.array(fc.record({ code: text, message: text }), { maxLength: 3 }),
+  reasons: fc.array(reason, { maxLength: 3 }),
   rules: fc.array(text, { maxLength: 2 }),
   obligations: fc.array(fc.dictionary(text, json, { maxKeys: 3 }), { maxLength: 2 }),
   challenge: fc.option(fc.dictionary(text, json, { maxKeys: 3 }), { nil: undefined }),

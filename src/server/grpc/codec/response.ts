@@ -52,10 +52,11 @@ const NO_REVISION = { revision: undefined, index: 0x30, cost: 0x38 } as const;
 
 function writeAnswer(answer: Answer, tags: typeof REVISION | typeof NO_REVISION): void {
   writer.number(0x08, decisionOf[answer.outcome]);
-  for (const { code, message } of answer.reasons)
+  for (const { code, message, needed_scopes: scopes = [] } of answer.reasons)
     writer.message(0x12, () => {
       writer.string(0x0a, code);
       writer.string(0x12, message);
+      for (const scope of scopes) writer.string(0x1a, scope);
     });
   for (const obligation of answer.obligations) writer.bytes(0x1a, struct(obligation));
   if (answer.challenge) writer.bytes(0x22, struct(answer.challenge));

@@ -1,5 +1,5 @@
 import type { Proof } from '../../../decision/request.ts';
-import { actorTokenIn, type ExchangeAsked, isIssued, useIn } from '../../../delegation/attempt.ts';
+import { actorTokenIn, type ExchangeAsked, isIssued, useIn } from '../../../delegation/asked.ts';
 import type { Exchanged } from '../../../delegation/delegations.ts';
 import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
 import {

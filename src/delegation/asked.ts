@@ -1,0 +1,67 @@
+import type { Proof } from '../decision/request.ts';
+import { ServiceError } from '../errors.ts';
+import { type PrincipalRef, principalKey } from '../ids.ts';
+import type { Use } from '../storage/rows.ts';
+import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
+import { isUse, uses } from '../tenancy/use.ts';
+import { type ExchangeRequest, type IssuedTokenType, issuedTokenTypes, type TokenType } from './exchange.ts';
+
+/** What an exchange is asked for, as each protocol reads it. */
+export interface ExchangeAsked extends ExchangeRequest {
+  readonly subjectToken: string;
+  readonly subjectTokenType: TokenType;
+  /** Who acts, in a second form: it must be the client itself. */
+  readonly actorToken: string | undefined;
+  readonly issuedTokenType: IssuedTokenType;
+  /** With the request itself: what it gets is bound to that key. */
+  readonly proof: Proof | undefined;
+}
+
+export const MAX_SCOPES = 64;
+const MAX_AUDIENCES = 16;
+export const MAX_AUDIENCE = 1_024;
+
+export const isIssued = (type: string): type is IssuedTokenType =>
+  (issuedTokenTypes as readonly string[]).includes(type);
+
+/** RFC 8693 section 2.1: the type stands with the token, and never without. Throws `invalid_request`. */
+export function actorTokenIn(token: string | undefined, type: string | undefined): string | undefined {
+  if ((token === undefined) !== (type === undefined))
+    throw new ServiceError('invalid_request', 'actor_token and actor_token_type stand together');
+  if (type !== undefined && !isIssued(type))
+    throw new ServiceError(
+      'unsupported_token_type',
+      `actor_token_type is one of ${issuedTokenTypes.join(', ')}`,
+    );
+  return token;
+}
+
+/** Throws `invalid_request`. */
+export function useIn(text: string | undefined): Use | undefined {
+  if (text === undefined || isUse(text)) return text;
+  throw new ServiceError('invalid_request', `use is one of ${uses.join(', ')}`);
+}
+
+/** Throws `invalid_request`, `invalid_target` or `invalid_scope`. */
+export function checkShape({ scopes, audiences }: ExchangeAsked): void {
+  if (audiences.length === 0 || audiences.includes(''))
+    throw new ServiceError('invalid_request', 'audience is missing: a token is for one target');
+  if (audiences.length > MAX_AUDIENCES)
+    throw new ServiceError('invalid_target', `at most ${MAX_AUDIENCES} audiences`);
+  if (audiences.some((audience) => audience.length > MAX_AUDIENCE))
+    throw new ServiceError('invalid_target', `an audience is at most ${MAX_AUDIENCE} characters`);
+  if (scopes.length === 0)
+    throw new ServiceError('invalid_scope', 'scope is missing: say what the agent wants to do');
+  if (scopes.length > MAX_SCOPES) throw new ServiceError('invalid_scope', `at most ${MAX_SCOPES} scopes`);
+  if (scopes.some((scope) => scope === '' || scope.length > 256))
+    throw new ServiceError('invalid_scope', 'a scope is 1 to 256 characters');
+}
+
+/** A name that nobody has would bind the token to nobody. Throws `exchange_denied`. */
+export function checkTaker(tenant: Tenant, mayAct: PrincipalRef | undefined): void {
+  if (mayAct && !ceilingOf(tenant, mayAct))
+    throw new ServiceError(
+      'exchange_denied',
+      `may_act: ${principalKey(mayAct)} has no ceiling: nothing may be delegated to it`,
+    );
+}

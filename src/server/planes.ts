@@ -13,7 +13,7 @@ import type { Search } from '../decision/search.ts';
 import type { Delegations } from '../delegation/delegations.ts';
 import type { Grants } from '../delegation/grants.ts';
 import type { Introspection } from '../delegation/introspection.ts';
-import type { Keys } from '../delegation/keys.ts';
+import type { Keys } from '../delegation/keys/keys.ts';
 import type { KillSwitches } from '../delegation/kill-switches.ts';
 import type { Revocation } from '../delegation/revocation.ts';
 import { ServiceError } from '../errors.ts';
@@ -24,6 +24,7 @@ import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { GrantService } from '../gen/mandate/v1/grant_pb.ts';
+import { KeyService } from '../gen/mandate/v1/key_pb.ts';
 import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
@@ -42,6 +43,7 @@ import { delegationService } from './connect/delegation.ts';
 import { type ExtAuthzOptions, extAuthzService } from './connect/extauthz.ts';
 import { grantService } from './connect/grant.ts';
 import { healthService } from './connect/health.ts';
+import { keyService } from './connect/key.ts';
 import { killService } from './connect/kill.ts';
 import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
@@ -164,8 +166,9 @@ export function adminPlane(services: Services): Plane {
         .service(PolicyService, policyService(services), strict)
         .service(TenantService, tenantService(services), strict)
         .service(KillService, killService(services), strict)
+        .service(KeyService, keyService(services), strict)
         .service(AuditService, auditService(services), strict);
-      common(router, services, [PolicyService, TenantService, KillService, AuditService]);
+      common(router, services, [PolicyService, TenantService, KillService, KeyService, AuditService]);
     },
     hot: new Map(),
   };

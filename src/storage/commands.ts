@@ -2,10 +2,11 @@ import { hash } from 'node:crypto';
 import type { PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
 import { type GrantCommands, prepareGrantCommands, prepareGrantEnder } from './granting/commands.ts';
+import { type KeyCommands, prepareKeyCommands } from './keys.ts';
 import type { LogAppender } from './log/appender.ts';
 import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
-import { checkTenantNo, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
+import { checkTenantNo, type PrincipalRow, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
 import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts';
 
@@ -18,6 +19,7 @@ export interface Commands
     VolumeCommands,
     MemberKeyCommands,
     GrantCommands,
+    KeyCommands,
     SittingCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
@@ -41,7 +43,6 @@ export interface Commands
     disabled: boolean;
     at: number;
   }) => number | undefined;
-  readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
 }
 
 /** What became of principals that were written. */
@@ -96,9 +97,6 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
   const setDisabled = db.prepare(
     'UPDATE principals SET disabled_at = ? WHERE tenant_no = ? AND class = ? AND id = ?',
   );
-  const insertKey = db.prepare(
-    'INSERT INTO keys (tenant_no, kid, alg, public_jwk, sealed, created_at) VALUES (?, ?, ?, ?, ?, ?)',
-  );
   const grants = prepareGrantEnder(db);
 
   const stateOf = (no: TenantNo, { class: klass, id }: PrincipalRef): PrincipalState | undefined => {
@@ -141,6 +139,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareVolumeCommands(db, log),
     ...prepareMemberKeyCommands(db),
     ...prepareGrantCommands(db),
+    ...prepareKeyCommands(db),
     ...prepareSitting(db),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
@@ -166,8 +165,6 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
       grants.end(tenantNo, { class: klass, id }, at);
       return ended;
     },
-    putKey: ({ tenantNo, key }) =>
-      insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,
   };
 }
 

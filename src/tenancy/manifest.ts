@@ -3,6 +3,7 @@ import { auditDeclared } from '../audit/privacy/declared.ts';
 import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
+import { keysDeclared } from './keys-declared.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
 import { needsTrust } from './subject-claim.ts';
 
@@ -18,6 +19,8 @@ export const operations = [
   'tenant.read',
   'tenant.write',
   'kill',
+  'key.read',
+  'key.write',
   'audit.read',
 ] as const;
 export type Operation = (typeof operations)[number];
@@ -172,6 +175,7 @@ const manifest = z.strictObject({
     .max(64)
     .default([]),
   limits,
+  keys: keysDeclared,
   audit: auditDeclared,
 });
 

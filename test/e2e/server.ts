@@ -37,6 +37,7 @@ export interface TenantDocument {
   issuers?: (Partial<TrustedIssuer> & { issuer: string })[];
   subject_types?: Record<string, string>;
   limits?: Record<string, number>;
+  keys?: Record<string, string | number>;
   audit?: { sealed: { path: string; about?: string }[] };
   entrypoints?: string[];
 }

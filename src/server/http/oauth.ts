@@ -1,7 +1,8 @@
 import type { Delegations } from '../../delegation/delegations.ts';
 import { ACCESS_TOKEN_TYPE, type TokenType, tokenTypes } from '../../delegation/exchange.ts';
 import type { Introspection } from '../../delegation/introspection.ts';
-import type { Keys } from '../../delegation/keys.ts';
+import type { Keys } from '../../delegation/keys/keys.ts';
+import { JWKS_MAX_AGE } from '../../delegation/keys/lifecycle.ts';
 import type { Revocation } from '../../delegation/revocation.ts';
 import { actClaim } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
@@ -93,7 +94,7 @@ export function oauthRoutes(parts: Parts): Route[] {
       path: '/t/{tenant}/oauth2/jwks',
       handle: async (_request, { tenant: id = '' }) => ({
         status: 200,
-        headers: { 'cache-control': 'public, max-age=300' },
+        headers: { 'cache-control': `public, max-age=${JWKS_MAX_AGE}` },
         body: await keys.jwks(tenants.get(id)),
       }),
     },

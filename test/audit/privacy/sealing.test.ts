@@ -7,7 +7,7 @@ import { opened } from '../../../src/audit/privacy/opening.ts';
 import { parsePointer, pointerText, valueAt } from '../../../src/audit/privacy/pointer.ts';
 import { buildRecord } from '../../../src/audit/record.ts';
 import { wholeInput } from '../../../src/audit/whole.ts';
-import { MasterKey } from '../../../src/delegation/master-key.ts';
+import { MasterKey } from '../../../src/delegation/keys/master-key.ts';
 import { systemClock, systemRandom } from '../../../src/effects.ts';
 import type { RecordRow } from '../../../src/storage/rows.ts';
 import type { Tenant } from '../../../src/tenancy/tenants.ts';

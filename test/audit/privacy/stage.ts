@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { MemberKeys } from '../../../src/audit/privacy/keys.ts';
 import { Recorder } from '../../../src/decision/recorder.ts';
-import { MasterKey } from '../../../src/delegation/master-key.ts';
+import { MasterKey } from '../../../src/delegation/keys/master-key.ts';
 import { systemClock, systemRandom } from '../../../src/effects.ts';
 import { tenantId } from '../../../src/ids.ts';
 import { type MemberKeyStore, memberKeyStore } from '../../../src/storage/member-keys.ts';

@@ -1,9 +1,9 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Random } from '../effects.ts';
-import { ServiceError } from '../errors.ts';
-import { makeDurably, makeFolder } from '../storage/files.ts';
+import type { Random } from '../../effects.ts';
+import { ServiceError } from '../../errors.ts';
+import { makeDurably, makeFolder } from '../../storage/files.ts';
 
 const CIPHER = 'aes-256-gcm';
 const KEY_BYTES = 32;

@@ -273,6 +273,7 @@ export function assemble(
     volumes,
     keeper,
     node: config.node,
+    clock,
     base,
     issuerOf,
     decisions,

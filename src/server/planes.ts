@@ -16,6 +16,7 @@ import type { Introspection } from '../delegation/introspection.ts';
 import type { Keys } from '../delegation/keys/keys.ts';
 import type { KillSwitches } from '../delegation/kill-switches.ts';
 import type { Revocation } from '../delegation/revocation.ts';
+import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
@@ -91,6 +92,7 @@ export interface Services {
   readonly principals: PrincipalStore;
   readonly records: RecordStore;
   readonly reads: Reads;
+  readonly clock: Clock;
   /** What the outside calls the data plane. */
   readonly base: () => string;
   readonly parts: PartStore;

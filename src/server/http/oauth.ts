@@ -4,9 +4,16 @@ import type { Introspection } from '../../delegation/introspection.ts';
 import type { Keys } from '../../delegation/keys/keys.ts';
 import { JWKS_MAX_AGE } from '../../delegation/keys/lifecycle.ts';
 import type { Revocation } from '../../delegation/revocation.ts';
+import {
+  asksForSigned,
+  SIGNED_INTROSPECTION,
+  signedIntrospection,
+} from '../../delegation/signed-introspection.ts';
 import { actClaim } from '../../delegation/tokens.ts';
+import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
+import { keyAlgorithms } from '../../tenancy/keys-declared.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { errorForms, toServiceError } from '../errors.ts';
@@ -28,13 +35,19 @@ interface Parts {
   readonly revocation: Revocation;
   readonly keys: Keys;
   readonly issuerOf: (tenant: string) => string;
+  readonly clock: Clock;
 }
 
-type FormHandler = (tenant: Tenant, caller: Caller, form: Form) => Promise<HttpResponse>;
+type FormHandler = (
+  tenant: Tenant,
+  caller: Caller,
+  form: Form,
+  request: HttpRequest,
+) => Promise<HttpResponse>;
 
-/** OAuth: token exchange (RFC 8693), introspection (RFC 7662), revocation (RFC 7009), keys and metadata (RFC 8414). */
+/** OAuth: token exchange (RFC 8693), introspection (RFC 7662, 9701), revocation (RFC 7009), keys and metadata (RFC 8414). */
 export function oauthRoutes(parts: Parts): Route[] {
-  const { tenants, delegations, introspection, revocation, keys, issuerOf } = parts;
+  const { tenants, delegations, introspection, revocation, keys, issuerOf, clock } = parts;
   const form = (operation: Operation, handle: FormHandler): HttpHandler =>
     formHandler(parts, operation, handle);
   return [
@@ -60,7 +73,7 @@ export function oauthRoutes(parts: Parts): Route[] {
     {
       method: 'POST',
       path: '/t/{tenant}/oauth2/introspect',
-      handle: form('introspect', async (tenant, caller, fields) => {
+      handle: form('introspect', async (tenant, caller, fields, request) => {
         const grant = await introspection.introspect(tenant, caller, fields.one('token'));
         const body = grant
           ? {
@@ -78,7 +91,13 @@ export function oauthRoutes(parts: Parts): Route[] {
               token_type: 'Bearer',
             }
           : { active: false };
-        return { status: 200, headers: NO_STORE, body };
+        if (!asksForSigned(request.header('accept'))) return { status: 200, headers: NO_STORE, body };
+        const signing = { keys, issuer: issuerOf(tenant.id), clock };
+        return {
+          status: 200,
+          headers: { ...NO_STORE, 'content-type': SIGNED_INTROSPECTION },
+          body: await signedIntrospection(signing, tenant, caller, body),
+        };
       }),
     },
     {
@@ -121,6 +140,8 @@ const metadata = (issuer: string, tenant: Tenant) => ({
   response_types_supported: [],
   token_endpoint_auth_methods_supported: AUTH_METHODS,
   introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+  // RFC 9701 section 7.
+  introspection_signing_alg_values_supported: keyAlgorithms,
   revocation_endpoint_auth_methods_supported: AUTH_METHODS,
   scopes_supported: [...new Set(Object.values(tenant.manifest.roles).flatMap((role) => role.scopes))].sort(),
 });
@@ -169,7 +190,8 @@ function formHandler({ tenants, callers }: Parts, operation: Operation, handle: 
       const isKnown = isTold || (await isGreeted(callers, presented));
       const form = formIn(await (isKnown ? request.body() : request.strangersBody()));
       const client = clientOf(request, form, presented);
-      return await handle(tenant, early ?? (await callers.authenticate(tenant, client, operation)), form);
+      const caller = early ?? (await callers.authenticate(tenant, client, operation));
+      return await handle(tenant, caller, form, request);
     } catch (error) {
       return oauthError(error, `${request.method} ${request.url.pathname}`);
     }

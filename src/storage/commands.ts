@@ -8,6 +8,7 @@ import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
 import { checkTenantNo, type PrincipalRow, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
+import { prepareTenantKeyCommands, type TenantKeyCommands } from './tenant-keys.ts';
 import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts';
 
 /**
@@ -20,6 +21,7 @@ export interface Commands
     MemberKeyCommands,
     GrantCommands,
     KeyCommands,
+    TenantKeyCommands,
     SittingCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
@@ -140,6 +142,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareMemberKeyCommands(db),
     ...prepareGrantCommands(db),
     ...prepareKeyCommands(db),
+    ...prepareTenantKeyCommands(db),
     ...prepareSitting(db),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);

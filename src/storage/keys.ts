@@ -29,6 +29,9 @@ export interface SealedKey {
 /** More than one, as one may be damaged. */
 const MOST_TRIED = 64;
 
+/** What the key that seals a tenant's others is bound to. */
+export const tenantKeyBinding = (tenant: TenantId): string => `mandate-tenant-key ${tenant}`;
+
 /** What a tenant's sealed signing key is bound to. */
 export const keyBinding = (tenant: TenantId, kid: string): string => `mandate-key ${tenant} ${kid}`;
 
@@ -59,9 +62,13 @@ export function keyStore(db: Connection): KeyStore {
      FROM (SELECT * FROM member_keys ORDER BY id DESC LIMIT ${MOST_TRIED}) JOIN tenants ON tenants.no = tenant_no
      WHERE destroyed = 0`,
   );
+  const ofTenants = db.prepare<[], { tenant: TenantId; sealed: Uint8Array }>(
+    `SELECT tenant, sealed FROM tenant_keys LIMIT ${MOST_TRIED}`,
+  );
   return {
     list: (no) => list.all(no),
     newest: () => [
+      ...ofTenants.all().map(({ tenant, sealed }) => ({ sealed, binding: tenantKeyBinding(tenant) })),
       ...newest.all().map(({ isLog, tenant, name, sealed }) => ({
         sealed,
         binding: (isLog ? logKeyBinding : keyBinding)(tenant, name),

@@ -298,5 +298,10 @@ export const migrations: readonly string[] = [
   UPDATE keys SET state = 'active' WHERE kid =
     (SELECT kid FROM keys newest WHERE newest.tenant_no = keys.tenant_no ORDER BY created_at DESC, kid LIMIT 1);
   CREATE UNIQUE INDEX keys_in_use ON keys (tenant_no, state) WHERE state IN ('next', 'active');
+
+  -- The key that seals a tenant's others, by the tenant's name, which stays when its log begins anew; sealed by the master
+  -- key. Master keys of before, each sealed by the one in use: what they sealed themselves is left as it is.
+  CREATE TABLE tenant_keys (tenant TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE older_masters (at INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
   `,
 ];

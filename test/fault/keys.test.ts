@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -89,5 +90,30 @@ test('SIGKILL at any moment: the keys are those that the records tell of', async
     const told = recorded();
     await using again = await serveProcess({ folder });
     expect(await ask(again, 'ListKeys')).toEqual(told);
+  }
+});
+
+test('SIGKILL while another master key comes in: what it seals opens, and the change is done with the next start', async () => {
+  const first = await serveProcess({ folder });
+  const keys = await ask(first, 'ListKeys');
+  await first.end('SIGKILL');
+  const master = path.join(folder, 'data', 'master.key');
+  for (let life = 0; life < 5; life += 1) {
+    const before = readFileSync(master);
+    const server = await serveProcess({ folder });
+    const answered = connect(server.admin, 'KeyService/RotateMasterKey', {}).then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+    await delay(life * 3);
+    await server.end('SIGKILL');
+    const wasAnswered = await answered;
+    const hasBegun = wasAnswered || existsSync(`${master}.next`);
+    {
+      await using again = await serveProcess({ folder });
+      expect(await ask(again, 'ListKeys')).toEqual(keys);
+      expect(existsSync(`${master}.next`)).toBe(false);
+    }
+    if (hasBegun) expect(readFileSync(master).equals(before)).toBe(false);
   }
 });

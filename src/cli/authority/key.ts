@@ -2,13 +2,14 @@ import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
 import { type Key, KeyService, KeyState } from '../../gen/mandate/v1/key_pb.ts';
 import { clientOf } from '../client.ts';
-import { type GlobalOptions, globalsOf, printJson, printTable } from '../terminal/output.ts';
+import { type GlobalOptions, globalsOf, print, printJson, printTable } from '../terminal/output.ts';
 
 export const keyCommands = (): Command =>
   new Command('key')
     .description("see and change the keys that sign a tenant's tokens")
     .addCommand(list())
-    .addCommand(rotate());
+    .addCommand(rotate())
+    .addCommand(rotateMaster());
 
 const list = (): Command =>
   new Command('list')
@@ -35,6 +36,26 @@ const rotate = (): Command =>
       const { tenant, now = false, reason = '' } = options;
       const client = clientOf(KeyService, 'admin', globals);
       printKeys(globals, (await client.rotateKey({ tenant, compromised: now, reason })).keys);
+    });
+
+const rotateMaster = (): Command =>
+  new Command('rotate-master')
+    .description('make another master key, and seal the key of each tenant by it, while the server serves')
+    .addHelpText(
+      'after',
+      `
+It takes the place of the file that the server reads it from: copy that anew. Where the master key is in the environment,
+start the server with a new MANDATE_MASTER_KEY, and the old one as MANDATE_MASTER_KEY_PREVIOUS.
+
+Example:
+  $ mandate key rotate-master
+`,
+    )
+    .action(async (_options: unknown, command: Command) => {
+      const globals = globalsOf(command);
+      const { tenants } = await clientOf(KeyService, 'admin', globals).rotateMasterKey({});
+      if (globals.json) return printJson({ tenants });
+      print(`a new master key seals the keys of ${tenants} tenant${tenants === 1 ? '' : 's'}; copy its file`);
     });
 
 function printKeys({ json }: GlobalOptions, keys: readonly Key[]): void {

@@ -1,5 +1,6 @@
 import type { JWK } from 'jose';
 import { type KeyDeed, keyRow, SERVER } from '../../audit/own.ts';
+import type { Sealing } from '../../audit/proof/keys.ts';
 import type { Clock, Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -9,13 +10,12 @@ import type { Writer } from '../../storage/writer.ts';
 import type { KeyAlgorithm } from '../../tenancy/keys-declared.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { isPublished, type KeyStep, nextStep } from './lifecycle.ts';
-import type { MasterKey } from './master-key.ts';
 import { newKey, type SigningKey, signingKey, type VerifyingKey, verifyingKey } from './signing-key.ts';
 
 export interface KeysOptions {
   readonly store: KeyStore;
   readonly writer: Writer;
-  readonly master: MasterKey;
+  readonly sealing: Sealing;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -31,7 +31,7 @@ interface KeySet {
 const MOST_STEPS = 100;
 
 /**
- * The signing keys, each of one tenant. A private key is stored only sealed (AES-256-GCM) under the master key, bound
+ * The signing keys, each of one tenant. A private key is stored only sealed (AES-256-GCM) under a key of the tenant, bound
  * to its tenant and key id: a copy of the database signs nothing, and a row moved to another tenant does not open. Once a
  * key does not sign any more its private part is written over. What a key becomes is in the store, with its record,
  * before it is so here: no key signs that is not durable.
@@ -163,9 +163,9 @@ export class Keys {
   }
 
   async #made(tenant: Tenant, state: 'active' | 'next', algorithm: KeyAlgorithm): Promise<KeyRow> {
-    const { master, clock, random } = this.#options;
+    const { sealing, clock, random } = this.#options;
     const { kid, publicJwk, privateJwk } = await newKey(algorithm);
-    const sealed = master.seal(privateJwk, keyBinding(tenant.id, kid), random(12));
+    const sealed = await sealing.seal(tenant.id, privateJwk, keyBinding(tenant.id, kid), random(12));
     const now = clock();
     return { kid, alg: algorithm, publicJwk, sealed, createdAt: now, state, stateAt: now };
   }
@@ -194,7 +194,7 @@ export class Keys {
 
   #unsealed(tenant: Tenant, { kid, sealed }: KeyRow): string {
     try {
-      return this.#options.master.unseal(sealed, keyBinding(tenant.id, kid));
+      return this.#options.sealing.unseal(tenant.id, sealed, keyBinding(tenant.id, kid));
     } catch (cause) {
       throw new ServiceError('unavailable', 'the signing key of the tenant cannot be opened', {
         cause,

@@ -36,6 +36,11 @@ export class MasterKey {
     return Buffer.concat([decipher.update(sealed.subarray(tagEnd)), decipher.final()]).toString('utf8');
   }
 
+  /** The key itself, to be sealed by another one. */
+  get text(): string {
+    return Buffer.from(this.#key).toString('base64');
+  }
+
   opens(sealed: Uint8Array, binding: string): boolean {
     try {
       this.unseal(sealed, binding);

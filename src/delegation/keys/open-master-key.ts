@@ -2,46 +2,56 @@ import { existsSync } from 'node:fs';
 import type { Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { KeyStore, SealedKey } from '../../storage/keys.ts';
-import { type MasterKey, makeMasterKey, readMasterKey } from './master-key.ts';
+import { type MasterKey, makeMasterKey } from './master-key.ts';
+import { MasterFile, MasterGiven, type MasterSource } from './master-source.ts';
+
+/** Where the operator has the master key: in a file, or given in the environment. */
+export interface MasterPlace {
+  readonly file: string;
+  readonly given?: { readonly current: Uint8Array; readonly previous: Uint8Array | undefined } | undefined;
+}
 
 /**
- * Reads the master key, or makes it for a store that has sealed nothing yet. Throws `config_invalid` for a file that is
- * no master key, and where it is missing or another than the one the store's keys were sealed with: to go on with a new
- * one would look well until the first token.
+ * Reads the master key, or makes its file for a store that has sealed nothing yet. Throws `config_invalid` for a file that
+ * is no master key, and where it is missing or another than the one the store's keys were sealed with: to go on with a
+ * new one would look well until the first token.
  */
-export function openMasterKey(file: string, store: KeyStore, random: Random): MasterKey {
-  const keys = newest(store, file);
+export function openMasterKey({ file, given }: MasterPlace, store: KeyStore, random: Random): MasterSource {
+  const keys = newest(store, given ? undefined : file);
   const hasSealed = keys.length > 0;
+  const source = given ? new MasterGiven(given.current, given.previous) : fileOf(file, hasSealed, random);
+  const opens = (master: MasterKey): boolean =>
+    keys.some(({ sealed, binding }) => master.opens(sealed, binding));
+  if (!hasSealed || source.keys.some(opens)) return source;
+  const name = given ? 'MANDATE_MASTER_KEY' : file;
+  throw new ServiceError('config_invalid', `${name} is not the master key of this store, ${WANTED}`);
+}
+
+function fileOf(file: string, hasSealed: boolean, random: Random): MasterSource {
   if (!existsSync(file)) {
     if (hasSealed) throw new ServiceError('config_invalid', `there is no master key ${file}, ${WANTED}`);
     makeMasterKey(file, random);
   }
-  const master = readFor(hasSealed, file);
-  if (!hasSealed || keys.some(({ sealed, binding }) => master.opens(sealed, binding))) return master;
-  throw new ServiceError('config_invalid', `${file} is not the master key of this store, ${WANTED}`);
+  try {
+    return new MasterFile(file, random);
+  } catch (cause) {
+    if (!(cause instanceof ServiceError)) throw cause;
+    // What is to be done about a file that is none depends on whether anything was sealed.
+    const what = hasSealed ? WANTED : 'and nothing was sealed yet: without the file the next start makes one';
+    throw new ServiceError('config_invalid', `${cause.message}, ${what}`, { cause });
+  }
 }
 
 /**
  * The keys to try. A store that cannot tell is not ready, which the server is to live to say; but what it may hold is no
  * reason to make a new master key.
  */
-function newest(store: KeyStore, file: string): readonly SealedKey[] {
+function newest(store: KeyStore, file: string | undefined): readonly SealedKey[] {
   try {
     return store.newest();
   } catch (cause) {
-    if (!existsSync(file)) throw cause;
+    if (file !== undefined && !existsSync(file)) throw cause;
     return [];
-  }
-}
-
-/** What is to be done about a file that is none depends on whether anything was sealed. */
-function readFor(hasSealed: boolean, file: string): MasterKey {
-  try {
-    return readMasterKey(file);
-  } catch (cause) {
-    if (!(cause instanceof ServiceError)) throw cause;
-    const what = hasSealed ? WANTED : 'and nothing was sealed yet: without the file the next start makes one';
-    throw new ServiceError('config_invalid', `${cause.message}, ${what}`, { cause });
   }
 }
 

@@ -4,11 +4,12 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import type { Keys } from '../../delegation/keys/keys.ts';
 import { keptUntil, signsFrom } from '../../delegation/keys/lifecycle.ts';
 import type { VerifyingKey } from '../../delegation/keys/signing-key.ts';
+import type { TenantKeys } from '../../delegation/keys/tenant-keys.ts';
 import { ServiceError } from '../../errors.ts';
 import { type Key, KeySchema, type KeyService, KeyState } from '../../gen/mandate/v1/key_pb.ts';
-import type { Callers } from '../../tenancy/callers.ts';
+import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
-import { admit } from './context.ts';
+import { admit, presentedIn } from './context.ts';
 
 const MAX_REASON = 1_024;
 
@@ -16,8 +17,9 @@ export function keyService(parts: {
   tenants: Tenants;
   callers: Callers;
   keys: Keys;
+  tenantKeys: TenantKeys;
 }): ServiceImpl<typeof KeyService> {
-  const { keys } = parts;
+  const { tenants, callers, keys, tenantKeys } = parts;
   const listed = async (tenant: Tenant) => ({ keys: (await keys.list(tenant)).map(keyMessage) });
   return {
     async listKeys(message, context) {
@@ -31,6 +33,13 @@ export function keyService(parts: {
       if (compromised) await keys.replace(tenant, caller.id, reason);
       else await keys.rotate(tenant, caller.id, reason);
       return listed(tenant);
+    },
+    async rotateMasterKey(_message, context) {
+      let caller: Caller | undefined;
+      for (const tenant of tenants)
+        caller = await callers.authenticate(tenant, presentedIn(context), 'key.write');
+      if (!caller) throw new ServiceError('tenant_unknown', 'there is no tenant whose key could be sealed');
+      return { tenants: await tenantKeys.rotateMaster(caller.id) };
     },
   };
 }

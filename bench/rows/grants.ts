@@ -74,6 +74,7 @@ const grantAt = (parent: GrantRow | undefined): GrantRow => {
     moreAudiences: [],
     mayAct: null,
     jkt: null,
+    task: null,
     authentication: {},
     issuedAt,
     // All of a tree end with its root; none while it is measured.

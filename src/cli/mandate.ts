@@ -7,6 +7,7 @@ import { auditCommands } from './audit/audit.ts';
 import { grantCommands } from './authority/grant.ts';
 import { keyCommands } from './authority/key.ts';
 import { killCommands, restoreCommands } from './authority/kill.ts';
+import { taskCommands } from './authority/task.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { policyCommands } from './policy/policy.ts';
@@ -60,6 +61,7 @@ for (const command of [
   tokenCommands(),
   grantCommands(),
   killCommands(),
+  taskCommands(),
   restoreCommands(),
   keyCommands(),
   policyCommands(),

@@ -5,7 +5,7 @@ import { type Cut, DelegationService } from '../gen/mandate/v1/delegation_pb.ts'
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
 import { globalsOf, print, printFields, printJson, warn } from './terminal/output.ts';
-import { jsonObjects, keyed, wholeNumber } from './terminal/values.ts';
+import { duration, jsonObjects, keyed, wholeNumber } from './terminal/values.ts';
 
 const TOKEN_TYPES = 'urn:ietf:params:oauth:token-type:';
 const ACCESS_TOKEN = `${TOKEN_TYPES}access_token`;
@@ -35,6 +35,12 @@ const exchange = (): Command =>
     .option('--may-act <class:id>', 'who alone may take the token on')
     .option('--actor-token <token>', "the agent's own access token, of an issuer that the tenant trusts")
     .option('--lifetime <seconds>', 'shorter than five minutes', wholeNumber(1, MAX_UINT32))
+    .option('--task <purpose>', 'open a task, of which fresh tokens may be had: "mandate task renew"')
+    .option(
+      '--task-lifetime <time>',
+      'until when, such as 4h; left out, as long as the tenant allows',
+      duration,
+    )
     .addHelpText(
       'after',
       '\nThe credential is the agent\'s own: --credential or MANDATE_CREDENTIAL.\n\nExample:\n  $ mandate --credential "$AGENT_SECRET" token exchange -t acme --subject-token "$USER_TOKEN" --audience docs-mcp --scope docs.read\n',
@@ -52,6 +58,8 @@ const exchange = (): Command =>
           mayAct?: string;
           actorToken?: string;
           lifetime?: number;
+          task?: string;
+          taskLifetime?: number;
         },
         command: Command,
       ) => {
@@ -71,6 +79,9 @@ const exchange = (): Command =>
           actorToken: options.actorToken ?? '',
           actorTokenType: options.actorToken === undefined ? '' : ACCESS_TOKEN,
           lifetimeSeconds: options.lifetime ?? 0,
+          ...(options.task !== undefined && {
+            task: { purpose: options.task, lifetimeSeconds: options.taskLifetime ?? 0 },
+          }),
         });
         const cut = answer.cut && cutOf(answer.cut);
         if (!globals.json) {
@@ -87,6 +98,10 @@ const exchange = (): Command =>
             ? { authorization_details: answer.authorizationDetails }
             : {}),
           grant_id: answer.grantId,
+          ...(answer.taskId !== '' && {
+            task_id: answer.taskId,
+            task_expires_in: answer.taskExpiresInSeconds,
+          }),
           cut,
           decision_id: answer.decisionId,
           record_index: answer.recordIndex,

@@ -137,6 +137,12 @@ function withStated(facts: Facts, stated: JsonObject): JsonObject {
   return { ...members, properties: { ...stated, ...(members['properties'] as JsonObject) } };
 }
 
+const taskMembers = ({ id, purpose, endsAt }: NonNullable<GrantRow['task']>): JsonObject => ({
+  id,
+  purpose,
+  ends_at: new Date(endsAt).toISOString(),
+});
+
 const grantMembers = (grant: GrantRow): JsonObject => ({
   id: grant.id,
   scope: grant.scopes,
@@ -147,6 +153,8 @@ const grantMembers = (grant: GrantRow): JsonObject => ({
   may_act: grant.mayAct,
   // Absent for a bearer's.
   ...(grant.jkt === null ? {} : { cnf: { jkt: grant.jkt } }),
+  // Absent for what is part of none.
+  ...(grant.task === null ? {} : { task: taskMembers(grant.task) }),
   depth: grant.depth,
   expires_at: new Date(grant.expiresAt).toISOString(),
 });

@@ -5,6 +5,7 @@ import type { Use } from '../storage/rows.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { isUse, uses } from '../tenancy/use.ts';
 import { type ExchangeRequest, type IssuedTokenType, issuedTokenTypes, type TokenType } from './exchange.ts';
+import type { TaskAsked } from './tasks.ts';
 
 /** What an exchange is asked for, as each protocol reads it. */
 export interface ExchangeAsked extends ExchangeRequest {
@@ -15,6 +16,8 @@ export interface ExchangeAsked extends ExchangeRequest {
   readonly issuedTokenType: IssuedTokenType;
   /** With the request itself: what it gets is bound to that key. */
   readonly proof: Proof | undefined;
+  /** To be opened with it. */
+  readonly task: TaskAsked | undefined;
 }
 
 export const MAX_SCOPES = 64;

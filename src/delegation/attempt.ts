@@ -11,6 +11,7 @@ import { type ExchangeAsked, MAX_AUDIENCE, MAX_SCOPES } from './asked.ts';
 import type { Narrowed } from './exchange.ts';
 import { cutMembers, type Limited } from './limits.ts';
 import type { SubjectToken } from './presented.ts';
+import { TASK_TYPE } from './tasks.ts';
 
 /** One exchange on its way, with what is known of it so far, so that wherever it ends its record says as much. */
 export class Attempt {
@@ -61,12 +62,13 @@ export class Attempt {
     };
   }
 
-  #asFarAsKnown({ audiences: [audience = ''], scopes }: ExchangeAsked): string {
+  #asFarAsKnown({ audiences: [audience = ''], scopes, task, subjectTokenType }: ExchangeAsked): string {
+    const renewal = subjectTokenType === TASK_TYPE ? 'task.renew' : 'token.exchange';
     return JSON.stringify({
       subject: this.subject ?? null,
       actors: this.caller.principal ? [this.caller.principal] : [],
       action: {
-        name: 'token.exchange',
+        name: task ? 'task.open' : renewal,
         properties: { scopes: scopes.slice(0, MAX_SCOPES).map((each) => each.slice(0, 256)) },
       },
       resource: { type: 'audience', id: audience.slice(0, MAX_AUDIENCE) },
@@ -101,6 +103,7 @@ export function proposedGrant(
     moreAudiences,
     mayAct: narrowed.mayAct ?? null,
     jkt: jkt ?? null,
+    task: presented.parent?.task ?? null,
     authentication: presented.authentication,
     issuedAt: now,
     expiresAt: narrowed.expiresAt,

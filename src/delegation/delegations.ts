@@ -23,6 +23,7 @@ import { verifyActorToken, verifySubjectToken } from './presented.ts';
 import { questionOf } from './question.ts';
 import { ExchangeRefused } from './refused.ts';
 import type { DpopProofs } from './sender/dpop.ts';
+import { nodeOf, taskOf } from './tasks.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Published after each exchange is durable: {tenant, outcome}, the outcome allow, deny or challenge. */
@@ -104,12 +105,19 @@ export class Delegations {
     checkShape(asked);
     const proposed = await this.#proposed(attempt, actor);
     const allowed = this.#allowed(attempt, proposed);
-    const { grant, cut } = allowed;
+    const { cut } = allowed;
+    const opened = asked.task && proposed.task ? nodeOf(proposed.task, allowed.grant) : undefined;
+    const grant = opened ? { ...allowed.grant, parentId: opened.id } : allowed.grant;
     const token = await tokens.mint(tenant, grant);
     tokens.begin(grant);
-    const record = await recorder.row(tenant, attempt.record('allow', allowed.decided, allowed));
+    const record = await recorder.row(
+      tenant,
+      attempt.record('allow', allowed.decided, { ...allowed, grant }),
+    );
     checkLasting(tenant, caller);
-    const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
+    const { value, index } = opened
+      ? await writer.run('openTask', { tenantNo: tenant.no, task: opened, grant }, record)
+      : await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
     if (value === undefined)
       throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
     if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
@@ -144,9 +152,13 @@ export class Delegations {
       mayAct: presented.mayAct,
       presentedUntil: presented.until,
       parent: presented.parent,
+      renews: presented.renews,
       now,
     });
-    return proposedGrant(narrowed, presented, jkt, now, uuidv7(now, random(10)) as GrantId);
+    const newId = (): GrantId => uuidv7(now, random(10)) as GrantId;
+    const task = asked.task && taskOf(tenant, asked.task, presented.parent, now, newId());
+    const proposed = proposedGrant(narrowed, presented, jkt, now, newId());
+    return task ? { ...proposed, task, expiresAt: Math.min(proposed.expiresAt, task.endsAt) } : proposed;
   }
 
   /** What the policy allows of it. */

@@ -6,6 +6,7 @@ import type { Detail, DetailTypes } from '../tenancy/details.ts';
 import type { Ceiling } from '../tenancy/manifest.ts';
 import { narrowest } from '../tenancy/use.ts';
 import { narrowDetails } from './details.ts';
+import { TASK_TYPE } from './tasks.ts';
 
 /** No token lives longer than this. In seconds. */
 export const MAX_LIFETIME_SECONDS = 300;
@@ -15,6 +16,8 @@ export const tokenTypes = {
   'urn:ietf:params:oauth:token-type:access_token': ['access_token'],
   'urn:ietf:params:oauth:token-type:id_token': ['id_token'],
   'urn:ietf:params:oauth:token-type:jwt': ['access_token', 'id_token'],
+  /** No token at all, but a task of the agent's own that goes on. */
+  [TASK_TYPE]: [],
 } as const satisfies Record<string, readonly ('access_token' | 'id_token')[]>;
 
 export type TokenType = keyof typeof tokenTypes;
@@ -59,6 +62,8 @@ export interface ExchangeFacts {
   readonly presentedUntil: number;
   /** The grant behind the presented token, if Mandate issued it. */
   readonly parent: GrantRow | undefined;
+  /** Whether the parent is a task that goes on: what is granted anew is no step deeper. */
+  readonly renews: boolean;
   readonly now: number;
 }
 
@@ -96,7 +101,7 @@ export function narrow(facts: ExchangeFacts): Narrowed {
       'invalid_scope',
       'none of the scopes is held by the subject and open to this agent',
     );
-  const depth = (parent?.depth ?? 0) + 1;
+  const depth = (parent?.depth ?? 0) + (facts.renews ? 0 : 1);
   const deepest = Math.min(ceiling.max_depth, ...before.map(({ max_depth: each }) => each));
   if (depth > deepest)
     throw new ServiceError('exchange_denied', `the delegation would be deeper than ${deepest}`);
@@ -141,8 +146,9 @@ const ceilingsBefore = ({ chain: ceilings }: ExchangeFacts): Ceiling[] =>
  * Who may hand in a token that Mandate issued: the one its `may_act` names, or else the actor it was issued to and the one
  * it was issued for.
  */
-function mayPresent({ actor, parent, audiences }: ExchangeFacts): void {
-  if (!parent) return;
+function mayPresent({ actor, parent, renews, audiences }: ExchangeFacts): void {
+  // A task is nobody's to present but of the agent that opened it, which is seen to before.
+  if (!parent || renews) return;
   const targets = audiencesOf(parent).map((audience) => audiences.get(audience));
   const holders = parent.mayAct ? [parent.mayAct] : [parent.actors[0], ...targets];
   if (!holders.some((holder) => holder && principalKey(holder) === principalKey(actor)))

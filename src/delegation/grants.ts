@@ -39,13 +39,14 @@ export class Grants {
 
   /** Throws `invalid_request`, `permission_denied` and `not_found`. */
   list(tenant: Tenant, caller: Caller, asked: GrantsAsked): { grants: ShownGrant[]; nextPageToken: string } {
-    const { pageSize, pageToken, under, includesEnded, subject, audience } = asked;
+    const { pageSize, pageToken, under, includesEnded, subject, audience, tasks } = asked;
     if (pageSize < 1 || pageSize > MAX_PAGE)
       throw new ServiceError('invalid_request', `page_size is 1 to ${MAX_PAGE}`);
     const now = this.#clock();
     const filter = {
       subject,
       audience,
+      tasks,
       actor: this.#actorFor(caller, asked),
       under: under === undefined ? undefined : this.#pathOf(tenant, caller, under),
       livingAt: includesEnded ? undefined : now,

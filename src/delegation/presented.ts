@@ -9,13 +9,15 @@ import type { Tenant } from '../tenancy/tenants.ts';
 import { clientClaims } from '../tenancy/token-kind.ts';
 import { type TokenType, tokenTypes } from './exchange.ts';
 import { notHeld } from './sender/dpop.ts';
-import type { Tokens } from './tokens.ts';
+import { TASK_TYPE } from './tasks.ts';
+import { noTask, type Tokens } from './tokens.ts';
 
 /** A subject token that was verified, and that this actor may hand in. */
 export interface SubjectToken {
   readonly subject: PrincipalRef;
   readonly until: number;
   readonly parent: GrantRow | undefined;
+  readonly renews: boolean;
   /** Whom alone its `may_act` names. */
   readonly mayAct: PrincipalRef | undefined;
   readonly authentication: Authentication;
@@ -34,13 +36,14 @@ export async function verifySubjectToken(
   { text, type, jkt }: { text: string; type: TokenType; jkt: string | undefined },
   now: number,
 ): Promise<SubjectToken> {
+  if (type === TASK_TYPE) return renewed(tokens.task(tenant, text, now), actor, jkt);
   const token = readToken(text);
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
     checkHolder(parent, actor, jkt);
     const { subject, expiresAt: until, mayAct, authentication, issuer } = parent;
-    return { subject, until, parent, mayAct: mayAct ?? undefined, authentication, issuer };
+    return { subject, until, parent, renews: false, mayAct: mayAct ?? undefined, authentication, issuer };
   }
   const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
@@ -52,6 +55,7 @@ export async function verifySubjectToken(
     subject: verified.subject,
     until: endOf(verified.expiresAt, now),
     parent: undefined,
+    renews: false,
     // It named the actor, or would have been refused.
     mayAct: verified.claims['may_act'] === undefined ? undefined : actor,
     authentication: authenticationIn(verified.claims, now),
@@ -75,6 +79,16 @@ export async function verifyActorToken(
     throw cause instanceof ServiceError && cause.code === 'unauthenticated' ? other(cause) : cause;
   });
   if (principalKey(named) !== principalKey(actor)) throw other();
+}
+
+/** A task of the agent's own goes on: no token of its subject's has to be there. */
+function renewed(task: GrantRow, actor: PrincipalRef, jkt: string | undefined): SubjectToken {
+  const [opener] = task.actors;
+  // Whose a task is, an agent is not told of others'.
+  if (!opener || !isSame(opener, actor)) throw noTask();
+  checkHolder(task, actor, jkt);
+  const { subject, expiresAt: until, mayAct, authentication, issuer } = task;
+  return { subject, until, parent: task, renews: true, mayAct: mayAct ?? undefined, authentication, issuer };
 }
 
 /** Whoever acts by it holds its key; whom it is for was handed it, and holds another. */

@@ -15,6 +15,7 @@ import type { Tenant } from '../tenancy/tenants.ts';
 import type { Keys } from './keys/keys.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { type DpopProofs, notHeld } from './sender/dpop.ts';
+import { isTask } from './tasks.ts';
 
 /** RFC 9068 section 2.1. */
 const TOKEN_TYPE = 'at+jwt';
@@ -138,6 +139,13 @@ export class Tokens {
     return this.#living(await this.grantBehind(tenant, token), now);
   }
 
+  /** A living task by its id. Throws `token_invalid`, `token_expired`, `token_revoked`. */
+  task(tenant: Tenant, id: string, now: number): GrantRow {
+    const grant = this.#grants.find(tenant.no, id as GrantId);
+    if (!grant || !isTask(grant)) throw noTask();
+    return this.#living(grant, now);
+  }
+
   /** The grant, alive or not: to end it must not depend on what a clock says. Throws `token_invalid`. */
   async grantBehind(tenant: Tenant, token: UnverifiedToken): Promise<GrantRow> {
     return this.#found(tenant, await this.#verifiedGrant(tenant, token));
@@ -197,6 +205,8 @@ const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
   grant,
   authentication: grant.authentication,
 });
+
+export const noTask = (): ServiceError => new ServiceError('token_invalid', 'no such task of this agent');
 
 /** RFC 9396: there where there are some. */
 export const detailsClaim = ({ details }: GrantRow): GrantRow['details'] | undefined =>

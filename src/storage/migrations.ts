@@ -363,4 +363,10 @@ export const migrations: readonly string[] = [
   -- The thumbprint of the key that whoever presents a token of the grant has to hold (RFC 9449).
   ALTER TABLE grants ADD COLUMN jkt TEXT;
   `,
+  `
+  -- Of a grant that is part of a task: which, what for and until when, as JSON. A task itself is a grant without a token.
+  ALTER TABLE grants ADD COLUMN task TEXT;
+  ALTER TABLE grants ADD COLUMN is_task INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX grants_tasks ON grants (tenant_no, expires_at) WHERE is_task = 1;
+  `,
 ];

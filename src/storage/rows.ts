@@ -75,6 +75,8 @@ export interface GrantRow {
   readonly moreAudiences: readonly string[];
   /** Who alone may take it on, of whatever comes of it too (RFC 8693 section 4.4). */
   readonly mayAct: { readonly class: PrincipalClass; readonly id: string } | null;
+  /** The task it is part of, or is. Times in milliseconds since the epoch. */
+  readonly task: { readonly id: GrantId; readonly purpose: string; readonly endsAt: number } | null;
   /** RFC 7638 thumbprint of the key that whoever presents its token has to hold (RFC 9449 section 6); null: a bearer's. */
   readonly jkt: string | null;
   /** Of the subject, by the token that the first grant came from. */

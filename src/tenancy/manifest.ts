@@ -152,6 +152,8 @@ const manifest = z.strictObject({
       nonce: z.boolean().default(false),
     })
     .prefault({}),
+  /** How long tasks may last; 0: there are none. No more than six days: so long grants are kept that have expired. */
+  tasks: z.strictObject({ max_hours: z.number().min(0).max(144).default(0) }).prefault({}),
   /** Resources that a search may find without the caller naming them. */
   resources: z
     .array(

@@ -47,6 +47,7 @@ const facts = (changes: Partial<ExchangeFacts> = {}): ExchangeFacts => ({
   mayAct: undefined,
   presentedUntil: NOW + 3_600_000,
   parent: undefined,
+  renews: false,
   now: NOW,
   ...changes,
 });
@@ -64,6 +65,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   moreAudiences: [],
   mayAct: null,
   jkt: null,
+  task: null,
   authentication: {},
   issuedAt: NOW - 1_000,
   expiresAt: NOW + 60_000,

@@ -19,6 +19,7 @@ const grant = (id: string): GrantRow => ({
   moreAudiences: [],
   mayAct: null,
   jkt: null,
+  task: null,
   authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,

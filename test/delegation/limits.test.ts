@@ -26,6 +26,7 @@ const proposed: GrantRow = {
   moreAudiences: [],
   mayAct: null,
   jkt: null,
+  task: null,
   authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,

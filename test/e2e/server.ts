@@ -40,6 +40,7 @@ export interface TenantDocument {
   keys?: Record<string, string | number>;
   audit?: { sealed: { path: string; about?: string }[] };
   entrypoints?: string[];
+  tasks?: { max_hours: number };
   dpop?: { required?: string[]; nonce?: boolean };
 }
 

@@ -32,6 +32,7 @@ test('a grant is read as it was written', async () => {
     moreAudiences: ['https://docs.example'],
     mayAct: { class: 'agent', id: 'b' },
     jkt: 'thumbprint',
+    task: { id: 'task' as GrantId, purpose: 'why', endsAt: T0 + 1 },
     issuer: 'https://login.acme.example',
     authentication: { acr: 'urn:a', amr: ['otp'], auth_time: 1 },
     issuedAt: T0,
@@ -70,6 +71,7 @@ test('a grant of an older store is to act, for one audience, and binds nobody', 
     moreAudiences: [],
     mayAct: null,
     jkt: null,
+    task: null,
     authentication: {},
   });
   reader.close();

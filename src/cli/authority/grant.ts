@@ -22,6 +22,7 @@ interface ListOptions {
   readonly audience?: string;
   readonly under?: string;
   readonly ended?: boolean;
+  readonly tasks?: boolean;
   readonly limit: number;
 }
 
@@ -56,7 +57,7 @@ const list = (): Command =>
     });
 
 /** Page after page until there are enough. */
-async function gathered(
+export async function gathered(
   client: Client<typeof GrantService>,
   options: ListOptions,
 ): Promise<{ grants: Grant[]; more: boolean }> {
@@ -66,6 +67,7 @@ async function gathered(
     ...(subject && { subject }),
     ...(actor && { actor }),
     audience: options.audience ?? '',
+    tasks: options.tasks ?? false,
     under: options.under ?? '',
     includeEnded: options.ended === true,
   };
@@ -100,22 +102,25 @@ const show = (): Command =>
       });
       if (!grant) return;
       if (globals.json) return printJson(asJson(grant));
-      printFields([
-        ['grant', grant.id],
-        ['parent', grant.parentId],
-        ['subject', nameOf(grant.subject)],
-        ['actors', grant.actors.map(nameOf).join(' < ')],
-        ['scope', grant.scopes.join(' ')],
-        ['audience', grant.audiences.join(' ')],
-        ['use', grant.use],
-        ...grant.authorizationDetails.map((each): [string, string] => ['details', JSON.stringify(each)]),
-        ['may act', nameOf(grant.mayAct)],
-        ['issuer', grant.issuer],
-        ['issued', timeOf(grant.issuedAt)],
-        ['expires', timeOf(grant.expiresAt)],
-        ['state', stateOf(grant)],
-      ]);
+      printFields(grantFields(grant));
     });
+
+export const grantFields = (grant: Grant): [string, string][] => [
+  ['grant', grant.id],
+  ['parent', grant.parentId],
+  ['subject', nameOf(grant.subject)],
+  ['actors', grant.actors.map(nameOf).join(' < ')],
+  ['scope', grant.scopes.join(' ')],
+  ['audience', grant.audiences.join(' ')],
+  ['use', grant.use],
+  ...grant.authorizationDetails.map((each): [string, string] => ['details', JSON.stringify(each)]),
+  ['may act', nameOf(grant.mayAct)],
+  ['issuer', grant.issuer],
+  ['issued', timeOf(grant.issuedAt)],
+  ['expires', timeOf(grant.expiresAt)],
+  ['state', stateOf(grant)],
+  ['task', grant.taskId],
+];
 
 /** More than that nobody reads. */
 const MOST_DRAWN = 1_000;
@@ -129,16 +134,28 @@ const tree = (): Command =>
     .action(async (id: string, { tenant }: { tenant: string }, command: Command) => {
       const globals = globalsOf(command);
       const client = clientOf(GrantService, 'data', globals);
-      const { grants, more } = await gathered(client, { tenant, under: id, ended: true, limit: MOST_DRAWN });
-      if (globals.json) return printJson({ grants: grants.map(asJson), more });
-      for (const { branch, node } of drawn(grants))
-        print(
-          `${branch}${node.id}  ${nameOf(node.actors[0])} at ${node.audiences.join(', ')}: ${node.scopes.join(' ')}  ${stateOf(node)}`,
-        );
-      if (more) print(`and more than ${MOST_DRAWN}: mandate grant list --under`);
+      await drawTree(client, tenant, id, globals.json === true);
     });
 
-const nameOf = (ref: PrincipalRef | undefined): string => (ref ? `${ref.class}:${ref.id}` : '');
+export async function drawTree(
+  client: Client<typeof GrantService>,
+  tenant: string,
+  under: string,
+  json: boolean,
+): Promise<void> {
+  const { grants, more } = await gathered(client, { tenant, under, ended: true, limit: MOST_DRAWN });
+  if (json) return printJson({ grants: grants.map(asJson), more });
+  for (const { branch, node } of drawn(grants)) {
+    const what =
+      node.id === node.taskId
+        ? `task: ${node.taskPurpose}`
+        : `${nameOf(node.actors[0])} at ${node.audiences.join(', ')}: ${node.scopes.join(' ')}`;
+    print(`${branch}${node.id}  ${what}  ${stateOf(node)}`);
+  }
+  if (more) print(`and more than ${MOST_DRAWN}: mandate grant list --under`);
+}
+
+export const nameOf = (ref: PrincipalRef | undefined): string => (ref ? `${ref.class}:${ref.id}` : '');
 
 const timeOf = (time: Grant['issuedAt']): string => (time ? timestampDate(time).toISOString() : '');
 
@@ -148,12 +165,12 @@ const WORDS: readonly string[] = ['unknown', 'living', 'expired', 'ended'] satis
 >;
 const wordOf = ({ state }: Grant): string => WORDS[state] ?? 'unknown';
 
-function stateOf(grant: Grant): string {
+export function stateOf(grant: Grant): string {
   if (grant.state === GrantState.ENDED) return `ended ${timeOf(grant.endedAt)}`;
   return grant.state === GrantState.LIVING ? `living until ${timeOf(grant.expiresAt)}` : wordOf(grant);
 }
 
-const asJson = (grant: Grant) => ({
+export const asJson = (grant: Grant) => ({
   id: grant.id,
   parent_id: grant.parentId || null,
   depth: grant.depth,
@@ -164,6 +181,8 @@ const asJson = (grant: Grant) => ({
   use: grant.use,
   authorization_details: grant.authorizationDetails,
   may_act: nameOf(grant.mayAct) || null,
+  task_id: grant.taskId || null,
+  task_purpose: grant.taskPurpose || null,
   issuer: grant.issuer,
   issued_at: timeOf(grant.issuedAt),
   expires_at: timeOf(grant.expiresAt),

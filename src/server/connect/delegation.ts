@@ -52,6 +52,10 @@ export function delegationService(parts: {
         use: grant.use,
         authorizationDetails: grant.details.map(proto),
         grantId: grant.id,
+        ...(grant.task && {
+          taskId: grant.task.id,
+          taskExpiresInSeconds: Math.floor((grant.task.endsAt - grant.issuedAt) / 1000),
+        }),
         decisionId: exchanged.decisionId,
         recordIndex: BigInt(exchanged.recordIndex),
         ...(cutMembers(cut) ? { cut: cutMessage(cut) } : {}),
@@ -120,6 +124,7 @@ function exchangeAsked(message: ExchangeRequest, proof: Proof | undefined): Exch
     mayAct: mayAct && { class: principalClass(mayAct.class), id: mayAct.id },
     lifetimeSeconds: message.lifetimeSeconds,
     proof,
+    task: message.task && { purpose: message.task.purpose, lifetimeSeconds: message.task.lifetimeSeconds },
   };
 }
 

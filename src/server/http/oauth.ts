@@ -96,6 +96,7 @@ export function oauthRoutes(parts: Parts): Route[] {
               exp: Math.floor(grant.expiresAt / 1000),
               jti: grant.id,
               cnf: confirmationClaim(grant),
+              task_id: grant.task?.id,
               token_type: tokenTypeOf(grant),
             }
           : { active: false };

@@ -19,6 +19,8 @@ export interface GrantCommands {
    * revocation can pass between them.
    */
   readonly insertGrant: (args: { tenantNo: TenantNo; grant: GrantRow }) => boolean | undefined;
+  /** The same of a task and the first grant in it, which stands below it: both or none. */
+  readonly openTask: (args: { tenantNo: TenantNo; task: GrantRow; grant: GrantRow }) => boolean | undefined;
   /**
    * Revokes the grant and all below it; answers how many were alive, `undefined` when it had been ended before. Whether it
    * has expired is asked of no clock.
@@ -97,9 +99,10 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
     .pluck();
   const insert = db.prepare<[object]>(`
     INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,
-      scopes, use, details, audience, more_audiences, may_act, jkt, authentication, issued_at, expires_at, seq, path, issuer)
+      scopes, use, details, audience, more_audiences, may_act, jkt, task, is_task, authentication, issued_at,
+      expires_at, seq, path, issuer)
     VALUES (@no, @id, @parentId, @depth, @subjectClass, @subjectId, @actors, @actorClass, @actorId,
-      @scopes, @use, @details, @audience, @moreAudiences, @mayAct, @jkt, @authentication, @issuedAt, @expiresAt, @seq, @path,
+      @scopes, @use, @details, @audience, @moreAudiences, @mayAct, @jkt, @task, @isTask, @authentication, @issuedAt, @expiresAt, @seq, @path,
       @issuer)`);
   // A child goes before its parent, so that no grant is looked at whose parent cannot be.
   const removeOld = db.prepare<[object]>(`
@@ -127,18 +130,22 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
     return parent && `${parent.path}${STEP}`;
   };
 
+  const insertGrant: GrantCommands['insertGrant'] = ({ tenantNo: no, grant }) => {
+    const above = pathAbove(no, grant);
+    if (above === undefined) return undefined;
+    for (const principal of [grant.subject, ...grant.actors])
+      if (!active.get(no, principal.class, principal.id)) return undefined;
+    for (const name of [TENANT_END, issuerEnd(grant.issuer)] as const)
+      if (kills.isKilled(no, name)) return undefined;
+    insert.run({ no, ...columnsOf(grant), seq: nextSeq.get(no), path: above + grant.id });
+    removeOld.run({ no, before: grant.issuedAt - KEPT_MS });
+    return true;
+  };
+
   return {
-    insertGrant: ({ tenantNo: no, grant }) => {
-      const above = pathAbove(no, grant);
-      if (above === undefined) return undefined;
-      for (const principal of [grant.subject, ...grant.actors])
-        if (!active.get(no, principal.class, principal.id)) return undefined;
-      for (const name of [TENANT_END, issuerEnd(grant.issuer)] as const)
-        if (kills.isKilled(no, name)) return undefined;
-      insert.run({ no, ...columnsOf(grant), seq: nextSeq.get(no), path: above + grant.id });
-      removeOld.run({ no, before: grant.issuedAt - KEPT_MS });
-      return true;
-    },
+    insertGrant,
+    openTask: ({ tenantNo, task, grant }) =>
+      insertGrant({ tenantNo, grant: task }) && insertGrant({ tenantNo, grant }),
     revokeGrant: ({ tenantNo: no, id, at }) => {
       const grant = living.get({ no, id });
       if (!grant) return undefined;
@@ -208,6 +215,8 @@ const columnsOf = ({ subject, actors, scopes, ...grant }: GrantRow) => ({
   moreAudiences: JSON.stringify(grant.moreAudiences),
   mayAct: grant.mayAct && JSON.stringify(grant.mayAct),
   jkt: grant.jkt,
+  task: grant.task && JSON.stringify(grant.task),
+  isTask: grant.task?.id === grant.id ? 1 : 0,
   authentication: JSON.stringify(grant.authentication),
   issuedAt: grant.issuedAt,
   expiresAt: grant.expiresAt,

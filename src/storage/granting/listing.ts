@@ -13,6 +13,8 @@ export interface GrantFilter {
   readonly audience?: string | undefined;
   /** The path of a grant: itself and all that came from it, each behind what it came from. Else the last to end is first. */
   readonly under?: string | undefined;
+  /** Only tasks. */
+  readonly tasks?: boolean | undefined;
   /** Milliseconds since the epoch: only those that live then. */
   readonly livingAt?: number | undefined;
 }
@@ -44,6 +46,7 @@ const FOUND_BY = {
   under: `g.path >= @from AND g.path < ${endOf('@under')}`,
   actor: 'g.actor_class = @actorClass AND g.actor_id = @actorId',
   subject: 'g.subject_class = @subjectClass AND g.subject_id = @subjectId',
+  tasks: 'g.is_task = 1',
   all: 'TRUE',
 } as const;
 type FoundBy = keyof typeof FOUND_BY;
@@ -91,7 +94,7 @@ export function grantLister(db: Connection): GrantLister {
 const BEFORE_ALL: GrantPlace = { path: '', expiresAt: Number.MAX_SAFE_INTEGER, id: '' };
 
 const foundBy = (filter: GrantFilter): FoundBy =>
-  (['under', 'actor', 'subject'] as const).find((name) => filter[name] !== undefined) ?? 'all';
+  (['under', 'actor', 'subject', 'tasks'] as const).find((name) => filter[name]) ?? 'all';
 
 const bound = ({ subject, actor, under = '', livingAt }: GrantFilter, after: GrantPlace = BEFORE_ALL) => ({
   under,
@@ -106,7 +109,11 @@ const bound = ({ subject, actor, under = '', livingAt }: GrantFilter, after: Gra
   livingAt: livingAt ?? Number.MIN_SAFE_INTEGER,
 });
 
-const isMeant = (grant: GrantRow, { subject, actor, audience, livingAt }: GrantFilter): boolean =>
+const isMeant = (
+  grant: GrantRow,
+  { subject, actor, audience, tasks = false, livingAt }: GrantFilter,
+): boolean =>
+  (!tasks || grant.task?.id === grant.id) &&
   (subject === undefined || isSame(grant.subject, subject)) &&
   (actor === undefined || isSame(grant.actors[0], actor)) &&
   (audience === undefined || audiencesOf(grant).includes(audience)) &&

@@ -32,6 +32,7 @@ export const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   moreAudiences: [],
   mayAct: null,
   jkt: null,
+  task: null,
   authentication: {},
   issuedAt: T0,
   expiresAt: T0 + 300_000,

@@ -11,6 +11,7 @@ import {
 } from '../../../delegation/exchange.ts';
 import { cutMembers } from '../../../delegation/limits.ts';
 import { type ExchangeRefused, stepUpOf } from '../../../delegation/refused.ts';
+import type { TaskAsked } from '../../../delegation/tasks.ts';
 import { detailsClaim, tokenTypeOf } from '../../../delegation/tokens.ts';
 import { describe, ServiceError } from '../../../errors.ts';
 import { type PrincipalRef, principalClass } from '../../../ids.ts';
@@ -54,6 +55,7 @@ export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsk
     mayAct: mayActIn(form.maybe('may_act')),
     lifetimeSeconds: 0,
     proof,
+    task: taskIn(form),
   };
 }
 
@@ -93,6 +95,18 @@ function detailsIn(text: string | undefined): readonly unknown[] {
 /** Of the array; what is within a detail is bounded where it is read. */
 const MAX_JSON_DEPTH = 16;
 
+/** Extensions: `task_purpose` opens a task, `task_lifetime` in seconds says until when. */
+function taskIn(form: Form): TaskAsked | undefined {
+  const purpose = form.maybe('task_purpose');
+  const lifetime = form.maybe('task_lifetime');
+  if (purpose === undefined && lifetime === undefined) return undefined;
+  if (purpose === undefined)
+    throw new ServiceError('invalid_request', 'task_lifetime comes with task_purpose');
+  if (lifetime !== undefined && !/^[1-9]\d{0,6}$/.test(lifetime))
+    throw new ServiceError('invalid_request', 'task_lifetime is a number of seconds');
+  return { purpose, lifetimeSeconds: Number(lifetime ?? 0) };
+}
+
 export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedTokenType) => ({
   access_token: token,
   issued_token_type: type,
@@ -103,6 +117,10 @@ export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedToken
   // RFC 9396 section 7: as granted.
   authorization_details: detailsClaim(grant),
   grant_id: grant.id,
+  ...(grant.task && {
+    task_id: grant.task.id,
+    task_expires_in: Math.floor((grant.task.endsAt - grant.issuedAt) / 1000),
+  }),
   cut: cutMembers(cut),
 });
 

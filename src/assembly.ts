@@ -20,7 +20,12 @@ import { Decisions } from './decision/decisions.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
+import { Grants } from './delegation/grants.ts';
+import { Introspection } from './delegation/introspection.ts';
 import { Keys, openMasterKey } from './delegation/keys.ts';
+import { KillSwitches } from './delegation/kill-switches.ts';
+import { Revocation } from './delegation/revocation.ts';
+import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { vkeyOf } from './merkle/keys.ts';
@@ -34,15 +39,19 @@ import type { Services } from './server/planes.ts';
 import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
+import { killStore } from './storage/granting/ends.ts';
+import { grantLister } from './storage/granting/listing.ts';
 import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
+import { issuerStore } from './storage/issuers.ts';
 import { keyStore } from './storage/keys.ts';
 import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
 import { LogTrees } from './storage/log/tree.ts';
 import { logKeyStore } from './storage/log-keys.ts';
 import { memberKeyStore } from './storage/member-keys.ts';
-import { principalStore } from './storage/principals.ts';
+import { principalStore } from './storage/principals/store.ts';
+import { useStore } from './storage/principals/uses.ts';
 import { volumeStore } from './storage/volume/store.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -50,6 +59,12 @@ import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Issuers } from './tenancy/issuers.ts';
+import { Kills } from './tenancy/kills.ts';
+import { ClientAssertions } from './tenancy/registry/assertions.ts';
+import { Credentials } from './tenancy/registry/changes.ts';
+import { RegisteredIssuers } from './tenancy/registry/issuers.ts';
+import { Registry } from './tenancy/registry/registry.ts';
+import { Uses } from './tenancy/registry/uses.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
 
 /** What the services are made from; all of it can be replaced by a test. */
@@ -81,11 +96,17 @@ export function assemble(
   const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(directory)];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
 
-  const tenants = new Tenants((tenant) => offload?.forget(tenant));
+  const registry = new Registry();
+  const registeredIssuers = new RegisteredIssuers();
+  const tenants = new Tenants((tenant) => offload?.forget(tenant), registry, registeredIssuers);
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
+  const killed = killStore(reader);
+  const kills = new Kills(killed);
   const administration = new Administration({
     writer,
     facts,
+    principals: { store: principals, registry },
+    issuers: { store: issuerStore(reader), registered: registeredIssuers },
     limits: tenantLimitsOf(config),
     clock,
     random,
@@ -104,8 +125,12 @@ export function assemble(
   const health = stack.use(new StoreHealth());
   const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration, clock }));
 
-  const issuers = new Issuers(clock, systemMonotonic, config.dev, () =>
-    config.dev ? [devTrust(base())] : [],
+  const issuers = new Issuers(
+    clock,
+    systemMonotonic,
+    config.dev,
+    () => (config.dev ? [devTrust(base())] : []),
+    (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
   );
   const sealed = keyStore(reader);
   const master = openMasterKey(
@@ -179,7 +204,9 @@ export function assemble(
       failed: (error) => void toServiceError(error, 'volumes'),
     }),
   );
+  const dpop = new DpopProofs({ writer, clock, nonceKey: random(32) });
   const tokens = new Tokens({
+    dpop,
     keys,
     grants,
     issuers,
@@ -188,12 +215,23 @@ export function assemble(
   });
   const reads = stack.use(new Reads(writer, clock, systemMonotonic, random));
   const refusals = stack.use(new Refusals(writer, clock, random));
+  const uses = stack.use(new Uses({ writer, store: useStore(reader) }));
+  const assertions = new ClientAssertions({
+    issuerOf: (tenant) => issuerOf(tenant.id),
+    fetchKeys: (uri) => issuers.fetched(uri),
+    writer,
+    clock,
+    monotonic: systemMonotonic,
+  });
   const callers = new Callers({
     operators: config.operators.map((each) => ({ ...each, secretSha256: each.secret_sha256 })),
     dev: config.dev,
     facts,
     tenants,
-    verifyJwt: (tenant, token) => issuers.verifyCaller(tenant, token),
+    verifyJwt: (...presented) => issuers.verifyCaller(...presented),
+    verifyAssertion: (...asserted) => assertions.verify(...asserted),
+    clock,
+    onUse: (tenant, holder, now) => uses.note(tenant, holder, now),
     onRefusal: ({ tenant, presented: { address = 'socket file' }, ...refusal }) =>
       refusals.note({ ...refusal, tenantNo: tenant.no, tenant: tenant.id, address }),
   });
@@ -209,7 +247,7 @@ export function assemble(
 
   const admission = new Admission(clock, config.max_open_decisions);
   const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
-  const common = { facts, policyOf, writer, recorder, clock, random };
+  const common = { facts, kills, policyOf, writer, recorder, clock, random };
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
@@ -246,12 +284,15 @@ export function assemble(
     callers,
     policies,
     administration,
+    issuers,
+    credentials: new Credentials({ principals: administration.principals, uses, clock, random }),
     principals,
     records,
     reads,
     parts: partStore(reader),
     memberKeys,
     erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
+    dpop,
     keys,
     logKeys,
     mlDsaKeys,
@@ -265,10 +306,14 @@ export function assemble(
     offload,
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
-    delegations: new Delegations({ ...common, admission, tokens, issuers, grants }),
+    delegations: new Delegations({ dpop, ...common, admission, tokens, issuers }),
+    introspection: new Introspection({ ...common, admission, tokens }),
+    revocation: new Revocation({ ...common, tokens, grants }),
+    killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),
+    grants: new Grants({ grants, lister: grantLister(reader), clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
-    degraded: (tenant) => policies.health.degraded(tenant.id, clock()),
+    degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {
       ready: () => writer.problem === '' && health.ready && !parts.stopping.aborted,
       problems: () => [

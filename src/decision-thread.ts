@@ -7,11 +7,13 @@ import { Policies } from './policy/policies.ts';
 import { Decider } from './server/offload/decider.ts';
 import { Progress } from './server/offload/progress.ts';
 import type { ThreadOptions, ToThread } from './server/offload/protocol.ts';
-import { principalStore } from './storage/principals.ts';
+import { killStore } from './storage/granting/ends.ts';
+import { principalStore } from './storage/principals/store.ts';
 import { openReader } from './storage/reader.ts';
 import { Pulse } from './storage/watch/pulse.ts';
 import { Writer } from './storage/writer.ts';
 import { factSource } from './tenancy/facts.ts';
+import { Kills } from './tenancy/kills.ts';
 import type { Tenant } from './tenancy/tenants.ts';
 
 /**
@@ -25,6 +27,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
   const pulse = new Pulse(options.pulse);
   pulse.keep();
   const facts = factSource(principalStore(reader));
+  const kills = new Kills(killStore(reader));
   const policies = new Policies({
     clock: systemClock,
     fuel: options.fuel,
@@ -37,6 +40,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
   const decisions = new Decisions({
     policyOf,
     facts,
+    kills,
     resolveToken: () => Promise.reject(new ServiceError('internal', 'tokens are looked at by main')),
     admission,
     writer,
@@ -62,8 +66,10 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     else if ('asks' in message) decider.ask(message.asks);
     else if ('caller' in message) decider.name(message.no, message.caller);
     else if ('until' in message) decider.limit(message.slot, message.until);
-    else if ('changed' in message) facts.changed(message.changed);
-    else {
+    else if ('changed' in message) {
+      facts.changed(message.changed);
+      kills.changed(message.changed);
+    } else {
       const { tenant, bundle } = message;
       policies.activate(tenant, { ...bundle, wasm: Uint8Array.from(bundle.wasm) });
       decider.learn(tenant);

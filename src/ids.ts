@@ -49,6 +49,10 @@ export function principalClass(text: string): PrincipalClass {
 /** `class:id`, the form of principals in logs, tables and `sub` of nothing: it is for people and indexes. */
 export const principalKey = (ref: PrincipalRef): string => `${ref.class}:${ref.id}`;
 
+/** Whether both are there and are one: the same class and id. */
+export const isSame = (one: PrincipalRef | undefined, other: PrincipalRef | undefined): boolean =>
+  one !== undefined && other !== undefined && one.class === other.class && one.id === other.id;
+
 /** Who a caller is by its id, which begins with its class; undefined where it is nobody's name. */
 export function namedIn(callerId: string): NamedRef | undefined {
   const colon = callerId.indexOf(':');

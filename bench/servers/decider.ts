@@ -69,9 +69,13 @@ async function populate({ services }: Mandate): Promise<void> {
       class: 'user' as const,
       groups: [],
       scopes: [],
+      credentials: [],
+      client_ids: [],
+      resources: [],
+      owners: [],
       ...factsOf(principal(from + n)),
     }));
-    await services.administration.putPrincipals(tenant, 'bench', rows);
+    await services.administration.principals.put(tenant, 'bench', rows);
   }
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Command } from 'commander';
 import { systemRandom } from '../effects.ts';
+import { newSecret } from '../tenancy/registry/changes.ts';
 import { globalsOf, printFields, printJson } from './terminal/output.ts';
 
 export function credentialCommands(): Command {
@@ -9,7 +10,7 @@ export function credentialCommands(): Command {
       .description('make a secret for a caller, and the line that goes into its entry in tenant.yaml')
       .addHelpText('after', '\nExample:\n  $ mandate credential new\n')
       .action((_options: unknown, command: Command) => {
-        const secret = `mdt_${Buffer.from(systemRandom(32)).toString('base64url')}`;
+        const secret = newSecret(systemRandom);
         const digest = createHash('sha256').update(secret).digest('hex');
         if (globalsOf(command).json) printJson({ secret, secret_sha256: digest });
         else

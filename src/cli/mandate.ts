@@ -4,9 +4,13 @@ import path from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { describe, ServiceError } from '../errors.ts';
 import { auditCommands } from './audit/audit.ts';
+import { grantCommands } from './authority/grant.ts';
+import { killCommands, restoreCommands } from './authority/kill.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
 import { policyCommands } from './policy/policy.ts';
+import { issuerCommands } from './principal/issuer.ts';
+import { principalCommands } from './principal/principal.ts';
 import { serveCommand } from './serve.ts';
 import { storeCommands } from './store.ts';
 import { tenantCommands } from './tenant.ts';
@@ -53,9 +57,14 @@ for (const command of [
   serveCommand(),
   checkCommand(),
   tokenCommands(),
+  grantCommands(),
+  killCommands(),
+  restoreCommands(),
   policyCommands(),
   auditCommands(),
   tenantCommands(),
+  principalCommands(),
+  issuerCommands(),
   storeCommands(),
   credentialCommands(),
 ])

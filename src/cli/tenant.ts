@@ -1,15 +1,15 @@
 import { Command } from 'commander';
-import { PrincipalStatus, TenantService } from '../gen/mandate/v1/tenant_pb.ts';
+import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import { clientOf } from './client.ts';
-import { globalsOf, print, printJson, printTable } from './terminal/output.ts';
-import { keyed } from './terminal/values.ts';
+import { disable, enable } from './principal/principal.ts';
+import { globalsOf, printJson, printTable } from './terminal/output.ts';
 
 export function tenantCommands(): Command {
   return new Command('tenant')
     .description('see tenants, disable and enable principals')
     .addCommand(list())
-    .addCommand(status('disable', PrincipalStatus.DISABLED, 'disable a principal and revoke its grants'))
-    .addCommand(status('enable', PrincipalStatus.ACTIVE, 'enable a principal again'));
+    .addCommand(disable())
+    .addCommand(enable());
 }
 
 const list = (): Command =>
@@ -42,26 +42,4 @@ const list = (): Command =>
           each.degraded || 'ok',
         ]),
       );
-    });
-
-const status = (name: string, value: PrincipalStatus, description: string): Command =>
-  new Command(name)
-    .description(description)
-    .argument('<class:id>', 'the principal, for example user:bob')
-    .requiredOption('-t, --tenant <id>', 'the tenant')
-    .addHelpText('after', `\nExample:\n  $ mandate tenant ${name} -t acme user:bob\n`)
-    .action(async (principal: string, options: { tenant: string }, command: Command) => {
-      const globals = globalsOf(command);
-      const [cls, id] = keyed(principal, 'the principal', 'class:id');
-      const { revoked } = await clientOf(TenantService, 'admin', globals).setPrincipalStatus({
-        tenant: options.tenant,
-        class: cls,
-        id,
-        status: value,
-      });
-      if (globals.json) printJson({ principal, status: name === 'disable' ? 'disabled' : 'active', revoked });
-      else {
-        const ended = revoked === 0 ? '' : `, ${revoked} grant${revoked === 1 ? '' : 's'} revoked`;
-        print(`${principal} ${name}d${ended}`);
-      }
     });

@@ -3,12 +3,14 @@ import { ServiceError } from '../errors.ts';
 import { type DecisionId, uuidv7 } from '../ids.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
+import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission } from './admission.ts';
 import type { ExactPolicy } from './decide.ts';
 import { decisionChannel } from './decisions.ts';
 import type { Recorder } from './recorder.ts';
 import { decisionDraft } from './rows.ts';
+import { TENANT_KILLED } from './verdict.ts';
 
 export interface DataAnswer {
   /** JSON text; undefined where the rule is, and at a path that the tenant declares no entry point for. */
@@ -21,6 +23,7 @@ export interface DataAnswer {
 
 export interface DataQueriesOptions {
   readonly policyOf: (tenant: Tenant) => ExactPolicy;
+  readonly kills: Pick<Kills, 'isKilled'>;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly recorder: Recorder;
@@ -56,7 +59,7 @@ export class DataQueries {
   }
 
   async #evaluate(tenant: Tenant, caller: Caller, entryPoint: string, input: unknown): Promise<DataAnswer> {
-    const { admission, policyOf, writer, recorder, clock, random } = this.#options;
+    const { admission, policyOf, kills, writer, recorder, clock, random } = this.#options;
     const now = clock();
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const policy = policyOf(tenant);
@@ -69,16 +72,19 @@ export class DataQueries {
       }}`,
     };
     const isDeclared = tenant.manifest.entrypoints.includes(entryPoint);
-    const { result, cost, failure } = isDeclared
-      ? policy.evaluateToJson(entryPoint, text, { nowMs: now, seed: decisionId })
-      : undeclared;
+    const isKilled = kills.isKilled(tenant);
+    const { result, cost, failure } = isKilled
+      ? killed
+      : isDeclared
+        ? policy.evaluateToJson(entryPoint, text, { nowMs: now, seed: decisionId })
+        : undeclared;
     admission.spent(tenant.id, cost);
     const reasons = failure ? [{ code: failure.code, message: failure.message }] : [];
     const decided = { ...verdictOf(result, entryPoint), reasons, revision: policy.revision, cost };
     await writer.append(await recorder.row(tenant, decisionDraft(head, decided, question)));
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost });
-    if (failure && isDeclared) throw failure;
+    if (failure && (isDeclared || isKilled)) throw failure;
     return { result, isDeclared, decisionId, revision: policy.revision, cost };
   }
 }
@@ -88,6 +94,8 @@ const undeclared = {
   cost: 0,
   failure: new ServiceError('policy_undefined', 'the tenant declares no such entry point'),
 };
+
+const killed = { result: undefined, cost: 0, failure: new ServiceError('tenant_killed', TENANT_KILLED) };
 
 /** What enforcement points of OPA take for an allow: true, or an object whose `allow` is. */
 const verdictOf = (result: string | undefined, entryPoint: string) => ({

@@ -2,10 +2,11 @@ import { channel } from 'node:diagnostics_channel';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, uuidv7 } from '../ids.ts';
-import type { RecordRow } from '../storage/rows.ts';
+import type { GrantRow, RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
+import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission, Share } from './admission.ts';
 import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
@@ -13,10 +14,10 @@ import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
 import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import type { Recorder } from './recorder.ts';
-import { type CheckRequest, checkRequest, type UncheckedRequest } from './request.ts';
+import { type CheckRequest, checkRequest, type Proof, type UncheckedRequest } from './request.ts';
 import { decisionDraft, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
-import { refusal } from './verdict.ts';
+import { refusal, TENANT_KILLED, type Verdict } from './verdict.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */
 export const decisionChannel = channel('mandate:decision');
@@ -38,6 +39,7 @@ interface Pending {
 export interface DecisionsOptions {
   readonly policyOf: (tenant: Tenant) => Policy;
   readonly facts: FactSource;
+  readonly kills: Pick<Kills, 'isKilled'>;
   readonly resolveToken: TokenResolver;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
@@ -68,7 +70,7 @@ export class Decisions {
       const pending =
         'stated' in request.principal
           ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
-          : this.#withToken(tenant, caller, request, request.principal.token, now);
+          : this.#withToken(tenant, caller, request, request.principal, now);
       if (pending instanceof Promise) return this.#settled(tenant, caller, unchecked, place, pending);
       return this.#recorded(tenant, place, pending);
     } catch (error) {
@@ -217,22 +219,22 @@ export class Decisions {
     }
     if ('stated' in request.principal)
       return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), shared);
-    return this.#withToken(tenant, caller, request, request.principal.token, now, shared);
+    return this.#withToken(tenant, caller, request, request.principal, now, shared);
   }
 
   async #withToken(
     tenant: Tenant,
     caller: Caller,
     request: CheckRequest,
-    token: string,
+    { token, proof }: { readonly token: string; readonly proof: Proof | undefined },
     now: number,
     shared?: SharedParts,
   ): Promise<Pending> {
     try {
-      const principal = await this.#options.resolveToken(tenant, token, now);
+      const principal = await this.#options.resolveToken(tenant, token, now, proof);
       return this.#evaluate(tenant, caller, request, now, principal, shared);
     } catch (error) {
-      if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
+      if (!(error instanceof ServiceError) || !/^(?:token|dpop)_/.test(error.code)) throw error;
       const parts = this.#options.recorder.shares(tenant) ? shared : undefined;
       return this.#refused(tenant, caller, soundQuestion(request, parts), now, error);
     }
@@ -271,12 +273,9 @@ export class Decisions {
     // A policy that keeps something out may have come since.
     const input = buildInput(given, recorder.shares(tenant) ? shared : undefined);
     const policy = policyOf(tenant);
-    const decided = forAnotherAudience(caller, request, grant)
-      ? {
-          ...refusal('audience_mismatch', 'the token is for another audience'),
-          revision: policy.revision,
-          cost: 0,
-        }
+    const refused = this.#unasked(tenant, caller, request, grant);
+    const decided = refused
+      ? { ...refused, revision: policy.revision, cost: 0 }
       : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
     admission.spent(tenant.id, decided.cost);
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
@@ -289,6 +288,19 @@ export class Decisions {
       parts: input.kept.members,
     });
     return { decided, decisionId, row: recorder.row(tenant, draft) };
+  }
+
+  /** Why it is denied without asking the policy, if it is. */
+  #unasked(
+    tenant: Tenant,
+    caller: Caller,
+    request: CheckRequest,
+    grant: GrantRow | undefined,
+  ): Verdict | undefined {
+    if (this.#options.kills.isKilled(tenant)) return refusal('tenant_killed', TENANT_KILLED);
+    return forAnotherAudience(caller, request, grant)
+      ? refusal('audience_mismatch', 'the token is for another audience')
+      : undefined;
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */

@@ -145,6 +145,8 @@ const grantMembers = (grant: GrantRow): JsonObject => ({
   audiences: audiencesOf(grant),
   authorization_details: grant.details,
   may_act: grant.mayAct,
+  // Absent for a bearer's.
+  ...(grant.jkt === null ? {} : { cnf: { jkt: grant.jkt } }),
   depth: grant.depth,
   expires_at: new Date(grant.expiresAt).toISOString(),
 });

@@ -2,7 +2,7 @@ import type { PrincipalRef } from '../ids.ts';
 import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
-import type { CheckRequest } from './request.ts';
+import type { CheckRequest, Proof } from './request.ts';
 
 /** Who a token turned out to be. */
 export interface TokenPrincipal {
@@ -17,9 +17,14 @@ export interface TokenPrincipal {
 
 /**
  * Turns a presented token into a principal; `delegation/` implements it. Throws `token_invalid`, `token_expired`,
- * `token_revoked` or `unavailable`. A token is looked at anew each time: what was revoked a moment ago is refused.
+ * `token_revoked`, `dpop_invalid` for one that is bound to a key without its proof, or `unavailable`. A token is looked at anew each time: what was revoked a moment ago is refused.
  */
-export type TokenResolver = (tenant: Tenant, token: string, now: number) => Promise<TokenPrincipal>;
+export type TokenResolver = (
+  tenant: Tenant,
+  token: string,
+  now: number,
+  proof: Proof | undefined,
+) => Promise<TokenPrincipal>;
 
 /** Who the caller says it is about. */
 export const asStated = (subject: PrincipalRef): TokenPrincipal => ({

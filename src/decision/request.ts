@@ -3,10 +3,20 @@ import { type PrincipalRef, principalClass } from '../ids.ts';
 
 export type JsonObject = { readonly [name: string]: unknown };
 
+/** What came beside a token that is bound to a key (RFC 9449), and with which request. All of a batch share one. */
+export interface Proof {
+  /** The header DPoP. */
+  readonly dpop: string;
+  readonly method: string;
+  /** Absolute. */
+  readonly uri: string;
+}
+
 /** A request as it came from some protocol: nothing in it is trusted. */
 export interface UncheckedRequest {
   readonly subject?: { type: string; id: string; properties?: JsonObject | undefined } | undefined;
   readonly token?: string | undefined;
+  readonly proof?: Proof | undefined;
   readonly action?: { name: string; properties?: JsonObject | undefined } | undefined;
   readonly resource?: { type: string; id: string; properties?: JsonObject | undefined } | undefined;
   readonly context?: JsonObject | undefined;
@@ -19,7 +29,7 @@ export interface UncheckedRequest {
 export interface CheckRequest {
   readonly principal:
     | { readonly stated: PrincipalRef; readonly properties: JsonObject | undefined }
-    | { readonly token: string };
+    | { readonly token: string; readonly proof: Proof | undefined };
   readonly action: { readonly name: string; readonly properties?: JsonObject | undefined };
   readonly resource: {
     readonly type: string;
@@ -33,12 +43,14 @@ export interface CheckRequest {
 const MAX_NAME = 256;
 const MAX_RESOURCE_ID = 1_024;
 const MAX_TOKEN = 16_384;
+const MAX_METHOD = 32;
+const MAX_URI = 8_192;
 /** How deep objects and arrays may nest in properties and context. */
 export const MAX_DEPTH = 32;
 
 /** Throws `invalid_request` or `principal_class_unknown`, naming the member that is wrong. */
 export function checkRequest(request: UncheckedRequest): CheckRequest {
-  const { subject, token, action, resource, context, audience, fault } = request;
+  const { subject, token, proof, action, resource, context, audience, fault } = request;
   if (fault !== undefined) throw new ServiceError('invalid_request', fault);
   if (!action) throw missing('action');
   if (!resource) throw missing('resource');
@@ -53,7 +65,7 @@ export function checkRequest(request: UncheckedRequest): CheckRequest {
     throw new ServiceError('invalid_request', 'context.authentication comes from the token: leave it out');
   if (audience) name('audience', audience, MAX_RESOURCE_ID);
   return {
-    principal: principalOf(subject, token),
+    principal: principalOf(subject, token, proof),
     action,
     resource,
     context,
@@ -64,17 +76,27 @@ export function checkRequest(request: UncheckedRequest): CheckRequest {
 function principalOf(
   subject: UncheckedRequest['subject'],
   token: string | undefined,
+  proof: Proof | undefined,
 ): CheckRequest['principal'] {
   if (token !== undefined && token !== '') {
     if (token.length > MAX_TOKEN)
       throw new ServiceError('invalid_request', `a token is at most ${MAX_TOKEN} bytes`);
-    return { token };
+    return { token, proof: proof && soundProof(proof) };
   }
+  if (proof) throw new ServiceError('invalid_request', 'proof comes with a token');
   if (!subject) throw missing('subject');
   name('subject.type', subject.type, MAX_NAME);
   name('subject.id', subject.id, MAX_NAME);
   sound('subject.properties', subject.properties);
   return { stated: { class: principalClass(subject.type), id: subject.id }, properties: subject.properties };
+}
+
+/** As it is: by it a batch knows that it is the same. */
+function soundProof(proof: Proof): Proof {
+  name('proof.dpop', proof.dpop, MAX_TOKEN);
+  name('proof.method', proof.method, MAX_METHOD);
+  name('proof.uri', proof.uri, MAX_URI);
+  return proof;
 }
 
 const missing = (member: string): ServiceError => new ServiceError('invalid_request', `${member} is missing`);

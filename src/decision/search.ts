@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
 import type { Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { principalClass } from '../ids.ts';
-import type { PrincipalStore } from '../storage/principals.ts';
+import type { PrincipalStore } from '../storage/principals/store.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Decisions } from './decisions.ts';

@@ -28,6 +28,8 @@ const MAX_REASONS = 64;
 /** Of its JSON, in characters: it travels in headers too. */
 const MAX_CHALLENGE = 4_096;
 
+export const TENANT_KILLED = 'the tenant was killed: nothing is allowed in it until it is restored';
+
 const NOT_ALLOWED: Reason = { code: 'not_allowed', message: 'no rule allows it' };
 const UNDEFINED: Reason = { code: 'policy_undefined', message: 'the policy does not define a boolean allow' };
 const NONE: readonly never[] = [];

@@ -1,3 +1,4 @@
+import type { Proof } from '../decision/request.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalRef, principalKey } from '../ids.ts';
 import type { Use } from '../storage/rows.ts';
@@ -12,6 +13,8 @@ export interface ExchangeAsked extends ExchangeRequest {
   /** Who acts, in a second form: it must be the client itself. */
   readonly actorToken: string | undefined;
   readonly issuedTokenType: IssuedTokenType;
+  /** With the request itself: what it gets is bound to that key. */
+  readonly proof: Proof | undefined;
 }
 
 export const MAX_SCOPES = 64;

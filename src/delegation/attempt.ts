@@ -83,6 +83,7 @@ function grantedMembers({ grant, cut }: Limited): string {
 export function proposedGrant(
   narrowed: Narrowed,
   presented: SubjectToken,
+  jkt: string | undefined,
   now: number,
   id: GrantId,
 ): GrantRow {
@@ -99,9 +100,11 @@ export function proposedGrant(
     audience,
     moreAudiences,
     mayAct: narrowed.mayAct ?? null,
+    jkt: jkt ?? null,
     authentication: presented.authentication,
     issuedAt: now,
     expiresAt: narrowed.expiresAt,
+    issuer: presented.issuer,
     revokedAt: null,
   };
 }

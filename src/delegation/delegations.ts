@@ -1,19 +1,20 @@
 import { channel } from 'node:diagnostics_channel';
-import { buildRecord } from '../audit/record.ts';
 import type { Admission } from '../decision/admission.ts';
 import { type Decided, decide, type Policy } from '../decision/decide.ts';
 import type { Recorder } from '../decision/recorder.ts';
+import type { Proof } from '../decision/request.ts';
+import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, type PrincipalRef, principalKey, uuidv7 } from '../ids.ts';
-import type { GrantStore } from '../storage/grants.ts';
-import { audiencesOf, type GrantRow } from '../storage/rows.ts';
+import type { GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
-import { readToken } from '../tenancy/jose.ts';
+import type { Kills } from '../tenancy/kills.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
+import { admitted } from './admitted.ts';
 import { checkShape, checkTaker, type ExchangeAsked } from './asked.ts';
 import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
@@ -21,6 +22,7 @@ import { type Cut, type Limited, limit } from './limits.ts';
 import { verifyActorToken, verifySubjectToken } from './presented.ts';
 import { questionOf } from './question.ts';
 import { ExchangeRefused } from './refused.ts';
+import type { DpopProofs } from './sender/dpop.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Published after each exchange is durable: {tenant, outcome}, the outcome allow, deny or challenge. */
@@ -37,9 +39,10 @@ export interface Exchanged {
 
 export interface DelegationsOptions {
   readonly tokens: Tokens;
+  readonly dpop: DpopProofs;
   readonly issuers: Issuers;
-  readonly grants: GrantStore;
   readonly facts: FactSource;
+  readonly kills: Pick<Kills, 'isKilled'>;
   readonly policyOf: (tenant: Tenant) => Policy;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
@@ -61,17 +64,7 @@ export class Delegations {
    * durable. Every refusal is recorded before it is thrown, but for `resource_exhausted`.
    */
   exchange(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
-    return this.#admitted(tenant, () => this.#attempt(tenant, caller, asked));
-  }
-
-  async #admitted<T>(tenant: Tenant, work: () => Promise<T>): Promise<T> {
-    const { admission } = this.#options;
-    const place = admission.enter(tenant, 1);
-    try {
-      return await work();
-    } finally {
-      admission.leave(place, 1);
-    }
+    return admitted(this.#options.admission, tenant, () => this.#attempt(tenant, caller, asked));
   }
 
   async #attempt(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
@@ -101,6 +94,7 @@ export class Delegations {
   async #exchange(attempt: Attempt): Promise<Exchanged> {
     const { tenant, caller, asked, decisionId } = attempt;
     const { tokens, writer, recorder } = this.#options;
+    if (this.#options.kills.isKilled(tenant)) throw new ServiceError('tenant_killed', TENANT_KILLED);
     const actor = caller.principal;
     if (!actor)
       throw new ServiceError(
@@ -114,6 +108,7 @@ export class Delegations {
     const token = await tokens.mint(tenant, grant);
     tokens.begin(grant);
     const record = await recorder.row(tenant, attempt.record('allow', allowed.decided, allowed));
+    checkLasting(tenant, caller);
     const { value, index } = await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
     if (value === undefined)
       throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
@@ -127,12 +122,12 @@ export class Delegations {
     const { facts, random } = this.#options;
     if (asked.actorToken !== undefined)
       await verifyActorToken(this.#options, tenant, actor, asked.actorToken);
+    const jkt = await this.#proven(tenant, actor, asked.proof);
     const presented = await verifySubjectToken(
       this.#options,
       tenant,
       actor,
-      asked.subjectToken,
-      asked.subjectTokenType,
+      { text: asked.subjectToken, type: asked.subjectTokenType, jkt },
       now,
     );
     attempt.subject = presented.subject;
@@ -151,7 +146,7 @@ export class Delegations {
       parent: presented.parent,
       now,
     });
-    return proposedGrant(narrowed, presented, now, uuidv7(now, random(10)) as GrantId);
+    return proposedGrant(narrowed, presented, jkt, now, uuidv7(now, random(10)) as GrantId);
   }
 
   /** What the policy allows of it. */
@@ -173,120 +168,30 @@ export class Delegations {
     return { ...limited, decided };
   }
 
-  /**
-   * The living grant behind a token, or undefined: for a token that is not good and for one that is none of the
-   * caller's business alike (RFC 7662 section 2.2). Recorded either way.
-   */
-  introspect(tenant: Tenant, caller: Caller, token: string): Promise<GrantRow | undefined> {
-    return this.#admitted(tenant, () => this.#introspect(tenant, caller, token));
-  }
-
-  async #introspect(tenant: Tenant, caller: Caller, token: string): Promise<GrantRow | undefined> {
-    const now = this.#options.clock();
-    const grant = await this.#livingGrant(tenant, caller, token, now);
-    await this.#options.writer.append(
-      buildRecord({
-        ...head(tenant, caller, now, this.#options.random),
-        kind: 'introspection',
-        outcome: grant ? 'allow' : 'deny',
-        subject: grant?.subject,
-        actor: grant?.actors[0],
-        grantId: grant?.id,
-        members: grant ? `,"grant_id":"${grant.id}"` : '',
-        input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
-      }),
-    );
-    return grant;
-  }
-
-  async #livingGrant(
-    tenant: Tenant,
-    caller: Caller,
-    token: string,
-    now: number,
-  ): Promise<GrantRow | undefined> {
-    const { tokens, facts } = this.#options;
-    try {
-      const read = readToken(token);
-      if (!tokens.isOwn(tenant, read)) return undefined;
-      const grant = await tokens.grantOf(tenant, read, now);
-      const targets = audiencesOf(grant).map((audience) => tenant.audiences.get(audience));
-      const involved = [...targets, grant.actors[0]];
-      if (caller.principal && !involved.some((one) => one && sameAs(one, caller.principal))) return undefined;
-      const everyone = [grant.subject, ...grant.actors];
-      return everyone.every((one) => facts.of(tenant, one).status === 'active') ? grant : undefined;
-    } catch (error) {
-      if (error instanceof ServiceError && error.code.startsWith('token_')) return undefined;
-      throw error;
+  /** The key that what is granted is bound to (RFC 9449 section 5). A tenant may ask for one. */
+  async #proven(tenant: Tenant, actor: PrincipalRef, proof: Proof | undefined): Promise<string | undefined> {
+    const { required, nonce } = tenant.manifest.dpop;
+    if (proof) {
+      const { dpop, method, uri } = proof;
+      const asked = { proof: dpop, method, uri, nonce: nonce ? 'required' : 'ours' } as const;
+      return await this.#options.dpop.verify(tenant.no, asked);
     }
-  }
-
-  /**
-   * Ends a grant and its subtree; answers how many were alive. 0 for what does not exist or is not the caller's
-   * (RFC 7009 section 2.1). Resolves after the commit: the next Check sees it. No clock is asked whether there is still
-   * something to end.
-   */
-  async revoke(
-    tenant: Tenant,
-    caller: Caller,
-    target: { token: string } | { grantId: string },
-  ): Promise<number> {
-    const { writer, clock, random } = this.#options;
-    const now = clock();
-    const grant = await this.#revocable(tenant, caller, target);
-    const draft = {
-      ...head(tenant, caller, now, random),
-      kind: 'revocation' as const,
-      subject: grant?.subject,
-      actor: grant?.actors[0],
-      grantId: grant?.id,
-      input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
-      members: grant ? `,"grant_id":"${grant.id}"` : '',
-    };
-    if (grant) {
-      const record = buildRecord({ ...draft, outcome: 'done' });
-      const { value } = await writer.run(
-        'revokeGrant',
-        { tenantNo: tenant.no, id: grant.id, at: now },
-        record,
+    if (required.includes(actor.class))
+      throw new ServiceError(
+        'dpop_invalid',
+        `tokens of class ${actor.class} are bound to a key here: send a DPoP proof`,
       );
-      if (value !== undefined) return value;
-    }
-    await writer.append(buildRecord({ ...draft, outcome: 'deny' }));
-    return 0;
+    return undefined;
   }
+}
 
-  async #revocable(
-    tenant: Tenant,
-    caller: Caller,
-    target: { token: string } | { grantId: string },
-  ): Promise<GrantRow | undefined> {
-    const { tokens, grants } = this.#options;
-    let grant: GrantRow | undefined;
-    if ('grantId' in target) grant = grants.find(tenant.no, target.grantId as GrantId);
-    else {
-      try {
-        const token = readToken(target.token);
-        if (tokens.isOwn(tenant, token)) grant = await tokens.grantBehind(tenant, token);
-      } catch (error) {
-        if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
-      }
-    }
-    // Whoever acts in the chain may cut it off below; an operator may end any.
-    if (grant && caller.principal && !grant.actors.some((actor) => sameAs(actor, caller.principal)))
-      return undefined;
-    return grant;
-  }
+/** Called with no await before the grant is on its way: a credential that was taken away meanwhile grants nothing. */
+function checkLasting(tenant: Tenant, { principal, registered }: Caller): void {
+  if (principal && tenant.declared.get(principalKey(principal)) !== registered)
+    throw new ServiceError('unavailable', 'who asks was registered anew meanwhile; ask again');
 }
 
 /** What exactly the policy said is told once it is recorded. */
 const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not allow it');
 
 const UNKNOWN = new ServiceError('internal', 'something went wrong here');
-
-const sameAs = (one: PrincipalRef, other: PrincipalRef | undefined): boolean =>
-  other !== undefined && principalKey(one) === principalKey(other);
-
-function head(tenant: Tenant, caller: Caller, now: number, random: Random) {
-  return { tenantNo: tenant.no, time: now, decisionId: uuidv7(now, random(10)), caller: caller.id };
-}

@@ -48,7 +48,7 @@ export interface ExchangeFacts {
   /** The ceilings of those who acted before, as they are now: each binds all that comes after it. */
   readonly chain: readonly (Ceiling | undefined)[];
   /** Every audience of the tenant, and who answers for it. */
-  readonly audiences: ReadonlyMap<string, PrincipalRef>;
+  readonly audiences: Pick<ReadonlyMap<string, PrincipalRef>, 'get'>;
   /** The types of authorization details that the tenant declares. */
   readonly detailTypes: DetailTypes;
   readonly subject: PrincipalRef;

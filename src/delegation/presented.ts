@@ -1,13 +1,14 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
-import { principalKey } from '../ids.ts';
+import { isSame, principalKey } from '../ids.ts';
 import type { Authentication, GrantRow } from '../storage/rows.ts';
 import { authenticationIn } from '../tenancy/authentication.ts';
 import { CLOCK_TOLERANCE, type Issuers, type IssuerToken } from '../tenancy/issuers.ts';
-import { readToken } from '../tenancy/jose.ts';
+import { readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { clientClaims } from '../tenancy/token-kind.ts';
 import { type TokenType, tokenTypes } from './exchange.ts';
+import { notHeld } from './sender/dpop.ts';
 import type { Tokens } from './tokens.ts';
 
 /** A subject token that was verified, and that this actor may hand in. */
@@ -18,6 +19,8 @@ export interface SubjectToken {
   /** Whom alone its `may_act` names. */
   readonly mayAct: PrincipalRef | undefined;
   readonly authentication: Authentication;
+  /** Who issued the token that the chain of grants begins with. */
+  readonly issuer: string;
 }
 
 /**
@@ -28,21 +31,21 @@ export async function verifySubjectToken(
   { tokens, issuers }: { tokens: Tokens; issuers: Issuers },
   tenant: Tenant,
   actor: PrincipalRef,
-  text: string,
-  type: TokenType,
+  { text, type, jkt }: { text: string; type: TokenType; jkt: string | undefined },
   now: number,
 ): Promise<SubjectToken> {
   const token = readToken(text);
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
-    const { subject, expiresAt: until, mayAct, authentication } = parent;
-    return { subject, until, parent, mayAct: mayAct ?? undefined, authentication };
+    checkHolder(parent, actor, jkt);
+    const { subject, expiresAt: until, mayAct, authentication, issuer } = parent;
+    return { subject, until, parent, mayAct: mayAct ?? undefined, authentication, issuer };
   }
   const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
     throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
-  const verified = await issuers.verify(tenant, issuer, token);
+  const verified = await issuers.verify(tenant, issuer, token, boundTo(token, jkt));
   if (!accepts(type, verified.kind)) throw wrongType();
   issuedTo(tenant, actor, verified);
   return {
@@ -52,6 +55,7 @@ export async function verifySubjectToken(
     // It named the actor, or would have been refused.
     mayAct: verified.claims['may_act'] === undefined ? undefined : actor,
     authentication: authenticationIn(verified.claims, now),
+    issuer: issuer.issuer,
   };
 }
 
@@ -72,6 +76,17 @@ export async function verifyActorToken(
   });
   if (principalKey(named) !== principalKey(actor)) throw other();
 }
+
+/** Whoever acts by it holds its key; whom it is for was handed it, and holds another. */
+function checkHolder(parent: GrantRow, actor: PrincipalRef, jkt: string | undefined): void {
+  const [current] = parent.actors;
+  if (parent.jkt !== null && current && isSame(current, actor) && parent.jkt !== jkt)
+    throw notHeld(true, jkt);
+}
+
+/** The client may bind what it gets to a key that the token is not bound to. */
+const boundTo = ({ claims }: UnverifiedToken, jkt: string | undefined): string | undefined =>
+  claims['cnf'] === undefined ? undefined : jkt;
 
 /** What the clocks' tolerance let in just after its end lasts until the tolerance ends, too: never longer. */
 const endOf = (expiresAt: number, now: number): number =>

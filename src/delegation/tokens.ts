@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { compactVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { TokenPrincipal, TokenResolver } from '../decision/principal.ts';
+import type { Proof } from '../decision/request.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { GrantId, PrincipalRef } from '../ids.ts';
@@ -13,6 +14,7 @@ import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { type Keys, SIGNING_ALGORITHM } from './keys.ts';
 import { Lifetimes } from './lifetimes.ts';
+import { type DpopProofs, notHeld } from './sender/dpop.ts';
 
 /** RFC 9068 section 2.1. */
 const TOKEN_TYPE = 'at+jwt';
@@ -29,18 +31,23 @@ export class Tokens {
   /** Tenant and SHA-256 of a token → its grant, once the signature was verified. */
   readonly #verified = new LRUCache<string, GrantId>({ max: REMEMBERED });
   readonly #lifetimes: Lifetimes;
+  readonly #dpop: DpopProofs;
+  /** Those of requests that are under way: the tenant and the token come with each. */
+  readonly #proofs = new WeakMap<Proof, Promise<string>>();
 
   constructor(options: {
     keys: Keys;
     grants: GrantStore;
     issuers: Issuers;
     issuerOf: (tenant: Tenant) => string;
+    dpop: DpopProofs;
     monotonic: Clock;
   }) {
     this.#keys = options.keys;
     this.#grants = options.grants;
     this.#issuers = options.issuers;
     this.#issuerOf = options.issuerOf;
+    this.#dpop = options.dpop;
     this.#lifetimes = new Lifetimes(options.monotonic);
   }
 
@@ -58,6 +65,7 @@ export class Tokens {
       authorization_details: detailsClaim(grant),
       principal_class: grant.subject.class,
       act: actClaim(grant.actors),
+      cnf: confirmationClaim(grant),
       may_act: mayActClaim(grant),
       ...grant.authentication,
     };
@@ -80,22 +88,45 @@ export class Tokens {
   }
 
   /** See `TokenResolver`. An ID token is for its client, not for here: only access tokens name a principal. */
-  readonly resolve: TokenResolver = async (tenant, text, now): Promise<TokenPrincipal> => {
+  readonly resolve: TokenResolver = async (tenant, text, now, proof): Promise<TokenPrincipal> => {
     // Most tokens come again and again: what was read of one and verified is not read anew.
     const known = this.#verified.get(digestOf(tenant, text));
-    if (known !== undefined) return asPrincipal(this.#living(this.#found(tenant, known), now));
+    if (known !== undefined && !proof)
+      return asPrincipal(this.#held(this.#living(this.#found(tenant, known), now), undefined));
     const token = readToken(text);
-    if (this.isOwn(tenant, token)) return asPrincipal(await this.grantOf(tenant, token, now));
+    if (this.isOwn(tenant, token)) {
+      const id = await this.#verifiedGrant(tenant, token);
+      const jkt = proof && (await this.#proven(tenant, text, proof));
+      return asPrincipal(this.#held(this.#living(this.#found(tenant, id), now), jkt));
+    }
+    const jkt = proof && (await this.#proven(tenant, text, proof));
     const trusted = this.#issuers.trusted(tenant, token.issuer);
     if (!trusted)
       throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
-    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token);
+    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token, jkt);
     if (kind !== 'access_token')
       throw new ServiceError('token_invalid', 'only an access token names a principal here');
     if (!audiences.some((audience) => trusted.audiences.includes(audience)))
       throw new ServiceError('token_invalid', 'the token is for another audience');
     return { subject, actors: [], grant: undefined, authentication: authenticationIn(claims, now) };
   };
+
+  /** The thumbprint of the key that its presenter holds. One proof is for all that is asked with it. */
+  #proven(tenant: Tenant, token: string, proof: Proof): Promise<string> {
+    const before = this.#proofs.get(proof);
+    if (before) return before;
+    const { dpop, method, uri } = proof;
+    const asked = { proof: dpop, method, uri, accessToken: token, nonce: 'theirs' } as const;
+    const verified = this.#dpop.verify(tenant.no, asked);
+    this.#proofs.set(proof, verified);
+    return verified;
+  }
+
+  /** RFC 9449 section 7.1: a token that is bound is presented with its key, and one that is not with none. */
+  #held(grant: GrantRow, jkt: string | undefined): GrantRow {
+    if (grant.jkt === (jkt ?? null)) return grant;
+    throw notHeld(grant.jkt !== null, jkt);
+  }
 
   /** Whether it claims that this tenant itself issued it; unverified. */
   isOwn(tenant: Tenant, token: UnverifiedToken): boolean {
@@ -175,6 +206,13 @@ export const audienceClaim = (grant: GrantRow): string | string[] =>
 /** RFC 8693 section 4.4. */
 export const mayActClaim = ({ mayAct }: GrantRow): Omit<ActClaim, 'act'> | undefined =>
   mayAct ? { sub: mayAct.id, principal_class: mayAct.class } : undefined;
+
+/** RFC 9449 section 6.1. */
+export const confirmationClaim = ({ jkt }: GrantRow): { jkt: string } | undefined =>
+  jkt === null ? undefined : { jkt };
+
+/** RFC 9449 section 5: how a token of the grant is presented. */
+export const tokenTypeOf = ({ jkt }: GrantRow): 'Bearer' | 'DPoP' => (jkt === null ? 'Bearer' : 'DPoP');
 
 interface ActClaim {
   readonly sub: string;

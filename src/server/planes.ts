@@ -11,7 +11,12 @@ import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
 import type { Delegations } from '../delegation/delegations.ts';
+import type { Grants } from '../delegation/grants.ts';
+import type { Introspection } from '../delegation/introspection.ts';
 import type { Keys } from '../delegation/keys.ts';
+import type { KillSwitches } from '../delegation/kill-switches.ts';
+import type { Revocation } from '../delegation/revocation.ts';
+import type { DpopProofs } from '../delegation/sender/dpop.ts';
 import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
@@ -19,25 +24,31 @@ import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
+import { GrantService } from '../gen/mandate/v1/grant_pb.ts';
+import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { PartStore } from '../storage/log/parts.ts';
 import type { RecordStore } from '../storage/log/records.ts';
-import type { PrincipalStore } from '../storage/principals.ts';
+import type { PrincipalStore } from '../storage/principals/store.ts';
 import type { VolumeStore } from '../storage/volume/store.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
+import type { Issuers } from '../tenancy/issuers.ts';
+import type { Credentials } from '../tenancy/registry/changes.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';
 import { auditService } from './connect/audit.ts';
 import { presentedIn } from './connect/context.ts';
 import { decisionService } from './connect/decision.ts';
 import { delegationService } from './connect/delegation.ts';
 import { type ExtAuthzOptions, extAuthzService } from './connect/extauthz.ts';
+import { grantService } from './connect/grant.ts';
 import { healthService } from './connect/health.ts';
+import { killService } from './connect/kill.ts';
 import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
-import { tenantService } from './connect/tenant.ts';
+import { tenantService } from './connect/tenant/service.ts';
 import { hotMethods } from './grpc/check.ts';
 import { authzenRoutes } from './http/authzen.ts';
 import type { HttpRequest } from './http/exchange.ts';
@@ -61,6 +72,10 @@ export interface Services {
   readonly search: Search;
   readonly data: DataQueries;
   readonly delegations: Delegations;
+  readonly introspection: Introspection;
+  readonly revocation: Revocation;
+  readonly grants: Grants;
+  readonly killSwitches: KillSwitches;
   readonly keys: Keys;
   readonly logKeys: LogKeys;
   /** Undefined where logs have one key. */
@@ -74,6 +89,9 @@ export interface Services {
   readonly node: string;
   readonly policies: Policies;
   readonly administration: Administration;
+  readonly credentials: Credentials;
+  readonly dpop: DpopProofs;
+  readonly issuers: Issuers;
   readonly principals: PrincipalStore;
   readonly records: RecordStore;
   readonly reads: Reads;
@@ -109,8 +127,9 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
       router
         .service(DecisionService, decisionService(services))
         .service(DelegationService, delegationService(services), strict)
+        .service(GrantService, grantService(services), strict)
         .service(Authorization, extAuthzService(services));
-      common(router, services, [DecisionService, DelegationService, Authorization]);
+      common(router, services, [DecisionService, DelegationService, GrantService, Authorization]);
     },
     hot: new Map(
       Object.entries(hotMethods(services)).map(([name, method]) => [
@@ -150,8 +169,9 @@ export function adminPlane(services: Services): Plane {
       router
         .service(PolicyService, policyService(services), strict)
         .service(TenantService, tenantService(services), strict)
+        .service(KillService, killService(services), strict)
         .service(AuditService, auditService(services), strict);
-      common(router, services, [PolicyService, TenantService, AuditService]);
+      common(router, services, [PolicyService, TenantService, KillService, AuditService]);
     },
     hot: new Map(),
   };

@@ -1,10 +1,14 @@
-import { hash } from 'node:crypto';
-import type { GrantId, PrincipalClass, PrincipalRef, TenantId } from '../ids.ts';
+import type { TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
+import { type GrantCommands, prepareGrantCommands, prepareGrantEnder } from './granting/commands.ts';
+import { type IssuerCommands, prepareIssuers } from './issuers.ts';
 import type { LogAppender } from './log/appender.ts';
 import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
-import { checkTenantNo, type GrantRow, type KeyRow, type PrincipalRow, type TenantNo } from './rows.ts';
+import { type OnceCommands, prepareOnce } from './once.ts';
+import { type PrincipalCommands, preparePrincipalCommands } from './principals/commands.ts';
+import { prepareUses, type UseCommands } from './principals/uses.ts';
+import { checkTenantNo, type KeyRow, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
 import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts';
 
@@ -12,66 +16,20 @@ import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts
  * Every change of state that the store knows, run inside the writer's transaction. A command answers
  * `undefined` when its condition no longer holds; then its record is not appended either.
  */
-export interface Commands extends LogCommands, VolumeCommands, MemberKeyCommands, SittingCommands {
+export interface Commands
+  extends LogCommands,
+    VolumeCommands,
+    MemberKeyCommands,
+    GrantCommands,
+    SittingCommands,
+    PrincipalCommands,
+    UseCommands,
+    OnceCommands,
+    IssuerCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
-  /** Replaces the principals that came from the manifest by these. */
-  readonly putManifest: (args: {
-    tenantNo: TenantNo;
-    hash: string;
-    principals: readonly PrincipalRow[];
-    at: number;
-  }) => PrincipalChanges;
-  readonly putPrincipals: (args: {
-    tenantNo: TenantNo;
-    principals: readonly PrincipalRow[];
-    at: number;
-  }) => PrincipalChanges;
-  /** Answers how many grants ended; `undefined` when there is no such principal. */
-  readonly setStatus: (args: {
-    tenantNo: TenantNo;
-    class: PrincipalClass;
-    id: string;
-    disabled: boolean;
-    at: number;
-  }) => number | undefined;
   readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
-  /**
-   * `undefined` when the parent was revoked or has expired, or the subject or an actor was disabled since the
-   * exchange was decided: the check and the insert are one transaction of one writer, so no revocation can pass
-   * between them.
-   */
-  readonly insertGrant: (args: { tenantNo: TenantNo; grant: GrantRow }) => boolean | undefined;
-  /** Revokes the grant and its subtree; answers how many were alive, `undefined` when none was. */
-  readonly revokeGrant: (args: { tenantNo: TenantNo; id: GrantId; at: number }) => number | undefined;
 }
-
-/** What became of principals that were written. */
-export interface PrincipalChanges {
-  readonly written: number;
-  /** How many are other than they were. */
-  readonly changed: number;
-  /** The first MOST_TOLD of those. */
-  readonly told: readonly PrincipalChange[];
-}
-
-export interface PrincipalChange {
-  readonly principal: PrincipalRef;
-  /** Undefined where there was none, or there is none any more. */
-  readonly before: PrincipalState | undefined;
-  readonly after: PrincipalState | undefined;
-}
-
-export interface PrincipalState {
-  readonly status: 'active' | 'disabled';
-  readonly roles: readonly string[];
-  readonly groups: readonly string[];
-  readonly scopes: readonly string[];
-  /** SHA-256 of their JSON, as hex: what they say may be nobody's business. */
-  readonly properties_sha256: string;
-}
-
-const MOST_TOLD = 100;
 
 export type CommandName = keyof Commands;
 
@@ -81,184 +39,25 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     'SELECT no, manifest_hash FROM tenants WHERE id = ?',
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
-  const setHash = db.prepare('UPDATE tenants SET manifest_hash = ? WHERE no = ?');
-  const dropStale = db.prepare<[number, string], PrincipalRef & StoredState>(
-    "DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND class || ':' || id NOT IN (SELECT value FROM json_each(?)) RETURNING class, id, groups, roles, scopes, properties, disabled_at AS disabledAt",
-  );
-  const upsert = db.prepare(`
-    INSERT INTO principals (tenant_no, class, id, groups, roles, scopes, properties, disabled_at, source)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET groups = excluded.groups, roles = excluded.roles, scopes = excluded.scopes,
-      properties = excluded.properties, source = excluded.source,
-      disabled_at = CASE ? WHEN 'keep' THEN disabled_at WHEN 'on' THEN NULL
-                    ELSE COALESCE(disabled_at, excluded.disabled_at) END`);
-  const stored = db.prepare<[number, string, string], StoredState>(
-    'SELECT groups, roles, scopes, properties, disabled_at AS disabledAt FROM principals WHERE tenant_no = ? AND class = ? AND id = ?',
-  );
-  const setDisabled = db.prepare(
-    'UPDATE principals SET disabled_at = ? WHERE tenant_no = ? AND class = ? AND id = ?',
-  );
-  // Also what has expired, as the clock has it: a clock that is wrong today is right tomorrow, and would let it live.
-  const revokeOf = db
-    .prepare<[object], number>(`
-    WITH RECURSIVE doomed(id) AS (
-      SELECT id FROM grants WHERE tenant_no = @no AND subject_class = @class AND subject_id = @id
-      UNION SELECT id FROM grants WHERE tenant_no = @no AND actor_class = @class AND actor_id = @id
-      UNION SELECT g.id FROM grants g JOIN doomed d ON g.tenant_no = @no AND g.parent_id = d.id
-    )
-    UPDATE grants SET revoked_at = @at
-    WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)
-    RETURNING expires_at > @at`)
-    .pluck();
-  const revokeTree = db.prepare(`
-    WITH RECURSIVE doomed(id) AS (
-      SELECT id FROM grants WHERE tenant_no = @no AND id = @id
-      UNION SELECT g.id FROM grants g JOIN doomed d ON g.tenant_no = @no AND g.parent_id = d.id
-    )
-    UPDATE grants SET revoked_at = @at
-    WHERE tenant_no = @no AND revoked_at IS NULL AND id IN (SELECT id FROM doomed)`);
   const insertKey = db.prepare(
     'INSERT INTO keys (tenant_no, kid, alg, public_jwk, sealed, created_at) VALUES (?, ?, ?, ?, ?, ?)',
   );
-  const parentAlive = db
-    .prepare('SELECT 1 FROM grants WHERE tenant_no = ? AND id = ? AND revoked_at IS NULL AND expires_at >= ?')
-    .pluck();
-  const active = db
-    .prepare('SELECT 1 FROM principals WHERE tenant_no = ? AND class = ? AND id = ? AND disabled_at IS NULL')
-    .pluck();
-  const insertGrant = db.prepare(`
-    INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,
-      scopes, use, details, audience, more_audiences, may_act, authentication, issued_at, expires_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
-
-  /** However a principal is disabled or taken out, what was granted to it or through it ends, and stays ended. */
-  const endGrants = (no: TenantNo, { class: klass, id }: PrincipalRef, at: number): number => {
-    let alive = 0;
-    for (const wasAlive of revokeOf.iterate({ no, class: klass, id, at })) alive += wasAlive;
-    return alive;
-  };
-
-  const stateOf = (no: TenantNo, { class: klass, id }: PrincipalRef): PrincipalState | undefined => {
-    const row = stored.get(no, klass, id);
-    return row && told(row);
-  };
-
-  const put = (
-    no: TenantNo,
-    rows: readonly PrincipalRow[],
-    source: string,
-    at: number,
-    changes = new Changes(),
-  ): PrincipalChanges => {
-    for (const row of rows) {
-      const before = stateOf(no, row);
-      const status = row.disabled === undefined ? 'keep' : row.disabled ? 'off' : 'on';
-      upsert.run(
-        no,
-        row.class,
-        row.id,
-        JSON.stringify(row.groups),
-        JSON.stringify(row.roles),
-        JSON.stringify(row.scopes),
-        JSON.stringify(row.properties),
-        row.disabled ? at : null,
-        source,
-        status,
-      );
-      if (row.disabled) endGrants(no, row, at);
-      const after = stateOf(no, row);
-      const principal = { class: row.class, id: row.id };
-      if (JSON.stringify(before) !== JSON.stringify(after)) changes.add({ principal, before, after });
-    }
-    return changes.summed(rows.length);
-  };
-
   return {
     ...prepareLogCommands(db, log),
     ...prepareVolumeCommands(db, log),
     ...prepareMemberKeyCommands(db),
     ...prepareSitting(db),
+    ...prepareGrantCommands(db),
+    ...preparePrincipalCommands(db, prepareGrantEnder(db)),
+    ...prepareUses(db),
+    ...prepareOnce(db),
+    ...prepareIssuers(db),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };
       return { no: checkTenantNo(Number(insertTenant.run(id).lastInsertRowid)), manifestHash: '' };
     },
-    putManifest: ({ tenantNo, hash, principals, at }) => {
-      const names = JSON.stringify(principals.map((row) => `${row.class}:${row.id}`));
-      const changes = new Changes();
-      for (const { class: klass, id, ...row } of dropStale.all(tenantNo, names)) {
-        const principal = { class: klass, id };
-        endGrants(tenantNo, principal, at);
-        changes.add({ principal, before: told(row), after: undefined });
-      }
-      setHash.run(hash, tenantNo);
-      return put(tenantNo, principals, 'manifest', at, changes);
-    },
-    putPrincipals: ({ tenantNo, principals, at }) => put(tenantNo, principals, 'api', at),
-    setStatus: ({ tenantNo, class: klass, id, disabled, at }) => {
-      if (setDisabled.run(disabled ? at : null, tenantNo, klass, id).changes === 0) return undefined;
-      return disabled ? endGrants(tenantNo, { class: klass, id }, at) : 0;
-    },
     putKey: ({ tenantNo, key }) =>
       insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,
-    insertGrant: ({ tenantNo, grant }) => {
-      if (grant.parentId && !parentAlive.get(tenantNo, grant.parentId, grant.expiresAt)) return undefined;
-      for (const principal of [grant.subject, ...grant.actors])
-        if (!active.get(tenantNo, principal.class, principal.id)) return undefined;
-      const [actor] = grant.actors;
-      insertGrant.run(
-        tenantNo,
-        grant.id,
-        grant.parentId,
-        grant.depth,
-        grant.subject.class,
-        grant.subject.id,
-        JSON.stringify(grant.actors),
-        actor?.class ?? '',
-        actor?.id ?? '',
-        JSON.stringify(grant.scopes),
-        grant.use,
-        JSON.stringify(grant.details),
-        grant.audience,
-        JSON.stringify(grant.moreAudiences),
-        grant.mayAct && JSON.stringify(grant.mayAct),
-        JSON.stringify(grant.authentication),
-        grant.issuedAt,
-        grant.expiresAt,
-      );
-      return true;
-    },
-    revokeGrant: ({ tenantNo, id, at }) => revokeTree.run({ no: tenantNo, id, at }).changes || undefined,
   };
-}
-
-interface StoredState {
-  readonly groups: string;
-  readonly roles: string;
-  readonly scopes: string;
-  readonly properties: string;
-  readonly disabledAt: number | null;
-}
-
-const told = ({ groups, roles, scopes, properties, disabledAt }: StoredState): PrincipalState => ({
-  status: disabledAt === null ? 'active' : 'disabled',
-  roles: JSON.parse(roles) as string[],
-  groups: JSON.parse(groups) as string[],
-  scopes: JSON.parse(scopes) as string[],
-  properties_sha256: hash('sha256', properties, 'hex'),
-});
-
-/** A manifest may change a million principals: the first of them are kept, and how many they are. */
-class Changes {
-  #changed = 0;
-  readonly #told: PrincipalChange[] = [];
-
-  add(change: PrincipalChange): void {
-    this.#changed += 1;
-    if (this.#told.length < MOST_TOLD) this.#told.push(change);
-  }
-
-  summed(written: number): PrincipalChanges {
-    return { written, changed: this.#changed, told: this.#told };
-  }
 }

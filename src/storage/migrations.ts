@@ -254,6 +254,53 @@ export const migrations: readonly string[] = [
   ) STRICT;
   `,
   `
+  -- What a principal was registered with beside its facts, as JSON: see tenancy/registration.ts. suspended_at: nobody who
+  -- answers for it is active. retired_at: for good, its name is not given again.
+  ALTER TABLE principals ADD COLUMN registration TEXT;
+  ALTER TABLE principals ADD COLUMN suspended_at INTEGER;
+  ALTER TABLE principals ADD COLUMN retired_at INTEGER;
+  CREATE INDEX principals_registered ON principals (tenant_no) WHERE registration IS NOT NULL AND source = 'api';
+
+  -- Who answers for a principal: a user, or a group of users.
+  CREATE TABLE owners (
+    tenant_no INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    class TEXT NOT NULL,
+    id TEXT NOT NULL,
+    PRIMARY KEY (tenant_no, owner, class, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX owners_of ON owners (tenant_no, class, id);
+  -- Manifests are applied once more, so that what they declare is in both.
+  UPDATE tenants SET manifest_hash = '';
+
+  -- When credentials were last used, a little behind.
+  CREATE TABLE credential_uses (
+    tenant_no INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    id TEXT NOT NULL,
+    credential TEXT NOT NULL,
+    used_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, class, id, credential)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Trusted issuers that the API has put, as JSON.
+  CREATE TABLE issuers (
+    tenant_no INTEGER NOT NULL,
+    issuer TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (tenant_no, issuer)
+  ) STRICT, WITHOUT ROWID;
+
+  -- Names that are good once, such as the ids of client assertions, until they could not be used any more.
+  CREATE TABLE once (
+    tenant_no INTEGER NOT NULL,
+    name BLOB NOT NULL,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX once_over ON once (tenant_no, until);
+  `,
+  `
   -- What else a grant is bounded by: its class of use, authorization details (RFC 9396), and who alone may take it on (RFC
   -- 8693 section 4.4). Its audiences beside the first one. How its subject signed in.
   ALTER TABLE grants ADD COLUMN use TEXT NOT NULL DEFAULT 'act';
@@ -261,5 +308,45 @@ export const migrations: readonly string[] = [
   ALTER TABLE grants ADD COLUMN more_audiences TEXT NOT NULL DEFAULT '[]';
   ALTER TABLE grants ADD COLUMN may_act TEXT;
   ALTER TABLE grants ADD COLUMN authentication TEXT NOT NULL DEFAULT '{}';
+  `,
+  `
+  -- What ended with a grant is all that its path leads through: see granting/living.ts. seq counts a tenant's grants as they
+  -- are made. path: the ids from the root down to itself, a space between them. issuer: of the token that the root came
+  -- from.
+  ALTER TABLE tenants ADD COLUMN grants INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE grants ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE grants ADD COLUMN path TEXT NOT NULL DEFAULT '';
+  ALTER TABLE grants ADD COLUMN issuer TEXT NOT NULL DEFAULT '';
+  WITH RECURSIVE placed(tenant_no, id, path) AS (
+    SELECT tenant_no, id, id FROM grants WHERE parent_id IS NULL
+    UNION ALL SELECT g.tenant_no, g.id, placed.path || ' ' || g.id
+      FROM placed JOIN grants g ON g.tenant_no = placed.tenant_no AND g.parent_id = placed.id
+  )
+  UPDATE grants SET path = placed.path FROM placed
+    WHERE grants.tenant_no = placed.tenant_no AND grants.id = placed.id;
+  DROP INDEX grants_by_parent;
+  DROP INDEX grants_by_subject;
+  DROP INDEX grants_by_actor;
+  CREATE INDEX grants_by_path ON grants (tenant_no, path, expires_at);
+  CREATE INDEX grants_by_end ON grants (tenant_no, expires_at, path DESC);
+  CREATE INDEX grants_by_subject ON grants (tenant_no, subject_class, subject_id, expires_at);
+  CREATE INDEX grants_by_actor ON grants (tenant_no, actor_class, actor_id, expires_at);
+  CREATE INDEX grants_by_issuer ON grants (tenant_no, issuer, expires_at);
+  CREATE INDEX grants_revoked ON grants (tenant_no, path) WHERE revoked_at IS NOT NULL;
+
+  -- What ended grants beside themselves: 'principal class:id', 'issuer <address>' or 'tenant'. All of it up to the grant
+  -- that has the number upto is over; while is_killed is 1, nothing more is granted.
+  CREATE TABLE ends (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    name TEXT NOT NULL,
+    upto INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    is_killed INTEGER NOT NULL CHECK (is_killed IN (0, 1)),
+    PRIMARY KEY (tenant_no, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
+  `
+  -- The thumbprint of the key that whoever presents a token of the grant has to hold (RFC 9449).
+  ALTER TABLE grants ADD COLUMN jkt TEXT;
   `,
 ];

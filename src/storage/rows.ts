@@ -41,6 +41,10 @@ export interface PrincipalRow {
   readonly properties: Readonly<Record<string, unknown>>;
   /** Absent: a new principal is active, an old one stays as it is. */
   readonly disabled?: boolean | undefined;
+  /** JSON: see `tenancy/registration.ts`. Absent where there is nothing to say beside the facts. */
+  readonly registration?: string | undefined;
+  /** Who answers for it: `user:<id>` or `group:<name>`. */
+  readonly owners?: readonly string[] | undefined;
 }
 
 /** How a subject signed in, as its token's issuer says: empty where it says nothing. */
@@ -71,11 +75,16 @@ export interface GrantRow {
   readonly moreAudiences: readonly string[];
   /** Who alone may take it on, of whatever comes of it too (RFC 8693 section 4.4). */
   readonly mayAct: { readonly class: PrincipalClass; readonly id: string } | null;
+  /** RFC 7638 thumbprint of the key that whoever presents its token has to hold (RFC 9449 section 6); null: a bearer's. */
+  readonly jkt: string | null;
   /** Of the subject, by the token that the first grant came from. */
   readonly authentication: Authentication;
   /** Milliseconds since the epoch, like the two below. */
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** Of the token that the first grant of the chain came from; empty where that is not known. */
+  readonly issuer: string;
+  /** When it was ended, or one it came from, or whom or what it is of. */
   readonly revokedAt: number | null;
 }
 

@@ -45,6 +45,12 @@ export function createMetrics(options: {
     labelNames: ['tenant', 'outcome'],
     registers,
   });
+  const kills = new Counter({
+    name: 'mandate_kills_total',
+    help: 'Kill switches pressed, durably.',
+    labelNames: ['tenant', 'what'],
+    registers,
+  });
   const maskFailures = new Counter({
     name: 'mandate_mask_failures_total',
     help: 'Records that all was kept out of, as a package audit failed.',
@@ -146,6 +152,13 @@ export function createMetrics(options: {
       (message) => {
         const { tenant, outcome } = message as { tenant: string; outcome: string };
         exchanges.inc({ tenant: labelOf(tenant), outcome });
+      },
+    ],
+    [
+      'mandate:kill',
+      (message) => {
+        const { tenant, what } = message as { tenant: string; what: string };
+        kills.inc({ tenant: labelOf(tenant), what });
       },
     ],
     [

@@ -1,17 +1,19 @@
-import { createHash } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
 import { changeRow } from '../audit/administration.ts';
 import type { Clock, Random } from '../effects.ts';
-import { ServiceError } from '../errors.ts';
+import type { ServiceError } from '../errors.ts';
 import { type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
-import type { PrincipalChanges, PrincipalState } from '../storage/commands.ts';
 import { setAsideChannel } from '../storage/faults.ts';
+import type { IssuerStore } from '../storage/issuers.ts';
 import type { RestartedLog } from '../storage/log/commands.ts';
-import type { PrincipalRow, RecordRow } from '../storage/rows.ts';
+import type { PrincipalStore } from '../storage/principals/store.ts';
+import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { FactSource } from './facts.ts';
 import { limitsOf, type TenantLimits } from './limits.ts';
-import type { ManifestPrincipal } from './manifest.ts';
+import { IssuerChanges, type RegisteredIssuers } from './registry/issuers.ts';
+import { Principals, type Recording } from './registry/principals.ts';
+import type { Registry } from './registry/registry.ts';
 import { buildTenant, type Tenant, type TenantSource } from './tenants.ts';
 
 /** Published where the log of a tenant was to be set aside. */
@@ -28,50 +30,63 @@ export class Administration {
   readonly #writer: Writer;
   readonly #clock: Clock;
   readonly #random: Random;
-  readonly #facts: FactSource;
   readonly #limits: TenantLimits;
+  readonly #principals: Principals;
+  readonly #issuers: IssuerChanges;
 
   constructor(options: {
     writer: Writer;
     facts: FactSource;
+    principals: { store: PrincipalStore; registry: Registry };
+    issuers: { store: IssuerStore; registered: RegisteredIssuers };
     /** The most that a tenant may have. */
     limits: TenantLimits;
     clock: Clock;
     random: Random;
   }) {
-    this.#facts = options.facts;
-    this.#limits = options.limits;
-    this.#writer = options.writer;
-    this.#clock = options.clock;
-    this.#random = options.random;
+    const { writer, facts, principals, issuers, limits, clock, random } = options;
+    this.#limits = limits;
+    this.#writer = writer;
+    this.#clock = clock;
+    this.#random = random;
+    const record: Recording = (...of) => this.record(...of);
+    this.#principals = new Principals({ ...principals, writer, facts, record, clock, random });
+    this.#issuers = new IssuerChanges({ ...issuers, writer, record });
   }
 
-  /** Brings a manifest into the store, if it is not the one that is there. */
+  /** Brings a manifest into the store, if it is not the one that is there. Throws `ManifestInvalid`. */
   async adopt(source: TenantSource): Promise<Tenant> {
     const { value: stored } = await this.#writer.run('putTenant', { id: source.id });
+    return this.#principals.inTurn(stored.no, () => this.#adopt(source, stored));
+  }
+
+  async #adopt(source: TenantSource, stored: { no: TenantNo; manifestHash: string }): Promise<Tenant> {
     const limits = limitsOf(source.manifest.limits, this.#limits);
-    const tenant = buildTenant({ ...source, manifest: { ...source.manifest, limits } }, stored.no);
+    this.#issuers.learn(stored.no);
+    this.#principals.learn(stored.no);
+    const manifest = { ...source.manifest, limits };
+    const tenant = buildTenant(
+      { ...source, manifest },
+      stored.no,
+      this.#principals.registered(stored.no),
+      this.#issuers.registered(stored.no),
+    );
     this.#writer.limit(tenant.no, {
       bytesPerSecond: limits.record_bytes_per_second,
       bytes: limits.store_bytes,
     });
-    if (stored.manifestHash !== source.hash) {
-      const at = this.#clock();
-      const principals = source.manifest.principals.map(rowOf);
-      const record = this.record(tenant, 'manifest', 'manifest.apply', undefined, {
-        manifest_sha256: source.hash,
-        principals: principals.length,
-      });
-      const { value } = await this.#writer.run(
-        'putManifest',
-        { tenantNo: stored.no, hash: source.hash, principals, at },
-        record,
-      );
-      this.#facts.changed(tenant);
-      // Of a tenant that is new all of it is.
-      if (stored.manifestHash !== '') await this.#tell(tenant, 'manifest', value);
-    }
+    if (stored.manifestHash !== source.hash)
+      await this.#principals.adopt(tenant, source.hash, stored.manifestHash === '');
+    await this.#issuers.giveWay(tenant);
     return tenant;
+  }
+
+  get issuers(): Pick<IssuerChanges, 'of' | 'put' | 'remove'> {
+    return this.#issuers;
+  }
+
+  get principals(): Pick<Principals, 'put' | 'change' | 'setStatus' | 'retire'> {
+    return this.#principals;
   }
 
   /**
@@ -88,42 +103,6 @@ export class Administration {
     }
     restartChannel.publish({ tenant: id, log } satisfies LogRestarted);
     return log;
-  }
-
-  async putPrincipals(tenant: Tenant, caller: string, principals: readonly PrincipalRow[]): Promise<number> {
-    const record = this.record(tenant, caller, 'principals.put', undefined, {
-      count: principals.length,
-      principals: principals.slice(0, 100).map((each) => `${each.class}:${each.id}`),
-    });
-    const args = { tenantNo: tenant.no, principals, at: this.#clock() };
-    const { value } = await this.#writer.run('putPrincipals', args, record);
-    this.#facts.changed(tenant);
-    await this.#tell(tenant, caller, value);
-    return value.written;
-  }
-
-  /** A record for each principal that is other than it was: who gave whom which role is found by either's name. */
-  async #tell(tenant: Tenant, caller: string, { changed, told }: PrincipalChanges): Promise<void> {
-    if (told.length === 0) return;
-    const parcel = this.#writer.parcel();
-    const salt = sealsProperties(tenant) ? this.#random(SALT_BYTES) : undefined;
-    for (const { principal, before = null, after = null } of told) {
-      const beside = changed > told.length ? { and_more: changed - told.length } : {};
-      const states = { before: shown(before, salt), after: shown(after, salt) };
-      parcel.add(this.record(tenant, caller, 'principal.change', principal, { ...states, ...beside }));
-    }
-    await this.#writer.appendAll(parcel);
-  }
-
-  /** Answers how many grants ended. Throws `principal_unknown`. */
-  async setStatus(tenant: Tenant, caller: string, ref: PrincipalRef, disabled: boolean): Promise<number> {
-    const action = disabled ? 'principal.disable' : 'principal.enable';
-    const record = this.record(tenant, caller, action, ref, {});
-    const args = { tenantNo: tenant.no, class: ref.class, id: ref.id, disabled, at: this.#clock() };
-    const { value } = await this.#writer.run('setStatus', args, record);
-    this.#facts.changed(tenant);
-    if (value === undefined) throw new ServiceError('principal_unknown', 'no such principal in this tenant');
-    return value;
   }
 
   /** Records a change of the active policy, or a refusal of one. */
@@ -151,40 +130,3 @@ export class Administration {
     return changeRow({ tenant, time, decisionId, caller, action, target, detail, ...more });
   }
 }
-
-/** What a list of names takes at most to be told whole. */
-const MOST_CHARACTERS = 4_096;
-
-/** Lists that are too long are told by their length and their SHA-256. */
-function shown(state: PrincipalState | null, salt: Uint8Array | undefined): object | null {
-  if (!state) return null;
-  const { roles, groups, scopes, properties_sha256: digest, ...rest } = state;
-  const lists = Object.entries({ roles, groups, scopes }).map(([name, list]) => {
-    const text = JSON.stringify(list);
-    const short = { count: list.length, sha256: createHash('sha256').update(text).digest('hex') };
-    return [name, text.length <= MOST_CHARACTERS ? list : short] as const;
-  });
-  return { ...rest, ...Object.fromEntries(lists), properties_sha256: salt ? salted(digest, salt) : digest };
-}
-
-const SALT_BYTES = 32;
-
-/**
- * What a tenant seals of its principals in their decisions could be guessed, and found by its digest. With a salt that
- * nobody keeps the digests of one change tell whether they differ, and nothing else.
- */
-const salted = (digest: string, salt: Uint8Array): string =>
-  createHash('sha256').update(salt).update(digest).digest('hex');
-
-const sealsProperties = ({ manifest }: Tenant): boolean =>
-  manifest.audit.sealed.some(({ path }) => /^\/(?:subject|actors)\//.test(path));
-
-const rowOf = (principal: ManifestPrincipal): PrincipalRow => ({
-  class: principal.class,
-  id: principal.id,
-  groups: principal.groups,
-  roles: principal.roles,
-  scopes: principal.scopes,
-  properties: principal.properties,
-  disabled: principal.status === undefined ? undefined : principal.status === 'disabled',
-});

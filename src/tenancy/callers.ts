@@ -1,9 +1,12 @@
 import { hash } from 'node:crypto';
+import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalClass, type PrincipalRef, principalKey } from '../ids.ts';
 import type { FactSource } from './facts.ts';
 import { readToken } from './jose.ts';
 import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
+import { isGood } from './registry/credentials.ts';
+import { audiencesOf, type Holder } from './registry/registry.ts';
 import type { Tenant, Tenants } from './tenants.ts';
 
 /** The one who asks: a policy enforcement point, an agent or an operator, authenticated. */
@@ -12,6 +15,8 @@ export interface Caller {
   readonly id: string;
   /** The principal it is; an operator and the development caller are none. */
   readonly principal: PrincipalRef | undefined;
+  /** As it was known when it authenticated. */
+  readonly registered?: ManifestPrincipal | undefined;
   readonly may: ReadonlySet<Operation>;
   /**
    * The audiences it answers for: a token of Mandate's for another one is not for it. `stated`: the tenant knows of none,
@@ -25,6 +30,8 @@ export type Presented = (
   | { readonly kind: 'none'; readonly loopback: boolean }
   | { readonly kind: 'secret'; readonly secret: string; readonly clientId?: string | undefined }
   | { readonly kind: 'certificate'; readonly spiffeId: string }
+  /** A JWT that the client signed for this (RFC 7523). */
+  | { readonly kind: 'assertion'; readonly assertion: string; readonly clientId: string | undefined }
 ) & {
   /** Where it came from, as connections are counted. */
   readonly address?: string | undefined;
@@ -54,7 +61,8 @@ export interface Operator {
 /** Users hold no credential here: they act through a service, or through an agent that exchanges their token. */
 const operationsOf: Record<PrincipalClass, readonly Operation[]> = {
   user: [],
-  agent: ['exchange', 'introspect', 'revoke'],
+  // Its own grants, that is.
+  agent: ['exchange', 'introspect', 'revoke', 'grant.read'],
   mcp_server: ['check', 'exchange', 'introspect', 'revoke'],
   service: ['check', 'exchange', 'introspect', 'revoke'],
   job: ['check'],
@@ -63,7 +71,14 @@ const operationsOf: Record<PrincipalClass, readonly Operation[]> = {
 const devCaller: Caller = { id: 'dev', principal: undefined, may: new Set(operations), audiences: 'any' };
 
 /** Turns a bearer JWT into the principal it names; see `jwtCallers`. */
-export type JwtVerifier = (tenant: Tenant, token: string) => Promise<PrincipalRef>;
+export type JwtVerifier = (tenant: Tenant, token: string, among?: readonly Tenant[]) => Promise<PrincipalRef>;
+
+/** Turns a client's assertion into who it is; see `ClientAssertions`. */
+export type AssertionVerifier = (
+  tenant: Tenant,
+  assertion: string,
+  clientId: string | undefined,
+) => Promise<Holder>;
 
 /** Knows callers by what they present. A wrong credential is never better than none. */
 export class Callers {
@@ -71,8 +86,11 @@ export class Callers {
   readonly #dev: boolean;
   readonly #facts: FactSource;
   readonly #verifyJwt: JwtVerifier;
+  readonly #verifyAssertion: AssertionVerifier;
   readonly #onRefusal: RefusalListener;
   readonly #tenants: Tenants;
+  readonly #clock: Clock;
+  readonly #onUse: (tenant: Tenant, holder: Holder, now: number) => void;
   readonly #known = new WeakMap<ManifestPrincipal, Caller>();
   readonly #greeted = new WeakSet<Presented>();
   readonly #greetings = new WeakMap<Presented, Promise<void>>();
@@ -83,6 +101,9 @@ export class Callers {
     facts: FactSource;
     tenants: Tenants;
     verifyJwt: JwtVerifier;
+    verifyAssertion: AssertionVerifier;
+    clock: Clock;
+    onUse?: (tenant: Tenant, holder: Holder, now: number) => void;
     onRefusal?: RefusalListener;
   }) {
     this.#onRefusal = options.onRefusal ?? ((): void => undefined);
@@ -93,6 +114,9 @@ export class Callers {
     this.#facts = options.facts;
     this.#tenants = options.tenants;
     this.#verifyJwt = options.verifyJwt;
+    this.#verifyAssertion = options.verifyAssertion;
+    this.#clock = options.clock;
+    this.#onUse = options.onUse ?? ((): void => undefined);
   }
 
   /**
@@ -119,21 +143,17 @@ export class Callers {
     return greeting;
   }
 
-  /** By any tenant that trusts its issuer; tenants that trust it alike are one. */
+  /** By any tenant that trusts its issuer; tenants that trust it alike verify it once. */
   async #verifiedAnywhere(token: string): Promise<void> {
     const issuer = issuerOf(token);
-    const alike = new Map(
-      this.#tenants
-        .trusting(issuer)
-        .map((tenant) => [
-          JSON.stringify(tenant.manifest.issuers.find((each) => each.issuer === issuer)),
-          tenant,
-        ]),
-    );
+    const trusting = this.#tenants.trusting(issuer);
+    const alike = Map.groupBy(trusting, (tenant) => JSON.stringify(tenant.issuers.get(issuer)));
     let refusal: unknown = unknownCaller();
-    for (const tenant of alike.values()) {
+    for (const tenants of alike.values()) {
+      const [tenant] = tenants;
+      if (!tenant) continue;
       try {
-        await this.#verifyJwt(tenant, token);
+        await this.#verifyJwt(tenant, token, tenants);
         return;
       } catch (error) {
         refusal = error;
@@ -149,6 +169,8 @@ export class Callers {
   #isKnown(presented: Presented): boolean {
     if (presented.kind === 'none') return this.#dev && presented.loopback;
     if (presented.kind === 'certificate') return this.#tenants.knowCredential(presented.spiffeId);
+    // Known by its signature alone.
+    if (presented.kind === 'assertion') return false;
     // Under --dev everybody on this machine may go on, with or without a credential.
     if (isJwt(presented.secret)) return this.#dev;
     const digest = digestOf(presented);
@@ -178,6 +200,10 @@ export class Callers {
   }
 
   #authenticated(tenant: Tenant, presented: Presented, operation: Operation): Caller | Promise<Caller> {
+    if (presented.kind === 'assertion')
+      return this.#byAssertion(tenant, presented.assertion, presented.clientId).then((caller) =>
+        this.#permitted(tenant, caller, operation),
+      );
     if (presented.kind === 'secret' && isJwt(presented.secret))
       return this.#byJwt(tenant, presented.secret, presented.clientId).then((caller) =>
         this.#permitted(tenant, caller, operation),
@@ -202,15 +228,15 @@ export class Callers {
     return seen;
   }
 
-  #identify(tenant: Tenant, presented: Presented): Caller {
+  #identify(tenant: Tenant, presented: Exclude<Presented, { kind: 'assertion' }>): Caller {
     if (presented.kind === 'none') {
       if (this.#dev && presented.loopback) return devCaller;
       throw nobody();
     }
-    if (presented.kind === 'certificate') return this.#callerOf(tenant.credentials.get(presented.spiffeId));
+    if (presented.kind === 'certificate') return this.#callerOf(this.holder(tenant, presented.spiffeId));
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
     const digest = digestOf(presented);
-    const principal = tenant.credentials.get(digest);
+    const principal = this.holder(tenant, digest);
     if (principal) {
       if (presented.clientId !== undefined && presented.clientId !== principal.id) throw unknownCaller();
       return this.#callerOf(principal);
@@ -226,10 +252,25 @@ export class Callers {
     throw unknownCaller();
   }
 
+  /** Whose credential that is, while it is good; named as in `Tenant.credentials`. */
+  holder(tenant: Tenant, key: string): ManifestPrincipal | undefined {
+    const held = tenant.credentials.get(key);
+    const now = this.#clock();
+    if (!held || !isGood(held.credential, now)) return undefined;
+    this.#onUse(tenant, held, now);
+    return held.principal;
+  }
+
   async #byJwt(tenant: Tenant, token: string, clientId: string | undefined): Promise<Caller> {
     const ref = await this.#verifyJwt(tenant, token);
     if (clientId !== undefined && clientId !== ref.id) throw unknownCaller();
     return this.#callerOf(tenant.declared.get(principalKey(ref)));
+  }
+
+  async #byAssertion(tenant: Tenant, assertion: string, clientId: string | undefined): Promise<Caller> {
+    const holder = await this.#verifyAssertion(tenant, assertion, clientId);
+    this.#onUse(tenant, holder, this.#clock());
+    return this.#callerOf(holder.principal);
   }
 
   #callerOf(principal: ManifestPrincipal | undefined): Caller {
@@ -240,9 +281,9 @@ export class Callers {
     const caller: Caller = {
       id: `${cls}:${id}`,
       principal: { class: cls, id },
+      registered: principal,
       may: new Set(principal.may ?? operationsOf[cls]),
-      // No token is for an agent or a job, whatever it is called: only servers are audiences.
-      audiences: cls === 'mcp_server' || cls === 'service' ? [id, ...principal.resources] : [],
+      audiences: audiencesOf(principal),
     };
     this.#known.set(principal, caller);
     return caller;
@@ -283,6 +324,8 @@ const FINGERPRINT_CHARACTERS = 'sha256:'.length + 16;
 function fingerprintOf(presented: Presented): string {
   if (presented.kind === 'none') return '';
   if (presented.kind === 'certificate') return presented.spiffeId;
+  if (presented.kind === 'assertion')
+    return `sha256:${hash('sha256', presented.assertion, 'hex')}`.slice(0, FINGERPRINT_CHARACTERS);
   return digestOf(presented).slice(0, FINGERPRINT_CHARACTERS);
 }
 

@@ -1,6 +1,6 @@
 import { type PrincipalClass, type PrincipalRef, principalClasses } from '../ids.ts';
 import { storedJson } from '../storage/faults.ts';
-import type { PrincipalStore } from '../storage/principals.ts';
+import type { PrincipalStore } from '../storage/principals/store.ts';
 import type { TenantNo } from '../storage/rows.ts';
 import { heldScopes, type Tenant } from './tenants.ts';
 

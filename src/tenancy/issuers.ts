@@ -4,8 +4,11 @@ import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
-import { KeySet } from './key-set.ts';
+import { KeySet, keysIn } from './key-set.ts';
 import type { TrustedIssuer } from './manifest.ts';
+import { isGood } from './registry/credentials.ts';
+import type { WorkloadHolder } from './registry/registry.ts';
+import { matches } from './registry/workload.ts';
 import { subjectOf } from './subject-claim.ts';
 import type { Tenant } from './tenants.ts';
 import { kindOf, requireClient, type TokenKind } from './token-kind.ts';
@@ -29,6 +32,7 @@ export const CLOCK_TOLERANCE = 30;
 const FETCH_TIMEOUT_MS = 3_000;
 const MAX_DOCUMENT_BYTES = 256 * 1024;
 const MAX_KEY_SETS = 100_000;
+const MOST_DESCRIBED = 64;
 
 /** Verifies tokens of the issuers a tenant trusts. One key set a tenant and issuer: no cache is shared by tenants. */
 export class Issuers {
@@ -37,42 +41,48 @@ export class Issuers {
   readonly #monotonic: Clock;
   readonly #loopbackHttp: boolean;
   readonly #everywhere: () => readonly TrustedIssuer[];
+  readonly #isKilled: (tenant: Tenant, issuer: string) => boolean;
 
   /**
    * `loopbackHttp`: issuers on this machine may speak cleartext. `everywhere`: issuers that every tenant trusts.
-   * Both are for development.
+   * Both are for development. `isKilled`: of which issuers nothing is taken any more.
    */
   constructor(
     clock: Clock,
     monotonic: Clock,
     loopbackHttp = false,
     everywhere: () => readonly TrustedIssuer[] = () => [],
+    isKilled: (tenant: Tenant, issuer: string) => boolean = () => false,
   ) {
     this.#clock = clock;
     this.#monotonic = monotonic;
     this.#loopbackHttp = loopbackHttp;
     this.#everywhere = everywhere;
+    this.#isKilled = isKilled;
   }
 
   /** Whether the tenant trusts this issuer; the claim is read before the token is verified, and only to choose keys. */
   trusted(tenant: Tenant, unverifiedIssuer: string): TrustedIssuer | undefined {
-    const known = [...tenant.manifest.issuers, ...this.#everywhere()];
-    return known.find((each) => each.issuer === unverifiedIssuer);
+    return (
+      tenant.issuers.get(unverifiedIssuer) ??
+      this.#everywhere().find((each) => each.issuer === unverifiedIssuer)
+    );
   }
 
   /**
-   * A token that whoever holds it may present. Throws `token_invalid`, `token_expired` or, if the issuer's keys cannot
-   * be had, `unavailable`.
+   * A token that whoever holds it may present, or if it is bound to a key whoever holds that: `jkt` is the thumbprint. Throws `token_invalid`, `token_expired`, `token_revoked` where the issuer
+   * was killed or, if the issuer's keys cannot be had, `unavailable`.
    */
-  async verify(tenant: Tenant, issuer: TrustedIssuer, token: UnverifiedToken): Promise<IssuerToken> {
-    const claims = await this.#verified(tenant, issuer, token);
+  async verify(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    jkt?: string,
+  ): Promise<IssuerToken> {
+    const claims = await this.#verified(tenant, issuer, token, [issuer.subject_claim]);
     checkTimes(claims, this.#clock() / 1000);
     // RFC 9449 section 7, RFC 8705 section 3: whoever presents it would have to prove that the key is its own.
-    if (claims['cnf'] !== undefined)
-      throw new ServiceError(
-        'token_invalid',
-        'a token that is bound to a key is not taken as a bearer token',
-      );
+    checkHeld(claims['cnf'], jkt);
     // RFC 8693 section 4.1: it is the word of another authority on who acts, and here only grants say that.
     if (claims['act'] !== undefined)
       throw new ServiceError('token_invalid', 'a token that was delegated elsewhere is not taken');
@@ -84,16 +94,24 @@ export class Issuers {
   }
 
   /**
-   * The principal that a caller's own access token names: for this server, from an issuer of the tenant. Never a user:
-   * a user's token in the place of a credential would let whoever holds it ask for anybody.
+   * The principal that a caller's own token names, from an issuer of the tenant: an access token for this server, or one
+   * that a platform gave to a workload. Never a user: a user's token in the place of a credential would let whoever holds
+   * it ask for anybody. `among`: tenants that trust the issuer alike, whose workloads would do, too.
    */
-  async verifyCaller(tenant: Tenant, text: string): Promise<PrincipalRef> {
+  async verifyCaller(
+    tenant: Tenant,
+    text: string,
+    among: readonly Tenant[] = [tenant],
+  ): Promise<PrincipalRef> {
     const refused = (cause: unknown): ServiceError =>
       new ServiceError('unauthenticated', 'the credential is not valid in this tenant', { cause });
     try {
       const token = readToken(text);
       const issuer = this.trusted(tenant, token.issuer);
       if (!issuer || issuer.subject_class === 'user') throw refused('the issuer names no callers');
+      const hasWorkloads = among.some((each) => (each.workloads.get(token.issuer) ?? []).length > 0);
+      const workload = hasWorkloads && (await this.#workload(tenant, issuer, token, among));
+      if (workload) return { class: workload.class, id: workload.id };
       const { subject, kind, audiences } = await this.verify(tenant, issuer, token);
       if (kind !== 'access_token' || !audiences.some((each) => issuer.audiences.includes(each)))
         throw refused('not an access token for this server');
@@ -103,8 +121,58 @@ export class Issuers {
     }
   }
 
+  /** Whose the token of a workload is. What it is for, its audience says; no type is asked of it. */
+  async #workload(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    among: readonly Tenant[],
+  ): Promise<PrincipalRef | undefined> {
+    const claims = await this.#verified(tenant, issuer, token, []);
+    const now = this.#clock();
+    checkTimes(claims, now / 1000);
+    // Bound to a key, or somebody else's word on who acts: see `verify`.
+    if (claims['cnf'] !== undefined || claims['act'] !== undefined) return undefined;
+    const audiences = audiencesOf(claims.aud);
+    const isTheirs = ({ credential }: WorkloadHolder): boolean =>
+      isGood(credential, now) &&
+      audiences.includes(credential.workload.audience) &&
+      matches(credential.workload, claims);
+    for (const each of among) {
+      const found = (each.workloads.get(token.issuer) ?? []).filter(isTheirs);
+      const principals = new Set(found.map(({ principal }) => principal));
+      // That of two principals is neither's.
+      const [principal] = principals;
+      if (principal && principals.size === 1) return principal;
+    }
+    return undefined;
+  }
+
+  #refuseKilled(tenant: Tenant, { issuer }: TrustedIssuer): void {
+    if (this.#isKilled(tenant, issuer))
+      throw new ServiceError('token_revoked', 'the tenant takes no tokens of this issuer any more');
+  }
+
+  async #verified(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    required: readonly string[],
+  ): Promise<JWTPayload> {
+    // Before its keys are asked for, and after: they may take a while.
+    this.#refuseKilled(tenant, issuer);
+    const claims = await this.#signed(tenant, issuer, token, required);
+    this.#refuseKilled(tenant, issuer);
+    return claims;
+  }
+
   /** Tries the keys that may have signed it, one after the other. */
-  async #verified(tenant: Tenant, issuer: TrustedIssuer, token: UnverifiedToken): Promise<JWTPayload> {
+  async #signed(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    required: readonly string[],
+  ): Promise<JWTPayload> {
     const { alg, kid } = token.header as { alg?: string; kid?: string };
     if (alg === undefined || !(issuer.algorithms as readonly string[]).includes(alg))
       throw new ServiceError('token_invalid', 'the token is signed by an algorithm that is not taken');
@@ -113,7 +181,7 @@ export class Issuers {
         const { payload } = await jwtVerify(token.text, key, {
           issuer: issuer.issuer,
           algorithms: issuer.algorithms,
-          requiredClaims: ['exp', 'iat', 'aud', issuer.subject_claim],
+          requiredClaims: ['exp', 'iat', 'aud', ...required],
           clockTolerance: CLOCK_TOLERANCE,
           currentDate: new Date(this.#clock()),
         });
@@ -136,6 +204,55 @@ export class Issuers {
     if (this.#keys.size >= MAX_KEY_SETS) this.#keys.clear();
     this.#keys.set(key, keys);
     return keys;
+  }
+
+  /** A set of keys by its address. Rejects with `unavailable`. */
+  async fetched(uri: string): Promise<unknown> {
+    try {
+      return await boundedJson(this.#allowed(uri));
+    } catch (cause) {
+      throw new ServiceError('unavailable', 'the keys of the client cannot be had now', {
+        cause,
+        detail: `${uri}: ${describe(cause)}`,
+      });
+    }
+  }
+
+  /** Fetches metadata and keys anew, and says what of them is of use. What fails is told, and not thrown. */
+  async examine(issuer: TrustedIssuer): Promise<{
+    readonly jwksUri: string;
+    readonly keys: readonly { kid: string; kty: string; algorithms: readonly string[] }[];
+    readonly problem: string;
+  }> {
+    let jwksUri = issuer.jwks_uri ?? '';
+    try {
+      jwksUri ||= await this.#discover(issuer);
+      const keys = keysIn(await boundedJson(this.#allowed(jwksUri)));
+      const described = keys.slice(0, MOST_DESCRIBED).map((key) => ({
+        kid: key.kid ?? '',
+        kty: key.kty,
+        algorithms: issuer.algorithms.filter((each) => key.verifies(each)),
+      }));
+      return { jwksUri, keys: described, problem: keys.length > 0 ? '' : 'there is no key' };
+    } catch (cause) {
+      return { jwksUri, keys: [], problem: describe(cause) };
+    }
+  }
+
+  /** Whom a token names, or why it does not. */
+  async tried(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    text: string,
+  ): Promise<Pick<IssuerToken, 'subject' | 'kind'> | { readonly problem: string }> {
+    try {
+      const token = readToken(text);
+      if (token.issuer !== issuer.issuer) return { problem: 'the token is of another issuer' };
+      return await this.verify(tenant, issuer, token);
+    } catch (error) {
+      if (error instanceof ServiceError) return { problem: describe(error) };
+      throw error;
+    }
   }
 
   async #fetchKeys(issuer: TrustedIssuer): Promise<unknown> {
@@ -180,6 +297,20 @@ function checkTimes({ exp, iat, nbf }: JWTPayload, now: number): void {
       throw new ServiceError('token_invalid', 'the token holds a time that is none');
   if ((iat ?? 0) > now + CLOCK_TOLERANCE)
     throw new ServiceError('token_invalid', 'the token was issued in the future');
+}
+
+/** A key may be all that the token is bound to; it names it by its thumbprint (RFC 9449 section 6.1). */
+function checkHeld(cnf: unknown, jkt: string | undefined): void {
+  if (cnf === undefined && jkt === undefined) return;
+  const members = typeof cnf === 'object' && cnf !== null ? Object.entries(cnf) : [];
+  const [[name, value] = []] = members;
+  if (jkt !== undefined && members.length === 1 && name === 'jkt' && value === jkt) return;
+  throw new ServiceError(
+    'token_invalid',
+    cnf === undefined
+      ? 'the token is bound to no key: present it as a bearer token'
+      : 'a token that is bound to a key is not taken as a bearer token',
+  );
 }
 
 /** RFC 7519 section 4.1.3: a text, or an array of such. */

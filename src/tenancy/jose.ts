@@ -3,11 +3,15 @@ import { checkStrict } from './strict-json.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 
-/** What a token says of itself, none of it verified: good for choosing a verifier, for nothing else. */
-export interface UnverifiedToken {
+/** What a JWT says of itself, none of it verified: good for choosing a verifier, for nothing else. */
+export interface UnverifiedJwt {
   readonly text: string;
   readonly header: Members;
   readonly claims: Members;
+}
+
+/** A token that somebody issued. */
+export interface UnverifiedToken extends UnverifiedJwt {
   /** The claim `iss`. */
   readonly issuer: string;
 }
@@ -17,12 +21,20 @@ export const MAX_TOKEN = 16_384;
 const MAX_HEADER = 8_192;
 const MAX_DEPTH = 32;
 
+/** Reads what names its issuer. Throws `token_invalid`. */
+export function readToken(text: string): UnverifiedToken {
+  const token = readJwt(text);
+  const { iss } = token.claims;
+  if (typeof iss !== 'string') throw malformed('the token names no issuer');
+  return { ...token, issuer: iss };
+}
+
 /**
  * Reads a compact JWS in its one canonical form, so that nobody after it can read it otherwise: base64url without
  * padding or stray bits, UTF-8, two JSON objects, no member twice (RFC 7515 section 4, RFC 7519 section 4), no critical
  * header, since none is understood (RFC 7515 section 4.1.11). Throws `token_invalid`.
  */
-export function readToken(text: string): UnverifiedToken {
+export function readJwt(text: string): UnverifiedJwt {
   // Three parts. Five would be a JWE, whose decompression nobody asked for.
   const parts = text.length <= MAX_TOKEN ? text.split('.', 4) : [];
   const [header = '', payload = '', signature = ''] = parts;
@@ -34,8 +46,7 @@ export function readToken(text: string): UnverifiedToken {
       throw malformed(`the ${name} of the token is no text`);
   const claims = membersOf(payload, 'payload');
   bytesOf(signature, 'signature');
-  if (typeof claims['iss'] !== 'string') throw malformed('the token names no issuer');
-  return { text, header: members, claims, issuer: claims['iss'] };
+  return { text, header: members, claims };
 }
 
 const malformed = (message: string, cause?: unknown): ServiceError =>

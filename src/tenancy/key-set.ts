@@ -22,7 +22,11 @@ const kinds: Readonly<Record<string, { readonly kty: string; readonly crv?: stri
   ES256: { kty: 'EC', crv: 'P-256' },
   ES384: { kty: 'EC', crv: 'P-384' },
   EdDSA: { kty: 'OKP', crv: 'Ed25519' },
+  Ed25519: { kty: 'OKP', crv: 'Ed25519' },
 };
+
+/** RFC 9864 section 2.2: one signature, by its old name and by its new one. */
+const sameAs: Readonly<Record<string, string>> = { EdDSA: 'Ed25519', Ed25519: 'EdDSA' };
 
 /** The keys that an issuer publishes (RFC 7517), fetched as they are needed. */
 export class KeySet {
@@ -72,7 +76,7 @@ export class KeySet {
   #renew(): Promise<void> {
     this.#fetching ??= this.#fetch()
       .then((document) => {
-        this.#keys = keysOf(document);
+        this.#keys = keysIn(document);
         this.#fetchedAt = this.#monotonic();
       })
       .finally(() => {
@@ -90,7 +94,7 @@ async function* imported(keys: readonly PublicKey[], alg: string): AsyncGenerato
 }
 
 /** One that cannot be used is left out; it does not take the others with it. Throws for what is no set of keys. */
-function keysOf(document: unknown): PublicKey[] {
+export function keysIn(document: unknown): PublicKey[] {
   const { keys } = (document ?? {}) as { keys?: unknown };
   if (!Array.isArray(keys)) throw new Error('the answer is no JSON Web Key Set');
   const distinct = new Map<string, PublicKey>();
@@ -103,6 +107,7 @@ function keysOf(document: unknown): PublicKey[] {
 
 class PublicKey {
   readonly kid: string | undefined;
+  readonly kty: string;
   /** The key itself, and all by which two entries can differ. */
   readonly material: string;
   readonly identity: string;
@@ -113,6 +118,7 @@ class PublicKey {
     const { kty, crv, x, y, n, e, kid, alg, use, key_ops: operations } = jwk;
     this.#jwk = jwk;
     this.kid = typeof kid === 'string' ? kid : undefined;
+    this.kty = typeof kty === 'string' ? kty : '';
     this.material = JSON.stringify([kty, crv, x, y, n, e]);
     this.identity = JSON.stringify([this.material, kid, alg, use, operations]);
   }
@@ -124,7 +130,7 @@ class PublicKey {
       kind !== undefined &&
       kty === kind.kty &&
       (kind.crv === undefined || crv === kind.crv) &&
-      (own === undefined || own === alg) &&
+      (own === undefined || own === alg || own === sameAs[alg]) &&
       (use === undefined || use === 'sig') &&
       (operations === undefined || (Array.isArray(operations) && operations.includes('verify'))) &&
       (kty !== 'RSA' || isBearable(this.#jwk.n))

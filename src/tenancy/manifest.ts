@@ -5,6 +5,7 @@ import { principalClasses } from '../ids.ts';
 import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
+import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
 import { uses } from './use.ts';
 
@@ -14,10 +15,12 @@ export const operations = [
   'exchange',
   'introspect',
   'revoke',
+  'grant.read',
   'policy.read',
   'policy.write',
   'tenant.read',
   'tenant.write',
+  'kill',
   'audit.read',
 ] as const;
 export type Operation = (typeof operations)[number];
@@ -30,25 +33,6 @@ const scope = z
   .regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'a scope has no spaces, quotes or backslashes');
 const names = z.array(name).max(1_000).default([]);
 const scopes = z.array(scope).max(256).default([]);
-
-const credential = z.union(
-  [
-    z.strictObject({
-      // SHA-256 of a secret of at least 128 random bits, hex. Such a secret needs no slow hash.
-      secret_sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'),
-    }),
-    z.strictObject({ spiffe_id: z.string().regex(/^spiffe:\/\/[^\s?#]+$/, 'a SPIFFE id') }),
-  ],
-  { error: ({ input }) => credentialProblem(input) },
-);
-
-/** A union alone says no more than that none of its forms fits. Keys are named, values may be secrets. */
-function credentialProblem(input: unknown): string {
-  const forms = 'a credential is {secret_sha256: <64 hex digits>} or {spiffe_id: spiffe://…}';
-  const keys = typeof input === 'object' && input !== null && !Array.isArray(input) ? Object.keys(input) : [];
-  const unknown = keys.filter((key) => key !== 'secret_sha256' && key !== 'spiffe_id');
-  return unknown.length > 0 ? `Unrecognized key: "${unknown.join('", "')}"; ${forms}` : forms;
-}
 
 const ceiling = z.strictObject({
   scopes,
@@ -68,13 +52,23 @@ const principal = z.strictObject({
   scopes,
   properties: z.record(z.string(), z.json()).default({}),
   status: z.enum(['active', 'disabled']).optional(),
-  credentials: z.array(credential).max(8).default([]),
+  credentials: z.array(credential).max(MAX_CREDENTIALS).default([]),
   may: z.array(z.enum(operations)).optional(),
   ceiling: ceiling.optional(),
   /** The agent's own client ids at the tenant's issuers, where they differ from its id. */
   client_ids: names,
   /** Resource URIs this server answers for (RFC 8707). */
   resources: z.array(z.url()).max(64).default([]),
+  /** Who answers for it. While none of them is active, it is suspended. */
+  owners: z
+    .array(
+      z
+        .string()
+        .max(262)
+        .regex(/^(?:user|group):./, 'user:<id> or group:<name>'),
+    )
+    .max(16)
+    .default([]),
 });
 
 /** What providers put into access tokens and not into ID tokens. */
@@ -148,6 +142,13 @@ const manifest = z.strictObject({
     .record(name, z.strictObject({ scope: scope.optional(), use: z.enum(uses).optional() }))
     .default({}),
   authorization_details: detailTypes,
+  /** Whose tokens are bound to a key (RFC 9449), and whether proofs at the token endpoint hold a nonce of ours. */
+  dpop: z
+    .strictObject({
+      required: z.array(z.enum(principalClasses)).max(8).default([]),
+      nonce: z.boolean().default(false),
+    })
+    .prefault({}),
   /** Resources that a search may find without the caller naming them. */
   resources: z
     .array(
@@ -212,9 +213,8 @@ const isDeeper = (value: unknown, levels: number): boolean =>
 export function parseManifest(value: unknown, file: string, lineOf: LineOf = () => 0): Manifest {
   const parsed = manifest.safeParse(value);
   if (!parsed.success) {
-    const issues = parsed.error.issues.slice(0, 3);
-    const list = issues.map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`).join('; ');
-    throw new ManifestInvalid(file, list, { line: lineOf(placeOf(issues[0])) });
+    const { issues } = parsed.error;
+    throw new ManifestInvalid(file, listed(issues), { line: lineOf(placeOf(issues[0])) });
   }
   const seen = new Set<string>();
   for (const [at, entry] of parsed.data.principals.entries()) {
@@ -236,6 +236,28 @@ export function parseManifest(value: unknown, file: string, lineOf: LineOf = () 
   }
   return parsed.data;
 }
+
+/** One principal, as the manifest has it. Throws `ManifestInvalid`. */
+export function parsePrincipal(value: unknown): ManifestPrincipal {
+  const problem = (text: string): ManifestInvalid => new ManifestInvalid('principal', text);
+  if (isDeeper(value, MAX_DEPTH)) throw problem(`more than ${MAX_DEPTH} levels deep`);
+  const parsed = principal.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw problem(listed(parsed.error.issues));
+}
+
+/** One issuer, as the manifest has it. Throws `ManifestInvalid`. */
+export function parseIssuer(value: unknown): TrustedIssuer {
+  const parsed = issuer.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new ManifestInvalid('issuer', listed(parsed.error.issues));
+}
+
+const listed = (issues: readonly z.core.$ZodIssue[]): string =>
+  issues
+    .slice(0, 3)
+    .map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`)
+    .join('; ');
 
 /** A member that is not known has a place, too. */
 const placeOf = (issue: z.core.$ZodIssue | undefined): readonly PropertyKey[] =>

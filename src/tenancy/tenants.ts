@@ -7,8 +7,11 @@ import type { TenantNo } from '../storage/rows.ts';
 import type { TenantPlace } from './folder/list.ts';
 import { parseManifestText } from './folder/parser.ts';
 import type { TenantFiles } from './folder/read.ts';
-import type { Ceiling, Manifest, ManifestPrincipal } from './manifest.ts';
+import type { Ceiling, Manifest, ManifestPrincipal, TrustedIssuer } from './manifest.ts';
 import { MANIFEST, ManifestInvalid } from './manifest-invalid.ts';
+import { presentedAs } from './registry/credentials.ts';
+import { RegisteredIssuers } from './registry/issuers.ts';
+import { count, type Holder, Register, Registry, type WorkloadHolder } from './registry/registry.ts';
 
 /** One tenant as it is now. Replaced whole when its manifest changes, never edited. */
 export interface Tenant extends TenantPlace {
@@ -16,13 +19,19 @@ export interface Tenant extends TenantPlace {
   /** The store's number for it. */
   readonly no: TenantNo;
   readonly manifest: Manifest;
-  /** Principals that authenticate here, by `sha256:<hex>` of their secret or by SPIFFE id. */
-  readonly credentials: ReadonlyMap<string, ManifestPrincipal>;
-  /** The manifest's principals by `class:id`. */
-  readonly declared: ReadonlyMap<string, ManifestPrincipal>;
+  /** Credentials that are presented here, by `sha256:<hex>` of a secret or by SPIFFE id. */
+  readonly credentials: LookUp<Holder>;
+  /** Whoever authenticates by tokens of an issuer's that are given to what runs on its platform, by the issuer. */
+  readonly workloads: LookUp<readonly WorkloadHolder[]>;
+  /** By `class:id`, whoever has more than facts: in the manifest, or registered by the API. */
+  readonly declared: LookUp<ManifestPrincipal>;
   /** Every audience a token may be minted for (principal ids and resource URIs), and who answers for it. */
-  readonly audiences: ReadonlyMap<string, PrincipalRef>;
+  readonly audiences: LookUp<PrincipalRef>;
+  /** Trusted issuers by their names, which are addresses. */
+  readonly issuers: LookUp<TrustedIssuer>;
 }
+
+export type LookUp<T> = Pick<ReadonlyMap<string, T>, 'get'>;
 
 /** A manifest as read from its folder, before the store knows it. */
 export interface TenantSource extends TenantPlace {
@@ -35,15 +44,25 @@ export interface TenantSource extends TenantPlace {
 /** The tenants this process serves. */
 export class Tenants implements Iterable<Tenant> {
   readonly #byId = new Map<string, Tenant>();
-  /** How many tenants know a credential. */
+  readonly #byNo = new Map<TenantNo, Tenant>();
+  /** How many manifests have a credential. */
   readonly #credentials = new Map<string, number>();
-  /** Which tenants trust an issuer. */
-  readonly #issuers = new Map<string, Set<TenantId>>();
+  /** Whose manifests name an issuer. */
+  readonly #issuers = new Map<string, Set<TenantNo>>();
   readonly #onChange: (tenant: TenantId) => void;
 
+  readonly #registry: Pick<Registry, 'knows'>;
+  readonly #registeredIssuers: Pick<RegisteredIssuers, 'trusting'>;
+
   /** `onChange` hears of every tenant that was put, right after it. */
-  constructor(onChange: (tenant: TenantId) => void = () => {}) {
+  constructor(
+    onChange: (tenant: TenantId) => void = () => {},
+    registry: Pick<Registry, 'knows'> = new Registry(),
+    registeredIssuers: Pick<RegisteredIssuers, 'trusting'> = new RegisteredIssuers(),
+  ) {
     this.#onChange = onChange;
+    this.#registry = registry;
+    this.#registeredIssuers = registeredIssuers;
   }
 
   /** Throws `tenant_unknown`. */
@@ -60,27 +79,29 @@ export class Tenants implements Iterable<Tenant> {
   put(tenant: Tenant): void {
     const before = this.#byId.get(tenant.id);
     this.#count(before, -1);
-    for (const { issuer } of before?.manifest.issuers ?? []) this.#issuers.get(issuer)?.delete(tenant.id);
+    for (const { issuer } of before?.manifest.issuers ?? []) this.#issuers.get(issuer)?.delete(tenant.no);
     this.#count(tenant, 1);
     for (const { issuer } of tenant.manifest.issuers)
-      this.#issuers.set(issuer, (this.#issuers.get(issuer) ?? new Set()).add(tenant.id));
+      this.#issuers.set(issuer, (this.#issuers.get(issuer) ?? new Set()).add(tenant.no));
+    this.#byNo.set(tenant.no, tenant);
     this.#byId.set(tenant.id, tenant);
     this.#onChange(tenant.id);
   }
 
   /** Whether any tenant knows the credential, named as in `Tenant.credentials`. */
   knowCredential(key: string): boolean {
-    return this.#credentials.has(key);
+    return this.#credentials.has(key) || this.#registry.knows(key);
   }
 
   /** The tenants that trust the issuer. */
   trusting(issuer: string): Tenant[] {
-    return [...(this.#issuers.get(issuer) ?? [])].flatMap((id) => this.#byId.get(id) ?? []);
+    const numbers = [...(this.#issuers.get(issuer) ?? []), ...this.#registeredIssuers.trusting(issuer)];
+    return numbers.flatMap((no) => this.#byNo.get(no) ?? []);
   }
 
   #count(tenant: Tenant | undefined, by: 1 | -1): void {
-    if (!tenant) return;
-    for (const key of tenant.credentials.keys()) add(this.#credentials, key, by);
+    for (const { credentials } of tenant?.manifest.principals ?? [])
+      for (const one of credentials) count(this.#credentials, presentedAs(one), by);
   }
 
   get size(): number {
@@ -90,12 +111,6 @@ export class Tenants implements Iterable<Tenant> {
   [Symbol.iterator](): Iterator<Tenant> {
     return this.#byId.values();
   }
-}
-
-function add(counts: Map<string, number>, key: string, by: number): void {
-  const count = (counts.get(key) ?? 0) + by;
-  if (count === 0) counts.delete(key);
-  else counts.set(key, count);
 }
 
 /** The tenant that a folder's files are of. Throws `ManifestInvalid`, with the place of the mistake. */
@@ -113,27 +128,56 @@ export async function readTenant({ place, manifest: bytes, faults }: TenantFiles
   }
 }
 
-/** Builds the look-ups of a tenant. Throws `ManifestInvalid` where two principals share a credential or audience. */
-export function buildTenant(source: TenantSource, no: TenantNo): Tenant {
+/**
+ * Builds the look-ups of a tenant: the manifest's first, then what the API has registered. Throws `ManifestInvalid` where
+ * two principals share a credential or audience.
+ */
+export function buildTenant(
+  source: TenantSource,
+  no: TenantNo,
+  registered = new Register(),
+  issuers: ReadonlyMap<string, TrustedIssuer> = new Map(),
+): Tenant {
   const { manifest, folder, root } = source;
-  const credentials = new Map<string, ManifestPrincipal>();
-  const audiences = new Map<string, PrincipalRef>();
-  const claim = <T>(map: Map<string, T>, key: string, value: T, what: string): void => {
-    if (map.has(key)) throw new ManifestInvalid(path.join(folder, MANIFEST), `two principals share ${what}`);
-    map.set(key, value);
-  };
+  const own = new Register();
+  const invalid = (what: string): ManifestInvalid =>
+    new ManifestInvalid(path.join(folder, MANIFEST), `two principals share ${what}`);
   for (const principal of manifest.principals) {
-    for (const credential of principal.credentials)
-      if ('secret_sha256' in credential)
-        claim(credentials, `sha256:${credential.secret_sha256}`, principal, 'a credential');
-      else claim(credentials, credential.spiffe_id, principal, 'a SPIFFE id');
-    if (principal.class !== 'mcp_server' && principal.class !== 'service') continue;
-    for (const audience of [principal.id, ...principal.resources])
-      claim(audiences, audience, { class: principal.class, id: principal.id }, `the audience ${audience}`);
+    const shared = own.add(principal);
+    if (shared !== undefined) throw invalid(shared);
   }
-  const declared = new Map(manifest.principals.map((entry) => [principalKey(entry), entry]));
-  return { id: source.id, no, folder, root, manifest, credentials, declared, audiences };
+  for (const principal of registered.declared.values()) {
+    // What the manifest declares is its own from then on.
+    if (own.declared.has(principalKey(principal))) continue;
+    const shared = own.sharedWith(principal);
+    if (shared !== undefined)
+      throw invalid(`${shared}; the API has registered ${principalKey(principal)} with it`);
+  }
+  return {
+    id: source.id,
+    no,
+    folder,
+    root,
+    manifest,
+    credentials: over(own.credentials, registered.credentials),
+    workloads: {
+      get: (issuer) => [
+        ...(own.workloads.get(issuer) ?? []),
+        // What the manifest declares meanwhile is its own.
+        ...(registered.workloads.get(issuer) ?? []).filter(
+          ({ principal }) => !own.declared.has(principalKey(principal)),
+        ),
+      ],
+    },
+    declared: over(own.declared, registered.declared),
+    audiences: over(own.audiences, registered.audiences),
+    issuers: over(new Map(manifest.issuers.map((each) => [each.issuer, each])), issuers),
+  };
 }
+
+const over = <T>(first: ReadonlyMap<string, T>, then: ReadonlyMap<string, T>): LookUp<T> => ({
+  get: (key) => first.get(key) ?? then.get(key),
+});
 
 /** What a principal may be granted at most when it acts for others; none means: nothing. */
 export const ceilingOf = (tenant: Tenant, actor: PrincipalRef): Ceiling | undefined =>

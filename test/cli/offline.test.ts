@@ -46,6 +46,17 @@ describe('mandate --help', () => {
     'audit tail',
     'tenant list',
     'tenant disable',
+    'issuer put',
+    'issuer list',
+    'issuer test',
+    'issuer remove',
+    'principal put',
+    'principal list',
+    'principal show',
+    'principal disable',
+    'principal rotate',
+    'principal remove-credential',
+    'principal retire',
     'credential new',
   ];
 

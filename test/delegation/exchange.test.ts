@@ -63,9 +63,11 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  jkt: null,
   authentication: {},
   issuedAt: NOW - 1_000,
   expiresAt: NOW + 60_000,
+  issuer: 'https://login.acme.example',
   revokedAt: null,
   ...changes,
 });

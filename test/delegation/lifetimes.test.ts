@@ -18,9 +18,11 @@ const grant = (id: string): GrantRow => ({
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  jkt: null,
   authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
+  issuer: 'https://login.acme.example',
   revokedAt: null,
 });
 

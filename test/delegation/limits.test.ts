@@ -25,9 +25,11 @@ const proposed: GrantRow = {
   audience: 'docs-mcp',
   moreAudiences: [],
   mayAct: null,
+  jkt: null,
   authentication: {},
   issuedAt: NOW,
   expiresAt: NOW + 300_000,
+  issuer: 'https://login.acme.example',
   revokedAt: null,
 };
 

@@ -9,7 +9,7 @@ import {
   type TokenJson,
   tokenReads,
 } from '../e2e/requests.ts';
-import { bearer, type Options, type Running, secrets, sha256, startServer } from '../e2e/server.ts';
+import { bearer, type Options, type Running, secrets, sha256, startIn, startServer } from '../e2e/server.ts';
 
 /** Where the attacks are played: acme with an issuer whose key is at hand, two agents, and one named like a user. */
 
@@ -29,11 +29,13 @@ export const globexAgent: Client = { id: 'research-agent', secret: secrets.globe
 type Fields = Readonly<Record<string, string>>;
 
 export class Stage implements AsyncDisposable {
-  readonly server: Running;
+  #server: Running;
   readonly issuer: Issuer;
+  readonly #options: Options;
 
-  private constructor(server: Running, issuer: Issuer) {
-    this.server = server;
+  private constructor(server: Running, issuer: Issuer, options: Options) {
+    this.#server = server;
+    this.#options = options;
     this.issuer = issuer;
   }
 
@@ -54,7 +56,17 @@ export class Stage implements AsyncDisposable {
         options.acme?.(manifest);
       },
     });
-    return new Stage(server, issuer);
+    return new Stage(server, issuer, options);
+  }
+
+  get server(): Running {
+    return this.#server;
+  }
+
+  /** On other ports: tokens of before are ours still where the options have a `base_url`. */
+  async restart(): Promise<void> {
+    await this.#server.stop();
+    this.#server = await startIn(this.#server.folder, this.#options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

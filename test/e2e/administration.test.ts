@@ -37,10 +37,10 @@ const binary = (method: string, body: Uint8Array) =>
 describe('a member that is not known', () => {
   test.each([
     { role: ['editor'] },
-    { ceiling: { scopes: ['docs.read'] } },
-    { credentials: [] },
+    { ceilings: { scopes: ['docs.read'] } },
+    { secret: 'x' },
     { disabled: true },
-    { may: ['check'] },
+    { may_not: ['check'] },
   ])('of a principal is refused, and nothing of it is written: %o', async (unknown) => {
     const answer = await put({ class: 'user', id: 'erin' }, { class: 'user', id: 'dan', ...unknown });
     expect(answer).toMatchObject(refused);

@@ -39,6 +39,7 @@ export interface TenantDocument {
   limits?: Record<string, number>;
   audit?: { sealed: { path: string; about?: string }[] };
   entrypoints?: string[];
+  dpop?: { required?: string[]; nonce?: boolean };
 }
 
 type Editor = (manifest: TenantDocument) => void;

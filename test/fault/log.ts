@@ -1,5 +1,6 @@
 import type { AuditRecord } from '../../src/audit/read.ts';
 import { readRecord } from '../../src/audit/read.ts';
+import { ENDED_AT } from '../../src/storage/granting/living.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { TenantNo } from '../../src/storage/rows.ts';
@@ -15,11 +16,11 @@ export function logIn(folder: string, tenant = 'acme'): AuditRecord[] {
   }
 }
 
-/** Grants that are there and not revoked. */
+/** Grants that are there and that nothing has ended. */
 export function livingGrants(folder: string): string[] {
   const db = openReader(folder);
   try {
-    return db.prepare<[], string>('SELECT id FROM grants WHERE revoked_at IS NULL').pluck().all();
+    return db.prepare<[], string>(`SELECT id FROM grants g WHERE ${ENDED_AT} IS NULL`).pluck().all();
   } finally {
     db.close();
   }

@@ -1,43 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import type { GrantId } from '../../src/ids.ts';
+import { KEPT_MS } from '../../src/storage/granting/commands.ts';
 import { grantStore } from '../../src/storage/grants.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { GrantRow, PrincipalRow, TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';
+import { agent, grant, principal } from './granting/given.ts';
 import { openStore, rowOf, T0, temporaryFolder, tenantNo } from './store.ts';
-
-const principal = (changes: Partial<PrincipalRow> = {}): PrincipalRow => ({
-  class: 'user',
-  id: 'alice',
-  groups: [],
-  roles: [],
-  scopes: [],
-  properties: {},
-  ...changes,
-});
-
-const agent = principal({ class: 'agent', id: 'a' });
-
-let grants = 0;
-const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
-  id: `grant-${(grants += 1)}` as GrantId,
-  parentId: null,
-  depth: 1,
-  subject: { class: 'user', id: 'alice' },
-  actors: [{ class: 'agent', id: 'a' }],
-  scopes: ['read'],
-  use: 'act',
-  details: [],
-  audience: 'docs',
-  moreAudiences: [],
-  mayAct: null,
-  authentication: {},
-  issuedAt: T0,
-  expiresAt: T0 + 300_000,
-  revokedAt: null,
-  ...changes,
-});
 
 async function withGrants(
   use: (writer: Writer, no: TenantNo, folder: string) => Promise<void>,
@@ -111,6 +80,47 @@ describe('grants', () => {
         expect(store.find(no, id)?.revokedAt).toBe(T0);
         expect(store.find(other, id)?.revokedAt).toBeNull();
       }
+      reader.close();
+    }));
+
+  test('below a revoked one are counted once, whatever was revoked before', () =>
+    withGrants(async (writer, no) => {
+      const chain = [grant()];
+      while (chain.length < 4) chain.push(grant({ parentId: chain.at(-1)?.id ?? null }));
+      for (const each of chain) await writer.run('insertGrant', { tenantNo: no, grant: each });
+      const revoked = async (at: number) =>
+        (await writer.run('revokeGrant', { tenantNo: no, id: chain[at]?.id ?? grant().id, at: T0 })).value;
+      expect([await revoked(3), await revoked(2), await revoked(0), await revoked(1)]).toEqual([
+        1,
+        1,
+        2,
+        undefined,
+      ]);
+    }));
+});
+
+describe('grants that expired long ago', () => {
+  test('go as new ones come, two by two, those below before those above', () =>
+    withGrants(async (writer, no, folder) => {
+      const insert = (each: GrantRow) => writer.run('insertGrant', { tenantNo: no, grant: each });
+      const root = grant();
+      const child = grant({ parentId: root.id });
+      const leaf = grant({ parentId: child.id, expiresAt: root.expiresAt - 1 });
+      for (const each of [root, child, leaf]) await insert(each);
+      const reader = openReader(folder);
+      const ids = (): unknown[] => reader.prepare('SELECT id FROM grants ORDER BY seq').pluck().all();
+      const later = (by: number): GrantRow => {
+        const at = root.expiresAt + KEPT_MS + by;
+        return grant({ issuedAt: at, expiresAt: at + 1_000 });
+      };
+      const onTheEdge = later(0);
+      await insert(onTheEdge);
+      expect(ids()).toEqual([root.id, child.id, onTheEdge.id]);
+      const [first, second] = [later(1), later(2)];
+      await insert(first);
+      expect(ids()).toEqual([onTheEdge.id, first.id]);
+      await insert(second);
+      expect(ids()).toEqual([onTheEdge.id, first.id, second.id]);
       reader.close();
     }));
 });

@@ -31,6 +31,8 @@ test('a grant is read as it was written', async () => {
     audience: 'docs',
     moreAudiences: ['https://docs.example'],
     mayAct: { class: 'agent', id: 'b' },
+    jkt: 'thumbprint',
+    issuer: 'https://login.acme.example',
     authentication: { acr: 'urn:a', amr: ['otp'], auth_time: 1 },
     issuedAt: T0,
     expiresAt: T0 + 300_000,
@@ -67,6 +69,7 @@ test('a grant of an older store is to act, for one audience, and binds nobody', 
     audience: 'docs',
     moreAudiences: [],
     mayAct: null,
+    jkt: null,
     authentication: {},
   });
   reader.close();

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { PrincipalRef } from '../../src/ids.ts';
 import { type Connection, openWriter } from '../../src/storage/database.ts';
-import { type PrincipalStore, principalStore } from '../../src/storage/principals.ts';
+import { type PrincipalStore, principalStore } from '../../src/storage/principals/store.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { PrincipalRow, TenantNo } from '../../src/storage/rows.ts';
 import type { Writer } from '../../src/storage/writer.ts';

@@ -16,6 +16,10 @@ let verified: string[];
 
 beforeAll(async () => {
   services = await startIssuer();
+  const runner = {
+    principal: { class: 'service', id: 'runner' },
+    credential: { workload: { issuer: services.url, audience: 'initech', claims: { sub: 'runner' } } },
+  };
   const issuers = new Issuers(systemClock, systemMonotonic, true);
   const tenants = new Tenants();
   for (const [no, id] of ['acme', 'globex', 'initech'].entries()) {
@@ -27,8 +31,15 @@ beforeAll(async () => {
       },
       id,
     );
-    const nothing = { credentials: new Map(), declared: new Map(), audiences: new Map(), folder: '' };
-    tenants.put({ id, no, manifest, ...nothing } as unknown as Tenant);
+    const nothing = {
+      credentials: new Map(),
+      declared: new Map(),
+      audiences: new Map(),
+      folder: '',
+    };
+    const workloads = new Map(id === 'initech' ? [[services.url, [runner]]] : []);
+    const trusted = new Map(manifest.issuers.map((each) => [each.issuer, each]));
+    tenants.put({ id, no, manifest, ...nothing, issuers: trusted, workloads } as unknown as Tenant);
   }
   verified = [];
   callers = new Callers({
@@ -36,22 +47,34 @@ beforeAll(async () => {
     dev: false,
     facts: {} as FactSource,
     tenants,
-    verifyJwt: (tenant, token) => {
+    clock: systemClock,
+    verifyAssertion: () => Promise.reject(new Error('nobody asserts')),
+    verifyJwt: (tenant, token, among) => {
       verified.push(tenant.id);
-      return issuers.verifyCaller(tenant, token);
+      return issuers.verifyCaller(tenant, token, among);
     },
   });
 });
 afterAll(() => services[Symbol.asyncDispose]());
 
+test('the token of a workload is let in that any tenant knows, verified once, and no other of its platform', async () => {
+  const sign = (sub: string) => services.sign({ sub, aud: 'initech', client_id: undefined }, { typ: 'JWT' });
+  const before = verified.length;
+  await callers.greet(bearer(await sign('runner')));
+  expect(verified.slice(before)).toHaveLength(1);
+  const other = bearer(await sign('other'));
+  await expect(callers.greet(other)).rejects.toMatchObject({ code: 'unauthenticated' });
+});
+
 const bearer = (secret: string): Presented => ({ kind: 'secret', secret });
 const claims = { sub: 'docs-api', client_id: 'docs-api' };
 
 test('a token that its issuer signed is let in, verified once however many requests wait for it', async () => {
+  const before = verified.length;
   const presented = bearer(await services.sign(claims));
   await Promise.all(Array.from({ length: 20 }, async () => callers.greet(presented)));
   // The tenants trust the issuer alike.
-  expect(verified).toHaveLength(1);
+  expect(verified.slice(before)).toHaveLength(1);
   expect(callers.greet(presented)).toBeUndefined();
 });
 

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { parseManifest, readManifest } from '../../src/tenancy/manifest.ts';
 
 const DIGEST = 'ab'.repeat(32);
-const FORMS = 'a credential is {secret_sha256: <64 hex digits>} or {spiffe_id: spiffe://…}';
+const FORMS =
+  'a credential is {secret_sha256: <64 hex digits>}, {spiffe_id: spiffe://…}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
 
 const withCredential = (credential: unknown) => (): unknown =>
   parseManifest(

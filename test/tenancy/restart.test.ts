@@ -30,6 +30,8 @@ const administrationOf = (writer: Pick<Writer, 'run' | 'append'>): Administratio
   new Administration({
     writer: writer as Writer,
     facts: { changed: () => undefined } as never,
+    principals: {} as never,
+    issuers: {} as never,
     limits: {} as never,
     clock: systemClock,
     random: systemRandom,

@@ -26,6 +26,28 @@ export function jsonObject(text: string): Record<string, unknown> {
   throw new InvalidArgumentError('not a JSON object.');
 }
 
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+const secondsIn = (text: string): number | undefined => {
+  const found = /^(\d{1,6})([smhd])$/.exec(text);
+  return found ? Number(found[1]) * (UNITS[found[2] ?? ''] ?? 0) : undefined;
+};
+
+/** For commander: `30s`, `15m`, `24h` or `7d`, in seconds. */
+export function duration(text: string): number {
+  const seconds = secondsIn(text);
+  if (seconds === undefined) throw new InvalidArgumentError('It is a time such as 30s, 15m, 24h or 7d.');
+  return seconds;
+}
+
+/** An RFC 3339 time to come, or how long from `now` on. Milliseconds since the epoch. Throws `invalid_request`. */
+export function untilWhen(text: string, now: number): number {
+  const seconds = secondsIn(text);
+  const time = seconds === undefined ? Date.parse(text) : now + seconds * 1_000;
+  if (time > now) return time;
+  throw new ServiceError('invalid_request', `${text} is neither a time to come nor one such as 90d`);
+}
+
 /** For commander too. */
 export function jsonObjects(text: string): Record<string, unknown>[] {
   const value = parsed(text);
@@ -46,9 +68,8 @@ function parsed(text: string): unknown {
 
 /** An RFC 3339 time, or an age such as 15m, 2h or 7d. Milliseconds since the epoch. Throws `invalid_request`. */
 export function moment(text: string, now: number): number {
-  const age = /^(\d{1,6})([smhd])$/.exec(text);
-  if (age)
-    return now - Number(age[1]) * { s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[age[2] as 's' | 'm' | 'h' | 'd'];
+  const age = secondsIn(text);
+  if (age !== undefined) return now - age * 1_000;
   const time = Date.parse(text);
   if (Number.isNaN(time))
     throw new ServiceError('invalid_request', `${text} is neither a time nor an age such as 15m`);

@@ -4,12 +4,12 @@ import type { Administration } from '../../tenancy/administration.ts';
 import { readTenantFiles, type TenantFiles } from '../../tenancy/folder/read.ts';
 import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
 import { readTenant, type Tenant, type Tenants } from '../../tenancy/tenants.ts';
+import { Turns } from '../../turns.ts';
 import type { Compiler } from '../compiler.ts';
 import type { Policies } from '../policies.ts';
 import { keepsOut, sourcesOf } from '../sources.ts';
 import { diagnosticsIn, isMistake, untaken } from './rejections.ts';
 import { Retries } from './retries.ts';
-import { Turns } from './turns.ts';
 
 /** Published when files on disk were not taken: {tenant, diagnostics, kept: the revision that stays}. */
 export const rejectionChannel = channel('mandate:policy.rejected');

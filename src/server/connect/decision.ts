@@ -86,6 +86,7 @@ export function batchOfItems({ defaults, items, semantic: number }: AskedBatch):
       // An item that names its own subject is not about the bearer of the batch's token.
       subject: item.subject ?? defaults.subject,
       token: item.subject ? undefined : defaults.token,
+      proof: item.subject ? undefined : defaults.proof,
       action: item.action ?? defaults.action,
       resource: item.resource ?? defaults.resource,
       context: item.context ?? defaults.context,

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { ServiceImpl } from '@connectrpc/connect';
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { Proof } from '../../decision/request.ts';
 import { actorTokenIn, type ExchangeAsked, useIn } from '../../delegation/asked.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
 import {
@@ -9,7 +10,10 @@ import {
   type TokenType,
   tokenTypes,
 } from '../../delegation/exchange.ts';
+import type { Introspection } from '../../delegation/introspection.ts';
 import { type Cut, cutMembers } from '../../delegation/limits.ts';
+import type { Revocation } from '../../delegation/revocation.ts';
+import { tokenTypeOf } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import {
   type DelegationService,
@@ -28,18 +32,21 @@ export function delegationService(parts: {
   tenants: Tenants;
   callers: Callers;
   delegations: Delegations;
+  introspection: Introspection;
+  revocation: Revocation;
+  base: () => string;
 }): ServiceImpl<typeof DelegationService> {
-  const { delegations } = parts;
+  const { delegations, introspection, revocation } = parts;
   return {
     async exchange(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'exchange');
-      const asked = exchangeAsked(message);
+      const asked = exchangeAsked(message, proofIn(context, parts.base()));
       const exchanged = await delegations.exchange(tenant, caller, asked);
       const { grant, token, cut } = exchanged;
       return create(ExchangeResponseSchema, {
         accessToken: token,
         issuedTokenType: asked.issuedTokenType,
-        tokenType: 'Bearer',
+        tokenType: tokenTypeOf(grant),
         expiresInSeconds: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
         scopes: [...grant.scopes],
         use: grant.use,
@@ -52,7 +59,7 @@ export function delegationService(parts: {
     },
     async introspect(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'introspect');
-      const grant = await delegations.introspect(tenant, caller, message.token);
+      const grant = await introspection.introspect(tenant, caller, message.token);
       if (!grant) return create(IntrospectResponseSchema, { active: false });
       return create(IntrospectResponseSchema, {
         active: true,
@@ -65,6 +72,7 @@ export function delegationService(parts: {
         moreAudiences: [...grant.moreAudiences],
         ...(grant.mayAct ? { mayAct: grant.mayAct } : {}),
         authentication: proto({ ...grant.authentication }),
+        jkt: grant.jkt ?? '',
         grantId: grant.id,
         issuedAt: timestampFromMs(grant.issuedAt),
         expiresAt: timestampFromMs(grant.expiresAt),
@@ -75,7 +83,7 @@ export function delegationService(parts: {
       const { target } = message;
       if (target.case === undefined)
         throw new ServiceError('invalid_request', 'token or grant_id is missing');
-      const revoked = await delegations.revoke(
+      const revoked = await revocation.revoke(
         tenant,
         caller,
         target.case === 'token' ? { token: target.value } : { grantId: target.value },
@@ -85,8 +93,16 @@ export function delegationService(parts: {
   };
 }
 
+/** The metadata entry `dpop`, for this method's own address. */
+function proofIn({ requestHeader, method, service }: HandlerContext, base: string): Proof | undefined {
+  const dpop = requestHeader.get('dpop') ?? undefined;
+  return dpop === undefined
+    ? undefined
+    : { dpop, method: 'POST', uri: `${base}/${service.typeName}/${method.name}` };
+}
+
 /** Throws `unsupported_token_type`, `invalid_request` or `principal_class_unknown`. */
-function exchangeAsked(message: ExchangeRequest): ExchangeAsked {
+function exchangeAsked(message: ExchangeRequest, proof: Proof | undefined): ExchangeAsked {
   const { mayAct } = message;
   return {
     subjectToken: message.subjectToken,
@@ -103,6 +119,7 @@ function exchangeAsked(message: ExchangeRequest): ExchangeAsked {
     details: message.authorizationDetails,
     mayAct: mayAct && { class: principalClass(mayAct.class), id: mayAct.id },
     lifetimeSeconds: message.lifetimeSeconds,
+    proof,
   };
 }
 

@@ -4,6 +4,7 @@ import type { AttributeContext_HttpRequest as HttpRequest } from '../../gen/envo
 const SECRET_HEADERS: ReadonlySet<string> = new Set([
   'authorization',
   'cookie',
+  'dpop',
   'proxy-authorization',
   'x-api-key',
 ]);

@@ -58,7 +58,7 @@ export function extAuthzService(parts: Parts): ServiceImpl<typeof Authorization>
       const headers = new EnvoyHeaders(http);
       const tenantId = tenantOf(parts.extAuthz, attributes, headers);
       const { tenant, caller } = await admit(parts, context, tenantId, 'check');
-      const principal = principalOf(tenant, attributes, headers);
+      const principal = principalOf(parts.callers, tenant, attributes, http, headers);
       const request = { ...requestOf(attributes, http, headers), ...principal };
       const fault = principal ? (headers.isText ? undefined : UNREADABLE) : NOBODY;
       if (fault) return responseOf(await parts.decisions.refuse(tenant, caller, request, fault));
@@ -86,17 +86,22 @@ function tenantOf(
 const NOBODY = new ServiceError('unauthenticated', 'no token, no known workload');
 const UNREADABLE = new ServiceError('invalid_request', 'a header is not UTF-8');
 
-/** The bearer of the request's token, or the workload that Envoy verified. */
+/** The bearer of the request's token, whoever proves to hold the key of one, or the workload that Envoy verified. */
 function principalOf(
+  callers: Callers,
   tenant: Tenant,
   attributes: AttributeContext,
+  http: HttpRequest,
   headers: EnvoyHeaders,
-): Pick<UncheckedRequest, 'token' | 'subject'> | undefined {
-  const token = /^bearer +(\S+)$/i.exec(headers.only('authorization') ?? '')?.[1];
-  if (token) return { token };
+): Pick<UncheckedRequest, 'token' | 'subject' | 'proof'> | undefined {
+  const [, scheme, token] = /^(bearer|dpop) +(\S+)$/i.exec(headers.only('authorization') ?? '') ?? [];
+  const dpop = headers.only('dpop');
+  if (token && scheme?.toLowerCase() === 'bearer') return { token };
+  if (token && dpop !== undefined)
+    return { token, proof: { dpop, method: http.method, uri: `${http.scheme}://${http.host}${http.path}` } };
   // A request that came with a credential is judged by it: a token nobody can read does not become the workload's word.
   if (headers.has('authorization')) return undefined;
-  const workload = tenant.credentials.get(attributes.source?.principal ?? '');
+  const workload = callers.holder(tenant, attributes.source?.principal ?? '');
   return workload && { subject: { type: workload.class, id: workload.id } };
 }
 

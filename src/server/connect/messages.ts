@@ -28,6 +28,7 @@ export function requestOf(message: CheckRequest | CheckBatchRequest): UncheckedR
   return {
     subject: principal.case === 'subject' ? principal.value : undefined,
     token: principal.case === 'subjectToken' ? principal.value : undefined,
+    proof: message.proof,
     action: message.action,
     resource: message.resource,
     context: message.context,

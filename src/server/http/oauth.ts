@@ -1,10 +1,21 @@
 import type { Delegations } from '../../delegation/delegations.ts';
+import type { Introspection } from '../../delegation/introspection.ts';
 import type { Keys } from '../../delegation/keys.ts';
 import { ExchangeRefused } from '../../delegation/refused.ts';
-import { actClaim, audienceClaim, detailsClaim, mayActClaim } from '../../delegation/tokens.ts';
+import type { Revocation } from '../../delegation/revocation.ts';
+import { DPOP_ALGORITHMS, type DpopProofs } from '../../delegation/sender/dpop.ts';
+import {
+  actClaim,
+  audienceClaim,
+  confirmationClaim,
+  detailsClaim,
+  mayActClaim,
+  tokenTypeOf,
+} from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
+import { ASSERTION_ALGORITHMS } from '../../tenancy/registry/assertions.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
@@ -20,32 +31,43 @@ interface Parts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly delegations: Delegations;
+  readonly introspection: Introspection;
+  readonly revocation: Revocation;
   readonly keys: Keys;
+  readonly dpop: Pick<DpopProofs, 'nonce'>;
   readonly issuerOf: (tenant: string) => string;
 }
 
-type FormHandler = (tenant: Tenant, caller: Caller, form: Form) => Promise<HttpResponse>;
+type FormHandler = (
+  tenant: Tenant,
+  caller: Caller,
+  form: Form,
+  request: HttpRequest,
+) => Promise<HttpResponse>;
 
 /** OAuth: token exchange (RFC 8693), introspection (RFC 7662), revocation (RFC 7009), keys and metadata (RFC 8414). */
 export function oauthRoutes(parts: Parts): Route[] {
-  const { tenants, delegations, keys, issuerOf } = parts;
+  const { tenants, delegations, introspection, revocation, keys, issuerOf } = parts;
   const form = (operation: Operation, handle: FormHandler): HttpHandler =>
     formHandler(parts, operation, handle);
   return [
     {
       method: 'POST',
       path: '/t/{tenant}/oauth2/token',
-      handle: form('exchange', async (tenant, caller, fields) => {
-        const asked = exchangeAsked(fields);
+      handle: form('exchange', async (tenant, caller, fields, request) => {
+        const dpop = request.header('dpop');
+        const uri = `${issuerOf(tenant.id)}/oauth2/token`;
+        const asked = exchangeAsked(fields, dpop === undefined ? undefined : { dpop, method: 'POST', uri });
         const exchanged = await delegations.exchange(tenant, caller, asked);
-        return { status: 200, headers: NO_STORE, body: exchangeBody(exchanged, asked.issuedTokenType) };
+        const headers = dpop === undefined ? NO_STORE : { ...NO_STORE, 'dpop-nonce': parts.dpop.nonce() };
+        return { status: 200, headers, body: exchangeBody(exchanged, asked.issuedTokenType) };
       }),
     },
     {
       method: 'POST',
       path: '/t/{tenant}/oauth2/introspect',
       handle: form('introspect', async (tenant, caller, fields) => {
-        const grant = await delegations.introspect(tenant, caller, fields.one('token'));
+        const grant = await introspection.introspect(tenant, caller, fields.one('token'));
         const body = grant
           ? {
               active: true,
@@ -64,7 +86,8 @@ export function oauthRoutes(parts: Parts): Route[] {
               iat: Math.floor(grant.issuedAt / 1000),
               exp: Math.floor(grant.expiresAt / 1000),
               jti: grant.id,
-              token_type: 'Bearer',
+              cnf: confirmationClaim(grant),
+              token_type: tokenTypeOf(grant),
             }
           : { active: false };
         return { status: 200, headers: NO_STORE, body };
@@ -74,7 +97,7 @@ export function oauthRoutes(parts: Parts): Route[] {
       method: 'POST',
       path: '/t/{tenant}/oauth2/revoke',
       handle: form('revoke', async (tenant, caller, fields) => {
-        await delegations.revoke(tenant, caller, { token: fields.one('token') });
+        await revocation.revoke(tenant, caller, { token: fields.one('token') });
         return { status: 200, headers: NO_STORE };
       }),
     },
@@ -98,7 +121,7 @@ export function oauthRoutes(parts: Parts): Route[] {
   ];
 }
 
-const AUTH_METHODS = ['client_secret_basic', 'client_secret_post'];
+const AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
 
 const metadata = (issuer: string, tenant: Tenant) => ({
   issuer,
@@ -111,6 +134,11 @@ const metadata = (issuer: string, tenant: Tenant) => ({
   token_endpoint_auth_methods_supported: AUTH_METHODS,
   introspection_endpoint_auth_methods_supported: AUTH_METHODS,
   revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+  token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+  introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+  revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
+  // RFC 9449 section 5.1.
+  dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
   // RFC 9396 section 10.
   ...detailTypesOf(tenant),
   scopes_supported: [...new Set(Object.values(tenant.manifest.roles).flatMap((role) => role.scopes))].sort(),
@@ -121,7 +149,11 @@ function detailTypesOf({ manifest }: Tenant) {
   return types.length === 0 ? {} : { authorization_details_types_supported: types.sort() };
 }
 
-function formHandler({ tenants, callers }: Parts, operation: Operation, handle: FormHandler): HttpHandler {
+function formHandler(
+  { tenants, callers, dpop }: Parts,
+  operation: Operation,
+  handle: FormHandler,
+): HttpHandler {
   return async (request, { tenant: id = '' }) => {
     try {
       const tenant = tenants.get(id);
@@ -133,9 +165,14 @@ function formHandler({ tenants, callers }: Parts, operation: Operation, handle: 
       const isKnown = isTold || (await isGreeted(callers, presented));
       const form = formIn(await (isKnown ? request.body() : request.strangersBody()));
       const client = clientOf(request, form, presented);
-      return await handle(tenant, early ?? (await callers.authenticate(tenant, client, operation)), form);
+      return await handle(
+        tenant,
+        early ?? (await callers.authenticate(tenant, client, operation)),
+        form,
+        request,
+      );
     } catch (error) {
-      return oauthError(error, `${request.method} ${request.url.pathname}`);
+      return oauthError(error, `${request.method} ${request.url.pathname}`, dpop);
     }
   };
 }
@@ -153,13 +190,32 @@ async function isGreeted(callers: Callers, presented: Presented): Promise<boolea
 /** RFC 6749 section 2.3: one way of authentication, not two. */
 function clientOf(request: HttpRequest, form: Form, presented: Presented): Presented {
   const secret = form.maybe('client_secret');
-  if (secret === undefined) return presented;
-  if (request.header('authorization') !== undefined)
+  const assertion = assertionIn(form);
+  if (secret === undefined && assertion === undefined) return presented;
+  if (request.header('authorization') !== undefined || (secret !== undefined && assertion !== undefined))
     throw new ServiceError('invalid_request', 'the client authenticates in two ways');
-  return { kind: 'secret', secret, clientId: form.one('client_id'), address: request.peer.address };
+  const { address } = request.peer;
+  return secret === undefined
+    ? { kind: 'assertion', assertion: assertion ?? '', clientId: form.maybe('client_id'), address }
+    : { kind: 'secret', secret, clientId: form.one('client_id'), address };
 }
 
-function oauthError(error: unknown, where: string): HttpResponse {
+const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+
+/** RFC 7521 section 4.2. */
+function assertionIn(form: Form): string | undefined {
+  const type = form.maybe('client_assertion_type');
+  const assertion = form.maybe('client_assertion');
+  if (type === undefined && assertion === undefined) return undefined;
+  if (type !== JWT_BEARER || assertion === undefined)
+    throw new ServiceError(
+      'invalid_request',
+      `a client_assertion comes with the client_assertion_type ${JWT_BEARER}`,
+    );
+  return assertion;
+}
+
+function oauthError(error: unknown, where: string, dpop: Pick<DpopProofs, 'nonce'>): HttpResponse {
   const known = toServiceError(error, where);
   const { http, oauth } = errorForms[known.code];
   return {
@@ -167,6 +223,8 @@ function oauthError(error: unknown, where: string): HttpResponse {
     headers: {
       ...NO_STORE,
       ...(known.code === 'unauthenticated' ? { 'www-authenticate': 'Basic realm="mandate"' } : {}),
+      // RFC 9449 section 8.
+      ...(known.code === 'dpop_nonce_required' ? { 'dpop-nonce': dpop.nonce() } : {}),
       ...(known.retryAfterMs === undefined
         ? {}
         : { 'retry-after': String(Math.ceil(known.retryAfterMs / 1000)) }),

@@ -276,8 +276,10 @@ const YOUNG_MIB = 96;
 const withoutSecrets = (tenant: Tenant): Tenant => ({
   ...tenant,
   credentials: new Map(),
+  workloads: new Map(),
   declared: new Map(),
   audiences: new Map(),
+  issuers: new Map(),
   manifest: { ...tenant.manifest, principals: [], issuers: [], resources: [] },
 });
 

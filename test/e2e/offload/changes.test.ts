@@ -75,3 +75,20 @@ test('a policy that was edited, and a credential that was taken out', async () =
   await reload();
   expect(await failure(ask(fresh.pep, 'two'))).toMatchObject({ code: 'unauthenticated' });
 });
+
+test('a tenant that is killed, and one that is restored', async () => {
+  await using fresh = await started();
+  const press = async (method: 'Kill' | 'Restore'): Promise<unknown> => {
+    await connect(fresh.served.admin, `KillService/${method}`, { tenant: 'two', wholeTenant: true });
+    const { value, answered } = await onThread(fresh.served, () => ask(fresh.pep, 'two'));
+    expect(answered).toBe(1);
+    return value;
+  };
+  expect((await ask(fresh.pep, 'two')).decision).toBe('DECISION_ALLOW');
+  expect(await press('Kill')).toMatchObject({
+    decision: 'DECISION_DENY',
+    reasons: [{ code: 'tenant_killed' }],
+  });
+  expect((await ask(fresh.pep, 'one')).reasons ?? []).not.toMatchObject([{ code: 'tenant_killed' }]);
+  expect(await press('Restore')).toMatchObject({ decision: 'DECISION_ALLOW' });
+});

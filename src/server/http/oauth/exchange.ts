@@ -1,3 +1,4 @@
+import type { Proof } from '../../../decision/request.ts';
 import { actorTokenIn, type ExchangeAsked, isIssued, useIn } from '../../../delegation/asked.ts';
 import type { Exchanged } from '../../../delegation/delegations.ts';
 import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
@@ -10,7 +11,7 @@ import {
 } from '../../../delegation/exchange.ts';
 import { cutMembers } from '../../../delegation/limits.ts';
 import { type ExchangeRefused, stepUpOf } from '../../../delegation/refused.ts';
-import { detailsClaim } from '../../../delegation/tokens.ts';
+import { detailsClaim, tokenTypeOf } from '../../../delegation/tokens.ts';
 import { describe, ServiceError } from '../../../errors.ts';
 import { type PrincipalRef, principalClass } from '../../../ids.ts';
 import { checkStrict } from '../../../tenancy/strict-json.ts';
@@ -25,7 +26,7 @@ export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
  * Throws `unsupported_grant_type`, `unsupported_token_type`, `invalid_request`, `invalid_target` or
  * `invalid_authorization_details`.
  */
-export function exchangeAsked(form: Form): ExchangeAsked {
+export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsked {
   const grantType = form.one('grant_type');
   if (grantType !== TOKEN_EXCHANGE)
     throw new ServiceError('unsupported_grant_type', `the only grant type is ${TOKEN_EXCHANGE}`);
@@ -52,6 +53,7 @@ export function exchangeAsked(form: Form): ExchangeAsked {
     details: detailsIn(form.maybe('authorization_details')),
     mayAct: mayActIn(form.maybe('may_act')),
     lifetimeSeconds: 0,
+    proof,
   };
 }
 
@@ -94,7 +96,7 @@ const MAX_JSON_DEPTH = 16;
 export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedTokenType) => ({
   access_token: token,
   issued_token_type: type,
-  token_type: 'Bearer',
+  token_type: tokenTypeOf(grant),
   expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
   scope: grant.scopes.join(' '),
   use: grant.use,

@@ -1,6 +1,6 @@
-import type { PrincipalRef } from '../ids.ts';
-import type { Connection } from './database.ts';
-import type { TenantNo } from './rows.ts';
+import type { PrincipalClass, PrincipalRef } from '../../ids.ts';
+import type { Connection } from '../database.ts';
+import type { TenantNo } from '../rows.ts';
 
 /** What the directory holds about one principal. The JSON texts go into policy input as they are. */
 export interface StoredPrincipal {
@@ -8,13 +8,50 @@ export interface StoredPrincipal {
   readonly roles: string;
   readonly scopes: string;
   readonly properties: string;
+  readonly registration: string | null;
+  readonly source: PrincipalSource;
+  /** Milliseconds since the epoch; null where it is not so. */
   readonly disabledAt: number | null;
+  readonly suspendedAt: number | null;
+  readonly retiredAt: number | null;
+}
+
+/** Whose a principal is: declared in the tenant's manifest, or put by the API. Nobody else changes it. */
+export type PrincipalSource = 'manifest' | 'api';
+
+export type PrincipalStatus = 'active' | 'disabled' | 'suspended' | 'retired';
+
+/** What holds first. */
+export function statusOf({
+  disabledAt,
+  suspendedAt,
+  retiredAt,
+}: Pick<StoredPrincipal, 'disabledAt' | 'suspendedAt' | 'retiredAt'>): PrincipalStatus {
+  if (retiredAt !== null) return 'retired';
+  if (disabledAt !== null) return 'disabled';
+  return suspendedAt === null ? 'active' : 'suspended';
+}
+
+/** The columns of a StoredPrincipal. */
+export const STORED =
+  'groups, roles, scopes, properties, registration, source, disabled_at AS disabledAt, suspended_at AS suspendedAt, retired_at AS retiredAt';
+
+/** A principal in a list. */
+export interface ListedPrincipal extends StoredPrincipal {
+  readonly class: PrincipalClass;
+  readonly id: string;
+}
+
+/** Of one that the API registered. */
+export interface RegisteredPrincipal extends PrincipalRef {
+  readonly registration: string;
 }
 
 /** What a decision needs of it, in as few values as there can be. */
 export interface PrincipalFacts {
   /** JSON members: `"properties":{…},"groups":[…],"roles":[…]`. */
   readonly members: string;
+  /** Null for one that may act. */
   readonly disabledAt: number | null;
 }
 
@@ -25,17 +62,21 @@ export interface PrincipalStore {
   count(tenantNo: TenantNo): number;
   /** Principals of a class in the order of their ids, for paging: those after `after`. */
   list(tenantNo: TenantNo, cls: string, after: string, limit: number): string[];
+  /** Principals of all classes in the order of class and id: those after `after`. */
+  page(tenantNo: TenantNo, after: { class: string; id: string }, limit: number): ListedPrincipal[];
+  /** What the API has registered beside facts. */
+  registered(tenantNo: TenantNo): RegisteredPrincipal[];
 }
 
 /** The connection is to serve nothing else: look-ups hold a view of the store for as long as a turn takes. */
 export function principalStore(db: Connection): PrincipalStore {
   const find = db.prepare<[number, string, string], StoredPrincipal>(
-    'SELECT groups, roles, scopes, properties, disabled_at AS disabledAt FROM principals WHERE tenant_no = ? AND class = ? AND id = ?',
+    `SELECT ${STORED} FROM principals WHERE tenant_no = ? AND class = ? AND id = ?`,
   );
   // SQLite joins them at a fraction of what four values on their way to JavaScript cost.
   const facts = db.prepare<[number, string, string], PrincipalFacts>(`
     SELECT '"properties":' || properties || ',"groups":' || groups || ',"roles":' || roles AS members,
-      disabled_at AS disabledAt
+      coalesce(disabled_at, suspended_at) AS disabledAt
     FROM principals WHERE tenant_no = ? AND class = ? AND id = ?`);
   const count = db.prepare<[number], number>('SELECT count(*) FROM principals WHERE tenant_no = ?').pluck();
   const list = db
@@ -43,6 +84,13 @@ export function principalStore(db: Connection): PrincipalStore {
       'SELECT id FROM principals WHERE tenant_no = ? AND class = ? AND id > ? ORDER BY id LIMIT ?',
     )
     .pluck();
+  const page = db.prepare<[number, string, string, number], ListedPrincipal>(
+    `SELECT class, id, ${STORED} FROM principals WHERE tenant_no = ? AND (class, id) > (?, ?) ORDER BY class, id LIMIT ?`,
+  );
+  // By its own index, and so through none of those who have no more than facts.
+  const registered = db.prepare<[number], RegisteredPrincipal>(
+    "SELECT class, id, registration FROM principals INDEXED BY principals_registered WHERE tenant_no = ? AND registration IS NOT NULL AND source = 'api'",
+  );
   const snapshot = new TurnSnapshot(db);
   return {
     facts: (no, ref) => {
@@ -52,6 +100,8 @@ export function principalStore(db: Connection): PrincipalStore {
     find: (no, ref) => find.get(no, ref.class, ref.id),
     count: (no) => count.get(no) ?? 0,
     list: (no, cls, after, limit) => list.all(no, cls, after, limit),
+    page: (no, after, limit) => page.all(no, after.class, after.id, limit),
+    registered: (no) => registered.all(no),
   };
 }
 

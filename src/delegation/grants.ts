@@ -1,0 +1,113 @@
+import type { Clock } from '../effects.ts';
+import { ServiceError } from '../errors.ts';
+import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
+import type { GrantFilter, GrantLister, GrantPlace } from '../storage/granting/listing.ts';
+import type { GrantStore } from '../storage/grants.ts';
+import type { GrantRow } from '../storage/rows.ts';
+import type { Caller } from '../tenancy/callers.ts';
+import type { Tenant } from '../tenancy/tenants.ts';
+
+export interface GrantsAsked extends Omit<GrantFilter, 'under' | 'livingAt'> {
+  /** A grant's id. */
+  readonly under: string | undefined;
+  readonly includesEnded: boolean;
+  readonly pageSize: number;
+  readonly pageToken: string;
+}
+
+/** How a grant stands at one moment. */
+export type GrantState = 'living' | 'expired' | 'ended';
+
+export interface ShownGrant {
+  readonly grant: GrantRow;
+  readonly state: GrantState;
+}
+
+const MAX_PAGE = 1_000;
+
+/** What was delegated, for whoever may see it: an agent sees what it has a part in, others all of a tenant. */
+export class Grants {
+  readonly #grants: GrantStore;
+  readonly #lister: GrantLister;
+  readonly #clock: Clock;
+
+  constructor(options: { grants: GrantStore; lister: GrantLister; clock: Clock }) {
+    this.#grants = options.grants;
+    this.#lister = options.lister;
+    this.#clock = options.clock;
+  }
+
+  /** Throws `invalid_request`, `permission_denied` and `not_found`. */
+  list(tenant: Tenant, caller: Caller, asked: GrantsAsked): { grants: ShownGrant[]; nextPageToken: string } {
+    const { pageSize, pageToken, under, includesEnded, subject, audience } = asked;
+    if (pageSize < 1 || pageSize > MAX_PAGE)
+      throw new ServiceError('invalid_request', `page_size is 1 to ${MAX_PAGE}`);
+    const now = this.#clock();
+    const filter = {
+      subject,
+      audience,
+      actor: this.#actorFor(caller, asked),
+      under: under === undefined ? undefined : this.#pathOf(tenant, caller, under),
+      livingAt: includesEnded ? undefined : now,
+    };
+    const { grants, next } = this.#lister.list(tenant.no, filter, placeOf(pageToken), pageSize);
+    return { grants: grants.map((grant) => shown(grant, now)), nextPageToken: tokenOf(next) };
+  }
+
+  /** Throws `not_found`, also for what the caller may not see. */
+  show(tenant: Tenant, caller: Caller, id: string): ShownGrant {
+    const grant = this.#grants.find(tenant.no, id as GrantId);
+    if (!grant || !maySee(caller, grant)) throw new ServiceError('not_found', 'no such grant in this tenant');
+    return shown(grant, this.#clock());
+  }
+
+  /** All that is under a grant of an agent's has the agent in its chain; without one it is shown its own. */
+  #actorFor(caller: Caller, { actor, under }: GrantsAsked): PrincipalRef | undefined {
+    const self = agentIn(caller);
+    if (!self || (under !== undefined && actor === undefined)) return actor;
+    if (actor !== undefined && under === undefined && !isSame(actor, self))
+      throw new ServiceError('permission_denied', 'an agent sees the grants that it has a part in');
+    return actor ?? self;
+  }
+
+  #pathOf(tenant: Tenant, caller: Caller, id: string): string {
+    this.show(tenant, caller, id);
+    // What was there a moment ago is there still: nothing else runs in between.
+    return this.#lister.pathOf(tenant.no, id) ?? '';
+  }
+}
+
+const agentIn = ({ principal }: Caller): PrincipalRef | undefined =>
+  principal?.class === 'agent' ? principal : undefined;
+
+function maySee(caller: Caller, { actors }: GrantRow): boolean {
+  const self = agentIn(caller);
+  return self === undefined || actors.some((actor) => isSame(actor, self));
+}
+
+function shown(grant: GrantRow, now: number): ShownGrant {
+  if (grant.revokedAt !== null) return { grant, state: 'ended' };
+  return { grant, state: grant.expiresAt > now ? 'living' : 'expired' };
+}
+
+const tokenOf = (place: GrantPlace | undefined): string =>
+  place ? Buffer.from(JSON.stringify([place.path, place.expiresAt, place.id])).toString('base64url') : '';
+
+/** A path of nine ids, and what stands around them. */
+const MAX_TOKEN = 1_024;
+
+/** Throws `invalid_request` for what is no place, or is written otherwise than `tokenOf` does. */
+function placeOf(token: string): GrantPlace | undefined {
+  if (token === '') return undefined;
+  try {
+    if (token.length > MAX_TOKEN) throw new RangeError('too long');
+    const [path, expiresAt, id] = JSON.parse(Buffer.from(token, 'base64url').toString('utf8')) as unknown[];
+    if (typeof path !== 'string' || !Number.isSafeInteger(expiresAt) || typeof id !== 'string')
+      throw new TypeError('not a place');
+    const place = { path, expiresAt: expiresAt as number, id };
+    if (tokenOf(place) === token) return place;
+    throw new TypeError('not as it was given');
+  } catch (cause) {
+    throw new ServiceError('invalid_request', 'page_token is not one of this list', { cause });
+  }
+}

@@ -1,0 +1,206 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { ServiceError } from '../../../errors.ts';
+import {
+  type Ceiling,
+  type Credential,
+  CredentialSchema,
+  type Principal,
+  PrincipalSchema,
+  PrincipalStatus,
+  type Workload,
+  WorkloadSchema,
+} from '../../../gen/mandate/v1/tenant_pb.ts';
+import { type PrincipalRef, principalClass, principalKey } from '../../../ids.ts';
+import {
+  type StoredPrincipal,
+  type PrincipalStatus as StoredStatus,
+  statusOf,
+} from '../../../storage/principals/store.ts';
+import type { ManifestPrincipal } from '../../../tenancy/manifest.ts';
+import { ManifestInvalid } from '../../../tenancy/manifest-invalid.ts';
+import {
+  credentialId,
+  type Credential as Registered,
+  shownDigest,
+} from '../../../tenancy/registry/credentials.ts';
+import { type Draft, parseDraft, principalIn } from '../../../tenancy/registry/registration.ts';
+import { proto } from '../messages.ts';
+
+const statuses: Readonly<Record<StoredStatus, PrincipalStatus>> = {
+  active: PrincipalStatus.ACTIVE,
+  disabled: PrincipalStatus.DISABLED,
+  suspended: PrincipalStatus.SUSPENDED,
+  retired: PrincipalStatus.RETIRED,
+};
+
+/** Of groups, roles and scopes each, as in a manifest. */
+const MOST_NAMES = 1_000;
+
+/** A principal that is to be put. Throws `invalid_request` or `principal_class_unknown`. */
+export function draftOf(message: Principal): Draft {
+  if (hasUnknown(message)) throw refused('a principal has a member that is not known here');
+  if (message.managedBy !== '' && message.managedBy !== 'api')
+    throw refused('managed_by is api for what is put here');
+  const facts = factsOf(message);
+  return hasMore(message) ? withMore(facts, message) : facts;
+}
+
+/** Most are users with nothing but facts, thousands at a time. */
+function factsOf(message: Principal): ManifestPrincipal {
+  if (message.id === '' || message.id.length > 256) throw refused('a principal id is 1 to 256 characters');
+  for (const [name, list] of Object.entries({
+    groups: message.groups,
+    roles: message.roles,
+    scopes: message.scopes,
+  }))
+    if (list.length > MOST_NAMES || list.some((each) => each === '' || each.length > 256))
+      throw refused(`${name}: at most ${MOST_NAMES}, each of 1 to 256 characters`);
+  const disabled = isDisabled(message.status);
+  return {
+    class: principalClass(message.class),
+    id: message.id,
+    groups: message.groups,
+    roles: message.roles,
+    scopes: message.scopes,
+    properties: message.properties ?? {},
+    ...(disabled !== undefined && { status: disabled ? 'disabled' : 'active' }),
+    credentials: [],
+    client_ids: [],
+    resources: [],
+    owners: [],
+  };
+}
+
+const hasMore = ({ credentials, may, ceiling, clientIds, resources, owners }: Principal): boolean =>
+  credentials.length + clientIds.length + resources.length + owners.length > 0 || Boolean(may ?? ceiling);
+
+function withMore(facts: ManifestPrincipal, message: Principal): Draft {
+  const draft = parsed({
+    ...facts,
+    credentials: message.credentials.map(credentialIn),
+    client_ids: message.clientIds,
+    resources: message.resources,
+    owners: message.owners,
+    ...(message.may && { may: message.may.names }),
+    ...(message.ceiling && { ceiling: ceilingIn(message.ceiling) }),
+  });
+  const canAct = draft.class === 'agent' && (draft.credentials.length > 0 || draft.ceiling !== undefined);
+  if (canAct && draft.owners.length === 0)
+    throw refused(
+      `${principalKey(draft)} has no owners: an agent that can act has somebody to answer for it`,
+    );
+  return draft;
+}
+
+function parsed(value: Parameters<typeof parseDraft>[0]): Draft {
+  try {
+    return parseDraft(value);
+  } catch (cause) {
+    throw cause instanceof ManifestInvalid ? refused(cause.message) : cause;
+  }
+}
+
+function credentialIn({ id, kind, expiresAt }: Credential): object {
+  const isKept = kind.case === undefined || (kind.case === 'secretSha256' && kind.value.endsWith('…'));
+  if (isKept && id !== '') return { kept: id };
+  const names = {
+    secretSha256: 'secret_sha256',
+    spiffeId: 'spiffe_id',
+    jwks: 'jwks',
+    jwksUri: 'jwks_uri',
+    workload: 'workload',
+  } as const;
+  return {
+    ...(id !== '' && { id }),
+    ...(kind.case && { [names[kind.case]]: kind.case === 'workload' ? workloadIn(kind.value) : kind.value }),
+    ...(expiresAt && { expires_at: timestampDate(expiresAt).toISOString() }),
+  };
+}
+
+const workloadIn = ({ issuer, audience, claims }: Workload): object => ({ issuer, audience, claims });
+
+const ceilingIn = ({
+  scopes,
+  audiences,
+  maxLifetimeSeconds,
+  maxDepth,
+  use,
+  authorizationDetails,
+}: Ceiling): object => ({
+  scopes,
+  audiences,
+  authorization_details: authorizationDetails,
+  ...(use !== '' && { use }),
+  ...(maxLifetimeSeconds > 0 && { max_lifetime_seconds: maxLifetimeSeconds }),
+  ...(maxDepth > 0 && { max_depth: maxDepth }),
+});
+
+/** A principal as it is read. */
+export function principalMessage(
+  ref: PrincipalRef,
+  row: StoredPrincipal,
+  usedAt: (credential: string) => number | undefined,
+): Principal {
+  const principal = principalIn(ref, row);
+  const { may, ceiling } = principal;
+  return create(PrincipalSchema, {
+    ...ref,
+    groups: principal.groups,
+    roles: principal.roles,
+    scopes: principal.scopes,
+    properties: proto(principal.properties),
+    status: statuses[statusOf(row)],
+    credentials: principal.credentials.map((each) => credentialMessage(each, usedAt)),
+    ...(may && { may: { names: may } }),
+    ...(ceiling && {
+      ceiling: {
+        scopes: ceiling.scopes,
+        audiences: ceiling.audiences,
+        maxLifetimeSeconds: ceiling.max_lifetime_seconds,
+        maxDepth: ceiling.max_depth,
+        use: ceiling.use,
+        authorizationDetails: ceiling.authorization_details.map(proto),
+      },
+    }),
+    clientIds: principal.client_ids,
+    resources: principal.resources,
+    owners: principal.owners,
+    managedBy: row.source,
+  });
+}
+
+function credentialMessage(one: Registered, usedAt: (credential: string) => number | undefined): Credential {
+  const id = credentialId(one);
+  const used = usedAt(id);
+  return create(CredentialSchema, {
+    id,
+    kind: kindOf(one),
+    ...(one.expires_at !== undefined && { expiresAt: timestampFromMs(Date.parse(one.expires_at)) }),
+    ...(used !== undefined && { lastUsedAt: timestampFromMs(used) }),
+  });
+}
+
+function kindOf(one: Registered): Credential['kind'] {
+  if ('secret_sha256' in one) return { case: 'secretSha256', value: shownDigest(one.secret_sha256) };
+  if ('spiffe_id' in one) return { case: 'spiffeId', value: one.spiffe_id };
+  if ('jwks' in one) return { case: 'jwks', value: proto(one.jwks) };
+  if ('jwks_uri' in one) return { case: 'jwksUri', value: one.jwks_uri };
+  return { case: 'workload', value: create(WorkloadSchema, one.workload) };
+}
+
+/** Undefined where nothing is said. A status that is not known here is not for one that is active. */
+export function isDisabled(status: PrincipalStatus): boolean | undefined {
+  if (status === PrincipalStatus.UNSPECIFIED || status === PrincipalStatus.SUSPENDED) return undefined;
+  if (status === PrincipalStatus.ACTIVE) return false;
+  if (status === PrincipalStatus.DISABLED) return true;
+  throw refused('a status that is set is ACTIVE or DISABLED');
+}
+
+/** What JSON refuses by itself, in binary. */
+const hasUnknown = (message: Principal): boolean =>
+  [message, message.may, message.ceiling, ...message.credentials].some(
+    (each) => (each?.$unknown?.length ?? 0) > 0,
+  );
+
+const refused = (message: string): ServiceError => new ServiceError('invalid_request', message);

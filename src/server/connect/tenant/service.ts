@@ -1,0 +1,157 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import type { ServiceImpl } from '@connectrpc/connect';
+import { ServiceError } from '../../../errors.ts';
+import { type Principal, TenantSchema, type TenantService } from '../../../gen/mandate/v1/tenant_pb.ts';
+import { type PrincipalRef, principalClass, principalKey } from '../../../ids.ts';
+import type { Policies } from '../../../policy/policies.ts';
+import type { RecordStore } from '../../../storage/log/records.ts';
+import type { PrincipalStore, StoredPrincipal } from '../../../storage/principals/store.ts';
+import type { Administration } from '../../../tenancy/administration.ts';
+import type { Callers } from '../../../tenancy/callers.ts';
+import type { Issuers } from '../../../tenancy/issuers.ts';
+import type { Credentials } from '../../../tenancy/registry/changes.ts';
+import type { Tenant, Tenants } from '../../../tenancy/tenants.ts';
+import { admit, presentedIn } from '../context.ts';
+import { issuerMessage, trustedIn } from './issuers.ts';
+import { listed } from './listing.ts';
+import { draftOf, isDisabled, principalMessage } from './principals.ts';
+
+const MAX_PRINCIPALS = 10_000;
+
+export function tenantService(parts: {
+  tenants: Tenants;
+  callers: Callers;
+  policies: Policies;
+  administration: Administration;
+  credentials: Credentials;
+  issuers: Issuers;
+  principals: PrincipalStore;
+  records: RecordStore;
+  issuerOf: (tenant: string) => string;
+  degraded: (tenant: Tenant) => string;
+}): ServiceImpl<typeof TenantService> {
+  const {
+    tenants,
+    callers,
+    policies,
+    administration,
+    credentials,
+    issuers,
+    principals,
+    records,
+    issuerOf,
+    degraded,
+  } = parts;
+  const shown = (tenant: Tenant, ref: PrincipalRef, row: StoredPrincipal): Principal =>
+    principalMessage(ref, row, (id) => credentials.usedAt(tenant, ref, id));
+  return {
+    async listTenants(_message, context) {
+      const visible = await callers.visible(tenants, presentedIn(context), 'tenant.read');
+      return {
+        tenants: visible.map((tenant) =>
+          create(TenantSchema, {
+            id: tenant.id,
+            displayName: tenant.manifest.display_name ?? '',
+            issuer: issuerOf(tenant.id),
+            policyRevision: policies.of(tenant).revision,
+            principals: BigInt(principals.count(tenant.no)),
+            records: BigInt(records.size(tenant.no)),
+            degraded: degraded(tenant),
+          }),
+        ),
+      };
+    },
+    async getPrincipal(message, context) {
+      const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');
+      const ref = { class: principalClass(message.class), id: message.id };
+      const row = principals.find(tenant.no, ref);
+      if (!row) throw new ServiceError('principal_unknown', 'no such principal in this tenant');
+      return { principal: shown(tenant, ref, row) };
+    },
+    async listPrincipals(message, context) {
+      const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');
+      const { found, next } = listed(principals, tenant.no, {
+        class: message.class === '' ? undefined : principalClass(message.class),
+        owner: message.owner,
+        limit: message.limit,
+        pageToken: message.pageToken,
+      });
+      return { principals: found.map((row) => shown(tenant, row, row)), nextPageToken: next };
+    },
+    async putPrincipals(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      const count = message.principals.length;
+      if (count === 0 || count > MAX_PRINCIPALS)
+        throw new ServiceError('invalid_request', `principals: 1 to ${MAX_PRINCIPALS} at a time`);
+      const drafts = message.principals.map(draftOf);
+      if (new Set(drafts.map(principalKey)).size < count)
+        throw new ServiceError('invalid_request', 'a principal stands twice');
+      const suspended = await administration.principals.put(tenant, caller.id, drafts);
+      return { written: count, suspended: suspended.map(principalKey) };
+    },
+    async setPrincipalStatus(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      const disabled = isDisabled(message.status);
+      if (disabled === undefined) throw new ServiceError('invalid_request', 'status is missing');
+      const ref = { class: principalClass(message.class), id: message.id };
+      return { revoked: await administration.principals.setStatus(tenant, caller.id, ref, disabled) };
+    },
+    async rotateCredential(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      const ref = { class: principalClass(message.class), id: message.id };
+      if (message.overlapSeconds > MAX_OVERLAP_SECONDS)
+        throw new ServiceError('invalid_request', `overlap_seconds: at most ${MAX_OVERLAP_SECONDS}`);
+      const { secret, credentialId } = await credentials.rotate(tenant, caller.id, ref, {
+        overlapMs: message.overlapSeconds * 1_000,
+        expiresAt: message.expiresAt && timestampMs(message.expiresAt),
+      });
+      return { secret, credentialId };
+    },
+    async removeCredential(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      const ref = { class: principalClass(message.class), id: message.id };
+      return { revoked: await credentials.remove(tenant, caller.id, ref, message.credentialId) };
+    },
+    async retirePrincipal(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      const ref = { class: principalClass(message.class), id: message.id };
+      return { revoked: await administration.principals.retire(tenant, caller.id, ref) };
+    },
+    async listIssuers(message, context) {
+      const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');
+      return {
+        issuers: [
+          ...tenant.manifest.issuers.map((each) => issuerMessage(each, 'manifest')),
+          ...administration.issuers.of(tenant).map((each) => issuerMessage(each, 'api')),
+        ],
+      };
+    },
+    async putIssuer(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      await administration.issuers.put(tenant, caller.id, trustedIn(message.issuer));
+      return {};
+    },
+    async removeIssuer(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
+      await administration.issuers.remove(tenant, caller.id, message.issuer);
+      return {};
+    },
+    async testIssuer(message, context) {
+      const { tenant } = await admit(parts, context, message.tenant, 'tenant.write');
+      const trusted = issuers.trusted(tenant, message.issuer);
+      if (!trusted) throw new ServiceError('not_found', 'the tenant does not trust that issuer');
+      const { jwksUri, keys, problem: keysProblem } = await issuers.examine(trusted);
+      const token = message.token === '' ? undefined : await issuers.tried(tenant, trusted, message.token);
+      return {
+        jwksUri,
+        keys: keys.map((each) => ({ ...each, algorithms: [...each.algorithms] })),
+        keysProblem,
+        ...(token && 'problem' in token && { tokenProblem: token.problem }),
+        ...(token && 'subject' in token && { subject: token.subject, tokenKind: token.kind }),
+      };
+    },
+  };
+}
+
+const MAX_OVERLAP_SECONDS = 30 * 86_400;

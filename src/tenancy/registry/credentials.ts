@@ -1,0 +1,86 @@
+import { hash } from 'node:crypto';
+import { z } from 'zod';
+import { workload } from './workload.ts';
+
+/** Of one principal: what it has, what it changes over to, and a few for where it runs. */
+export const MAX_CREDENTIALS = 8;
+
+/** What a public key set may take, as JSON. */
+const MAX_KEY_SET = 16_384;
+
+/** RFC 7518 section 6: members that only a private or a symmetric key has. */
+const SECRET_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
+
+const common = {
+  /** Names it among the principal's. */
+  id: z.string().min(1).max(64).optional(),
+  expires_at: z.iso.datetime({ offset: true, error: 'a time such as 2027-01-31T00:00:00Z' }).optional(),
+};
+
+const jwks = z
+  .strictObject({ keys: z.array(z.record(z.string(), z.json())).min(1).max(16) })
+  .refine(({ keys }) => !keys.some((key) => SECRET_MEMBERS.some((name) => Object.hasOwn(key, name))), {
+    error: 'it holds a private key: give the public ones alone, and make new ones, as this one was shown',
+  })
+  .refine((keys) => JSON.stringify(keys).length <= MAX_KEY_SET, {
+    error: `more than ${MAX_KEY_SET} characters of keys`,
+  });
+
+const forms = {
+  // SHA-256 of a secret of at least 128 random bits, hex. Such a secret needs no slow hash.
+  secret_sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'),
+  spiffe_id: z
+    .string()
+    .max(2_048)
+    .regex(/^spiffe:\/\/[^\s?#]+$/, 'a SPIFFE id'),
+  /** Of private_key_jwt (RFC 7523). */
+  jwks,
+  jwks_uri: z.url().max(2_048),
+  workload,
+};
+
+/** One way to authenticate, as tenant.yaml and the API have it. */
+export const credential = z.union(
+  [
+    z.strictObject({ ...common, secret_sha256: forms.secret_sha256 }),
+    z.strictObject({ ...common, spiffe_id: forms.spiffe_id }),
+    z.strictObject({ ...common, jwks: forms.jwks }),
+    z.strictObject({ ...common, jwks_uri: forms.jwks_uri }),
+    z.strictObject({ ...common, workload: forms.workload }),
+  ],
+  { error: ({ input }) => problemOf(input) },
+);
+
+export type Credential = z.infer<typeof credential>;
+
+const FORMS =
+  'a credential is {secret_sha256: <64 hex digits>}, {spiffe_id: spiffe://…}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
+
+/** A union alone says no more than that none of its forms fits. Keys are named, values may be secrets. */
+function problemOf(input: unknown): string {
+  const keys = typeof input === 'object' && input !== null && !Array.isArray(input) ? Object.keys(input) : [];
+  const unknown = keys.filter((key) => !Object.hasOwn(forms, key) && !Object.hasOwn(common, key));
+  return unknown.length > 0 ? `Unrecognized key: "${unknown.join('", "')}"; ${FORMS}` : FORMS;
+}
+
+const FINGERPRINT = 16;
+
+/** How a secret is shown: by it one is known again, and nobody can be let in. */
+export const shownDigest = (digest: string): string => `${digest.slice(0, FINGERPRINT)}…`;
+
+/** By which its holder is found when it is presented; undefined for what names its holder itself. */
+export function presentedAs(one: Credential): string | undefined {
+  if ('secret_sha256' in one) return `sha256:${one.secret_sha256}`;
+  return 'spiffe_id' in one ? one.spiffe_id : undefined;
+}
+
+export const credentialId = (one: Credential): string => one.id ?? madeId(one);
+
+function madeId(one: Credential): string {
+  if ('secret_sha256' in one) return one.secret_sha256.slice(0, FINGERPRINT);
+  return hash('sha256', JSON.stringify({ ...one, expires_at: undefined }), 'hex').slice(0, FINGERPRINT);
+}
+
+/** At `now` by the clock, in milliseconds since the epoch. */
+export const isGood = ({ expires_at: end }: Credential, now: number): boolean =>
+  end === undefined || now < Date.parse(end);

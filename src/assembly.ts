@@ -22,7 +22,9 @@ import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
-import { Keys, openMasterKey } from './delegation/keys.ts';
+import { Keys } from './delegation/keys/keys.ts';
+import { openMasterKey } from './delegation/keys/open-master-key.ts';
+import { TenantKeys } from './delegation/keys/tenant-keys.ts';
 import { KillSwitches } from './delegation/kill-switches.ts';
 import { Revocation } from './delegation/revocation.ts';
 import { DpopProofs } from './delegation/sender/dpop.ts';
@@ -52,6 +54,7 @@ import { logKeyStore } from './storage/log-keys.ts';
 import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
+import { tenantKeyStore } from './storage/tenant-keys.ts';
 import { volumeStore } from './storage/volume/store.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -133,30 +136,36 @@ export function assemble(
     (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
   );
   const sealed = keyStore(reader);
-  const master = openMasterKey(
-    config.master_key_file ?? path.join(config.data_dir, 'master.key'),
-    sealed,
+  const master = {
+    file: config.master_key_file ?? path.join(config.data_dir, 'master.key'),
+    given: config.masterKey,
+  };
+  const tenantKeys = new TenantKeys({
+    source: openMasterKey(master, sealed, random),
+    store: tenantKeyStore(reader),
+    writer,
+    clock,
     random,
-  );
-  const keys = new Keys({ store: sealed, writer, master, clock, random });
+  });
+  const keys = new Keys({ store: sealed, writer, sealing: tenantKeys, clock, random });
   const logStore = logKeyStore(reader);
   const logKeys = new LogKeys({
     store: logStore,
     trees: new LogTrees(reader),
     writer,
-    sealing: master,
+    sealing: tenantKeys,
     originOf: (tenant) => `${issuerOf(tenant).replace(/^https?:\/\//, '')}/log/${config.node}`,
     recordOf: (no, key) => ownRecord(keyMade(no, vkeyOf(key), 'log', 'Ed25519'), clock, random),
     clock,
     random,
   });
   const memberStore = memberKeyStore(reader);
-  const memberKeys = new MemberKeys({ store: memberStore, writer, sealing: master, clock, random });
+  const memberKeys = new MemberKeys({ store: memberStore, writer, sealing: tenantKeys, clock, random });
   const mlDsaKeys = config.ml_dsa_checkpoints
     ? new MlDsaKeys({
         store: logStore,
         writer,
-        sealing: master,
+        sealing: tenantKeys,
         recordOf: (no, key) => ownRecord(keyMade(no, vkeyOf(key), 'log', 'ML-DSA-44'), clock, random),
         clock,
         random,
@@ -294,12 +303,14 @@ export function assemble(
     erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
     dpop,
     keys,
+    tenantKeys,
     logKeys,
     mlDsaKeys,
     proofs,
     volumes,
     keeper,
     node: config.node,
+    clock,
     base,
     issuerOf,
     decisions,

@@ -193,6 +193,8 @@ export type Config = Readonly<z.infer<typeof schema>> & {
   /** Mandate's own. */
   readonly version: string;
   readonly opa: string;
+  /** The master key, where the environment has it and no file, and the one before it. */
+  readonly masterKey?: MasterKeyGiven | undefined;
   /** Those of `archive.s3`. */
   readonly s3Credentials?: S3Credentials | undefined;
 };
@@ -235,6 +237,7 @@ export function readConfig(
     home,
     version: versionOf(home),
     opa: opaOf(parsed.data.opa, home),
+    masterKey: masterKeyIn(environment),
     s3Credentials: parsed.data.archive?.s3 && s3CredentialsIn(environment),
   });
   for (const [plane, { host }] of Object.entries({ data: config.data, admin: config.admin }))
@@ -244,6 +247,26 @@ export function readConfig(
 
 const versionOf = (home: string): string =>
   (JSON.parse(readFileSync(path.join(home, 'package.json'), 'utf8')) as { version: string }).version;
+
+export interface MasterKeyGiven {
+  readonly current: Uint8Array;
+  readonly previous: Uint8Array | undefined;
+}
+
+function masterKeyIn(environment: Readonly<Record<string, string | undefined>>): MasterKeyGiven | undefined {
+  const [current, previous] = ['MANDATE_MASTER_KEY', 'MANDATE_MASTER_KEY_PREVIOUS'].map((name) => {
+    const text = environment[name] ?? '';
+    if (text !== '' && !/^[0-9a-f]{64}$/.test(text))
+      throw new ServiceError('config_invalid', `${name} is no master key: 64 lower-case hex digits`);
+    return text === '' ? undefined : Buffer.from(text, 'hex');
+  });
+  if (current) return { current, previous };
+  if (!previous) return undefined;
+  throw new ServiceError(
+    'config_invalid',
+    'MANDATE_MASTER_KEY_PREVIOUS is nothing without MANDATE_MASTER_KEY',
+  );
+}
 
 function s3CredentialsIn(environment: Readonly<Record<string, string | undefined>>): S3Credentials {
   const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_SESSION_TOKEN: token } = environment;

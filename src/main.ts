@@ -4,6 +4,7 @@ import { type Clock, type Random, systemClock, systemRandom } from './effects.ts
 import type { ServiceError } from './errors.ts';
 import { tenantId } from './ids.ts';
 import { readCertificates, watchCertificates } from './server/certificates.ts';
+import { toServiceError } from './server/errors.ts';
 import { devIssuer } from './server/http/dev.ts';
 import { Listener } from './server/listener.ts';
 import { adminPlane, dataPlane, type Services } from './server/planes.ts';
@@ -67,6 +68,8 @@ export async function start(
   // What a log is called begins with it.
   await services.logKeys.makeMissing(Array.from(services.tenants, ({ no }) => no));
   await presence.begin();
+  // Where a change of the master key was broken off.
+  await services.tenantKeys.settle((error) => void toServiceError(error, 'master key'));
   checkpointer.begin();
   keeper.begin();
   if (config.tls) stack.use(watchCertificates(config.tls, [data, admin]));

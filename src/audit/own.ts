@@ -12,6 +12,8 @@ export interface OwnDeed {
   readonly kind: 'server' | 'key';
   readonly action: string;
   readonly resource: { readonly type: string; readonly id: string };
+  /** Who asked for it, where somebody did. */
+  readonly caller?: string;
   /** Of the policy that decides; empty where that is beside the point. */
   readonly revision?: string;
   readonly detail: Readonly<Record<string, unknown>>;
@@ -31,8 +33,25 @@ export const keyMade = (
   detail: { use, algorithm },
 });
 
+/** What became of a key that signs tokens. */
+export interface KeyDeed {
+  readonly tenantNo: TenantNo;
+  readonly action: 'key.create' | 'key.activate' | 'key.remove' | 'key.replace';
+  readonly id: string;
+  readonly algorithm: string;
+  readonly caller: string;
+  /** Beside what it is for, and its algorithm. */
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+export function keyRow({ id, algorithm, detail, ...deed }: KeyDeed, clock: Clock, random: Random): RecordRow {
+  const resource = { type: 'key', id };
+  const whole = { use: 'tokens', algorithm, ...detail };
+  return ownRecord({ ...deed, kind: 'key', resource, detail: whole }, clock, random);
+}
+
 export function ownRecord(deed: OwnDeed, clock: Clock, random: Random): RecordRow {
-  const { tenantNo, kind, action, resource, revision = '', detail } = deed;
+  const { tenantNo, kind, action, resource, caller = SERVER, revision = '', detail } = deed;
   const now = clock();
   return buildRecord({
     tenantNo,
@@ -40,7 +59,7 @@ export function ownRecord(deed: OwnDeed, clock: Clock, random: Random): RecordRo
     kind,
     outcome: 'done',
     decisionId: uuidv7(now, random(10)),
-    caller: SERVER,
+    caller,
     subject: undefined,
     actor: undefined,
     revision,

@@ -5,6 +5,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { describe, ServiceError } from '../errors.ts';
 import { auditCommands } from './audit/audit.ts';
 import { grantCommands } from './authority/grant.ts';
+import { keyCommands } from './authority/key.ts';
 import { killCommands, restoreCommands } from './authority/kill.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
@@ -60,6 +61,7 @@ for (const command of [
   grantCommands(),
   killCommands(),
   restoreCommands(),
+  keyCommands(),
   policyCommands(),
   auditCommands(),
   tenantCommands(),

@@ -12,7 +12,7 @@ import { authenticationIn } from '../tenancy/authentication.ts';
 import { asTokenError, type Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
-import { type Keys, SIGNING_ALGORITHM } from './keys.ts';
+import type { Keys } from './keys/keys.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { type DpopProofs, notHeld } from './sender/dpop.ts';
 
@@ -70,7 +70,7 @@ export class Tokens {
       ...grant.authentication,
     };
     const token = await new SignJWT(claims)
-      .setProtectedHeader({ alg: SIGNING_ALGORITHM, kid: key.kid, typ: TOKEN_TYPE })
+      .setProtectedHeader({ alg: key.alg, kid: key.kid, typ: TOKEN_TYPE })
       .setIssuer(this.#issuerOf(tenant))
       .setSubject(grant.subject.id)
       .setAudience(audienceClaim(grant))
@@ -90,7 +90,7 @@ export class Tokens {
   /** See `TokenResolver`. An ID token is for its client, not for here: only access tokens name a principal. */
   readonly resolve: TokenResolver = async (tenant, text, now, proof): Promise<TokenPrincipal> => {
     // Most tokens come again and again: what was read of one and verified is not read anew.
-    const known = this.#verified.get(digestOf(tenant, text));
+    const known = this.#verified.get(this.#digestOf(tenant, text));
     if (known !== undefined && !proof)
       return asPrincipal(this.#held(this.#living(this.#found(tenant, known), now), undefined));
     const token = readToken(text);
@@ -162,12 +162,17 @@ export class Tokens {
   }
 
   async #verifiedGrant(tenant: Tenant, token: UnverifiedToken): Promise<GrantId> {
-    const digest = digestOf(tenant, token.text);
+    const digest = this.#digestOf(tenant, token.text);
     const known = this.#verified.get(digest);
     if (known) return known;
     const id = await this.#verify(tenant, token);
     this.#verified.set(digest, id);
     return id;
+  }
+
+  /** What was verified by keys that were taken away since has another name. */
+  #digestOf(tenant: Tenant, text: string): string {
+    return `${tenant.id} ${this.#keys.generation(tenant)} ${hash('sha256', text, 'base64')}`;
   }
 
   /** Whose it is, by signature and type. Its times are the grant's, and read there. */
@@ -177,7 +182,7 @@ export class Tokens {
     const kid = header['kid'];
     const key = typeof kid === 'string' && kid.length <= 64 ? await this.#keys.find(tenant, kid) : undefined;
     if (!key) throw invalid('no such key');
-    await compactVerify(text, key.publicKey, { algorithms: [SIGNING_ALGORITHM] }).catch((cause: unknown) => {
+    await compactVerify(text, key.publicKey, { algorithms: [key.alg] }).catch((cause: unknown) => {
       throw asTokenError(cause);
     });
     if (header['typ'] !== TOKEN_TYPE) throw invalid('of another type');
@@ -192,8 +197,6 @@ const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
   grant,
   authentication: grant.authentication,
 });
-
-const digestOf = (tenant: Tenant, text: string): string => `${tenant.id} ${hash('sha256', text, 'base64')}`;
 
 /** RFC 9396: there where there are some. */
 export const detailsClaim = ({ details }: GrantRow): GrantRow['details'] | undefined =>

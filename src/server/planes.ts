@@ -13,10 +13,12 @@ import type { Search } from '../decision/search.ts';
 import type { Delegations } from '../delegation/delegations.ts';
 import type { Grants } from '../delegation/grants.ts';
 import type { Introspection } from '../delegation/introspection.ts';
-import type { Keys } from '../delegation/keys.ts';
+import type { Keys } from '../delegation/keys/keys.ts';
+import type { TenantKeys } from '../delegation/keys/tenant-keys.ts';
 import type { KillSwitches } from '../delegation/kill-switches.ts';
 import type { Revocation } from '../delegation/revocation.ts';
 import type { DpopProofs } from '../delegation/sender/dpop.ts';
+import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
@@ -25,6 +27,7 @@ import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { GrantService } from '../gen/mandate/v1/grant_pb.ts';
+import { KeyService } from '../gen/mandate/v1/key_pb.ts';
 import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
@@ -45,6 +48,7 @@ import { delegationService } from './connect/delegation.ts';
 import { type ExtAuthzOptions, extAuthzService } from './connect/extauthz.ts';
 import { grantService } from './connect/grant.ts';
 import { healthService } from './connect/health.ts';
+import { keyService } from './connect/key.ts';
 import { killService } from './connect/kill.ts';
 import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
@@ -77,6 +81,7 @@ export interface Services {
   readonly grants: Grants;
   readonly killSwitches: KillSwitches;
   readonly keys: Keys;
+  readonly tenantKeys: TenantKeys;
   readonly logKeys: LogKeys;
   /** Undefined where logs have one key. */
   readonly mlDsaKeys: MlDsaKeys | undefined;
@@ -95,6 +100,7 @@ export interface Services {
   readonly principals: PrincipalStore;
   readonly records: RecordStore;
   readonly reads: Reads;
+  readonly clock: Clock;
   /** What the outside calls the data plane. */
   readonly base: () => string;
   readonly parts: PartStore;
@@ -170,8 +176,9 @@ export function adminPlane(services: Services): Plane {
         .service(PolicyService, policyService(services), strict)
         .service(TenantService, tenantService(services), strict)
         .service(KillService, killService(services), strict)
+        .service(KeyService, keyService(services), strict)
         .service(AuditService, auditService(services), strict);
-      common(router, services, [PolicyService, TenantService, KillService, AuditService]);
+      common(router, services, [PolicyService, TenantService, KillService, KeyService, AuditService]);
     },
     hot: new Map(),
   };

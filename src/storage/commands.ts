@@ -2,14 +2,16 @@ import type { TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
 import { type GrantCommands, prepareGrantCommands, prepareGrantEnder } from './granting/commands.ts';
 import { type IssuerCommands, prepareIssuers } from './issuers.ts';
+import { type KeyCommands, prepareKeyCommands } from './keys.ts';
 import type { LogAppender } from './log/appender.ts';
 import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
 import { type OnceCommands, prepareOnce } from './once.ts';
 import { type PrincipalCommands, preparePrincipalCommands } from './principals/commands.ts';
 import { prepareUses, type UseCommands } from './principals/uses.ts';
-import { checkTenantNo, type KeyRow, type TenantNo } from './rows.ts';
+import { checkTenantNo, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
+import { prepareTenantKeyCommands, type TenantKeyCommands } from './tenant-keys.ts';
 import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts';
 
 /**
@@ -21,6 +23,8 @@ export interface Commands
     VolumeCommands,
     MemberKeyCommands,
     GrantCommands,
+    KeyCommands,
+    TenantKeyCommands,
     SittingCommands,
     PrincipalCommands,
     UseCommands,
@@ -28,7 +32,6 @@ export interface Commands
     IssuerCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
-  readonly putKey: (args: { tenantNo: TenantNo; key: KeyRow }) => boolean;
 }
 
 export type CommandName = keyof Commands;
@@ -39,13 +42,12 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     'SELECT no, manifest_hash FROM tenants WHERE id = ?',
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
-  const insertKey = db.prepare(
-    'INSERT INTO keys (tenant_no, kid, alg, public_jwk, sealed, created_at) VALUES (?, ?, ?, ?, ?, ?)',
-  );
   return {
     ...prepareLogCommands(db, log),
     ...prepareVolumeCommands(db, log),
     ...prepareMemberKeyCommands(db),
+    ...prepareKeyCommands(db),
+    ...prepareTenantKeyCommands(db),
     ...prepareSitting(db),
     ...prepareGrantCommands(db),
     ...preparePrincipalCommands(db, prepareGrantEnder(db)),
@@ -57,7 +59,5 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };
       return { no: checkTenantNo(Number(insertTenant.run(id).lastInsertRowid)), manifestHash: '' };
     },
-    putKey: ({ tenantNo, key }) =>
-      insertKey.run(tenantNo, key.kid, key.alg, key.publicJwk, key.sealed, key.createdAt).changes === 1,
   };
 }

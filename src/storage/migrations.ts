@@ -344,6 +344,20 @@ export const migrations: readonly string[] = [
     is_killed INTEGER NOT NULL CHECK (is_killed IN (0, 1)),
     PRIMARY KEY (tenant_no, name)
   ) STRICT, WITHOUT ROWID;
+
+  -- What becomes of a key: next, active, retiring, gone, and since when it is what it is. One at a time is active, and one
+  -- is next.
+  ALTER TABLE keys ADD COLUMN state TEXT NOT NULL DEFAULT 'retiring' CHECK (state IN ('next', 'active', 'retiring', 'gone'));
+  ALTER TABLE keys ADD COLUMN state_at INTEGER NOT NULL DEFAULT 0;
+  UPDATE keys SET state_at = created_at;
+  UPDATE keys SET state = 'active' WHERE kid =
+    (SELECT kid FROM keys newest WHERE newest.tenant_no = keys.tenant_no ORDER BY created_at DESC, kid LIMIT 1);
+  CREATE UNIQUE INDEX keys_in_use ON keys (tenant_no, state) WHERE state IN ('next', 'active');
+
+  -- The key that seals a tenant's others, by the tenant's name, which stays when its log begins anew; sealed by the master
+  -- key. Master keys of before, each sealed by the one in use: what they sealed themselves is left as it is.
+  CREATE TABLE tenant_keys (tenant TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE older_masters (at INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
   `,
   `
   -- The thumbprint of the key that whoever presents a token of the grant has to hold (RFC 9449).

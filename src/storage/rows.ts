@@ -92,14 +92,19 @@ export const audiencesOf = ({ audience, moreAudiences }: GrantRow): readonly str
   audience,
   ...moreAudiences,
 ];
+export type KeyState = 'next' | 'active' | 'retiring' | 'gone';
 
 export interface KeyRow {
   readonly kid: string;
   readonly alg: string;
   readonly publicJwk: string;
-  /** The private JWK, encrypted; see `delegation/keys.ts`. */
+  /** The private JWK, encrypted; see `delegation/keys/keys.ts`. Zeros once it signs no more. */
   readonly sealed: Uint8Array;
+  /** Milliseconds since the epoch, as below. */
   readonly createdAt: number;
+  readonly state: KeyState;
+  /** Since when it is in that state. */
+  readonly stateAt: number;
 }
 
 export interface LogKeyRow {

@@ -4,6 +4,7 @@ import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
 import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
+import { keysDeclared } from './keys-declared.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
 import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
@@ -21,6 +22,8 @@ export const operations = [
   'tenant.read',
   'tenant.write',
   'kill',
+  'key.read',
+  'key.write',
   'audit.read',
 ] as const;
 export type Operation = (typeof operations)[number];
@@ -178,6 +181,7 @@ const manifest = z.strictObject({
     .max(64)
     .default([]),
   limits,
+  keys: keysDeclared,
   audit: auditDeclared,
 });
 

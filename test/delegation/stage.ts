@@ -64,9 +64,9 @@ export class Stage implements AsyncDisposable {
   }
 
   /** On other ports: tokens of before are ours still where the options have a `base_url`. */
-  async restart(): Promise<void> {
+  async restart(options = this.#options): Promise<void> {
     await this.#server.stop();
-    this.#server = await startIn(this.#server.folder, this.#options);
+    this.#server = await startIn(this.#server.folder, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

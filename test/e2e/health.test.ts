@@ -24,9 +24,16 @@ const REFLECTION = 'grpc.reflection.v1.ServerReflection';
 const onData = [
   'mandate.v1.DecisionService',
   'mandate.v1.DelegationService',
+  'mandate.v1.GrantService',
   'envoy.service.auth.v3.Authorization',
 ];
-const onAdmin = ['mandate.v1.PolicyService', 'mandate.v1.TenantService', 'mandate.v1.AuditService'];
+const onAdmin = [
+  'mandate.v1.PolicyService',
+  'mandate.v1.TenantService',
+  'mandate.v1.KillService',
+  'mandate.v1.KeyService',
+  'mandate.v1.AuditService',
+];
 
 interface Status {
   status: string;

@@ -37,6 +37,7 @@ export interface TenantDocument {
   issuers?: (Partial<TrustedIssuer> & { issuer: string })[];
   subject_types?: Record<string, string>;
   limits?: Record<string, number>;
+  keys?: Record<string, string | number>;
   audit?: { sealed: { path: string; about?: string }[] };
   entrypoints?: string[];
   dpop?: { required?: string[]; nonce?: boolean };
@@ -47,6 +48,7 @@ type Editor = (manifest: TenantDocument) => void;
 export interface Options {
   readonly overrides?: Overrides;
   readonly clock?: Clock;
+  readonly environment?: Readonly<Record<string, string>>;
   /** Changes acme's tenant.yaml before the start. */
   readonly acme?: Editor;
   /** Further files of acme's folder, or others in their place. */
@@ -86,7 +88,7 @@ export async function startServer(options: Options = {}): Promise<Running> {
 export async function startIn(folder: string, options: Options = {}): Promise<Running> {
   // The end-to-end tests run on both servers of HTTP/2: vitest.config.ts.
   const config = readConfig(
-    { MANDATE_HTTP2: process.env['MANDATE_HTTP2'] },
+    { MANDATE_HTTP2: process.env['MANDATE_HTTP2'], ...options.environment },
     { ...overridesIn(folder), ...options.overrides },
   );
   const mandate = await start(config, options.clock);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { tenantId } from '../../src/ids.ts';
 import { KEPT_MS } from '../../src/storage/granting/commands.ts';
+import { issuerEnd, killStore } from '../../src/storage/granting/ends.ts';
 import { grantStore } from '../../src/storage/grants.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
 import { openReader } from '../../src/storage/reader.ts';
@@ -98,6 +100,27 @@ describe('grants', () => {
       ]);
     }));
 });
+
+test('what was ended stays so where the log of the tenant begins anew, and new grants live', () =>
+  withGrants(async (writer, old, folder) => {
+    const [ended, killed] = [grant(), grant({ issuer: 'https://other.example' })];
+    for (const each of [ended, killed]) await writer.run('insertGrant', { tenantNo: old, grant: each });
+    const status = { tenantNo: old, class: 'agent', id: 'a', at: T0 } as const;
+    await writer.run('setStatus', { ...status, disabled: true });
+    await writer.run('setStatus', { ...status, disabled: false });
+    await writer.run('kill', { tenantNo: old, name: issuerEnd(killed.issuer), at: T0 });
+    const no = (old + 1) as TenantNo;
+    const log = { no, old, setAside: 'acme~1', damage: '', checkpoint: '' };
+    await writer.run('restartLog', { id: tenantId('acme'), log });
+    const reader = openReader(folder);
+    const find = ({ id }: GrantRow) => grantStore(reader).find(no, id)?.revokedAt;
+    expect([find(ended), find(killed)]).toEqual([T0, T0]);
+    expect(killStore(reader).list(no)).toEqual([{ name: issuerEnd(killed.issuer), at: T0 }]);
+    const anew = grant();
+    expect((await writer.run('insertGrant', { tenantNo: no, grant: anew })).value).toBe(true);
+    expect(find(anew)).toBeNull();
+    reader.close();
+  }));
 
 describe('grants that expired long ago', () => {
   test('go as new ones come, two by two, those below before those above', () =>

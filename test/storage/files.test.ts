@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { makeMasterKey, readMasterKey } from '../../src/delegation/master-key.ts';
+import { makeMasterKey, readMasterKey } from '../../src/delegation/keys/master-key.ts';
 import { systemRandom } from '../../src/effects.ts';
 import { type Disk, makeDurably, makeFolder, writeDurably } from '../../src/storage/files.ts';
 import { temporaryFolder } from './store.ts';

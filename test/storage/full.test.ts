@@ -24,7 +24,15 @@ test('a full store takes a key and the record of it, without which nothing more 
   const no = await tenantNo(writer, 'acme');
   await fill(writer, no);
   await expect(writer.append(rowOf(no))).rejects.toMatchObject({ code: 'audit_unavailable' });
-  const key = { kid: 'k', alg: 'ES256', publicJwk: '{}', sealed: new Uint8Array(100), createdAt: T0 };
+  const key = {
+    kid: 'k',
+    alg: 'ES256',
+    publicJwk: '{}',
+    sealed: new Uint8Array(100),
+    createdAt: T0,
+    state: 'active',
+    stateAt: T0,
+  } as const;
   const record = ownRecord(keyMade(no, 'k', 'tokens', 'ES256'), () => T0, systemRandom);
   const { value, index } = await writer.run('putKey', { tenantNo: no, key }, record);
   expect(value).toBe(true);

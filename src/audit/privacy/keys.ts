@@ -89,7 +89,8 @@ export class MemberKeys {
     const { store, writer, sealing, clock, random } = this.#options;
     const [kid, secret] = [Buffer.from(random(ID_BYTES)).toString('base64url'), random(KEY_BYTES)];
     const text = Buffer.from(secret).toString('base64');
-    const sealed = sealing.seal(text, memberKeyBinding(tenant.id, about, kid), random(NONCE_BYTES));
+    const binding = memberKeyBinding(tenant.id, about, kid);
+    const sealed = await sealing.seal(tenant.id, text, binding, random(NONCE_BYTES));
     const key = { kid, class: about.class, name: about.id, sealed, createdAt: clock() };
     const { value } = await writer.run('putMemberKey', { tenantNo: tenant.no, key });
     if (value) return { about, kid, secret };
@@ -102,7 +103,8 @@ export class MemberKeys {
   #unsealed(tenant: KeyHolder, { kid, class: cls, name, sealed }: MemberKeyRow): MemberKey {
     const about = { class: cls, id: name };
     try {
-      const text = this.#options.sealing.unseal(sealed, memberKeyBinding(tenant.id, about, kid));
+      const binding = memberKeyBinding(tenant.id, about, kid);
+      const text = this.#options.sealing.unseal(tenant.id, sealed, binding);
       return { about, kid, secret: Buffer.from(text, 'base64') };
     } catch (cause) {
       const text = `the key ${kid} of sealed members does not open`;

@@ -17,9 +17,9 @@ import type { Writer } from '../../storage/writer.ts';
 
 /** What keeps private keys: see `MasterKey`. */
 export interface Sealing {
-  seal(text: string, binding: string, nonce: Uint8Array): Uint8Array;
+  seal(tenant: TenantId, text: string, binding: string, nonce: Uint8Array): Uint8Array | Promise<Uint8Array>;
   /** Throws where it was sealed by another key, or for another binding. */
-  unseal(sealed: Uint8Array, binding: string): string;
+  unseal(tenant: TenantId, sealed: Uint8Array, binding: string): string;
 }
 
 export interface LogKeysOptions {
@@ -162,7 +162,7 @@ export class LogKeys {
   ): Promise<boolean> {
     const { writer, sealing, recordOf, clock, random } = this.#options;
     const { name: origin } = signer;
-    const sealed = sealing.seal(text, logKeyBinding(tenant, origin), random(12));
+    const sealed = await sealing.seal(tenant, text, logKeyBinding(tenant, origin), random(12));
     const key = { origin, publicKey, sealed, createdAt: clock() };
     // A key is never without a checkpoint: one that is was robbed of it.
     const note = signNote(checkpointText({ origin, size: 0, root: EMPTY_ROOT }), signer);
@@ -174,7 +174,7 @@ export class LogKeys {
   #unsealed(no: TenantNo, tenant: TenantId, { origin, publicKey: stored, sealed }: LogKeyRow): SignerKey {
     try {
       const jwk = JSON.parse(
-        this.#options.sealing.unseal(sealed, logKeyBinding(tenant, origin)),
+        this.#options.sealing.unseal(tenant, sealed, logKeyBinding(tenant, origin)),
       ) as JsonWebKey;
       const privateKey = createPrivateKey({ format: 'jwk', key: jwk });
       if (Buffer.from(stored).toString('base64url') !== jwk.x) throw new Error('the public key is another');

@@ -61,7 +61,7 @@ export class MlDsaKeys {
     const tenant = store.tenantOf(no);
     if (tenant === undefined) throw new ServiceError('tenant_unknown', 'no such tenant');
     const row = store.findMlDsa(no);
-    return row ? this.#unsealed(no, bindingOf(tenant, origin), origin, row) : this.#made(no, tenant, origin);
+    return row ? this.#unsealed(no, tenant, origin, row) : this.#made(no, tenant, origin);
   }
 
   async #made(no: TenantNo, tenant: TenantId, origin: string): Promise<SignerKey> {
@@ -71,7 +71,7 @@ export class MlDsaKeys {
     const text = JSON.stringify(privateKey.export({ format: 'jwk' }));
     const row = {
       publicKey: rawOf(publicKey),
-      sealed: sealing.seal(text, bindingOf(tenant, origin), random(12)),
+      sealed: await sealing.seal(tenant, text, bindingOf(tenant, origin), random(12)),
       createdAt: clock(),
     };
     const { value } = await writer.run('putMlDsaKey', { tenantNo: no, key: row }, recordOf(no, key));
@@ -81,12 +81,13 @@ export class MlDsaKeys {
 
   #unsealed(
     no: TenantNo,
-    binding: string,
+    tenant: TenantId,
     origin: string,
     { publicKey: stored, sealed }: Omit<LogKeyRow, 'origin'>,
   ): SignerKey {
     try {
-      const jwk = JSON.parse(this.#options.sealing.unseal(sealed, binding)) as JsonWebKey;
+      const text = this.#options.sealing.unseal(tenant, sealed, bindingOf(tenant, origin));
+      const jwk = JSON.parse(text) as JsonWebKey;
       const privateKey = createPrivateKey({ format: 'jwk', key: jwk });
       const publicKey = createPublicKey(privateKey);
       if (Buffer.compare(rawOf(publicKey), stored) !== 0) throw new Error('the public key is another');

@@ -1,9 +1,15 @@
 import type { Delegations } from '../../delegation/delegations.ts';
 import type { Introspection } from '../../delegation/introspection.ts';
-import type { Keys } from '../../delegation/keys.ts';
+import type { Keys } from '../../delegation/keys/keys.ts';
+import { JWKS_MAX_AGE } from '../../delegation/keys/lifecycle.ts';
 import { ExchangeRefused } from '../../delegation/refused.ts';
 import type { Revocation } from '../../delegation/revocation.ts';
 import { DPOP_ALGORITHMS, type DpopProofs } from '../../delegation/sender/dpop.ts';
+import {
+  asksForSigned,
+  SIGNED_INTROSPECTION,
+  signedIntrospection,
+} from '../../delegation/signed-introspection.ts';
 import {
   actClaim,
   audienceClaim,
@@ -12,8 +18,10 @@ import {
   mayActClaim,
   tokenTypeOf,
 } from '../../delegation/tokens.ts';
+import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
+import { keyAlgorithms } from '../../tenancy/keys-declared.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
 import { ASSERTION_ALGORITHMS } from '../../tenancy/registry/assertions.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
@@ -36,6 +44,7 @@ interface Parts {
   readonly keys: Keys;
   readonly dpop: Pick<DpopProofs, 'nonce'>;
   readonly issuerOf: (tenant: string) => string;
+  readonly clock: Clock;
 }
 
 type FormHandler = (
@@ -45,9 +54,9 @@ type FormHandler = (
   request: HttpRequest,
 ) => Promise<HttpResponse>;
 
-/** OAuth: token exchange (RFC 8693), introspection (RFC 7662), revocation (RFC 7009), keys and metadata (RFC 8414). */
+/** OAuth: token exchange (RFC 8693), introspection (RFC 7662, 9701), revocation (RFC 7009), keys and metadata (RFC 8414). */
 export function oauthRoutes(parts: Parts): Route[] {
-  const { tenants, delegations, introspection, revocation, keys, issuerOf } = parts;
+  const { tenants, delegations, introspection, revocation, keys, issuerOf, clock } = parts;
   const form = (operation: Operation, handle: FormHandler): HttpHandler =>
     formHandler(parts, operation, handle);
   return [
@@ -66,7 +75,7 @@ export function oauthRoutes(parts: Parts): Route[] {
     {
       method: 'POST',
       path: '/t/{tenant}/oauth2/introspect',
-      handle: form('introspect', async (tenant, caller, fields) => {
+      handle: form('introspect', async (tenant, caller, fields, request) => {
         const grant = await introspection.introspect(tenant, caller, fields.one('token'));
         const body = grant
           ? {
@@ -90,7 +99,13 @@ export function oauthRoutes(parts: Parts): Route[] {
               token_type: tokenTypeOf(grant),
             }
           : { active: false };
-        return { status: 200, headers: NO_STORE, body };
+        if (!asksForSigned(request.header('accept'))) return { status: 200, headers: NO_STORE, body };
+        const signing = { keys, issuer: issuerOf(tenant.id), clock };
+        return {
+          status: 200,
+          headers: { ...NO_STORE, 'content-type': SIGNED_INTROSPECTION },
+          body: await signedIntrospection(signing, tenant, caller, body),
+        };
       }),
     },
     {
@@ -106,7 +121,7 @@ export function oauthRoutes(parts: Parts): Route[] {
       path: '/t/{tenant}/oauth2/jwks',
       handle: async (_request, { tenant: id = '' }) => ({
         status: 200,
-        headers: { 'cache-control': 'public, max-age=300' },
+        headers: { 'cache-control': `public, max-age=${JWKS_MAX_AGE}` },
         body: await keys.jwks(tenants.get(id)),
       }),
     },
@@ -133,6 +148,8 @@ const metadata = (issuer: string, tenant: Tenant) => ({
   response_types_supported: [],
   token_endpoint_auth_methods_supported: AUTH_METHODS,
   introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+  // RFC 9701 section 7.
+  introspection_signing_alg_values_supported: keyAlgorithms,
   revocation_endpoint_auth_methods_supported: AUTH_METHODS,
   token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
@@ -165,12 +182,8 @@ function formHandler(
       const isKnown = isTold || (await isGreeted(callers, presented));
       const form = formIn(await (isKnown ? request.body() : request.strangersBody()));
       const client = clientOf(request, form, presented);
-      return await handle(
-        tenant,
-        early ?? (await callers.authenticate(tenant, client, operation)),
-        form,
-        request,
-      );
+      const caller = early ?? (await callers.authenticate(tenant, client, operation));
+      return await handle(tenant, caller, form, request);
     } catch (error) {
       return oauthError(error, `${request.method} ${request.url.pathname}`, dpop);
     }

@@ -47,7 +47,9 @@ export interface RestartedLog {
 
 export function prepareLogCommands(db: Connection, log: LogAppender): LogCommands {
   const numberOf = db.prepare<[string], TenantNo>('SELECT no FROM tenants WHERE id = ?').pluck();
-  const insertAs = db.prepare('INSERT INTO tenants (no, id) VALUES (?, ?)');
+  const insertAs = db.prepare(
+    'INSERT INTO tenants (no, id, grants) VALUES (@no, @id, (SELECT grants FROM tenants WHERE no = @old))',
+  );
   const lastNo = db.prepare<[], number>('SELECT max(no) FROM tenants').pluck();
   const insertLogKey = db.prepare(
     'INSERT INTO log_keys (tenant_no, origin, public, sealed, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
@@ -74,7 +76,8 @@ export function prepareLogCommands(db: Connection, log: LogAppender): LogCommand
   const checkpointOf = db
     .prepare<[number], string>('SELECT note FROM checkpoints WHERE tenant_no = ?')
     .pluck();
-  const moved = ['principals', 'grants', 'keys'].map((table) =>
+  // What was ended stays so under the new number, and what is granted next counts on.
+  const moved = ['principals', 'grants', 'ends', 'keys'].map((table) =>
     db.prepare(`UPDATE ${table} SET tenant_no = ? WHERE tenant_no = ?`),
   );
   return {
@@ -115,7 +118,7 @@ export function prepareLogCommands(db: Connection, log: LogAppender): LogCommand
     },
     restartLog: ({ id, log: { no, old, setAside } }) => {
       rename.run(setAside, old);
-      insertAs.run(no, id);
+      insertAs.run({ no, id, old });
       for (const move of moved) move.run(no, old);
       return true;
     },

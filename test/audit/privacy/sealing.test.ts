@@ -7,14 +7,14 @@ import { opened } from '../../../src/audit/privacy/opening.ts';
 import { parsePointer, pointerText, valueAt } from '../../../src/audit/privacy/pointer.ts';
 import { buildRecord } from '../../../src/audit/record.ts';
 import { wholeInput } from '../../../src/audit/whole.ts';
-import { MasterKey } from '../../../src/delegation/master-key.ts';
+import { MasterKey } from '../../../src/delegation/keys/master-key.ts';
 import { systemClock, systemRandom } from '../../../src/effects.ts';
 import type { RecordRow } from '../../../src/storage/rows.ts';
 import type { Tenant } from '../../../src/tenancy/tenants.ts';
 import { faultOf } from '../../e2e/record-schema.ts';
 import { holding } from '../../e2e/sealed/sealed.ts';
 import { draftOf } from '../../storage/store.ts';
-import { type Stage, stage } from './stage.ts';
+import { type Stage, sealedBy, stage } from './stage.ts';
 
 /** Sealing as a model: what of an input is sealed, where it stands, and who opens it. */
 
@@ -325,7 +325,7 @@ describe('a key that is new', () => {
           return next.promise as never;
         },
       },
-      sealing: new MasterKey(systemRandom(32)),
+      sealing: sealedBy(new MasterKey(systemRandom(32))),
       clock: systemClock,
       random: systemRandom,
     });

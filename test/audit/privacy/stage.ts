@@ -1,7 +1,8 @@
 import path from 'node:path';
 import { MemberKeys } from '../../../src/audit/privacy/keys.ts';
+import type { Sealing } from '../../../src/audit/proof/keys.ts';
 import { Recorder } from '../../../src/decision/recorder.ts';
-import { MasterKey } from '../../../src/delegation/master-key.ts';
+import { MasterKey } from '../../../src/delegation/keys/master-key.ts';
 import { systemClock, systemRandom } from '../../../src/effects.ts';
 import { tenantId } from '../../../src/ids.ts';
 import { type MemberKeyStore, memberKeyStore } from '../../../src/storage/member-keys.ts';
@@ -25,6 +26,12 @@ export interface Stage extends AsyncDisposable {
   tenant(id: string, sealed: readonly object[]): Promise<Tenant>;
 }
 
+/** All tenants' keys under one. */
+export const sealedBy = (key: MasterKey): Sealing => ({
+  seal: (_tenant, ...given) => key.seal(...given),
+  unseal: (_tenant, ...given) => key.unseal(...given),
+});
+
 export async function stage(): Promise<Stage> {
   const place = await temporaryFolder();
   const folder = path.join(place.folder, 'data');
@@ -32,8 +39,8 @@ export async function stage(): Promise<Stage> {
   const reader = openReader(folder);
   const store = memberKeyStore(reader);
   const master = new MasterKey(systemRandom(32));
-  const keysWith = (sealing: MasterKey, over: MemberKeyStore = store): MemberKeys =>
-    new MemberKeys({ store: over, writer, sealing, clock: systemClock, random: systemRandom });
+  const keysWith = (key: MasterKey, over: MemberKeyStore = store): MemberKeys =>
+    new MemberKeys({ store: over, writer, sealing: sealedBy(key), clock: systemClock, random: systemRandom });
   const keys = keysWith(master);
   const recorder = new Recorder({
     policyOf: () => ({ revision: '', masks: false, evaluate: () => ({ result: undefined, cost: 0 }) }),

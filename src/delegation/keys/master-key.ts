@@ -1,9 +1,9 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Random } from '../effects.ts';
-import { ServiceError } from '../errors.ts';
-import { makeDurably, makeFolder } from '../storage/files.ts';
+import type { Random } from '../../effects.ts';
+import { ServiceError } from '../../errors.ts';
+import { makeDurably, makeFolder } from '../../storage/files.ts';
 
 const CIPHER = 'aes-256-gcm';
 const KEY_BYTES = 32;
@@ -34,6 +34,11 @@ export class MasterKey {
       .setAAD(Buffer.from(binding))
       .setAuthTag(sealed.subarray(NONCE_BYTES, tagEnd));
     return Buffer.concat([decipher.update(sealed.subarray(tagEnd)), decipher.final()]).toString('utf8');
+  }
+
+  /** The key itself, to be sealed by another one. */
+  get text(): string {
+    return Buffer.from(this.#key).toString('base64');
   }
 
   opens(sealed: Uint8Array, binding: string): boolean {

@@ -1,0 +1,61 @@
+import {
+  type CryptoKey,
+  calculateJwkThumbprint,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  type JWK,
+} from 'jose';
+import { storedJson } from '../../storage/faults.ts';
+import type { KeyRow } from '../../storage/rows.ts';
+import type { KeyAlgorithm } from '../../tenancy/keys-declared.ts';
+import type { KeyFacts } from './lifecycle.ts';
+
+/** A key of a tenant, as far as it may be known here. */
+export interface VerifyingKey extends KeyFacts {
+  readonly publicKey: CryptoKey;
+  readonly publicJwk: JWK;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+}
+
+/** The one that signs. */
+export interface SigningKey extends VerifyingKey {
+  readonly privateKey: CryptoKey;
+}
+
+export interface NewKey {
+  readonly kid: string;
+  readonly publicJwk: string;
+  /** A JWK, to be sealed. */
+  readonly privateJwk: string;
+}
+
+/** EdDSA is Ed25519 (RFC 8037), and an RSA key has 2,048 bits, the least that RS256 may have (RFC 7518 section 3.3). */
+export async function newKey(algorithm: KeyAlgorithm): Promise<NewKey> {
+  const pair = await generateKeyPair(algorithm, { extractable: true, modulusLength: 2_048 });
+  const jwk = await exportJWK(pair.publicKey);
+  const kid = await calculateJwkThumbprint(jwk);
+  return {
+    kid,
+    publicJwk: JSON.stringify({ ...jwk, kid, alg: algorithm, use: 'sig' }),
+    privateJwk: JSON.stringify(await exportJWK(pair.privateKey)),
+  };
+}
+
+export async function verifyingKey({
+  kid,
+  alg,
+  state,
+  stateAt,
+  createdAt,
+  publicJwk,
+}: KeyRow): Promise<VerifyingKey> {
+  const jwk = storedJson(publicJwk) as JWK;
+  const publicKey = (await importJWK(jwk, alg)) as CryptoKey;
+  return { kid, alg, state, stateAt, createdAt, publicJwk: jwk, publicKey };
+}
+
+export async function signingKey(key: VerifyingKey, privateJwk: string): Promise<SigningKey> {
+  return { ...key, privateKey: (await importJWK(JSON.parse(privateJwk) as JWK, key.alg)) as CryptoKey };
+}

@@ -74,7 +74,8 @@ export class Introspection {
       const grant = await tokens.grantOf(tenant, read, now);
       if (kills.isKilled(tenant)) return undefined;
       const targets = audiencesOf(grant).map((audience) => tenant.audiences.get(audience));
-      const involved = [...targets, grant.actors[0]];
+      // Whoever may take it on has to know what it is.
+      const involved = [...targets, grant.actors[0], grant.mayAct ?? undefined];
       if (caller.principal && !involved.some((one) => isSame(one, caller.principal))) return undefined;
       const everyone = [grant.subject, ...grant.actors];
       return everyone.every((one) => facts.of(tenant, one).status === 'active') ? grant : undefined;

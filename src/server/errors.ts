@@ -95,26 +95,30 @@ export function toConnectError(error: unknown, where: string): ConnectError {
   return new ConnectError(`${known.code}: ${known.message}`, errorForms[known.code].grpc, metadata, details);
 }
 
-const MAX_REASONS = 16;
-const MAX_REASON_MESSAGE = 128;
-const MAX_OBLIGATIONS = 4_096;
+/** Of JSON, in characters, each. Beside a challenge, which is whole, clients take so much in headers. */
+const MAX_REASONS = 2_048;
+const MAX_OBLIGATIONS = 2_048;
 
 /** All that the policy said, as far as a header holds it. */
 function refusalDetail({ decided, decisionId, recordIndex }: ExchangeRefused) {
   const { reasons, challenge, obligations } = decided;
-  const fits = JSON.stringify(obligations).length <= MAX_OBLIGATIONS;
   const value = {
     decision: decisionOf[decided.outcome],
-    reasons: reasons
-      .slice(0, MAX_REASONS)
-      .map((each) => reasonMessage({ ...each, message: each.message.slice(0, MAX_REASON_MESSAGE) })),
+    reasons: fitting(reasons, MAX_REASONS).map(reasonMessage),
     ...(challenge ? { challenge: proto(challenge) } : {}),
     decisionId,
     policyRevision: decided.revision,
     recordIndex: BigInt(recordIndex),
-    obligations: fits ? obligations.map(proto) : [],
+    obligations: fitting(obligations, MAX_OBLIGATIONS).map(proto),
   };
   return { desc: ExchangeRefusalSchema, value };
+}
+
+/** The first of them, as many as fit. */
+function fitting<T>(items: readonly T[], most: number): readonly T[] {
+  let length = 0;
+  const at = items.findIndex((item) => (length += JSON.stringify(item).length) > most);
+  return at < 0 ? items : items.slice(0, at);
 }
 
 /** What the Connect library finds wrong itself, before a service is asked, or says by Connect's own codes. */

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { at } from '../cli/run.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
 import { ACCESS_TOKEN, claimsOf, connect, exchangeFields, form, ID_TOKEN } from '../e2e/requests.ts';
-import { basic } from '../e2e/server.ts';
-import { agent, api, deniedFor, mcp, otherAgent, refusalOf, refused, Stage } from './stage.ts';
+import { basic, editTenant, eventually } from '../e2e/server.ts';
+import { agent, alias, api, deniedFor, mcp, otherAgent, refusalOf, refused, Stage } from './stage.ts';
 
 /** Who acts, who may act next, and for which names of one server. */
 
@@ -103,6 +103,27 @@ describe('RFC 8693 2.1: several targets', () => {
   });
 });
 
+test('a server that gave up one name of several still knows the token by the other', async () => {
+  const other = 'https://docs.acme.example/other';
+  await using own = await Stage.open({
+    acme: (manifest) => {
+      for (const each of manifest.principals) if (each.id === 'docs-mcp') each.resources = [RESOURCE, other];
+    },
+  });
+  const fields = targets(['resource', RESOURCE], ['resource', other]);
+  fields.set('subject_token', await own.issuer.sign());
+  const { body } = await form(own.server.data, 'token', fields, agent);
+  await editTenant(own.server.tenantFolder('acme'), (manifest) => {
+    for (const each of manifest.principals) if (each.id === 'docs-mcp') each.resources = [other];
+  });
+  const first = await own.issuer.sign();
+  await eventually(
+    () => own.exchange(first, { audience: RESOURCE }),
+    (answer) => answer.body.error === 'invalid_target',
+  );
+  expect(await own.introspect(body.access_token, mcp)).toMatchObject({ active: true });
+});
+
 describe('RFC 8693 2.1: requested_token_type', () => {
   test('may be a JWT, which the token is; nothing else is issued', async () => {
     const { body } = await stage.exchange(await stage.issuer.sign(), { requested_token_type: JWT });
@@ -186,6 +207,13 @@ describe('RFC 8693 4.4: may_act', () => {
     expect(JSON.parse(Buffer.from(String(record?.['body']), 'base64').toString())).toMatchObject({
       input: { grant: { may_act: { class: 'agent', id: 'other-agent' } } },
     });
+  });
+
+  test('lets the one it names know what the token is, and nobody else', async () => {
+    const held = await stage.granted({ may_act: 'agent:other-agent' });
+    expect(await stage.introspect(held, otherAgent)).toMatchObject({ active: true, scope: 'docs.read' });
+    expect(await stage.introspect(held, alias)).toEqual({ active: false });
+    expect(await stage.introspect(await stage.granted(), otherAgent)).toEqual({ active: false });
   });
 
   test('that stands is not to be changed', async () => {

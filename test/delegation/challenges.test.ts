@@ -1,11 +1,13 @@
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
+import type { ServiceError } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stepUpOf } from '../../src/delegation/refused.ts';
 import { DelegationService, ExchangeRefusalSchema } from '../../src/gen/mandate/v1/delegation_pb.ts';
 import { Decision } from '../../src/gen/mandate/v1/model_pb.ts';
 import { at } from '../cli/run.ts';
+import { Grpc } from '../e2e/grpc.ts';
 import { check, connect, request } from '../e2e/requests.ts';
 import { basic, bearer } from '../e2e/server.ts';
 import { agent, mcp, refusalOf, Stage } from './stage.ts';
@@ -31,6 +33,11 @@ challenge := {"type": "approval", "by": "manager"} if "approval" in input.action
 
 challenge := {"type": "step_up", "note": concat("", [x | some _ in numbers.range(1, 5000); x := "x"])} if {
 	"long" in input.action.properties.scopes
+}
+
+deny contains {"code": sprintf("no-%d", [n]), "message": sprintf("%0500d", [n])} if {
+	"wordy" in input.action.properties.scopes
+	some n in numbers.range(1, 60)
 }
 
 deny contains {"code": "never", "message": "not at all"} if "never" in input.action.properties.scopes
@@ -131,6 +138,23 @@ describe('a challenge', () => {
         recordIndex: BigInt(Number(record?.['index'])),
       },
     ]);
+  });
+
+  test('a refusal of many words is told over gRPC as far as a header holds it', async () => {
+    using grpc = new Grpc(stage.server.data, agent.secret);
+    const asked = {
+      tenant: 'acme',
+      subject_token: await stage.issuer.sign(),
+      audience: 'docs-mcp',
+      scopes: ['docs.read', 'wordy'],
+    };
+    const error = await grpc.call('DelegationService', 'Exchange', asked).catch((each: unknown) => each);
+    const { code, metadata } = error as ServiceError;
+    expect(code).toBe(Code.PermissionDenied);
+    const [details] = metadata.get('grpc-status-details-bin');
+    expect(details).toBeInstanceOf(Buffer);
+    expect((details as Buffer).length).toBeLessThan(4_096);
+    expect((details as Buffer).toString('latin1')).toContain('no-1');
   });
 
   test('is shown by the command line', async () => {

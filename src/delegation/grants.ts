@@ -62,13 +62,13 @@ export class Grants {
     return shown(grant, this.#clock());
   }
 
-  /** All that is under a grant of an agent's has the agent in its chain; without one it is shown its own. */
+  /** Under a grant of an agent's all have the agent in their chain; elsewhere it is shown those it acts by. */
   #actorFor(caller: Caller, { actor, under }: GrantsAsked): PrincipalRef | undefined {
     const self = agentIn(caller);
-    if (!self || (under !== undefined && actor === undefined)) return actor;
-    if (actor !== undefined && under === undefined && !isSame(actor, self))
+    if (!self || under !== undefined) return actor;
+    if (actor !== undefined && !isSame(actor, self))
       throw new ServiceError('permission_denied', 'an agent sees the grants that it has a part in');
-    return actor ?? self;
+    return self;
   }
 
   #pathOf(tenant: Tenant, caller: Caller, id: string): string {

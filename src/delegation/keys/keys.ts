@@ -14,7 +14,7 @@ import { newKey, type SigningKey, signingKey, type VerifyingKey, verifyingKey } 
 
 export interface KeysOptions {
   readonly store: KeyStore;
-  readonly writer: Writer;
+  readonly writer: Pick<Writer, 'run'>;
   readonly sealing: Sealing;
   readonly clock: Clock;
   readonly random: Random;
@@ -66,9 +66,13 @@ export class Keys {
     return { keys: (await this.list(tenant)).map((key) => key.publicJwk) };
   }
 
-  /** Those that verify, or will. */
+  /** Those that verify, or will. What cannot be recorded now waits: tokens that are out there are verified all the same. */
   async list(tenant: Tenant): Promise<readonly VerifyingKey[]> {
-    const { all } = await this.#stepped(tenant);
+    const { all } = await this.#stepped(tenant).catch(async (error: unknown) => {
+      const set = await this.#set(tenant);
+      if (set.signer) return set;
+      throw error;
+    });
     return all.filter((key) => isPublished(key, this.#options.clock()));
   }
 

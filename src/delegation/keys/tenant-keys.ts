@@ -41,9 +41,11 @@ export class TenantKeys implements Sealing {
     this.#options = options;
   }
 
-  async seal(tenant: TenantId, text: string, binding: string, nonce: Uint8Array): Promise<Uint8Array> {
-    const key = this.#find(tenant) ?? (await this.#inTurn(() => this.#made(tenant)));
-    return key.seal(text, binding, nonce);
+  /** A promise where the tenant has no key yet. */
+  seal(tenant: TenantId, text: string, binding: string, nonce: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    const known = this.#find(tenant);
+    if (known) return known.seal(text, binding, nonce);
+    return this.#inTurn(() => this.#made(tenant)).then((key) => key.seal(text, binding, nonce));
   }
 
   unseal(tenant: TenantId, sealed: Uint8Array, binding: string): string {

@@ -17,6 +17,7 @@ export function tokenCommands(): Command {
   return new Command('token')
     .description('exchange, introspect and revoke delegated tokens')
     .addCommand(exchange())
+    .addCommand(issue())
     .addCommand(introspect())
     .addCommand(revoke())
     .addCommand(devTokenCommand());
@@ -129,6 +130,36 @@ const cutOf = ({
   ...(use === '' ? {} : { use }),
   ...(details > 0 ? { authorization_details: details } : {}),
 });
+
+const issue = (): Command =>
+  new Command('issue')
+    .description('get a token for the service or job itself, which acts for nobody; prints the token alone')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .requiredOption('--audience <name>', 'the one target the token is for; again for its other names', listed)
+    .requiredOption('--scope <scopes>', 'separated by spaces')
+    .addHelpText(
+      'after',
+      '\nThe credential is that of the service or job: --credential or MANDATE_CREDENTIAL.\n\nExample:\n  $ mandate --credential "$JOB_SECRET" token issue -t acme --audience docs-mcp --scope docs.read\n',
+    )
+    .action(async (options: { tenant: string; audience: string[]; scope: string }, command: Command) => {
+      const globals = globalsOf(command);
+      const answer = await clientOf(DelegationService, 'data', globals).exchange({
+        tenant: options.tenant,
+        forItself: true,
+        audience: options.audience[0] ?? '',
+        moreAudiences: options.audience.slice(1),
+        scopes: options.scope.split(' ').filter((each) => each !== ''),
+      });
+      if (!globals.json) return print(answer.accessToken);
+      printJson({
+        access_token: answer.accessToken,
+        expires_in: answer.expiresInSeconds,
+        scope: answer.scopes.join(' '),
+        grant_id: answer.grantId,
+        decision_id: answer.decisionId,
+        record_index: answer.recordIndex,
+      });
+    });
 
 const introspect = (): Command =>
   new Command('introspect')

@@ -5,11 +5,12 @@ import type { Use } from '../storage/rows.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { isUse, uses } from '../tenancy/use.ts';
 import { type ExchangeRequest, type IssuedTokenType, issuedTokenTypes, type TokenType } from './exchange.ts';
-import type { TaskAsked } from './tasks.ts';
+import { TASK_TYPE, type TaskAsked } from './tasks.ts';
 
 /** What an exchange is asked for, as each protocol reads it. */
 export interface ExchangeAsked extends ExchangeRequest {
-  readonly subjectToken: string;
+  /** Undefined: the client asks for itself. */
+  readonly subjectToken: string | undefined;
   readonly subjectTokenType: TokenType;
   /** Who acts, in a second form: it must be the client itself. */
   readonly actorToken: string | undefined;
@@ -18,6 +19,13 @@ export interface ExchangeAsked extends ExchangeRequest {
   readonly proof: Proof | undefined;
   /** To be opened with it. */
   readonly task: TaskAsked | undefined;
+}
+
+/** What is done, as policies and records have it. */
+export function actionName({ task, subjectToken, subjectTokenType }: ExchangeAsked): string {
+  if (subjectToken === undefined) return 'token.issue';
+  if (task) return 'task.open';
+  return subjectTokenType === TASK_TYPE ? 'task.renew' : 'token.exchange';
 }
 
 export const MAX_SCOPES = 64;

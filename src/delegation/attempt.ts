@@ -7,11 +7,10 @@ import type { DecisionId, GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
-import { type ExchangeAsked, MAX_AUDIENCE, MAX_SCOPES } from './asked.ts';
+import { actionName, type ExchangeAsked, MAX_AUDIENCE, MAX_SCOPES } from './asked.ts';
 import type { Narrowed } from './exchange.ts';
 import { cutMembers, type Limited } from './limits.ts';
 import type { SubjectToken } from './presented.ts';
-import { TASK_TYPE } from './tasks.ts';
 
 /** One exchange on its way, with what is known of it so far, so that wherever it ends its record says as much. */
 export class Attempt {
@@ -62,15 +61,13 @@ export class Attempt {
     };
   }
 
-  #asFarAsKnown({ audiences: [audience = ''], scopes, task, subjectTokenType }: ExchangeAsked): string {
-    const renewal = subjectTokenType === TASK_TYPE ? 'task.renew' : 'token.exchange';
+  #asFarAsKnown(asked: ExchangeAsked): string {
+    const [audience = ''] = asked.audiences;
+    const scopes = asked.scopes.slice(0, MAX_SCOPES).map((each) => each.slice(0, 256));
     return JSON.stringify({
       subject: this.subject ?? null,
       actors: this.caller.principal ? [this.caller.principal] : [],
-      action: {
-        name: task ? 'task.open' : renewal,
-        properties: { scopes: scopes.slice(0, MAX_SCOPES).map((each) => each.slice(0, 256)) },
-      },
+      action: { name: actionName(asked), properties: { scopes } },
       resource: { type: 'audience', id: audience.slice(0, MAX_AUDIENCE) },
     });
   }

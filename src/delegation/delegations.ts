@@ -19,6 +19,7 @@ import { checkShape, checkTaker, type ExchangeAsked } from './asked.ts';
 import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
 import { type Cut, type Limited, limit } from './limits.ts';
+import { ownGrant } from './own.ts';
 import { verifyActorToken, verifySubjectToken } from './presented.ts';
 import { questionOf } from './question.ts';
 import { ExchangeRefused } from './refused.ts';
@@ -131,6 +132,18 @@ export class Delegations {
     if (asked.actorToken !== undefined)
       await verifyActorToken(this.#options, tenant, actor, asked.actorToken);
     const jkt = await this.#proven(tenant, actor, asked.proof);
+    const newId = (): GrantId => uuidv7(now, random(10)) as GrantId;
+    if (asked.subjectToken === undefined) {
+      attempt.subject = actor;
+      const issuer = this.#options.tokens.issuerOf(tenant);
+      return ownGrant(tenant, actor, facts.heldScopes(tenant, actor), {
+        asked,
+        jkt,
+        issuer,
+        now,
+        id: newId(),
+      });
+    }
     const presented = await verifySubjectToken(
       this.#options,
       tenant,
@@ -155,7 +168,6 @@ export class Delegations {
       renews: presented.renews,
       now,
     });
-    const newId = (): GrantId => uuidv7(now, random(10)) as GrantId;
     const task = asked.task && taskOf(tenant, asked.task, presented.parent, now, newId());
     const proposed = proposedGrant(narrowed, presented, jkt, now, newId());
     return task ? { ...proposed, task, expiresAt: Math.min(proposed.expiresAt, task.endsAt) } : proposed;

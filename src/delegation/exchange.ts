@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
-import { audiencesOf, type GrantRow, type Use } from '../storage/rows.ts';
+import { actingIn, audiencesOf, type GrantRow, type Use } from '../storage/rows.ts';
 import type { Detail, DetailTypes } from '../tenancy/details.ts';
 import type { Ceiling } from '../tenancy/manifest.ts';
 import { narrowest } from '../tenancy/use.ts';
@@ -150,7 +150,7 @@ function mayPresent({ actor, parent, renews, audiences }: ExchangeFacts): void {
   // A task is nobody's to present but of the agent that opened it, which is seen to before.
   if (!parent || renews) return;
   const targets = audiencesOf(parent).map((audience) => audiences.get(audience));
-  const holders = parent.mayAct ? [parent.mayAct] : [parent.actors[0], ...targets];
+  const holders = parent.mayAct ? [parent.mayAct] : [actingIn(parent), ...targets];
   if (!holders.some((holder) => holder && principalKey(holder) === principalKey(actor)))
     throw new ServiceError('exchange_denied', 'the token was issued to somebody else');
 }

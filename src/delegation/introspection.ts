@@ -3,7 +3,7 @@ import type { Admission } from '../decision/admission.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { isSame, uuidv7 } from '../ids.ts';
-import { audiencesOf, type GrantRow } from '../storage/rows.ts';
+import { actingIn, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -75,7 +75,7 @@ export class Introspection {
       if (kills.isKilled(tenant)) return undefined;
       const targets = audiencesOf(grant).map((audience) => tenant.audiences.get(audience));
       // Whoever may take it on has to know what it is.
-      const involved = [...targets, grant.actors[0], grant.mayAct ?? undefined];
+      const involved = [...targets, actingIn(grant), grant.mayAct ?? undefined];
       if (caller.principal && !involved.some((one) => isSame(one, caller.principal))) return undefined;
       const everyone = [grant.subject, ...grant.actors];
       return everyone.every((one) => facts.of(tenant, one).status === 'active') ? grant : undefined;

@@ -1,18 +1,13 @@
 import { type BuiltInput, buildInput } from '../decision/input.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { FactSource } from '../tenancy/facts.ts';
-import type { ExchangeAsked } from './asked.ts';
+import { actionName, type ExchangeAsked } from './asked.ts';
 import type { Attempt } from './attempt.ts';
-import { TASK_TYPE } from './tasks.ts';
 
-/** What is done, as policies and records have it. */
-export function actionOf({ task, subjectTokenType, scopes }: ExchangeAsked) {
-  if (task) {
-    const { purpose, lifetimeSeconds: lifetime_seconds } = task;
-    return { name: 'task.open', properties: { scopes, task: { purpose, lifetime_seconds } } };
-  }
-  const name = subjectTokenType === TASK_TYPE ? 'task.renew' : 'token.exchange';
-  return { name, properties: { scopes } };
+function actionOf(asked: ExchangeAsked) {
+  const { task, scopes } = asked;
+  const opened = task && { purpose: task.purpose, lifetime_seconds: task.lifetimeSeconds };
+  return { name: actionName(asked), properties: { scopes, ...(opened && { task: opened }) } };
 }
 
 /** What the package `delegation` is asked: may this be granted? */

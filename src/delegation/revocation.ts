@@ -3,7 +3,7 @@ import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, uuidv7 } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { actingIn, type GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import { readToken } from '../tenancy/jose.ts';
@@ -75,7 +75,11 @@ export class Revocation {
       }
     }
     // Whoever acts in the chain may cut it off below; an operator may end any.
-    if (grant && caller.principal && !grant.actors.some((actor) => isSame(actor, caller.principal)))
+    if (
+      grant &&
+      caller.principal &&
+      ![actingIn(grant), ...grant.actors].some((actor) => isSame(actor, caller.principal))
+    )
       return undefined;
     return grant;
   }

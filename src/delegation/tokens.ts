@@ -60,7 +60,7 @@ export class Tokens {
     const key = await this.#keys.signer(tenant);
     const [actor] = grant.actors;
     const claims = {
-      client_id: actor?.id,
+      client_id: (actor ?? grant.subject).id,
       scope: grant.scopes.join(' '),
       use: grant.use,
       authorization_details: detailsClaim(grant),
@@ -127,6 +127,10 @@ export class Tokens {
   #held(grant: GrantRow, jkt: string | undefined): GrantRow {
     if (grant.jkt === (jkt ?? null)) return grant;
     throw notHeld(grant.jkt !== null, jkt);
+  }
+
+  issuerOf(tenant: Tenant): string {
+    return this.#issuerOf(tenant);
   }
 
   /** Whether it claims that this tenant itself issued it; unverified. */

@@ -90,6 +90,9 @@ export interface GrantRow {
   readonly revokedAt: number | null;
 }
 
+/** Who acts now: the current actor, or the subject for itself. */
+export const actingIn = ({ subject, actors }: GrantRow): GrantRow['subject'] => actors[0] ?? subject;
+
 export const audiencesOf = ({ audience, moreAudiences }: GrantRow): readonly string[] => [
   audience,
   ...moreAudiences,

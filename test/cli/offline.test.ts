@@ -37,6 +37,7 @@ describe('mandate --help', () => {
     'serve',
     'check',
     'token exchange',
+    'token issue',
     'token introspect',
     'token revoke',
     'token dev',

@@ -109,7 +109,7 @@ function proofIn({ requestHeader, method, service }: HandlerContext, base: strin
 function exchangeAsked(message: ExchangeRequest, proof: Proof | undefined): ExchangeAsked {
   const { mayAct } = message;
   return {
-    subjectToken: message.subjectToken,
+    subjectToken: message.forItself ? undefined : message.subjectToken,
     subjectTokenType: oneOf(
       'subject_token_type',
       message.subjectTokenType,

@@ -29,7 +29,13 @@ import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from './exchange.ts';
 import { checkFormType, type Form, formIn } from './form.ts';
-import { exchangeAsked, exchangeBody, refusalBody, TOKEN_EXCHANGE } from './oauth/exchange.ts';
+import {
+  CLIENT_CREDENTIALS,
+  exchangeAsked,
+  exchangeBody,
+  refusalBody,
+  TOKEN_EXCHANGE,
+} from './oauth/exchange.ts';
 import type { Route } from './router.ts';
 
 /** RFC 6749 section 5.1: nothing about a token is kept on the way. */
@@ -83,7 +89,7 @@ export function oauthRoutes(parts: Parts): Route[] {
               iss: issuerOf(tenant.id),
               sub: grant.subject.id,
               principal_class: grant.subject.class,
-              client_id: grant.actors[0]?.id,
+              client_id: (grant.actors[0] ?? grant.subject).id,
               aud: audienceClaim(grant),
               scope: grant.scopes.join(' '),
               use: grant.use,
@@ -145,7 +151,7 @@ const metadata = (issuer: string, tenant: Tenant) => ({
   introspection_endpoint: `${issuer}/oauth2/introspect`,
   revocation_endpoint: `${issuer}/oauth2/revoke`,
   jwks_uri: `${issuer}/oauth2/jwks`,
-  grant_types_supported: [TOKEN_EXCHANGE],
+  grant_types_supported: [TOKEN_EXCHANGE, CLIENT_CREDENTIALS],
   response_types_supported: [],
   token_endpoint_auth_methods_supported: AUTH_METHODS,
   introspection_endpoint_auth_methods_supported: AUTH_METHODS,

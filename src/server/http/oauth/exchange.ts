@@ -22,6 +22,8 @@ import { parseJson } from '../json.ts';
 /** The parameters of an exchange at the token endpoint, and its answer (RFC 8693 section 2). */
 
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+/** RFC 6749 section 4.4. */
+export const CLIENT_CREDENTIALS = 'client_credentials';
 
 /**
  * Throws `unsupported_grant_type`, `unsupported_token_type`, `invalid_request`, `invalid_target` or
@@ -29,9 +31,18 @@ export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
  */
 export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsked {
   const grantType = form.one('grant_type');
-  if (grantType !== TOKEN_EXCHANGE)
-    throw new ServiceError('unsupported_grant_type', `the only grant type is ${TOKEN_EXCHANGE}`);
-  const type = form.one('subject_token_type');
+  if (grantType !== TOKEN_EXCHANGE && grantType !== CLIENT_CREDENTIALS)
+    throw new ServiceError(
+      'unsupported_grant_type',
+      `grant_type is ${TOKEN_EXCHANGE} or ${CLIENT_CREDENTIALS}`,
+    );
+  const forItself = grantType === CLIENT_CREDENTIALS;
+  if (forItself && (form.maybe('subject_token') ?? form.maybe('actor_token')) !== undefined)
+    throw new ServiceError(
+      'invalid_request',
+      `${CLIENT_CREDENTIALS} takes no other token: the client asks for itself`,
+    );
+  const type = forItself ? ACCESS_TOKEN_TYPE : form.one('subject_token_type');
   if (!Object.hasOwn(tokenTypes, type))
     throw new ServiceError(
       'unsupported_token_type',
@@ -44,7 +55,7 @@ export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsk
       `requested_token_type is one of ${issuedTokenTypes.join(', ')}`,
     );
   return {
-    subjectToken: form.one('subject_token'),
+    subjectToken: forItself ? undefined : form.one('subject_token'),
     subjectTokenType: type as TokenType,
     actorToken: actorTokenIn(form.maybe('actor_token'), form.maybe('actor_token_type')),
     issuedTokenType,

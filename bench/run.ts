@@ -14,6 +14,7 @@ import { queryRows } from './rows/queries.ts';
 import { sinkRows } from './rows/sinks.ts';
 import { startRows } from './rows/start.ts';
 import { throughputRows } from './rows/throughput.ts';
+import { tokenRows } from './rows/tokens.ts';
 import { transportRows } from './rows/transport.ts';
 import { assertAgreement } from './scenario/agreement.ts';
 
@@ -31,6 +32,7 @@ const groups: readonly RowGroup[] = [
   logRows,
   queryRows,
   grantRows,
+  tokenRows,
   sinkRows,
   neighbourRows,
 ];

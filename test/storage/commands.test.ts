@@ -3,6 +3,7 @@ import { tenantId } from '../../src/ids.ts';
 import { KEPT_MS } from '../../src/storage/granting/commands.ts';
 import { issuerEnd, killStore } from '../../src/storage/granting/ends.ts';
 import { grantStore } from '../../src/storage/grants.ts';
+import { MOVED_TABLES } from '../../src/storage/log/commands.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
 import { openReader } from '../../src/storage/reader.ts';
 import type { GrantRow, PrincipalRow, TenantNo } from '../../src/storage/rows.ts';
@@ -211,3 +212,28 @@ describe('the directory', () => {
       reader.close();
     }));
 });
+
+test("every table of a tenant goes with it where its log begins anew, or is its log's", () =>
+  withGrants(async (_writer, _no, folder) => {
+    const reader = openReader(folder);
+    const tables = reader
+      .prepare<[], string>(
+        "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = 'tenant_no' ORDER BY 1",
+      )
+      .pluck()
+      .all();
+    reader.close();
+    const ofTheLog = [
+      'checkpoints',
+      'cosigned',
+      'holds',
+      'log_keys',
+      'logs',
+      'member_keys',
+      'ml_dsa_keys',
+      'parts',
+      'sink_cursors',
+      'tiles',
+    ];
+    expect(tables).toEqual([...MOVED_TABLES, ...ofTheLog].sort());
+  }));

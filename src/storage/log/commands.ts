@@ -45,6 +45,18 @@ export interface RestartedLog {
   readonly checkpoint: string;
 }
 
+/** The tables of a tenant that are not its log's: they go with it where its log begins anew under another number. */
+export const MOVED_TABLES = [
+  'principals',
+  'owners',
+  'credential_uses',
+  'issuers',
+  'once',
+  'grants',
+  'ends',
+  'keys',
+] as const;
+
 export function prepareLogCommands(db: Connection, log: LogAppender): LogCommands {
   const numberOf = db.prepare<[string], TenantNo>('SELECT no FROM tenants WHERE id = ?').pluck();
   const insertAs = db.prepare(
@@ -77,7 +89,7 @@ export function prepareLogCommands(db: Connection, log: LogAppender): LogCommand
     .prepare<[number], string>('SELECT note FROM checkpoints WHERE tenant_no = ?')
     .pluck();
   // What was ended stays so under the new number, and what is granted next counts on.
-  const moved = ['principals', 'grants', 'ends', 'keys'].map((table) =>
+  const moved = MOVED_TABLES.map((table) =>
     db.prepare(`UPDATE ${table} SET tenant_no = ? WHERE tenant_no = ?`),
   );
   return {

@@ -100,11 +100,14 @@ export class Tokens {
       const jkt = proof && (await this.#proven(tenant, text, proof));
       return asPrincipal(this.#held(this.#living(this.#found(tenant, id), now), jkt));
     }
-    const jkt = proof && (await this.#proven(tenant, text, proof));
     const trusted = this.#issuers.trusted(tenant, token.issuer);
     if (!trusted)
       throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
-    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token, jkt);
+    // The token goes first: nobody's proof is remembered for what is no token.
+    const bound = proof && boundIn(token);
+    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token, bound);
+    if (proof && (await this.#proven(tenant, text, proof)) !== bound) throw notHeld(true, '');
+    this.#issuers.refuseKilled(tenant, trusted);
     if (kind !== 'access_token')
       throw new ServiceError('token_invalid', 'only an access token names a principal here');
     if (!audiences.some((audience) => trusted.audiences.includes(audience)))
@@ -209,6 +212,12 @@ const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
   grant,
   authentication: grant.authentication,
 });
+
+/** The key that a token names, unverified; one that names none is held by no key. */
+function boundIn({ claims }: UnverifiedToken): string {
+  const { jkt } = (claims['cnf'] ?? {}) as { jkt?: unknown };
+  return typeof jkt === 'string' ? jkt : '';
+}
 
 export const noTask = (): ServiceError => new ServiceError('token_invalid', 'no such task of this agent');
 

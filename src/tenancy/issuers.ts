@@ -148,7 +148,8 @@ export class Issuers {
     return undefined;
   }
 
-  #refuseKilled(tenant: Tenant, { issuer }: TrustedIssuer): void {
+  /** Throws `token_revoked`. Asked again after whatever was waited for. */
+  refuseKilled(tenant: Tenant, { issuer }: TrustedIssuer): void {
     if (this.#isKilled(tenant, issuer))
       throw new ServiceError('token_revoked', 'the tenant takes no tokens of this issuer any more');
   }
@@ -160,9 +161,9 @@ export class Issuers {
     required: readonly string[],
   ): Promise<JWTPayload> {
     // Before its keys are asked for, and after: they may take a while.
-    this.#refuseKilled(tenant, issuer);
+    this.refuseKilled(tenant, issuer);
     const claims = await this.#signed(tenant, issuer, token, required);
-    this.#refuseKilled(tenant, issuer);
+    this.refuseKilled(tenant, issuer);
     return claims;
   }
 

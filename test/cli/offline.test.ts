@@ -47,6 +47,7 @@ describe('mandate --help', () => {
     'audit tail',
     'tenant list',
     'tenant disable',
+    'kill task',
     'task list',
     'task show',
     'task renew',

@@ -28,6 +28,10 @@ export const killCommands = (): Command =>
       killOf('grant', '<grant-id>', 'end a grant', '"$GRANT_ID"', (value) => ({ case: 'grantId', value })),
     )
     .addCommand(
+      // A task is a grant.
+      killOf('task', '<task-id>', 'end a task', '"$TASK_ID"', (value) => ({ case: 'grantId', value })),
+    )
+    .addCommand(
       killOf(
         'agent',
         '<id>',

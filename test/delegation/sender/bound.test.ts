@@ -331,7 +331,17 @@ describe('a token of an issuer', () => {
       expect(await exchange(token, dpop)).toMatchObject({ status: 400, body: { code: 'token_invalid' } });
     expect(await checked(token, await presented(token))).toMatchObject(allowed);
     expect(await checked(token)).toMatchObject(deniedFor('token_invalid'));
-    expect(await checked(token, await presented(token, { by: thief }))).toMatchObject(
+    expect(await checked(token, await presented(token, { by: thief }))).toMatchObject(unheld);
+  });
+
+  test('that is none lets no proof be remembered: the client may send it again with its token', async () => {
+    const forged = `${(await stage.issuer.sign({ cnf: { jkt: holder.jkt } })).split('.').slice(0, 2).join('.')}.AAAA`;
+    const dpop = await proof({ method: 'GET', uri: TOOL, token: forged });
+    const presenting = { dpop, method: 'GET', uri: TOOL };
+    for (let time = 0; time < 2; time += 1)
+      expect(await checked(forged, presenting)).toMatchObject(deniedFor('token_invalid'));
+    const bearerToken = await stage.issuer.sign();
+    expect(await checked(bearerToken, await presented(bearerToken))).toMatchObject(
       deniedFor('token_invalid'),
     );
   });

@@ -41,7 +41,7 @@ if (url !== undefined) {
         }),
       },
     },
-  } as never);
+  });
   const { hostname, port } = new URL(url);
   const serve = provider.callback();
   createServer((request, response) => void serve(request, response)).listen(Number(port), hostname);

@@ -65,6 +65,7 @@ import { Issuers } from './tenancy/issuers.ts';
 import { Kills } from './tenancy/kills.ts';
 import { ClientAssertions } from './tenancy/registry/assertions.ts';
 import { Credentials } from './tenancy/registry/changes.ts';
+import { Doubt } from './tenancy/registry/doubt.ts';
 import { RegisteredIssuers } from './tenancy/registry/issuers.ts';
 import { Registry } from './tenancy/registry/registry.ts';
 import { Uses } from './tenancy/registry/uses.ts';
@@ -110,6 +111,8 @@ export function assemble(
     facts,
     principals: { store: principals, registry },
     issuers: { store: issuerStore(reader), registered: registeredIssuers },
+    doubt: stack.use(new Doubt(writer)),
+    current: (tenant) => tenants.find(tenant.id) ?? tenant,
     limits: tenantLimitsOf(config),
     clock,
     random,
@@ -240,6 +243,7 @@ export function assemble(
     verifyJwt: (...presented) => issuers.verifyCaller(...presented),
     verifyAssertion: (...asserted) => assertions.verify(...asserted),
     clock,
+    isKilled: (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
     onUse: (tenant, holder, now) => uses.note(tenant, holder, now),
     onRefusal: ({ tenant, presented: { address = 'socket file' }, ...refusal }) =>
       refusals.note({ ...refusal, tenantNo: tenant.no, tenant: tenant.id, address }),

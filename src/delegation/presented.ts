@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { isSame, principalKey } from '../ids.ts';
-import type { Authentication, GrantRow } from '../storage/rows.ts';
+import { type Authentication, actingIn, type GrantRow } from '../storage/rows.ts';
 import { authenticationIn } from '../tenancy/authentication.ts';
 import { CLOCK_TOLERANCE, type Issuers, type IssuerToken } from '../tenancy/issuers.ts';
 import { readToken, type UnverifiedToken } from '../tenancy/jose.ts';
@@ -10,7 +10,7 @@ import { clientClaims } from '../tenancy/token-kind.ts';
 import { type TokenType, tokenTypes } from './exchange.ts';
 import { notHeld } from './sender/dpop.ts';
 import { TASK_TYPE } from './tasks.ts';
-import { noTask, type Tokens } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 
 /** A subject token that was verified, and that this actor may hand in. */
 export interface SubjectToken {
@@ -36,7 +36,7 @@ export async function verifySubjectToken(
   { text, type, jkt }: { text: string; type: TokenType; jkt: string | undefined },
   now: number,
 ): Promise<SubjectToken> {
-  if (type === TASK_TYPE) return renewed(tokens.task(tenant, text, now), actor, jkt);
+  if (type === TASK_TYPE) return renewed(tokens.task(tenant, actor, text, now), actor, jkt);
   const token = readToken(text);
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
@@ -83,9 +83,6 @@ export async function verifyActorToken(
 
 /** A task of the agent's own goes on: no token of its subject's has to be there. */
 function renewed(task: GrantRow, actor: PrincipalRef, jkt: string | undefined): SubjectToken {
-  const [opener] = task.actors;
-  // Whose a task is, an agent is not told of others'.
-  if (!opener || !isSame(opener, actor)) throw noTask();
   checkHolder(task, actor, jkt);
   const { subject, expiresAt: until, mayAct, authentication, issuer } = task;
   return { subject, until, parent: task, renews: true, mayAct: mayAct ?? undefined, authentication, issuer };
@@ -93,9 +90,7 @@ function renewed(task: GrantRow, actor: PrincipalRef, jkt: string | undefined): 
 
 /** Whoever acts by it holds its key; whom it is for was handed it, and holds another. */
 function checkHolder(parent: GrantRow, actor: PrincipalRef, jkt: string | undefined): void {
-  const [current] = parent.actors;
-  if (parent.jkt !== null && current && isSame(current, actor) && parent.jkt !== jkt)
-    throw notHeld(true, jkt);
+  if (parent.jkt !== null && isSame(actingIn(parent), actor) && parent.jkt !== jkt) throw notHeld(true, jkt);
 }
 
 /** The client may bind what it gets to a key that the token is not bound to. */

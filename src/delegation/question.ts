@@ -4,9 +4,11 @@ import type { FactSource } from '../tenancy/facts.ts';
 import { actionName, type ExchangeAsked } from './asked.ts';
 import type { Attempt } from './attempt.ts';
 
-function actionOf(asked: ExchangeAsked) {
-  const { task, scopes } = asked;
-  const opened = task && { purpose: task.purpose, lifetime_seconds: task.lifetimeSeconds };
+function actionOf(asked: ExchangeAsked, { task }: GrantRow, now: number) {
+  const { scopes } = asked;
+  // As it would be granted, and not as it was asked for.
+  const seconds = task && Math.ceil((task.endsAt - now) / 1_000);
+  const opened = asked.task && task && { purpose: task.purpose, lifetime_seconds: seconds };
   return { name: actionName(asked), properties: { scopes, ...(opened && { task: opened }) } };
 }
 
@@ -22,7 +24,7 @@ export function questionOf(
     subject: facts.of(tenant, proposed.subject),
     stated: undefined,
     actors: proposed.actors.map((each) => facts.of(tenant, each)),
-    action: actionOf(asked),
+    action: actionOf(asked, proposed, now),
     resource: {
       type: 'audience',
       id: proposed.audience,

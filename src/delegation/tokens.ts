@@ -5,7 +5,7 @@ import type { TokenPrincipal, TokenResolver } from '../decision/principal.ts';
 import type { Proof } from '../decision/request.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import type { GrantId, PrincipalRef } from '../ids.ts';
+import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
 import { audiencesOf, type GrantRow } from '../storage/rows.ts';
 import { authenticationIn } from '../tenancy/authentication.ts';
@@ -97,6 +97,7 @@ export class Tokens {
     const token = readToken(text);
     if (this.isOwn(tenant, token)) {
       const id = await this.#verifiedGrant(tenant, token);
+      this.#living(this.#found(tenant, id), now);
       const jkt = proof && (await this.#proven(tenant, text, proof));
       return asPrincipal(this.#held(this.#living(this.#found(tenant, id), now), jkt));
     }
@@ -146,10 +147,11 @@ export class Tokens {
     return this.#living(await this.grantBehind(tenant, token), now);
   }
 
-  /** A living task by its id. Throws `token_invalid`, `token_expired`, `token_revoked`. */
-  task(tenant: Tenant, id: string, now: number): GrantRow {
+  /** A living task of the agent's own, by its id. Throws `token_invalid`, `token_expired`, `token_revoked`. */
+  task(tenant: Tenant, opener: PrincipalRef, id: string, now: number): GrantRow {
     const grant = this.#grants.find(tenant.no, id as GrantId);
-    if (!grant || !isTask(grant)) throw noTask();
+    // Nobody is told of another one's, nor what became of it.
+    if (!grant || !isTask(grant) || !isSame(grant.actors[0], opener)) throw noTask();
     return this.#living(grant, now);
   }
 
@@ -219,7 +221,7 @@ function boundIn({ claims }: UnverifiedToken): string {
   return typeof jkt === 'string' ? jkt : '';
 }
 
-export const noTask = (): ServiceError => new ServiceError('token_invalid', 'no such task of this agent');
+const noTask = (): ServiceError => new ServiceError('token_invalid', 'no such task of this agent');
 
 /** RFC 9396: there where there are some. */
 export const detailsClaim = ({ details }: GrantRow): GrantRow['details'] | undefined =>

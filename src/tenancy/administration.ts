@@ -11,6 +11,7 @@ import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { FactSource } from './facts.ts';
 import { limitsOf, type TenantLimits } from './limits.ts';
+import type { Doubt } from './registry/doubt.ts';
 import { IssuerChanges, type RegisteredIssuers } from './registry/issuers.ts';
 import { Principals, type Recording } from './registry/principals.ts';
 import type { Registry } from './registry/registry.ts';
@@ -39,6 +40,9 @@ export class Administration {
     facts: FactSource;
     principals: { store: PrincipalStore; registry: Registry };
     issuers: { store: IssuerStore; registered: RegisteredIssuers };
+    doubt: Doubt;
+    /** The tenant as it is now, if it is served. */
+    current: (tenant: Tenant) => Tenant;
     /** The most that a tenant may have. */
     limits: TenantLimits;
     clock: Clock;
@@ -50,14 +54,32 @@ export class Administration {
     this.#clock = clock;
     this.#random = random;
     const record: Recording = (...of) => this.record(...of);
-    this.#principals = new Principals({ ...principals, writer, facts, record, clock, random });
-    this.#issuers = new IssuerChanges({ ...issuers, writer, record });
+    const { doubt, current } = options;
+    this.#principals = new Principals({
+      ...principals,
+      writer,
+      facts,
+      record,
+      doubt,
+      current,
+      clock,
+      random,
+    });
+    const inTurn: Principals['inTurn'] = (no, work) => this.#principals.inTurn(no, work);
+    this.#issuers = new IssuerChanges({ ...issuers, writer, record, doubt, current, inTurn });
   }
 
-  /** Brings a manifest into the store, if it is not the one that is there. Throws `ManifestInvalid`. */
-  async adopt(source: TenantSource): Promise<Tenant> {
+  /**
+   * Brings a manifest into the store, if it is not the one that is there. `served` hears of the tenant before any other
+   * change has its turn. Throws `ManifestInvalid`.
+   */
+  async adopt(source: TenantSource, served: (tenant: Tenant) => void = () => {}): Promise<Tenant> {
     const { value: stored } = await this.#writer.run('putTenant', { id: source.id });
-    return this.#principals.inTurn(stored.no, () => this.#adopt(source, stored));
+    return this.#principals.inTurn(stored.no, async () => {
+      const tenant = await this.#adopt(source, stored);
+      served(tenant);
+      return tenant;
+    });
   }
 
   async #adopt(source: TenantSource, stored: { no: TenantNo; manifestHash: string }): Promise<Tenant> {

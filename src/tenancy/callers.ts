@@ -59,7 +59,7 @@ export interface Operator {
 }
 
 /** Users hold no credential here: they act through a service, or through an agent that exchanges their token. */
-const operationsOf: Record<PrincipalClass, readonly Operation[]> = {
+export const operationsOf: Readonly<Record<PrincipalClass, readonly Operation[]>> = {
   user: [],
   // Its own grants, that is.
   agent: ['exchange', 'introspect', 'revoke', 'grant.read'],
@@ -90,6 +90,7 @@ export class Callers {
   readonly #onRefusal: RefusalListener;
   readonly #tenants: Tenants;
   readonly #clock: Clock;
+  readonly #isKilled: (tenant: Tenant, issuer: string) => boolean;
   readonly #onUse: (tenant: Tenant, holder: Holder, now: number) => void;
   readonly #known = new WeakMap<ManifestPrincipal, Caller>();
   readonly #greeted = new WeakSet<Presented>();
@@ -103,6 +104,8 @@ export class Callers {
     verifyJwt: JwtVerifier;
     verifyAssertion: AssertionVerifier;
     clock: Clock;
+    /** Whether the tenant takes no tokens of the issuer any more. */
+    isKilled?: (tenant: Tenant, issuer: string) => boolean;
     onUse?: (tenant: Tenant, holder: Holder, now: number) => void;
     onRefusal?: RefusalListener;
   }) {
@@ -116,6 +119,7 @@ export class Callers {
     this.#verifyJwt = options.verifyJwt;
     this.#verifyAssertion = options.verifyAssertion;
     this.#clock = options.clock;
+    this.#isKilled = options.isKilled ?? ((): boolean => false);
     this.#onUse = options.onUse ?? ((): void => undefined);
   }
 
@@ -146,7 +150,8 @@ export class Callers {
   /** By any tenant that trusts its issuer; tenants that trust it alike verify it once. */
   async #verifiedAnywhere(token: string): Promise<void> {
     const issuer = issuerOf(token);
-    const trusting = this.#tenants.trusting(issuer);
+    // One that has killed it speaks for itself alone.
+    const trusting = this.#tenants.trusting(issuer).filter((tenant) => !this.#isKilled(tenant, issuer));
     const alike = Map.groupBy(trusting, (tenant) => JSON.stringify(tenant.issuers.get(issuer)));
     let refusal: unknown = unknownCaller();
     for (const tenants of alike.values()) {

@@ -14,6 +14,7 @@ const COOLDOWN = 10_000;
 const MAX_CANDIDATES = 16;
 const MIN_RSA_BYTES = 256;
 const MAX_RSA_BYTES = 1_024;
+const MAX_EXPONENT_BYTES = 4;
 
 /** What a key must be for an algorithm to be verified by it (RFC 8725 section 3.1). */
 const kinds: Readonly<Record<string, { readonly kty: string; readonly crv?: string }>> = {
@@ -133,7 +134,7 @@ class PublicKey {
       (own === undefined || own === alg || own === sameAs[alg]) &&
       (use === undefined || use === 'sig') &&
       (operations === undefined || (Array.isArray(operations) && operations.includes('verify'))) &&
-      (kty !== 'RSA' || isBearable(this.#jwk.n))
+      (kty !== 'RSA' || (isBearable(this.#jwk.n) && isShort(this.#jwk.e)))
     );
   }
 
@@ -158,3 +159,7 @@ function isBearable(modulus: unknown): boolean {
   const bytes = Buffer.from(modulus, 'base64url').length;
   return bytes >= MIN_RSA_BYTES && bytes <= MAX_RSA_BYTES;
 }
+
+/** The usual exponent is 65,537; a long one makes each verification as dear as a signature. */
+const isShort = (exponent: unknown): boolean =>
+  typeof exponent === 'string' && Buffer.from(exponent, 'base64url').length <= MAX_EXPONENT_BYTES;

@@ -27,6 +27,8 @@ const grant = {
   audience: 'https://files.example',
   moreAudiences: ['files'],
   mayAct: { class: 'agent', id: 'bot' },
+  jkt: 'thumbprint',
+  task: { id: 'task-1', purpose: 'why', endsAt: Date.UTC(2026, 0, 2) },
   depth: 1,
   expiresAt: Date.UTC(2026, 0, 1),
 } as unknown as GrantRow;

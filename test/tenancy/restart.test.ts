@@ -32,6 +32,8 @@ const administrationOf = (writer: Pick<Writer, 'run' | 'append'>): Administratio
     facts: { changed: () => undefined } as never,
     principals: {} as never,
     issuers: {} as never,
+    doubt: {} as never,
+    current: (tenant) => tenant,
     limits: {} as never,
     clock: systemClock,
     random: systemRandom,

@@ -23,8 +23,9 @@ export interface KeysOptions {
 /** A tenant's keys as they stand in the store, those that are gone left out. */
 interface KeySet {
   readonly all: readonly VerifyingKey[];
-  /** Undefined until the first is made. */
+  /** Undefined until the first is made, and where it does not open: `fault` says why. What verifies does so all the same. */
   readonly signer: SigningKey | undefined;
+  readonly fault?: unknown;
 }
 
 /** How many steps may follow each other at one use: a key that was away for long is created, activated, and the rest removed. */
@@ -50,7 +51,8 @@ export class Keys {
 
   /** The key that signs now. Makes the first one, and takes what steps are due. */
   async signer(tenant: Tenant): Promise<SigningKey> {
-    const { signer } = await this.#stepped(tenant);
+    const { signer, fault } = await this.#stepped(tenant);
+    if (fault !== undefined) throw fault;
     if (!signer) throw new ServiceError('unavailable', 'the tenant has no key that signs');
     return signer;
   }
@@ -70,7 +72,7 @@ export class Keys {
   async list(tenant: Tenant): Promise<readonly VerifyingKey[]> {
     const { all } = await this.#stepped(tenant).catch(async (error: unknown) => {
       const set = await this.#set(tenant);
-      if (set.signer) return set;
+      if (set.all.length > 0) return set;
       throw error;
     });
     return all.filter((key) => isPublished(key, this.#options.clock()));
@@ -193,7 +195,11 @@ export class Keys {
     const all = await Promise.all(rows.map(verifyingKey));
     const at = rows.findIndex(({ state }) => state === 'active');
     const [row, key] = [rows[at], all[at]];
-    return { all, signer: row && key && (await signingKey(key, this.#unsealed(tenant, row))) };
+    try {
+      return { all, signer: row && key && (await signingKey(key, this.#unsealed(tenant, row))) };
+    } catch (fault) {
+      return { all, signer: undefined, fault };
+    }
   }
 
   #unsealed(tenant: Tenant, { kid, sealed }: KeyRow): string {

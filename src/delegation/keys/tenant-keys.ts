@@ -1,6 +1,7 @@
 import { ownRecord, SERVER } from '../../audit/own.ts';
 import type { Sealing } from '../../audit/proof/keys.ts';
 import type { Clock, Random } from '../../effects.ts';
+import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import { tenantKeyBinding } from '../../storage/keys.ts';
 import type { TenantNo } from '../../storage/rows.ts';
@@ -96,8 +97,12 @@ export class TenantKeys implements Sealing {
     if (known) return known;
     const text = Buffer.from(this.#options.random(KEY_BYTES)).toString('base64');
     // Nothing is sealed by it before it is durable.
-    await this.#options.writer.run('putTenantKey', this.#sealed(tenant, text));
-    return this.#learn(tenant, text);
+    const { value } = await this.#options.writer.run('putTenantKey', this.#sealed(tenant, text));
+    if (value !== undefined) return this.#learn(tenant, text);
+    // One that was given up on came to be after all.
+    const stored = this.#find(tenant);
+    if (stored) return stored;
+    throw new ServiceError('unavailable', 'the key of the tenant cannot be had now');
   }
 
   #sealed(tenant: TenantId, text: string): TenantKeyRow {

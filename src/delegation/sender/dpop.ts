@@ -138,10 +138,17 @@ function areEqual(one: string, other: string): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-/** Without query and fragment, as RFC 3986 sections 6.2.2 and 6.2.3 have it written; undefined for what is none. */
+/** What a parser would take away: who it is for, a way up, a slash that is none. */
+const ODD = /[\\@\s]|\/\.{1,2}(?:[/?#]|$)|%2e/i;
+
+/**
+ * Without query and fragment, as RFC 3986 sections 6.2.2 and 6.2.3 have it written; undefined for what is none, and for
+ * what others may read otherwise.
+ */
 function addressOf(uri: string): string | undefined {
-  const url = URL.parse(uri);
-  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:')) return undefined;
+  const [place = ''] = uri.split(/[?#]/, 1);
+  const url = URL.parse(place);
+  if (!url || ODD.test(place) || (url.protocol !== 'https:' && url.protocol !== 'http:')) return undefined;
   return `${url.origin}${url.pathname}`;
 }
 

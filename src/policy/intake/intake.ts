@@ -112,9 +112,8 @@ export class Intake implements Disposable {
     const source = await readTenant(files);
     if (source.id !== tenant.id)
       throw new ManifestInvalid(MANIFEST, 'id: it does not change while the tenant is served');
-    const current = await administration.adopt(source);
     // A manifest that parses counts at once, whatever the Rego beside it: a credential taken out of it is gone.
-    tenants.put(current);
+    const current = await administration.adopt(source, (adopted) => tenants.put(adopted));
     return { tenant: current, files };
   }
 

@@ -98,11 +98,20 @@ function principalOf(
   const dpop = headers.only('dpop');
   if (token && scheme?.toLowerCase() === 'bearer') return { token };
   if (token && dpop !== undefined)
-    return { token, proof: { dpop, method: http.method, uri: `${http.scheme}://${http.host}${http.path}` } };
+    return { token, proof: { dpop, method: http.method, uri: addressOf(attributes, http) } };
   // A request that came with a credential is judged by it: a token nobody can read does not become the workload's word.
   if (headers.has('authorization')) return undefined;
-  const workload = callers.holder(tenant, attributes.source?.principal ?? '');
+  const source = attributes.source?.principal ?? '';
+  const workload = source.startsWith('spiffe://') ? callers.holder(tenant, source) : undefined;
   return workload && { subject: { type: workload.class, id: workload.id } };
+}
+
+/**
+ * Where the request went, as its client knows it: below an address that Envoy's configuration names. The host is whatever
+ * the client wrote. Without it nothing is proven.
+ */
+function addressOf({ contextExtensions: { base } }: AttributeContext, { path }: HttpRequest): string {
+  return base && path.startsWith('/') ? `${base.replace(/\/$/, '')}${path}` : '';
 }
 
 /** The path is never cut: a policy that allows by its beginning or its end would be told another one. */

@@ -91,7 +91,7 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
   );
   const active = db
     .prepare(
-      'SELECT 1 FROM principals WHERE tenant_no = ? AND class = ? AND id = ? AND disabled_at IS NULL AND suspended_at IS NULL',
+      'SELECT 1 FROM principals WHERE tenant_no = ? AND class = ? AND id = ? AND disabled_at IS NULL AND suspended_at IS NULL AND retired_at IS NULL',
     )
     .pluck();
   const nextSeq = db
@@ -144,8 +144,12 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
 
   return {
     insertGrant,
-    openTask: ({ tenantNo, task, grant }) =>
-      insertGrant({ tenantNo, grant: task }) && insertGrant({ tenantNo, grant }),
+    openTask: ({ tenantNo, task, grant }) => {
+      if (!insertGrant({ tenantNo, grant: task })) return undefined;
+      // What let the task in lets its first grant in.
+      if (!insertGrant({ tenantNo, grant })) throw new Error('a task stands without its grant');
+      return true;
+    },
     revokeGrant: ({ tenantNo: no, id, at }) => {
       const grant = living.get({ no, id });
       if (!grant) return undefined;

@@ -90,7 +90,8 @@ export function preparePrincipalCommands(db: Connection, grants: GrantEnder): Pr
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET groups = excluded.groups, roles = excluded.roles, scopes = excluded.scopes,
       properties = excluded.properties, registration = excluded.registration, source = excluded.source,
-      disabled_at = CASE ? WHEN 'keep' THEN disabled_at WHEN 'on' THEN NULL
+      disabled_at = CASE CASE WHEN retired_at IS NULL THEN ? ELSE 'keep' END
+                    WHEN 'keep' THEN disabled_at WHEN 'on' THEN NULL
                     ELSE COALESCE(disabled_at, excluded.disabled_at) END`);
   const stored = db.prepare<[number, string, string], StoredPrincipal>(
     `SELECT ${STORED} FROM principals WHERE tenant_no = ? AND class = ? AND id = ?`,

@@ -28,13 +28,13 @@ export function prepareOwners(db: Connection): Owners {
     .pluck();
   const activeUser = db
     .prepare<[number, string], number>(
-      "SELECT 1 FROM principals WHERE tenant_no = ? AND class = 'user' AND id = ? AND disabled_at IS NULL",
+      "SELECT 1 FROM principals WHERE tenant_no = ? AND class = 'user' AND id = ? AND disabled_at IS NULL AND suspended_at IS NULL AND retired_at IS NULL",
     )
     .pluck();
   // It ends at the first member that is active; only a group without one is looked for to the end.
   const activeMember = db
     .prepare<[number, string], number>(
-      `SELECT 1 FROM principals WHERE tenant_no = ? AND class = 'user' AND disabled_at IS NULL
+      `SELECT 1 FROM principals WHERE tenant_no = ? AND class = 'user' AND disabled_at IS NULL AND suspended_at IS NULL AND retired_at IS NULL
          AND EXISTS (SELECT 1 FROM json_each(groups) WHERE value = ?) LIMIT 1`,
     )
     .pluck();

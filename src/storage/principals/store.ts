@@ -76,7 +76,7 @@ export function principalStore(db: Connection): PrincipalStore {
   // SQLite joins them at a fraction of what four values on their way to JavaScript cost.
   const facts = db.prepare<[number, string, string], PrincipalFacts>(`
     SELECT '"properties":' || properties || ',"groups":' || groups || ',"roles":' || roles AS members,
-      coalesce(disabled_at, suspended_at) AS disabledAt
+      coalesce(disabled_at, suspended_at, retired_at) AS disabledAt
     FROM principals WHERE tenant_no = ? AND class = ? AND id = ?`);
   const count = db.prepare<[number], number>('SELECT count(*) FROM principals WHERE tenant_no = ?').pluck();
   const list = db

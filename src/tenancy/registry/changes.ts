@@ -29,20 +29,20 @@ export class Credentials {
   }
 
   /**
-   * A new secret; those that are there go on for the overlap. Throws `principal_unknown`, `managed_by_manifest`, `gone` or
+   * A new secret, good until a time (RFC 3339); those that are there go on for the overlap. Throws `principal_unknown`, `managed_by_manifest`, `gone` or
    * `invalid_request`.
    */
   async rotate(
     tenant: Tenant,
     caller: string,
     ref: PrincipalRef,
-    { overlapMs, expiresAt }: { overlapMs: number; expiresAt: number | undefined },
+    { overlapMs, expiresAt }: { overlapMs: number; expiresAt: string | undefined },
   ): Promise<{ secret: string; credentialId: string }> {
     const now = this.#clock();
     const secret = newSecret(this.#random);
     const fresh: Credential = {
       secret_sha256: hash('sha256', secret, 'hex'),
-      ...(expiresAt !== undefined && { expires_at: new Date(expiresAt).toISOString() }),
+      ...(expiresAt !== undefined && { expires_at: expiresAt }),
     };
     await this.#principals.change(tenant, caller, ref, 'credential.rotate', (before) => {
       const kept = before.credentials

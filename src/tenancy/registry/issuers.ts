@@ -3,9 +3,9 @@ import { reportFault } from '../../storage/faults.ts';
 import type { IssuerRow, IssuerStore } from '../../storage/issuers.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { Writer } from '../../storage/writer.ts';
-import { Turns } from '../../turns.ts';
 import { parseIssuer, type TrustedIssuer } from '../manifest.ts';
 import type { Tenant } from '../tenants.ts';
+import type { Doubt } from './doubt.ts';
 import type { Recording } from './principals.ts';
 
 /** Of a tenant, as in a manifest. */
@@ -71,18 +71,27 @@ export class IssuerChanges {
   readonly #store: IssuerStore;
   readonly #writer: Pick<Writer, 'run'>;
   readonly #record: Recording;
-  readonly #turns = new Turns<TenantNo>();
+  readonly #doubt: Doubt;
+  readonly #current: (tenant: Tenant) => Tenant;
+  /** Those of the tenant's principals and manifest, too. */
+  readonly #inTurn: <T>(tenantNo: TenantNo, work: () => Promise<T>) => Promise<T>;
 
   constructor(options: {
     registered: RegisteredIssuers;
     store: IssuerStore;
     writer: Pick<Writer, 'run'>;
     record: Recording;
+    doubt: Doubt;
+    current: (tenant: Tenant) => Tenant;
+    inTurn: <T>(tenantNo: TenantNo, work: () => Promise<T>) => Promise<T>;
   }) {
     this.#registered = options.registered;
     this.#store = options.store;
     this.#writer = options.writer;
     this.#record = options.record;
+    this.#doubt = options.doubt;
+    this.#current = options.current;
+    this.#inTurn = options.inTurn;
   }
 
   /** Those that were put, and that the manifest does not declare itself. */
@@ -96,9 +105,10 @@ export class IssuerChanges {
   }
 
   /** Throws `managed_by_manifest` or `invalid_request`. */
-  put(tenant: Tenant, caller: string, trusted: TrustedIssuer): Promise<void> {
+  put(asked: Tenant, caller: string, trusted: TrustedIssuer): Promise<void> {
     const { issuer } = trusted;
-    return this.#turns.run(tenant.no, async () => {
+    return this.#inTurn(asked.no, async () => {
+      const tenant = this.#current(asked);
       checkOurs(tenant, issuer);
       const before = this.#registered.of(tenant.no).get(issuer) ?? null;
       const record = this.#record(tenant, caller, 'issuer.put', undefined, {
@@ -106,11 +116,8 @@ export class IssuerChanges {
         before,
         after: trusted,
       });
-      const { value } = await this.#writer.run(
-        'putIssuer',
-        { tenantNo: tenant.no, issuer, body: JSON.stringify(trusted), most: MOST_ISSUERS },
-        record,
-      );
+      const args = { tenantNo: tenant.no, issuer, body: JSON.stringify(trusted), most: MOST_ISSUERS };
+      const { value } = await this.#answered(tenant, this.#writer.run('putIssuer', args, record));
       if (value === undefined)
         throw new ServiceError(
           'invalid_request',
@@ -121,8 +128,9 @@ export class IssuerChanges {
   }
 
   /** Its tokens are refused from then on. Throws `managed_by_manifest` or `not_found`. */
-  remove(tenant: Tenant, caller: string, issuer: string): Promise<void> {
-    return this.#turns.run(tenant.no, async () => {
+  remove(asked: Tenant, caller: string, issuer: string): Promise<void> {
+    return this.#inTurn(asked.no, async () => {
+      const tenant = this.#current(asked);
       checkOurs(tenant, issuer);
       await this.#remove(tenant, caller, issuer);
     });
@@ -131,9 +139,21 @@ export class IssuerChanges {
   async #remove(tenant: Tenant, caller: string, issuer: string): Promise<void> {
     const before = this.#registered.of(tenant.no).get(issuer) ?? null;
     const record = this.#record(tenant, caller, 'issuer.remove', undefined, { issuer, before, after: null });
-    const { value } = await this.#writer.run('removeIssuer', { tenantNo: tenant.no, issuer }, record);
-    if (value === undefined) throw new ServiceError('not_found', 'the tenant does not trust that issuer');
+    // Its tokens are refused from now on, whatever comes of the command: what is so is learnt after it.
     this.#registered.put(tenant.no, issuer, undefined);
+    const args = { tenantNo: tenant.no, issuer };
+    const { value } = await this.#answered(tenant, this.#writer.run('removeIssuer', args, record));
+    if (value === undefined) throw new ServiceError('not_found', 'the tenant does not trust that issuer');
+  }
+
+  /** What was not answered may come to be: it is learnt once the store can tell. */
+  async #answered<T>({ no }: Tenant, answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      this.#doubt.settle(() => this.learn(no));
+      throw error;
+    }
   }
 
   /** Learns what is stored. Where the store cannot tell, which it has reported, what is known stays. */
@@ -146,11 +166,9 @@ export class IssuerChanges {
   }
 
   /** What the manifest declares is its own from then on, and goes with it. */
-  giveWay(tenant: Tenant): Promise<void> {
-    return this.#turns.run(tenant.no, async () => {
-      for (const { issuer } of tenant.manifest.issuers)
-        if (this.#registered.of(tenant.no).has(issuer)) await this.#remove(tenant, 'manifest', issuer);
-    });
+  async giveWay(tenant: Tenant): Promise<void> {
+    for (const { issuer } of tenant.manifest.issuers)
+      if (this.#registered.of(tenant.no).has(issuer)) await this.#remove(tenant, 'manifest', issuer);
   }
 }
 

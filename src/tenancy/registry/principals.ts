@@ -8,8 +8,10 @@ import type { Writer } from '../../storage/writer.ts';
 import { Turns } from '../../turns.ts';
 import { detailProblem } from '../details.ts';
 import type { FactSource } from '../facts.ts';
-import type { ManifestPrincipal } from '../manifest.ts';
+import { type ManifestPrincipal, parsePrincipal } from '../manifest.ts';
+import { ManifestInvalid } from '../manifest-invalid.ts';
 import type { Tenant } from '../tenants.ts';
+import type { Doubt } from './doubt.ts';
 import { type Draft, principalIn, rowOf, settled } from './registration.ts';
 import { audiencesOf, Register, type Registry, sharedWithin } from './registry.ts';
 import { saltOf, shown } from './told.ts';
@@ -30,6 +32,8 @@ export class Principals {
   readonly #facts: FactSource;
   readonly #writer: Writer;
   readonly #record: Recording;
+  readonly #doubt: Doubt;
+  readonly #current: (tenant: Tenant) => Tenant;
   readonly #clock: Clock;
   readonly #random: Random;
   /** What one change was checked against, no other changes before it is made. */
@@ -41,6 +45,9 @@ export class Principals {
     facts: FactSource;
     writer: Writer;
     record: Recording;
+    doubt: Doubt;
+    /** The tenant as it is when a change has its turn: its manifest may be another by then. */
+    current: (tenant: Tenant) => Tenant;
     clock: Clock;
     random: Random;
   }) {
@@ -49,6 +56,8 @@ export class Principals {
     this.#facts = options.facts;
     this.#writer = options.writer;
     this.#record = options.record;
+    this.#doubt = options.doubt;
+    this.#current = options.current;
     this.#clock = options.clock;
     this.#random = options.random;
   }
@@ -86,8 +95,9 @@ export class Principals {
   }
 
   /** Answers who is suspended. Throws `managed_by_manifest`, `gone` or, for what is another's, `invalid_request`. */
-  put(tenant: Tenant, caller: string, drafts: readonly Draft[]): Promise<readonly PrincipalRef[]> {
-    return this.#turns.run(tenant.no, () => {
+  put(asked: Tenant, caller: string, drafts: readonly Draft[]): Promise<readonly PrincipalRef[]> {
+    return this.#turns.run(asked.no, () => {
+      const tenant = this.#current(asked);
       const before = (ref: PrincipalRef) => () => tenant.declared.get(principalKey(ref));
       return this.#putAll(
         tenant,
@@ -102,14 +112,15 @@ export class Principals {
    * `put` does, `principal_unknown`, and what `change` throws.
    */
   change(
-    tenant: Tenant,
+    asked: Tenant,
     caller: string,
     ref: PrincipalRef,
     action: 'credential.rotate' | 'credential.remove',
     change: (before: ManifestPrincipal) => ManifestPrincipal,
   ): Promise<number> {
-    return this.#turns.run(tenant.no, async () => {
-      const principal = change(this.#put(tenant, ref));
+    return this.#turns.run(asked.no, async () => {
+      const tenant = this.#current(asked);
+      const principal = checked(change(this.#known(tenant, ref)));
       const record = this.#record(tenant, caller, action, ref, {});
       return await this.#write(tenant, caller, [principal], record, action === 'credential.remove');
     });
@@ -141,17 +152,42 @@ export class Principals {
   ): Promise<number> {
     checkShared(tenant, principals);
     checkDetails(tenant, principals);
+    checkOwned(principals);
     const args = { tenantNo: tenant.no, principals: principals.map(rowOf), at: this.#clock(), ending };
     if (ending) this.#register(tenant, args.principals);
+    const { value } = await this.#answered(tenant, this.#writer.run('putPrincipals', args, record));
+    if (value === undefined) {
+      this.#relearn(tenant);
+      throw this.#whyNot(tenant, principals);
+    }
+    this.#register(tenant, args.principals);
+    this.#facts.changed(tenant);
+    await this.#tell(tenant, caller, value);
+    return value.ended;
+  }
+
+  /** What was not answered may come to be: it is learnt once the store can tell. */
+  async #answered<T>(tenant: Tenant, answer: Promise<T>): Promise<T> {
     try {
-      const { value } = await this.#writer.run('putPrincipals', args, record);
-      if (value === undefined) throw this.#whyNot(tenant, principals);
-      this.#register(tenant, args.principals);
-      this.#facts.changed(tenant);
-      await this.#tell(tenant, caller, value);
-      return value.ended;
+      return await answer;
     } catch (error) {
-      this.learn(tenant.no);
+      this.#facts.changed(tenant);
+      this.#doubt.settle(() => this.#relearn(tenant));
+      throw error;
+    }
+  }
+
+  #relearn(tenant: Tenant): void {
+    this.learn(tenant.no);
+    this.#facts.changed(tenant);
+  }
+
+  /** What is not to be found, or not the API's, may be news here. */
+  #known(tenant: Tenant, ref: PrincipalRef): ManifestPrincipal {
+    try {
+      return this.#put(tenant, ref);
+    } catch (error) {
+      this.#relearn(tenant);
       throw error;
     }
   }
@@ -206,18 +242,21 @@ export class Principals {
     record = this.#record(tenant, caller, disabled ? 'principal.disable' : 'principal.enable', ref, {}),
   ): Promise<number> {
     const args = { tenantNo: tenant.no, class: ref.class, id: ref.id, disabled, at: this.#clock() };
-    const { value } = await this.#writer.run('setStatus', args, record);
+    const { value } = await this.#answered(tenant, this.#writer.run('setStatus', args, record));
     return await this.#settled(tenant, caller, ref, value);
   }
 
   /** For good; answers how many grants ended. Throws `principal_unknown`, `managed_by_manifest` or `gone`. */
-  retire(tenant: Tenant, caller: string, ref: PrincipalRef): Promise<number> {
-    return this.#turns.run(tenant.no, async () => {
-      this.#put(tenant, ref);
+  retire(asked: Tenant, caller: string, ref: PrincipalRef): Promise<number> {
+    return this.#turns.run(asked.no, async () => {
+      const tenant = this.#current(asked);
+      this.#known(tenant, ref);
       const record = this.#record(tenant, caller, 'principal.retire', ref, {});
       const args = { tenantNo: tenant.no, class: ref.class, id: ref.id, at: this.#clock() };
-      const { value } = await this.#writer.run('retirePrincipal', args, record);
-      if (value !== undefined) this.#registry.put(tenant.no, ref, null);
+      // It authenticates nobody from now on, whatever comes of the command: what is so is learnt after it.
+      this.#registry.put(tenant.no, ref, null);
+      const { value } = await this.#answered(tenant, this.#writer.run('retirePrincipal', args, record));
+      if (value === undefined) this.#relearn(tenant);
       return await this.#settled(tenant, caller, ref, value);
     });
   }
@@ -247,6 +286,26 @@ function refusalOf({ retiredAt, source }: StoredPrincipal, key: string): Service
     'managed_by_manifest',
     `${key} is declared in the tenant's manifest, and is changed there; it can be disabled here`,
   );
+}
+
+/** As it would be read again: what cannot be is not written. Throws `invalid_request`. */
+function checked(principal: ManifestPrincipal): ManifestPrincipal {
+  try {
+    return parsePrincipal(principal);
+  } catch (cause) {
+    if (!(cause instanceof ManifestInvalid)) throw cause;
+    throw new ServiceError('invalid_request', cause.message, { cause });
+  }
+}
+
+/** Whoever acts for others has somebody to answer for it. Throws `invalid_request`. */
+function checkOwned(principals: readonly ManifestPrincipal[]): void {
+  for (const { class: cls, id, credentials, ceiling, owners } of principals)
+    if (cls === 'agent' && (credentials.length > 0 || ceiling !== undefined) && owners.length === 0)
+      throw new ServiceError(
+        'invalid_request',
+        `agent:${id} has no owners: an agent that can act has somebody to answer for it`,
+      );
 }
 
 /** What their ceilings say of authorization details is of the tenant's types. Throws `invalid_request`. */

@@ -26,12 +26,12 @@ export class Uses implements Disposable {
   note(tenant: Tenant, { principal, credential }: Holder, now: number): void {
     const before = this.#noted.get(credential);
     if (before !== undefined && Math.abs(now - before) < EVERY) return;
+    this.#timer ??= setTimeout(() => void this.#flush(), EVERY).unref();
     if (this.#waiting.size >= MOST_WAITING) return;
     this.#noted.set(credential, now);
     const use = { tenantNo: tenant.no, class: principal.class, id: principal.id };
     const id = credentialId(credential);
     this.#waiting.set(nameOf(tenant, principal, id), { ...use, credential: id, at: now });
-    this.#timer ??= setTimeout(() => void this.#flush(), EVERY).unref();
   }
 
   /** Milliseconds since the epoch. */
@@ -49,7 +49,8 @@ export class Uses implements Disposable {
       () => false,
     );
     if (!isStored) return;
-    for (const [name, use] of this.#waiting) if (uses.includes(use)) this.#waiting.delete(name);
+    const stored = new Set(uses);
+    for (const [name, use] of this.#waiting) if (stored.has(use)) this.#waiting.delete(name);
   }
 
   [Symbol.dispose](): void {

@@ -205,7 +205,7 @@ describe('a token that is bound', () => {
   test('is found in the request that Envoy asks about, with its proof', async () => {
     const token = await bound();
     const uri = 'https://docs.acme.example/mcp?session=1';
-    const codesFor = async (scheme: string, dpop: string | undefined) => {
+    const codesFor = async (scheme: string, dpop: string | undefined, base = 'https://docs.acme.example') => {
       const headers = { authorization: `${scheme} ${token}`, ...(dpop && { dpop }) };
       const http = {
         method: 'GET',
@@ -214,7 +214,10 @@ describe('a token that is bound', () => {
         path: '/mcp?session=1',
         headers,
       };
-      const attributes = { request: { http }, contextExtensions: { tenant: 'acme', audience: 'docs-mcp' } };
+      const attributes = {
+        request: { http },
+        contextExtensions: { tenant: 'acme', audience: 'docs-mcp', base },
+      };
       const url = `${stage.server.data}/envoy.service.auth.v3.Authorization/Check`;
       expect((await postJson(url, { attributes }, bearer(mcp.secret))).status).toBe(200);
       const [record] = await stage.records({ kind: 'decision' });
@@ -232,6 +235,10 @@ describe('a token that is bound', () => {
       'dpop_invalid',
     );
     expect(await codesFor('DPoP', undefined)).toContain('unauthenticated');
+    // The host is the client's own word: without an address of Envoy's nothing is proven.
+    const there = await proof({ ...how, uri: 'https://evil.example/mcp' });
+    expect(await codesFor('DPoP', there)).toContain('dpop_invalid');
+    expect(await codesFor('DPoP', await proof(how), '')).toContain('invalid_request');
   });
 
   test('by oauth4webapi is presented as its server is to pass it on', async () => {

@@ -96,7 +96,11 @@ describe('a proof', () => {
 
   test.each([
     ['HTTPS://MANDATE.acme.example:443/t/acme/oauth2/token?x=1#y', true],
-    ['https://mandate.acme.example/t/acme/./oauth2/token', true],
+    ['https://mandate.acme.example/t/acme/./oauth2/token', false],
+    ['https://mandate.acme.example/t/x/../acme/oauth2/token', false],
+    ['https://mandate.acme.example/t/x/%2E%2e/acme/oauth2/token', false],
+    ['https://evil.example\\\\@mandate.acme.example/t/acme/oauth2/token', false],
+    ['https://evil@mandate.acme.example/t/acme/oauth2/token', false],
     ['https://mandate.acme.example/t/globex/oauth2/token', false],
     ['http://mandate.acme.example/t/acme/oauth2/token', false],
     ['https://mandate.acme.example:8443/t/acme/oauth2/token', false],

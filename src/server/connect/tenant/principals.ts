@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { timestampDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import { ServiceError } from '../../../errors.ts';
 import {
   type Ceiling,
@@ -11,7 +11,7 @@ import {
   type Workload,
   WorkloadSchema,
 } from '../../../gen/mandate/v1/tenant_pb.ts';
-import { type PrincipalRef, principalClass, principalKey } from '../../../ids.ts';
+import { type PrincipalRef, principalClass } from '../../../ids.ts';
 import {
   type StoredPrincipal,
   type PrincipalStatus as StoredStatus,
@@ -76,7 +76,7 @@ const hasMore = ({ credentials, may, ceiling, clientIds, resources, owners }: Pr
   credentials.length + clientIds.length + resources.length + owners.length > 0 || Boolean(may ?? ceiling);
 
 function withMore(facts: ManifestPrincipal, message: Principal): Draft {
-  const draft = parsed({
+  return parsed({
     ...facts,
     credentials: message.credentials.map(credentialIn),
     client_ids: message.clientIds,
@@ -85,12 +85,6 @@ function withMore(facts: ManifestPrincipal, message: Principal): Draft {
     ...(message.may && { may: message.may.names }),
     ...(message.ceiling && { ceiling: ceilingIn(message.ceiling) }),
   });
-  const canAct = draft.class === 'agent' && (draft.credentials.length > 0 || draft.ceiling !== undefined);
-  if (canAct && draft.owners.length === 0)
-    throw refused(
-      `${principalKey(draft)} has no owners: an agent that can act has somebody to answer for it`,
-    );
-  return draft;
 }
 
 function parsed(value: Parameters<typeof parseDraft>[0]): Draft {
@@ -114,9 +108,19 @@ function credentialIn({ id, kind, expiresAt }: Credential): object {
   return {
     ...(id !== '' && { id }),
     ...(kind.case && { [names[kind.case]]: kind.case === 'workload' ? workloadIn(kind.value) : kind.value }),
-    ...(expiresAt && { expires_at: timestampDate(expiresAt).toISOString() }),
+    ...(expiresAt && { expires_at: timeOf(expiresAt) }),
   };
 }
+
+/** Throws `invalid_request` for one that no calendar has. */
+export function timeOf(time: Timestamp): string {
+  const ms = timestampMs(time);
+  if (ms > 0 && ms < MAX_TIME) return new Date(ms).toISOString();
+  throw refused('a time is between 1970 and 9999');
+}
+
+/** The year 10000. */
+const MAX_TIME = 253_402_300_800_000;
 
 const workloadIn = ({ issuer, audience, claims }: Workload): object => ({ issuer, audience, claims });
 

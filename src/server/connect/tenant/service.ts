@@ -1,5 +1,4 @@
 import { create } from '@bufbuild/protobuf';
-import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { ServiceError } from '../../../errors.ts';
 import { type Principal, TenantSchema, type TenantService } from '../../../gen/mandate/v1/tenant_pb.ts';
@@ -8,14 +7,15 @@ import type { Policies } from '../../../policy/policies.ts';
 import type { RecordStore } from '../../../storage/log/records.ts';
 import type { PrincipalStore, StoredPrincipal } from '../../../storage/principals/store.ts';
 import type { Administration } from '../../../tenancy/administration.ts';
-import type { Callers } from '../../../tenancy/callers.ts';
+import { type Caller, type Callers, operationsOf } from '../../../tenancy/callers.ts';
 import type { Issuers } from '../../../tenancy/issuers.ts';
+import type { ManifestPrincipal } from '../../../tenancy/manifest.ts';
 import type { Credentials } from '../../../tenancy/registry/changes.ts';
 import type { Tenant, Tenants } from '../../../tenancy/tenants.ts';
 import { admit, presentedIn } from '../context.ts';
 import { issuerMessage, trustedIn } from './issuers.ts';
 import { listed } from './listing.ts';
-import { draftOf, isDisabled, principalMessage } from './principals.ts';
+import { draftOf, isDisabled, principalMessage, timeOf } from './principals.ts';
 
 const MAX_PRINCIPALS = 10_000;
 
@@ -85,6 +85,7 @@ export function tenantService(parts: {
       if (count === 0 || count > MAX_PRINCIPALS)
         throw new ServiceError('invalid_request', `principals: 1 to ${MAX_PRINCIPALS} at a time`);
       const drafts = message.principals.map(draftOf);
+      for (const draft of drafts) checkMay(caller, draft);
       if (new Set(drafts.map(principalKey)).size < count)
         throw new ServiceError('invalid_request', 'a principal stands twice');
       const suspended = await administration.principals.put(tenant, caller.id, drafts);
@@ -102,9 +103,11 @@ export function tenantService(parts: {
       const ref = { class: principalClass(message.class), id: message.id };
       if (message.overlapSeconds > MAX_OVERLAP_SECONDS)
         throw new ServiceError('invalid_request', `overlap_seconds: at most ${MAX_OVERLAP_SECONDS}`);
+      const declared = tenant.declared.get(principalKey(ref));
+      if (declared) checkMay(caller, declared);
       const { secret, credentialId } = await credentials.rotate(tenant, caller.id, ref, {
         overlapMs: message.overlapSeconds * 1_000,
-        expiresAt: message.expiresAt && timestampMs(message.expiresAt),
+        expiresAt: message.expiresAt && timeOf(message.expiresAt),
       });
       return { secret, credentialId };
     },
@@ -155,3 +158,16 @@ export function tenantService(parts: {
 }
 
 const MAX_OVERLAP_SECONDS = 30 * 86_400;
+
+/** Nobody gives, or takes the secret of, more than it has itself: to register is not to do all. */
+function checkMay(
+  caller: Caller,
+  { class: cls, id, may = [] }: Pick<ManifestPrincipal, 'class' | 'id' | 'may'>,
+): void {
+  const beyond = may.find((each) => !operationsOf[cls].includes(each) && !caller.may.has(each));
+  if (beyond !== undefined)
+    throw new ServiceError(
+      'permission_denied',
+      `${caller.id} may not ${beyond} itself, and so not let ${cls}:${id} do it`,
+    );
+}

@@ -71,10 +71,16 @@ function differences(rego: string, ours: string, theirs: string): unknown[] {
   const names = new Set([...a.entries(), ...b.entries()].map(([name]) => name));
   return Array.from(names).flatMap((name) => {
     const [left, right] = [a.get(name), b.get(name)];
-    // Of equal numbers OPA keeps now the one, now the other: 1 or 1.0.
-    if (left !== undefined && right !== undefined && equalValues(left, right)) return [];
+    // Of equal numbers OPA keeps now the one, now the other: 1 or 1.0, which shows as text where one is a key.
+    if (left !== undefined && right !== undefined && equalValues(plain(left), plain(right))) return [];
     const rule = rego.split('\n\n').filter((part) => part.includes(`${toJson(name).slice(1, -1)} `));
     const [shown, wanted] = [left, right].map((value) => (value === undefined ? undefined : toJson(value)));
     return [{ rule: rule.join('\n'), ours: shown, theirs: wanted }];
   });
+}
+
+/** A value whose keys that are the text of a number are in one spelling. */
+function plain(value: Value): Value {
+  const text = toJson(value).replaceAll(/"(-?\d+)\.0":/gu, '"$1":');
+  return parseJson(text);
 }

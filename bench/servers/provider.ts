@@ -9,8 +9,8 @@ import { Provider } from 'oidc-provider';
 export const RESOURCE = 'https://docs.acme.example/mcp';
 export const CLIENT = { id: 'research-agent', secret: 'the-clients-secret-at-the-provider' };
 
-const url = process.argv[2];
-if (url !== undefined) {
+const [url] = process.argv.slice(2);
+if (import.meta.main && url !== undefined) {
   const { privateKey } = await generateKeyPair('ES256', { extractable: true });
   const jwk = { ...(await exportJWK(privateKey)), kid: 'op-1', alg: 'ES256', use: 'sig' };
   const provider = new Provider(url, {
@@ -22,6 +22,7 @@ if (url !== undefined) {
         response_types: [],
         grant_types: ['client_credentials'],
         token_endpoint_auth_method: 'client_secret_basic',
+        id_token_signed_response_alg: 'ES256',
       },
     ],
     jwks: { keys: [jwk] },

@@ -97,7 +97,11 @@ export function assemble(
   presence: Pick<Presence, 'begin'>;
 } {
   const { config, writer, reader, directory, clock, random, base } = parts;
-  const [grants, records, principals] = [grantStore(reader), recordStore(reader), principalStore(directory)];
+  const [grants, records, principals] = [
+    grantStore(reader, () => writer.ends),
+    recordStore(reader),
+    principalStore(directory),
+  ];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
 
   const registry = new Registry();
@@ -105,7 +109,7 @@ export function assemble(
   const tenants = new Tenants((tenant) => offload?.forget(tenant), registry, registeredIssuers);
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
   const killed = killStore(reader);
-  const kills = new Kills(killed);
+  const kills = new Kills(killed, () => writer.ends);
   const administration = new Administration({
     writer,
     facts,

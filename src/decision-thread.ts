@@ -27,7 +27,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
   const pulse = new Pulse(options.pulse);
   pulse.keep();
   const facts = factSource(principalStore(reader));
-  const kills = new Kills(killStore(reader));
+  const kills = new Kills(killStore(reader), () => writer.ends);
   const policies = new Policies({
     clock: systemClock,
     fuel: options.fuel,

@@ -119,16 +119,18 @@ function issuedTo(
 ): void {
   const declared = tenant.declared.get(principalKey(actor));
   const clients = [actor.id, ...(declared?.client_ids ?? [])];
-  const stranger = new ServiceError('exchange_denied', 'the token was issued to another client');
-  if (kind === 'id_token' && !audiences.some((audience) => clients.includes(audience))) throw stranger;
-  if (kind === 'id_token' && audiences.length > 1 && claims['azp'] === undefined) throw stranger;
+  if (kind === 'id_token' && !audiences.some((audience) => clients.includes(audience))) throw stranger();
+  if (kind === 'id_token' && audiences.length > 1 && claims['azp'] === undefined) throw stranger();
   if (kind === 'access_token' && !audiences.some((audience) => issuer.audiences.includes(audience)))
     throw new ServiceError('token_invalid', 'the token is for another audience');
   for (const claim of clientClaims(issuer)) {
     const client = claims[claim];
-    if (client !== undefined && (typeof client !== 'string' || !clients.includes(client))) throw stranger;
+    if (client !== undefined && (typeof client !== 'string' || !clients.includes(client))) throw stranger();
   }
   const mayAct = claims['may_act'] as { sub?: unknown } | undefined;
   if (mayAct !== undefined && !(typeof mayAct?.sub === 'string' && clients.includes(mayAct.sub)))
-    throw stranger;
+    throw stranger();
 }
+
+const stranger = (): ServiceError =>
+  new ServiceError('exchange_denied', 'the token was issued to another client');

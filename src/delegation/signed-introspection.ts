@@ -1,7 +1,7 @@
-import { SignJWT } from 'jose';
 import type { Clock } from '../effects.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { signJwt } from './keys/jws.ts';
 import type { Keys } from './keys/keys.ts';
 
 /** RFC 9701: the media type of a signed answer; the type of the JWT is what follows `application/`. */
@@ -21,12 +21,12 @@ export async function signedIntrospection(
   claims: IntrospectionClaims,
 ): Promise<string> {
   const key = await keys.signer(tenant);
-  return new SignJWT({ token_introspection: claims })
-    .setProtectedHeader({ alg: key.alg, kid: key.kid, typ: SIGNED_INTROSPECTION.replace('application/', '') })
-    .setIssuer(issuer)
-    .setAudience(caller.principal?.id ?? caller.id)
-    .setIssuedAt(Math.floor(clock() / 1_000))
-    .sign(key.privateKey);
+  return signJwt(key, SIGNED_INTROSPECTION.replace('application/', ''), {
+    iss: issuer,
+    aud: caller.principal?.id ?? caller.id,
+    iat: Math.floor(clock() / 1_000),
+    token_introspection: claims,
+  });
 }
 
 /** Whether the header `Accept` asks for it by its name. Who takes anything is given JSON. */

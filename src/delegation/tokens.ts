@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { compactVerify, SignJWT } from 'jose';
+import { compactVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { TokenPrincipal, TokenResolver } from '../decision/principal.ts';
 import type { Proof } from '../decision/request.ts';
@@ -12,6 +12,7 @@ import { authenticationIn } from '../tenancy/authentication.ts';
 import { asTokenError, type Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { signJwt } from './keys/jws.ts';
 import type { Keys } from './keys/keys.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { type DpopProofs, notHeld } from './sender/dpop.ts';
@@ -60,6 +61,12 @@ export class Tokens {
     const key = await this.#keys.signer(tenant);
     const [actor] = grant.actors;
     const claims = {
+      iss: this.#issuerOf(tenant),
+      sub: grant.subject.id,
+      aud: audienceClaim(grant),
+      iat: Math.floor(grant.issuedAt / 1000),
+      exp: Math.floor(grant.expiresAt / 1000),
+      jti: grant.id,
       client_id: (actor ?? grant.subject).id,
       scope: grant.scopes.join(' '),
       use: grant.use,
@@ -70,15 +77,7 @@ export class Tokens {
       may_act: mayActClaim(grant),
       ...grant.authentication,
     };
-    const token = await new SignJWT(claims)
-      .setProtectedHeader({ alg: key.alg, kid: key.kid, typ: TOKEN_TYPE })
-      .setIssuer(this.#issuerOf(tenant))
-      .setSubject(grant.subject.id)
-      .setAudience(audienceClaim(grant))
-      .setIssuedAt(Math.floor(grant.issuedAt / 1000))
-      .setExpirationTime(Math.floor(grant.expiresAt / 1000))
-      .setJti(grant.id)
-      .sign(key.privateKey);
+    const token = await signJwt(key, TOKEN_TYPE, claims);
     // One that nobody could present would be of no use, and the grant behind it would stand.
     if (token.length > MAX_TOKEN)
       throw new ServiceError(

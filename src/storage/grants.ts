@@ -1,6 +1,7 @@
 import type { GrantId, PrincipalClass, PrincipalRef } from '../ids.ts';
 import type { Connection } from './database.ts';
 import { storedJson } from './faults.ts';
+import { Kept } from './granting/kept.ts';
 import { ENDED_AT } from './granting/living.ts';
 import type { Authentication, GrantRow, TenantNo, Use } from './rows.ts';
 
@@ -57,14 +58,33 @@ export const grantOf = (row: GrantColumns): GrantRow => ({
   revokedAt: row.ended_at,
 });
 
-export function grantStore(db: Connection): GrantStore {
+/** `ends` is another number once a grant may have ended; without it each look-up is made anew. */
+export function grantStore(db: Connection, ends?: () => number): GrantStore {
+  const kept = new Kept<GrantRow>(KEPT_BYTES);
   const find = db.prepare<[number, string], GrantColumns>(
     `SELECT ${GRANT_COLUMNS} FROM grants g WHERE g.tenant_no = ? AND g.id = ?`,
   );
   return {
     find(no, id) {
+      // Read before the row is: what ends in between makes it one of the number before.
+      const now = ends?.();
+      const name = `${no} ${id}`;
+      const known = now === undefined ? undefined : kept.get(name, now);
+      if (known) return known;
       const row = find.get(no, id);
-      return row && grantOf(row);
+      const grant = row && grantOf(row);
+      if (now !== undefined && grant?.revokedAt === null)
+        kept.set(name, grant, bytesOf(row as GrantColumns), now);
+      return grant;
     },
   };
 }
+
+/** Of the texts of grants, which are most of what they take. */
+const KEPT_BYTES = 32 * 1024 * 1024;
+const OVERHEAD = 512;
+
+const bytesOf = (row: GrantColumns): number =>
+  OVERHEAD +
+  2 * (row.actors.length + row.scopes.length + row.details.length + (row.task?.length ?? 0)) +
+  2 * (row.more_audiences.length + row.authentication.length);

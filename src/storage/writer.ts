@@ -106,6 +106,11 @@ export class Writer implements AsyncDisposable {
     return this.#pulse.shared;
   }
 
+  /** See `Pulse.ends`. */
+  get ends(): number {
+    return this.#pulse.ends;
+  }
+
   /** Resolves when the store is open and its schema current. Throws `storage_unsupported` and `config_invalid`. */
   static async open(options: StoreOptions): Promise<Writer> {
     const { thread, pulse } = await startWriter(options);

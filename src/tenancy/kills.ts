@@ -1,14 +1,22 @@
 import { issuerEnd, type KillStore, TENANT_END } from '../storage/granting/ends.ts';
+import { Kept } from '../storage/granting/kept.ts';
 import type { TenantNo } from '../storage/rows.ts';
 import type { Tenant } from './tenants.ts';
+
+const ISSUERS_BYTES = 1024 * 1024;
 
 /** What of a tenant is killed. Whether the tenant itself is, each decision asks, so that is kept until it changes. */
 export class Kills {
   readonly #store: KillStore;
   readonly #tenants = new Map<TenantNo, boolean>();
+  readonly #ends: () => number;
+  /** By tenant number and issuer. */
+  readonly #issuers = new Kept<boolean>(ISSUERS_BYTES);
 
-  constructor(store: KillStore) {
+  /** `ends` is another number once something may have been killed (`Pulse.ends`). */
+  constructor(store: KillStore, ends: () => number) {
     this.#store = store;
+    this.#ends = ends;
   }
 
   isKilled({ no }: Tenant): boolean {
@@ -20,7 +28,13 @@ export class Kills {
   }
 
   isIssuerKilled({ no }: Tenant, issuer: string): boolean {
-    return this.#store.isKilled(no, issuerEnd(issuer));
+    const ends = this.#ends();
+    const name = `${no} ${issuer}`;
+    const known = this.#issuers.get(name, ends);
+    if (known !== undefined) return known;
+    const killed = this.#store.isKilled(no, issuerEnd(issuer));
+    this.#issuers.set(name, killed, 2 * name.length, ends);
+    return killed;
   }
 
   /** Called after a commit that killed or restored something of the tenant, and before anybody hears of it. */

@@ -196,7 +196,7 @@ export class Keys {
     const at = rows.findIndex(({ state }) => state === 'active');
     const [row, key] = [rows[at], all[at]];
     try {
-      return { all, signer: row && key && (await signingKey(key, this.#unsealed(tenant, row))) };
+      return { all, signer: row && key && signingKey(key, this.#unsealed(tenant, row)) };
     } catch (fault) {
       return { all, signer: undefined, fault };
     }

@@ -1,3 +1,4 @@
+import { createPrivateKey, type KeyObject } from 'node:crypto';
 import {
   type CryptoKey,
   calculateJwkThumbprint,
@@ -21,7 +22,7 @@ export interface VerifyingKey extends KeyFacts {
 
 /** The one that signs. */
 export interface SigningKey extends VerifyingKey {
-  readonly privateKey: CryptoKey;
+  readonly privateKey: KeyObject;
 }
 
 export interface NewKey {
@@ -56,6 +57,21 @@ export async function verifyingKey({
   return { kid, alg, state, stateAt, createdAt, publicJwk: jwk, publicKey };
 }
 
-export async function signingKey(key: VerifyingKey, privateJwk: string): Promise<SigningKey> {
-  return { ...key, privateKey: (await importJWK(JSON.parse(privateJwk) as JWK, key.alg)) as CryptoKey };
+/** Throws for a key that is of another algorithm than it says. */
+export function signingKey(key: VerifyingKey, privateJwk: string): SigningKey {
+  const privateKey = createPrivateKey({ format: 'jwk', key: JSON.parse(privateJwk) as JWK });
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = privateKey;
+  if (
+    type === undefined ||
+    type !== KEY_TYPES[key.alg] ||
+    (type === 'ec' && details?.namedCurve !== 'prime256v1')
+  )
+    throw new Error(`a key for ${key.alg} is one of type ${type}`);
+  return { ...key, privateKey };
 }
+
+const KEY_TYPES: Readonly<Record<string, KeyObject['asymmetricKeyType']>> = {
+  ES256: 'ec',
+  EdDSA: 'ed25519',
+  RS256: 'rsa',
+};

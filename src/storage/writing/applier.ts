@@ -1,11 +1,12 @@
 import { describe } from '../../errors.ts';
-import { type Commands, prepareCommands } from '../commands.ts';
+import { type CommandName, type Commands, prepareCommands } from '../commands.ts';
 import type { Connection } from '../database.ts';
 import { faultIn, reportFault } from '../faults.ts';
 import { LogAppender } from '../log/appender.ts';
 import type { TenantNo } from '../rows.ts';
 import type { Identity } from '../watch/identity.ts';
 import type { Marks } from '../watch/marks.ts';
+import type { Pulse } from '../watch/pulse.ts';
 import type { Quotas } from '../watch/quotas.ts';
 import { type Need, needOf, type Room } from '../watch/room.ts';
 import type { Batch, BatchDone, ItemError } from './protocol.ts';
@@ -17,9 +18,22 @@ interface Parts {
   readonly identity: Identity;
   readonly room: Room;
   readonly quotas: Quotas;
-  /** Called while something takes long. */
-  readonly beat: () => void;
+  readonly pulse: Pulse;
 }
+
+/** Commands that come often, and take away nothing that was there. Of all others it is taken that they may. */
+const ENDS_NOTHING: ReadonlySet<string> = new Set<CommandName>([
+  'insertGrant',
+  'openTask',
+  'takeOnce',
+  'putUses',
+  'putMemberKey',
+  'putCheckpoint',
+  'putCosigned',
+  'putCursors',
+  'grownLogs',
+  'logBytes',
+]);
 
 /** Applies batches: each is one transaction, all of it durable or none, but for what its tenants may not write. */
 export class Applier {
@@ -33,11 +47,13 @@ export class Applier {
   readonly #countChange;
   /** Set by the first command of a transaction. */
   #changesBefore: number | undefined;
+  /** Whether a command of this transaction may have ended something. */
+  #mayEnd = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { db } = parts;
-    this.#log = new LogAppender(db, parts.beat);
+    const { db, pulse } = parts;
+    this.#log = new LogAppender(db, () => pulse.beat());
     this.#commands = prepareCommands(db, this.#log);
     this.#begin = db.prepare('BEGIN IMMEDIATE');
     this.#commit = db.prepare('COMMIT');
@@ -122,6 +138,7 @@ export class Applier {
   #unit({ command, record }: Unit, at: number, { source, indexes, values }: Work): void {
     if (command) {
       this.#changesBefore ??= this.#allChanges.get();
+      this.#mayEnd ||= !ENDS_NOTHING.has(command.name);
       const value = this.#commands[command.name as keyof Commands](command.args as never);
       values.set(at, value);
       if (value === undefined) return;
@@ -163,11 +180,13 @@ export class Applier {
     this.#begin.run();
     try {
       this.#changesBefore = undefined;
+      this.#mayEnd = false;
       work();
       const isChanged = this.#changesBefore !== undefined && this.#allChanges.get() !== this.#changesBefore;
       if (isChanged) this.#countChange.run();
       const records = this.#log.write();
       this.#commit.run();
+      if (this.#mayEnd) this.#parts.pulse.ended();
       this.#log.committed();
       this.#parts.marks.committed(records, isChanged ? 1 : 0);
     } catch (error) {

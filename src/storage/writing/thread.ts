@@ -26,7 +26,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const disk = new Disk(options.folder);
   const room = new Room(db, options.maxBytes, disk);
   const quotas = new Quotas();
-  const applier = new Applier({ db, marks, identity, room, quotas, beat: () => pulse.beat() });
+  const applier = new Applier({ db, marks, identity, room, quotas, pulse });
 
   // Nobody listens for anything else before it is ready.
   const early: FromWriter[] = [];

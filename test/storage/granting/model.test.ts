@@ -154,7 +154,7 @@ test('whatever is made and ended in whatever order, what lives and what is count
   await using place = await temporaryFolder();
   await using writer = await openStore(place.folder);
   const reader = openReader(place.folder);
-  const store = grantStore(reader);
+  const store = grantStore(reader, () => writer.ends);
   let tenants = 0;
   const bursts = fc.array(fc.array(step, { maxLength: 12 }), { minLength: 1, maxLength: 8 });
   await fc.assert(

@@ -17,6 +17,7 @@ import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
+import { Meters } from './decision/metering/meters.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { Delegations } from './delegation/delegations.ts';
@@ -55,6 +56,7 @@ import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
 import { tenantKeyStore } from './storage/tenant-keys.ts';
+import { usageStore } from './storage/usage.ts';
 import { volumeStore } from './storage/volume/store.ts';
 import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -110,12 +112,13 @@ export function assemble(
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
   const killed = killStore(reader);
   const kills = new Kills(killed, () => writer.ends);
+  const doubt = stack.use(new Doubt(writer));
   const administration = new Administration({
     writer,
     facts,
     principals: { store: principals, registry },
     issuers: { store: issuerStore(reader), registered: registeredIssuers },
-    doubt: stack.use(new Doubt(writer)),
+    doubt,
     current: (tenant) => tenants.find(tenant.id) ?? tenant,
     limits: tenantLimitsOf(config),
     clock,
@@ -281,7 +284,8 @@ export function assemble(
           }),
         )
       : undefined;
-  const decisions = new Decisions({ ...common, admission, resolveToken: tokens.resolve });
+  const meters = new Meters({ store: usageStore(reader), grants, doubt });
+  const decisions = new Decisions({ ...common, admission, meters, resolveToken: tokens.resolve });
   const metrics = stack.use(
     createMetrics({
       tenantLabels: config.tenant_labels,

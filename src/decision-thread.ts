@@ -1,6 +1,8 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Decisions } from './decision/decisions.ts';
+import { metersMet } from './decision/metering/met.ts';
 import { Recorder } from './decision/recorder.ts';
+import type { CheckRequest } from './decision/request.ts';
 import { systemClock, systemRandom } from './effects.ts';
 import { ServiceError } from './errors.ts';
 import { Policies } from './policy/policies.ts';
@@ -15,6 +17,12 @@ import { Writer } from './storage/writer.ts';
 import { factSource } from './tenancy/facts.ts';
 import { Kills } from './tenancy/kills.ts';
 import type { Tenant } from './tenancy/tenants.ts';
+
+/** What is counted is decided by main, and never here by mistake. */
+function countNothing({ manifest }: Tenant, { action }: CheckRequest): undefined {
+  if (metersMet(manifest, action.name))
+    throw new ServiceError('internal', 'what meters count is decided by main');
+}
 
 /**
  * The composition root of a decision thread: evaluates policies and makes records, while the main thread speaks the
@@ -42,6 +50,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     facts,
     kills,
     resolveToken: () => Promise.reject(new ServiceError('internal', 'tokens are looked at by main')),
+    meters: { look: countNothing },
     admission,
     writer,
     recorder: new Recorder({ policyOf, keys: undefined, admission, random: systemRandom }),

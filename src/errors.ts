@@ -26,6 +26,8 @@ export const errorCodes = [
   'token_expired',
   'token_revoked',
   'audience_mismatch',
+  'usage_unclear',
+  'usage_exceeded',
   'dpop_invalid',
   'dpop_nonce_required',
   'exchange_denied',

@@ -1,3 +1,4 @@
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { readConfig } from '../../src/config.ts';
@@ -13,17 +14,26 @@ export interface TokenRound {
   readonly check: number;
   readonly checkNew: number;
   readonly checkSeen: number;
+  /** The same as `check`, in a tenant that counts it. */
+  readonly checkMetered: number;
 }
 
 const IN_FLIGHT = 256;
 const [folder = '', count = '1000'] = process.argv.slice(2);
 const root = path.resolve(import.meta.dirname, '../..');
+const metered = path.join(folder, 'metered');
+cpSync(path.join(root, 'policies/acme'), metered, { recursive: true });
+const manifest = readFileSync(path.join(metered, 'tenant.yaml'), 'utf8').replace('id: acme', 'id: metered');
+writeFileSync(
+  path.join(metered, 'tenant.yaml'),
+  `${manifest}\nmeters: { reads: { actions: [document.read], per: subject, window: 1h } }\n`,
+);
 const overrides = {
   dev: true,
   data: '127.0.0.1:0',
   admin: '127.0.0.1:0',
   data_dir: path.join(folder, 'data'),
-  tenants: [path.join(root, 'policies/acme')],
+  tenants: [path.join(root, 'policies/acme'), metered],
   log_level: 'silent' as const,
 };
 
@@ -79,8 +89,9 @@ if (process.send) {
     };
     return (await services.delegations.exchange(tenant, agent, asked)).token;
   };
-  const allowed = async (request: object): Promise<void> => {
-    const { outcome } = await services.decisions.check(tenant, caller, { ...rest, ...request });
+  const counting = services.tenants.get('metered');
+  const allowed = async (request: object, of = tenant): Promise<void> => {
+    const { outcome } = await services.decisions.check(of, caller, { ...rest, ...request });
     if (outcome !== 'allow') throw new Error(`the check is a ${outcome}`);
   };
 
@@ -97,6 +108,7 @@ if (process.send) {
         checkNew: await timed(tokens, (each) => allowed({ token: each })),
         checkSeen: await timed(tokens, (each) => allowed({ token: each })),
         check: await timed(tokens, () => allowed(stated)),
+        checkMetered: await timed(tokens, () => allowed(stated, counting)),
       } satisfies TokenRound);
     })();
   });

@@ -12,6 +12,9 @@ import type { Admission, Share } from './admission.ts';
 import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
 import { type Decided, decide, type Policy } from './decide.ts';
 import { buildInput } from './input.ts';
+import { isMetered } from './metering/met.ts';
+import type { Meters } from './metering/meters.ts';
+import type { Taken } from './metering/taken.ts';
 import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import type { Recorder } from './recorder.ts';
 import { type CheckRequest, checkRequest, type Proof, type UncheckedRequest } from './request.ts';
@@ -34,6 +37,8 @@ interface Pending {
   readonly decisionId: DecisionId;
   /** A promise where it takes a key that is not durable yet. */
   readonly row: RecordRow | Promise<RecordRow>;
+  /** What it counts, with the record or not at all. */
+  readonly taken: Taken | undefined;
 }
 
 export interface DecisionsOptions {
@@ -41,6 +46,7 @@ export interface DecisionsOptions {
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly resolveToken: TokenResolver;
+  readonly meters: Pick<Meters, 'look'>;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly recorder: Recorder;
@@ -94,10 +100,17 @@ export class Decisions {
     return this.#recorded(tenant, place, settled);
   }
 
-  #recorded(tenant: Tenant, place: Share, { decided, decisionId, row }: Pending): Promise<Answer> {
+  #recorded(tenant: Tenant, place: Share, pending: Pending): Promise<Answer> {
+    const { decided, decisionId } = pending;
+    return this.#answered(tenant, place, decided, decisionId, this.#appended(pending));
+  }
+
+  #appended({ row, taken }: Pending): Promise<number> {
     const { writer } = this.#options;
-    const recorded = row instanceof Promise ? row.then((made) => writer.append(made)) : writer.append(row);
-    return this.#answered(tenant, place, decided, decisionId, recorded);
+    const append = (made: RecordRow): Promise<number> =>
+      taken ? writer.run('countUsage', taken.command, made).then(({ index }) => index) : writer.append(made);
+    const appended = row instanceof Promise ? row.then(append) : append(row);
+    return taken ? taken.by(appended) : appended;
   }
 
   /** Is given nothing of the record, so that nothing of it is kept while it is committed. */
@@ -140,7 +153,8 @@ export class Decisions {
   /**
    * Decides a batch, one evaluation and one record an item, and answers once all records are durable, by one commit.
    * An item that is not a request is a deny with the reason. Answers fewer where the semantic stops early. Once `isOver`
-   * says that nobody waits any more it goes no further, records nothing and rejects with `deadline_exceeded`.
+   * says that nobody waits any more it goes no further, records nothing and rejects with `deadline_exceeded`. A search asks
+   * what would be decided: nothing is counted.
    */
   async checkBatch(
     tenant: Tenant,
@@ -148,11 +162,14 @@ export class Decisions {
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
     isOver = (): boolean => false,
+    purpose: 'act' | 'search' = 'act',
   ): Promise<Answer[]> {
     const { admission } = this.#options;
     const place = admission.enter(tenant, items.length);
     try {
-      return await this.#batch(tenant, caller, items, semantic, isOver);
+      return isMetered(tenant.manifest)
+        ? await this.#meteredBatch(tenant, caller, items, semantic, isOver, purpose)
+        : await this.#batch(tenant, caller, items, semantic, isOver);
     } finally {
       admission.leave(place, items.length);
     }
@@ -181,7 +198,7 @@ export class Decisions {
     const { clock, writer } = this.#options;
     const now = clock();
     const parcel = writer.parcel();
-    const decisions: Omit<Pending, 'row'>[] = [];
+    const decisions: Pick<Pending, 'decided' | 'decisionId'>[] = [];
     /** From the first on that waits for its key; their keys are made together. */
     const late: (RecordRow | Promise<RecordRow>)[] = [];
     const shared = this.#options.recorder.shares(tenant) ? SharedParts.of(items) : undefined;
@@ -203,12 +220,44 @@ export class Decisions {
     );
   }
 
+  /**
+   * The same where decisions may count: each is written with what it counts. One that is answered is durable as ever; if the
+   * store fails halfway, nobody is answered, and some are in the log.
+   */
+  async #meteredBatch(
+    tenant: Tenant,
+    caller: Caller,
+    items: readonly UncheckedRequest[],
+    semantic: BatchSemantic,
+    isOver: () => boolean,
+    purpose: 'act' | 'search',
+  ): Promise<Answer[]> {
+    const now = this.#options.clock();
+    const decided: Pending[] = [];
+    const pace = new Pace(isOver);
+    try {
+      for (const item of items) {
+        if (pace.isDue) await pace.pause();
+        const each = await this.#item(tenant, caller, item, now, undefined, purpose);
+        decided.push(each);
+        pace.decided(each.decided.cost);
+        if (stopsAt[semantic](each.decided.outcome)) break;
+      }
+    } catch (error) {
+      for (const { taken } of decided) taken?.release();
+      throw error;
+    }
+    const indexes = await allSettled(decided.map((each) => this.#appended(each)));
+    return decided.map((each, at) => this.#answer(tenant, each.decided, each.decisionId, indexes[at] ?? -1));
+  }
+
   #item(
     tenant: Tenant,
     caller: Caller,
     unchecked: UncheckedRequest,
     now: number,
     shared: SharedParts | undefined,
+    purpose: 'act' | 'search' = 'act',
   ): Pending | Promise<Pending> {
     let request: CheckRequest;
     try {
@@ -218,8 +267,16 @@ export class Decisions {
       return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
     }
     if ('stated' in request.principal)
-      return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), shared);
-    return this.#withToken(tenant, caller, request, request.principal, now, shared);
+      return this.#evaluate(
+        tenant,
+        caller,
+        request,
+        now,
+        asStated(request.principal.stated),
+        shared,
+        purpose,
+      );
+    return this.#withToken(tenant, caller, request, request.principal, now, shared, purpose);
   }
 
   async #withToken(
@@ -229,10 +286,11 @@ export class Decisions {
     { token, proof }: { readonly token: string; readonly proof: Proof | undefined },
     now: number,
     shared?: SharedParts,
+    purpose: 'act' | 'search' = 'act',
   ): Promise<Pending> {
     try {
       const principal = await this.#options.resolveToken(tenant, token, now, proof);
-      return this.#evaluate(tenant, caller, request, now, principal, shared);
+      return this.#evaluate(tenant, caller, request, now, principal, shared, purpose);
     } catch (error) {
       if (!(error instanceof ServiceError) || !/^(?:token|dpop)_/.test(error.code)) throw error;
       const parts = this.#options.recorder.shares(tenant) ? shared : undefined;
@@ -254,10 +312,13 @@ export class Decisions {
     now: number,
     principal: TokenPrincipal,
     shared?: SharedParts,
+    purpose: 'act' | 'search' = 'act',
   ): Pending {
-    const { admission, facts, policyOf, recorder, random } = this.#options;
+    const { admission, facts, meters, policyOf, recorder, random } = this.#options;
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const { subject, actors, grant, authentication } = principal;
+    const refused = this.#unasked(tenant, caller, request, grant);
+    const usage = refused ? undefined : meters.look(tenant, request, principal, now, purpose);
     const given = {
       now,
       tenant: tenant.id,
@@ -269,14 +330,18 @@ export class Decisions {
       context: request.context,
       authentication,
       grant,
+      usage: usage?.seen,
     };
     // A policy that keeps something out may have come since.
     const input = buildInput(given, recorder.shares(tenant) ? shared : undefined);
     const policy = policyOf(tenant);
-    const refused = this.#unasked(tenant, caller, request, grant);
-    const decided = refused
-      ? { ...refused, revision: policy.revision, cost: 0 }
+    const unasked = refused ?? usage?.problem;
+    const asked = unasked
+      ? { ...unasked, revision: policy.revision, cost: 0 }
       : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
+    const exceeded = asked.outcome === 'allow' ? usage?.exceeded : undefined;
+    const decided = exceeded ? { ...exceeded, revision: asked.revision, cost: asked.cost } : asked;
+    const counts = decided.outcome === 'allow' ? usage : undefined;
     admission.spent(tenant.id, decided.cost);
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
     const draft = decisionDraft(head, decided, {
@@ -285,9 +350,10 @@ export class Decisions {
       grantId: grant?.id,
       named: { action: request.action.name, resource: request.resource, actors },
       input: input.kept.json,
-      parts: input.kept.members,
+      parts: input.kept.members + (counts?.counted ?? ''),
     });
-    return { decided, decisionId, row: recorder.row(tenant, draft) };
+    const row = recorder.row(tenant, draft);
+    return { decided, decisionId, row, taken: counts?.take() };
   }
 
   /** Why it is denied without asking the policy, if it is. */
@@ -316,6 +382,12 @@ export class Decisions {
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
     const row = this.#options.recorder.row(tenant, decisionDraft(head, decided, asked));
-    return { decided, decisionId, row };
+    return { decided, decisionId, row, taken: undefined };
   }
+}
+
+/** All their results, once each has come to an end: what is not waited for would fail unheard. */
+async function allSettled<Result>(promises: readonly Promise<Result>[]): Promise<Result[]> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
 }

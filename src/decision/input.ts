@@ -1,5 +1,5 @@
 import type { TenantId } from '../ids.ts';
-import { Lasting, Outline, type PolicyInput } from '../input.ts';
+import { type Hole, Lasting, Outline, type PolicyInput } from '../input.ts';
 import { storedJson } from '../storage/faults.ts';
 import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
@@ -26,6 +26,8 @@ export interface InputParts {
   /** Stands in the context where a token says it, as `authentication`. */
   readonly authentication: Authentication | undefined;
   readonly grant: GrantRow | undefined;
+  /** What was counted so far, by the meters that the decision meets. */
+  readonly usage?: Readonly<Record<string, number>> | undefined;
 }
 
 /** An input and what its record keeps of it: all, but for what the items of a batch have in common. */
@@ -44,6 +46,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
   const { authentication } = parts;
   const context = authentication ? { ...parts.context, authentication } : (parts.context ?? NOTHING);
   const grant = parts.grant ? grantMembers(parts.grant) : null;
+  const { usage } = parts;
   const whole = (of: string, how: string, what: string, around: string): string =>
     `{"now":"${now}","tenant":{"id":"${parts.tenant}"},"subject":${of},"actors":[${
       actors.length === 0 ? '' : actors.map(({ json }) => json).join(',')
@@ -51,13 +54,13 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
       resource.type,
     )},"id":${JSON.stringify(resource.id)},"properties":${what}},"context":${around},"grant":${
       grant === null ? 'null' : JSON.stringify(grant)
-    }}`;
+    }${usage === undefined ? '' : `,"usage":${JSON.stringify(usage)}`}}`;
   const texts = [subject.json, text(given), text(properties), text(context)] as const;
   const json = whole(...texts);
   return {
     json,
     kept: (shared && keptOf(parts, shared, texts, whole)) ?? { json, members: '' },
-    value: outline.filled([
+    value: (usage === undefined ? outline : meteredOutline).filled([
       now,
       parts.tenant,
       subject.value,
@@ -69,6 +72,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
       properties,
       context,
       grant,
+      ...(usage === undefined ? [] : [usage]),
     ]),
   };
 }
@@ -94,7 +98,7 @@ function keptOf(
 }
 
 /** The input's shape, which is the same each time. */
-const outline = new Outline((hole) => ({
+const shape = (hole: (number: number) => Hole) => ({
   now: hole(0),
   tenant: { id: hole(1) },
   subject: hole(2),
@@ -103,7 +107,9 @@ const outline = new Outline((hole) => ({
   resource: { type: hole(6), id: hole(7), properties: hole(8) },
   context: hole(9),
   grant: hole(10),
-}));
+});
+const outline = new Outline(shape);
+const meteredOutline = new Outline((hole) => ({ ...shape(hole), usage: hole(11) }));
 
 const NOTHING: JsonObject = {};
 const text = (value: JsonObject): string => (value === NOTHING ? '{}' : JSON.stringify(value));

@@ -42,6 +42,8 @@ export const errorForms = {
   token_expired: form(400, Code.InvalidArgument),
   token_revoked: form(400, Code.InvalidArgument),
   audience_mismatch: form(403, Code.PermissionDenied),
+  usage_unclear: form(403, Code.PermissionDenied),
+  usage_exceeded: form(403, Code.PermissionDenied),
   dpop_invalid: form(400, Code.InvalidArgument, 'invalid_dpop_proof'),
   dpop_nonce_required: form(400, Code.InvalidArgument, 'use_dpop_nonce'),
   exchange_denied: form(400, Code.PermissionDenied),

@@ -12,6 +12,7 @@ import { prepareUses, type UseCommands } from './principals/uses.ts';
 import { checkTenantNo, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
 import { prepareTenantKeyCommands, type TenantKeyCommands } from './tenant-keys.ts';
+import { prepareUsage, type UsageCommands } from './usage.ts';
 import { prepareVolumeCommands, type VolumeCommands } from './volume/commands.ts';
 
 /**
@@ -29,7 +30,8 @@ export interface Commands
     PrincipalCommands,
     UseCommands,
     OnceCommands,
-    IssuerCommands {
+    IssuerCommands,
+    UsageCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
 }
@@ -54,6 +56,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareUses(db),
     ...prepareOnce(db),
     ...prepareIssuers(db),
+    ...prepareUsage(db),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };

@@ -369,4 +369,18 @@ export const migrations: readonly string[] = [
   ALTER TABLE grants ADD COLUMN is_task INTEGER NOT NULL DEFAULT 0;
   CREATE INDEX grants_tasks ON grants (tenant_no, expires_at) WHERE is_task = 1;
   `,
+  `
+  -- What meters have counted, in millionths: for whom (storage/usage.ts), in the span that begins at since, or at all where
+  -- that is 0. From until on nobody asks for it.
+  CREATE TABLE usage (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    meter TEXT NOT NULL,
+    of TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    until INTEGER,
+    PRIMARY KEY (tenant_no, meter, of, since)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX usage_over ON usage (tenant_no, until) WHERE until IS NOT NULL;
+  `,
 ];

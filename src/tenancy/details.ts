@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { meterName } from './meters-declared.ts';
 
 /**
  * How a member of an authorization detail (RFC 9396) narrows: it stays what it was, is a set that may only lose members,
@@ -19,6 +20,11 @@ const named =
   ({ code }: { code: string }): string | undefined =>
     code === 'invalid_key' ? what : undefined;
 
+const ownComparison = (
+  members: Readonly<Record<string, Comparison>>,
+  name: string,
+): Comparison | undefined => (Object.hasOwn(members, name) ? members[name] : undefined);
+
 const detailType = z
   .strictObject({
     /** Member → how it narrows. A detail has no others. */
@@ -27,7 +33,16 @@ const detailType = z
     }),
     /** What a detail must say; a member that is left out bounds nothing. */
     required: z.array(memberName).max(64).default([]),
+    /** Member → the meter that it bounds: so much, and no more, may a grant and all that comes of it be used for. */
+    bounds: z.record(memberName, meterName).default({}),
   })
+  .refine(
+    ({ members, bounds }) => Object.keys(bounds).every((name) => ownComparison(members, name) === 'at_most'),
+    {
+      path: ['bounds'],
+      error: 'what bounds a meter is a member that is at_most',
+    },
+  )
   .refine(({ members, required }) => required.every((name) => Object.hasOwn(members, name)), {
     path: ['required'],
     error: 'what is required is one of the members',

@@ -6,6 +6,7 @@ import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { keysDeclared } from './keys-declared.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
+import { metersDeclared } from './meters-declared.ts';
 import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
 import { uses } from './use.ts';
@@ -145,6 +146,8 @@ const manifest = z.strictObject({
     .record(name, z.strictObject({ scope: scope.optional(), use: z.enum(uses).optional() }))
     .default({}),
   authorization_details: detailTypes,
+  /** What is counted of what is allowed, for policies to see. */
+  meters: metersDeclared,
   /** Whose tokens are bound to a key (RFC 9449), and whether proofs at the token endpoint hold a nonce of ours. */
   dpop: z
     .strictObject({
@@ -235,6 +238,16 @@ export function parseManifest(value: unknown, file: string, lineOf: LineOf = () 
       throw new ManifestInvalid(file, `${path.join('.')} ${problem}`, { line: lineOf(path) });
     }
   }
+  for (const [type, { bounds }] of Object.entries(parsed.data.authorization_details))
+    for (const [member, meter] of Object.entries(bounds)) {
+      const declared = Object.hasOwn(parsed.data.meters, meter) ? parsed.data.meters[meter] : undefined;
+      if (declared?.per === 'grant') continue;
+      const path = ['authorization_details', type, 'bounds', member];
+      const problem = declared
+        ? `${meter} counts per ${declared.per}, not per grant`
+        : `there is no meter ${meter}`;
+      throw new ManifestInvalid(file, `${path.join('.')}: ${problem}`, { line: lineOf(path) });
+    }
   for (const [at, { issuer: each }] of parsed.data.issuers.entries()) {
     if (seen.has(each))
       throw new ManifestInvalid(file, `issuer ${each} stands twice`, { line: lineOf(['issuers', at]) });

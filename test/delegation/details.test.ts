@@ -9,8 +9,9 @@ const types: DetailTypes = {
   tool_call: {
     members: { server: 'same', tools: 'subset', max_calls: 'at_most' },
     required: ['tools'],
+    bounds: {},
   },
-  payment: { members: { account: 'same', amount: 'at_most' }, required: [] },
+  payment: { members: { account: 'same', amount: 'at_most' }, required: [], bounds: {} },
 };
 
 const call = (members: object = {}): Detail => ({ type: 'tool_call', tools: ['search'], ...members });

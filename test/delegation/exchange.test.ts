@@ -197,7 +197,7 @@ describe('narrow', () => {
 
   test('the ceilings of those who acted before bind its details and its class of use too', () => {
     const call = { type: 'tool_call', max_calls: 5 };
-    const types = { tool_call: { members: { max_calls: 'at_most' as const }, required: [] } };
+    const types = { tool_call: { members: { max_calls: 'at_most' as const }, required: [], bounds: {} } };
     const onward = (before: Partial<Ceiling>): ExchangeFacts =>
       asking(
         { audiences: ['api'], details: [call] },

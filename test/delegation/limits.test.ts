@@ -35,7 +35,7 @@ const proposed: GrantRow = {
 };
 
 const types: DetailTypes = {
-  tool_call: { members: { tools: 'subset', max_calls: 'at_most', note: 'same' }, required: [] },
+  tool_call: { members: { tools: 'subset', max_calls: 'at_most', note: 'same' }, required: [], bounds: {} },
 };
 
 const codeOf = (said: unknown): string => {

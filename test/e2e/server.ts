@@ -41,6 +41,8 @@ export interface TenantDocument {
   audit?: { sealed: { path: string; about?: string }[] };
   entrypoints?: string[];
   tasks?: { max_hours: number };
+  meters?: Record<string, object>;
+  authorization_details?: Record<string, object>;
   dpop?: { required?: string[]; nonce?: boolean };
 }
 

@@ -110,3 +110,51 @@ describe('a mistake', () => {
     expect(reading).toThrow(`tenant.yaml:${line}: `);
   });
 });
+
+describe('meters', () => {
+  const withMeters =
+    (meters: object, authorization_details: object = {}) =>
+    (): unknown =>
+      parseManifest({ id: 'acme', meters, authorization_details }, 'tenant.yaml');
+  const exports = { actions: ['document.export'], per: 'grant' };
+
+  test.each([
+    ['per', { ...exports, per: 'tenant' }, 'meters.exports.per'],
+    ['no action', { ...exports, actions: [] }, 'meters.exports.actions'],
+    ['a window without a unit', { ...exports, window: '60' }, 'a time such as 90s, 15m, 1h or 30d'],
+    ['a window that is too short', { ...exports, window: '59s' }, 'a window is one minute to 366 days'],
+    ['a window that is too long', { ...exports, window: '367d' }, 'a window is one minute to 366 days'],
+    [
+      'a sum of what is not the request’s',
+      { ...exports, sum: 'subject.properties.rows' },
+      'a member of the request',
+    ],
+    ['a member too many', { ...exports, limit: 5 }, 'Unrecognized key: "limit"'],
+  ])('are refused with %s', (_, meter, problem) => {
+    expect(withMeters({ exports: meter })).toThrow(problem);
+  });
+
+  test('are refused with a name that Rego would not read as one', () => {
+    expect(withMeters({ 'no-name': exports })).toThrow('a meter is a name such as exports');
+  });
+
+  test('a window is told in milliseconds', () => {
+    const of = (window: string) =>
+      (withMeters({ exports: { ...exports, window } })() as { meters: { exports: { window: number } } })
+        .meters.exports.window;
+    expect(['90s', '15m', '1h', '30d'].map(of)).toEqual([90_000, 900_000, 3_600_000, 30 * 86_400_000]);
+  });
+
+  test.each([
+    ['there is no meter calls', { calls: 'calls' }],
+    ['by_user counts per subject, not per grant', { calls: 'by_user' }],
+    ['what bounds a meter is a member that is at_most', { server: 'exports' }],
+  ])('%s', (problem, bounds) => {
+    const meters = { exports, by_user: { ...exports, per: 'subject' } };
+    const types = { tool_call: { members: { server: 'same', calls: 'at_most' }, bounds } };
+    expect(withMeters(meters, types)).toThrow(problem);
+    expect(
+      withMeters(meters, { tool_call: { ...types.tool_call, bounds: { calls: 'exports' } } }),
+    ).not.toThrow();
+  });
+});

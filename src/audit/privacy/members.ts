@@ -34,6 +34,7 @@ const KEPT: Readonly<Record<string, string>> = {
   action: 'what is done',
   resource: 'what it is done to',
   grant: 'under which grant it is done',
+  usage: 'how much was counted before',
   stated: 'whom the request named',
 };
 

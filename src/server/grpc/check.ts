@@ -1,7 +1,10 @@
+import { isMetered, metersMet } from '../../decision/metering/met.ts';
+import type { UncheckedRequest } from '../../decision/request.ts';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Presented } from '../../tenancy/callers.ts';
-import { batch, check, type DecisionParts, MAX_ITEMS } from '../connect/decision.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
+import { batch, batchOfItems, check, type DecisionParts, MAX_ITEMS } from '../connect/decision.ts';
 import { toServiceError } from '../errors.ts';
 import type { Offload } from '../offload/offload.ts';
 import type { Kind } from '../offload/protocol.ts';
@@ -84,6 +87,25 @@ const outlines = {
   stream: outlineOfStream,
 } as const satisfies Record<Kind, (message: Uint8Array) => Outline | undefined>;
 
+/** Whether a message asks for something that the tenant counts; also one that is not sound. */
+const meetsMeter: Readonly<Record<Kind, (tenant: Tenant, message: Uint8Array) => boolean>> = {
+  check: (tenant, message) => meets(tenant, () => [decodeCheck(message).request]),
+  stream: (tenant, message) =>
+    meets(tenant, () => {
+      const { asked } = decodeStreamCheck(message);
+      return asked ? [asked.request] : [];
+    }),
+  batch: (tenant, message) => meets(tenant, () => batchOfItems(decodeBatch(message)).items),
+};
+
+function meets({ manifest }: Tenant, read: () => readonly UncheckedRequest[]): boolean {
+  try {
+    return read().some(({ action }) => action && metersMet(manifest, action.name) !== undefined);
+  } catch {
+    return true;
+  }
+}
+
 /**
  * Admits the caller and lets a decision thread do the rest. Undefined for what is done here: there is no thread, it
  * is cheaper so, it is about a token, or anything in it is unusual, and then it is refused here too. Throws or rejects.
@@ -101,6 +123,8 @@ function onThread(
   if (!tenant || outline.token || outline.items > MAX_ITEMS) return undefined;
   if (kind === 'check' && offload.leaves(tenant, message)) return undefined;
   if (!offload.serves(tenant)) return undefined;
+  // What is counted is counted in one place.
+  if (isMetered(tenant.manifest) && meetsMeter[kind](tenant, message)) return undefined;
   const caller = callers.authenticate(tenant, presented, 'check');
   const { items } = outline;
   if (!(caller instanceof Promise)) return offload.ask(kind, tenant, caller, message, items, until);

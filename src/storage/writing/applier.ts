@@ -26,6 +26,7 @@ const ENDS_NOTHING: ReadonlySet<string> = new Set<CommandName>([
   'insertGrant',
   'openTask',
   'takeOnce',
+  'countUsage',
   'putUses',
   'putMemberKey',
   'putCheckpoint',

@@ -6,7 +6,7 @@ import { asks, type Served, serve } from '../../containment/tenants.ts';
 import { Grpc, struct } from '../grpc.ts';
 import { sha256 } from '../server.ts';
 
-/** A server with two tenants whose first decision thread is ready. */
+/** A server with three tenants whose first decision thread is ready. */
 
 export const SECRET = 'offload-test-enforcement-point-secret-01';
 export const caller = { class: 'service', id: 'pep', credentials: [{ secret_sha256: sha256(SECRET) }] };
@@ -38,6 +38,19 @@ deny contains {"code": "archived", "message": "it rests"} if input.resource.prop
 obligations contains {"type": "watermark", "on": "allow"} if input.context.marked
 `;
 
+const meters = { writes: { actions: ['write'], per: 'subject' } };
+const METERED = `package authz
+
+default allow := false
+
+allow if input.action.name == "read"
+
+allow if {
+	input.action.name == "write"
+	input.usage.writes < 5
+}
+`;
+
 export interface Answer {
   decision: string;
   reasons: { code: string }[];
@@ -58,6 +71,7 @@ export async function started(overrides: Overrides = {}): Promise<Started> {
     [
       { id: 'one', rego: POLICY, manifest: { principals } },
       { id: 'two', rego: 'package authz\n\nallow := true\n', manifest: { principals } },
+      { id: 'metered', rego: METERED, manifest: { principals, meters } },
     ],
     { fuel: 3_000_000, ...overrides },
   );

@@ -1,0 +1,64 @@
+import type { Counted } from '../../storage/usage.ts';
+
+/** A window is counted in so many spans, so that it is longer by one of them at most, and never shorter. */
+const SPANS = 60;
+
+/** How long the spans of a window are, in milliseconds. */
+export const spanOf = (windowMs: number): number => Math.ceil(windowMs / SPANS);
+
+/** When the span begins that a moment is in; 0 where there is no window. */
+export const beginning = (now: number, windowMs: number | undefined): number =>
+  windowMs === undefined ? 0 : Math.floor(now / spanOf(windowMs)) * spanOf(windowMs);
+
+/** What counts at a moment is in spans that begin then or later: also what a clock that was set back has counted. */
+export const oldest = (now: number, windowMs: number | undefined): number =>
+  windowMs === undefined ? 0 : beginning(now - windowMs, windowMs);
+
+/**
+ * One count, with what is on its way into the store: nothing is allowed twice because the first is not durable yet. In
+ * millionths, as whole numbers.
+ */
+export class Counter {
+  readonly #spans = new Map<number, number>();
+  /** How many counts are on their way. */
+  pending = 0;
+  /** How many were not answered: whether they are in the store is not known, and they count until it is. */
+  doubts = 0;
+  /** Once nothing is on its way it is to be read anew. */
+  isStale = false;
+
+  #from: number;
+
+  /** `stored` is what the store has from `from` on. */
+  constructor(stored: readonly Counted[], from: number) {
+    this.#from = from;
+    for (const { since, amount } of stored) this.add(since, amount);
+  }
+
+  get isIdle(): boolean {
+    return this.pending === 0 && this.doubts === 0;
+  }
+
+  add(since: number, amount: number): void {
+    this.#spans.set(since, (this.#spans.get(since) ?? 0) + amount);
+  }
+
+  total(from: number): number {
+    let sum = 0;
+    for (const [since, amount] of this.#spans) {
+      if (since >= from) sum += amount;
+      else if (this.isIdle) this.#drop(since, from);
+    }
+    return sum;
+  }
+
+  /** Whether it has all from then on: a clock that was set back asks for what is only in the store. */
+  has(from: number): boolean {
+    return from >= this.#from;
+  }
+
+  #drop(since: number, from: number): void {
+    this.#spans.delete(since);
+    this.#from = from;
+  }
+}

@@ -1,0 +1,190 @@
+import { type GrantId, principalKey } from '../../ids.ts';
+import type { GrantStore } from '../../storage/grants.ts';
+import { actingIn, type GrantRow, type TenantNo } from '../../storage/rows.ts';
+import type { UsageCount, UsageStore } from '../../storage/usage.ts';
+import type { Doubt } from '../../tenancy/registry/doubt.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
+import type { TokenPrincipal } from '../principal.ts';
+import type { CheckRequest } from '../request.ts';
+import { amountOf } from './amount.ts';
+import { beginning, Counter, oldest, spanOf } from './counter.ts';
+import { type Met, metersMet } from './met.ts';
+import { Taken } from './taken.ts';
+import { Usage } from './usage.ts';
+
+export interface MetersOptions {
+  readonly store: UsageStore;
+  readonly grants: GrantStore;
+  readonly doubt: Pick<Doubt, 'settle'>;
+}
+
+/** How many counts are kept at hand, over all tenants. The others are read anew. */
+const KEPT = 10_000;
+
+/** How long a count stays in the store after what it is for has ended: a clock may be set back. */
+const AFTER_END_MS = 86_400_000;
+
+/** More exchanges than any ceiling allows, and the task above them. */
+const MAX_CHAIN = 16;
+
+/** One whom a meter counts for: a name in the store, and until when it may be asked for. */
+interface CountedFor {
+  readonly of: string;
+  readonly ends: number | null;
+  readonly grant: GrantRow | undefined;
+}
+
+/**
+ * What tenants count of their decisions. Each count is a row of the store, written with the record of the decision that it
+ * counts, in one transaction. Between two commits it is here, where all decisions that meet a meter are made: one after
+ * the other, so that two that come at once are two.
+ */
+export class Meters {
+  readonly #options: MetersOptions;
+  /** By tenant number, meter, and whom it counts for. */
+  readonly #counters = new Map<string, Counter>();
+
+  constructor(options: MetersOptions) {
+    this.#options = options;
+  }
+
+  /** What was counted so far of what a decision meets; undefined where it meets no meter. Nothing is counted yet. */
+  look(
+    tenant: Tenant,
+    request: CheckRequest,
+    principal: TokenPrincipal,
+    now: number,
+    purpose: 'act' | 'search',
+  ): Usage | undefined {
+    const met = metersMet(tenant.manifest, request.action.name);
+    if (!met) return undefined;
+    return new Usage(
+      met.flatMap((each) => this.#reading(tenant, each, request, principal, now)),
+      purpose === 'act' ? (counts) => this.#take(tenant.no, counts, now) : undefined,
+    );
+  }
+
+  #reading(tenant: Tenant, met: Met, request: CheckRequest, principal: TokenPrincipal, now: number) {
+    const { name, meter, bounds, counts } = met;
+    const all = this.#countedFor(tenant, meter.per, principal);
+    const { window } = meter;
+    const [since, from] = [beginning(now, window), oldest(now, window)];
+    const levels = all.map(({ of, ends, grant }) => {
+      const counter = this.#counter(tenant.no, name, of, from);
+      // A clock that is set back by a window finds it still.
+      const until = window === undefined ? ends : since + 2 * (window + spanOf(window));
+      return { of, until, total: counter.total(from), bounded: leastOf(grant, bounds) };
+    });
+    // The first of a chain counts all that came of it: who exchanges a token anew begins no new count.
+    const seen = levels.at(-1);
+    if (!seen) return [];
+    const amount = counts ? amountOf(request, meter.sum) : undefined;
+    return [{ name, seen: seen.total, levels, since, counts, amount, sum: meter.sum }];
+  }
+
+  #countedFor(tenant: Tenant, per: Met['meter']['per'], principal: TokenPrincipal): CountedFor[] {
+    const { subject, actors, grant } = principal;
+    switch (per) {
+      case 'subject':
+        return [{ of: `subject ${principalKey(subject)}`, ends: null, grant: undefined }];
+      case 'actor': {
+        const actor = grant ? actingIn(grant) : (actors[0] ?? subject);
+        return [{ of: `actor ${principalKey(actor)}`, ends: null, grant: undefined }];
+      }
+      case 'task':
+        if (!grant?.task) return [];
+        return [{ of: `task ${grant.task.id}`, ends: grant.task.endsAt + AFTER_END_MS, grant: undefined }];
+      case 'grant':
+        return this.#chain(tenant.no, grant).map((each) => ({
+          of: `grant ${each.id}`,
+          ends: each.expiresAt + AFTER_END_MS,
+          grant: each,
+        }));
+    }
+  }
+
+  /** The grant and all it came from, which are in the store as long as it is. */
+  #chain(no: TenantNo, grant: GrantRow | undefined): GrantRow[] {
+    const chain: GrantRow[] = [];
+    let each = grant;
+    while (each && chain.length < MAX_CHAIN) {
+      chain.push(each);
+      const parent: GrantId | null = each.parentId;
+      each = parent === null ? undefined : this.#options.grants.find(no, parent);
+    }
+    return chain;
+  }
+
+  #counter(no: TenantNo, meter: string, of: string, from: number): Counter {
+    const name = nameOf(no, meter, of);
+    const known = this.#counters.get(name);
+    if (known && (known.has(from) || !known.isIdle)) {
+      // What was used last goes last.
+      this.#counters.delete(name);
+      this.#counters.set(name, known);
+      return known;
+    }
+    const counter = new Counter(this.#options.store.of(no, meter, of, from), from);
+    this.#counters.set(name, counter);
+    this.#makeRoom();
+    return counter;
+  }
+
+  /** What is on its way stays: the store does not know it yet. */
+  #makeRoom(): void {
+    let looked = 0;
+    for (const [name, counter] of this.#counters) {
+      if (this.#counters.size <= KEPT || (looked += 1) > MOST_LOOKED_AT) return;
+      if (counter.isIdle) this.#counters.delete(name);
+    }
+  }
+
+  #take(no: TenantNo, counts: readonly UsageCount[], at: number): Taken {
+    const taken = counts.map(({ meter, of, since, amount }) => {
+      const name = nameOf(no, meter, of);
+      // It was looked at in this very turn.
+      const counter = this.#counter(no, meter, of, since);
+      counter.add(since, amount);
+      counter.pending += 1;
+      return { name, counter };
+    });
+    return new Taken({ tenantNo: no, counts, at }, (isWritten) => {
+      for (const { name, counter } of taken) this.#settle(name, counter, isWritten);
+    });
+  }
+
+  #settle(name: string, counter: Counter, isWritten: boolean): void {
+    counter.pending -= 1;
+    if (isWritten) return this.#forgetStale(name, counter);
+    counter.doubts += 1;
+    this.#options.doubt.settle(() => {
+      counter.doubts -= 1;
+      counter.isStale = true;
+      this.#forgetStale(name, counter);
+    });
+  }
+
+  /** The next decision reads it anew. */
+  #forgetStale(name: string, counter: Counter): void {
+    if (counter.isStale && counter.isIdle && this.#counters.get(name) === counter)
+      this.#counters.delete(name);
+  }
+}
+
+const MOST_LOOKED_AT = 100;
+
+const nameOf = (no: TenantNo, meter: string, of: string): string => `${no} ${meter} ${of}`;
+
+/** The smallest of the numbers by which a grant's details bound the meter; undefined where none does. */
+function leastOf(
+  grant: GrantRow | undefined,
+  bounds: Met['bounds'],
+): { readonly type: string; readonly member: string; readonly most: number } | undefined {
+  if (!grant || bounds.length === 0) return undefined;
+  const all = grant.details.flatMap((detail) =>
+    bounds
+      .filter(({ type, member }) => type === detail.type && typeof detail[member] === 'number')
+      .map(({ type, member }) => ({ type, member, most: detail[member] as number })),
+  );
+  return all.toSorted((one, other) => one.most - other.most)[0];
+}

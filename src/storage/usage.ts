@@ -1,0 +1,56 @@
+import type { Connection } from './database.ts';
+import type { TenantNo } from './rows.ts';
+
+/** How much was counted, in millionths, from a moment on. */
+export interface Counted {
+  /** Milliseconds since the epoch; 0 for what has no window. */
+  readonly since: number;
+  readonly amount: number;
+}
+
+/** One more of them, for one whom it is counted for. */
+export interface UsageCount extends Counted {
+  readonly meter: string;
+  /** `task <id>`, `grant <id>`, `actor <class>:<id>` or `subject <class>:<id>`. */
+  readonly of: string;
+  /** From when on nobody asks for it any more, in milliseconds since the epoch; null: never. */
+  readonly until: number | null;
+}
+
+export interface UsageStore {
+  /** What was counted in spans that begin no earlier than `from`, each span once. */
+  of(tenantNo: TenantNo, meter: string, of: string, from: number): Counted[];
+}
+
+export interface UsageCommands {
+  /** Counts, with the record of what is counted. `at`: milliseconds since the epoch. */
+  readonly countUsage: (args: { tenantNo: TenantNo; counts: readonly UsageCount[]; at: number }) => boolean;
+}
+
+/** How many that are over go with each count: more than one, so that they do not pile up. */
+const REMOVED_EACH = 4;
+
+export function usageStore(db: Connection): UsageStore {
+  const all = db.prepare<[number, string, string, number], Counted>(
+    'SELECT since, amount FROM usage WHERE tenant_no = ? AND meter = ? AND of = ? AND since >= ? ORDER BY since',
+  );
+  return { of: (no, meter, of, from) => all.all(no, meter, of, from) };
+}
+
+export function prepareUsage(db: Connection): UsageCommands {
+  const count = db.prepare<[object]>(`
+    INSERT INTO usage (tenant_no, meter, of, since, amount, until) VALUES (@no, @meter, @of, @since, @amount, @until)
+    ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, until = max(until, excluded.until)`);
+  const removeOld = db.prepare<[number, number]>(`
+    DELETE FROM usage WHERE (tenant_no, meter, of, since) IN (
+      SELECT tenant_no, meter, of, since FROM usage WHERE tenant_no = ? AND until < ? ORDER BY until
+      LIMIT ${REMOVED_EACH})`);
+  return {
+    countUsage: ({ tenantNo: no, counts, at }) => {
+      for (const { meter, of, since, amount, until } of counts)
+        count.run({ no, meter, of, since, amount, until });
+      removeOld.run(no, at);
+      return true;
+    },
+  };
+}

@@ -27,8 +27,9 @@ export interface UsageCommands {
   readonly countUsage: (args: { tenantNo: TenantNo; counts: readonly UsageCount[]; at: number }) => boolean;
 }
 
-/** How many that are over go with each count: more than one, so that they do not pile up. */
-const REMOVED_EACH = 4;
+/** How many counts it takes until what is over is removed, and how many go then: more, so that they do not pile up. */
+const REMOVED_AFTER = 16;
+const REMOVED_EACH = 64;
 
 export function usageStore(db: Connection): UsageStore {
   const all = db.prepare<[number, string, string, number], Counted>(
@@ -41,15 +42,22 @@ export function prepareUsage(db: Connection): UsageCommands {
   const count = db.prepare<[object]>(`
     INSERT INTO usage (tenant_no, meter, of, since, amount, until) VALUES (@no, @meter, @of, @since, @amount, @until)
     ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, until = max(until, excluded.until)`);
-  const removeOld = db.prepare<[number, number]>(`
-    DELETE FROM usage WHERE (tenant_no, meter, of, since) IN (
-      SELECT tenant_no, meter, of, since FROM usage WHERE tenant_no = ? AND until < ? ORDER BY until
-      LIMIT ${REMOVED_EACH})`);
+  const over = db.prepare<[number, number], Pick<UsageCount, 'meter' | 'of' | 'since'>>(
+    `SELECT meter, of, since FROM usage WHERE tenant_no = ? AND until < ? ORDER BY until LIMIT ${REMOVED_EACH}`,
+  );
+  const remove = db.prepare('DELETE FROM usage WHERE tenant_no = ? AND meter = ? AND of = ? AND since = ?');
+  const counted = new Map<TenantNo, number>();
+  const removeOver = (no: TenantNo, at: number): void => {
+    const before = counted.get(no) ?? 0;
+    counted.set(no, (before + 1) % REMOVED_AFTER);
+    if (before > 0) return;
+    for (const { meter, of, since } of over.all(no, at)) remove.run(no, meter, of, since);
+  };
   return {
     countUsage: ({ tenantNo: no, counts, at }) => {
       for (const { meter, of, since, amount, until } of counts)
         count.run({ no, meter, of, since, amount, until });
-      removeOld.run(no, at);
+      removeOver(no, at);
       return true;
     },
   };

@@ -72,6 +72,11 @@ export async function start(
   await services.tenantKeys.settle((error) => void toServiceError(error, 'master key'));
   checkpointer.begin();
   keeper.begin();
+  fleet.follow(
+    config.tenants,
+    (tenant) => services.logKeys.makeMissing([tenant.no]),
+    (error) => void toServiceError(error, 'tenants'),
+  );
   if (config.tls) stack.use(watchCertificates(config.tls, [data, admin]));
   stack.defer(async () => {
     stopping.abort();

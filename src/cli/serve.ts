@@ -7,6 +7,7 @@ import type { Config } from '../config.ts';
 import { describe } from '../errors.ts';
 import type { Mandate } from '../main.ts';
 import { type Diagnostic, formatDiagnostic } from '../policy/diagnostics.ts';
+import type { FolderNews } from '../policy/intake/fleet.ts';
 import { isOfManifest, rejectionOf } from '../policy/intake/rejections.ts';
 import { type LogRestarted, restartChannel } from '../tenancy/administration.ts';
 import { ExitCode, print, warn } from './terminal/output.ts';
@@ -77,6 +78,7 @@ async function run(config: Config): Promise<void> {
   stack.use(logChannels(createLogger(config.log_level)));
   announcePolicies();
   announceLogs();
+  announceFolders();
   const began = performance.now();
   const mandate = stack.use(await start(config));
   collectStart();
@@ -157,6 +159,16 @@ function announceLogs(): void {
     else if (log === 'whole')
       warn(`mandate: ${tenant}: nothing is wrong with its log, so --accept-damage does nothing`);
     else warn(`mandate: ${tenant}: ${log.damage}; it was set aside as ${log.setAside}, and a new log begins`);
+  });
+}
+
+/** Tenants that come and go with their folders. */
+function announceFolders(): void {
+  subscribe('mandate:tenant.folder', (message) => {
+    const { folder, what, tenant, why } = message as FolderNews;
+    if (what === 'served') print(`mandate: ${tenant} is served, from ${folder}`);
+    else if (what === 'retired') warn(`mandate: ${tenant} is served no more: ${folder} is gone`);
+    else warn(`mandate: the tenant in ${folder} is not served: ${why}`);
   });
 }
 

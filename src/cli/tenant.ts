@@ -1,12 +1,14 @@
 import { Command } from 'commander';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import { clientOf } from './client.ts';
+import { newTenant } from './new-tenant.ts';
 import { disable, enable } from './principal/principal.ts';
 import { globalsOf, printJson, printTable } from './terminal/output.ts';
 
 export function tenantCommands(): Command {
   return new Command('tenant')
-    .description('see tenants, disable and enable principals')
+    .description('make and see tenants, disable and enable principals')
+    .addCommand(newTenant())
     .addCommand(list())
     .addCommand(disable())
     .addCommand(enable());

@@ -158,6 +158,17 @@ export class Policies {
     return !unchanged;
   }
 
+  /** Of a tenant that is served no more: whoever holds on to it is denied. */
+  retire(tenant: TenantId): void {
+    const before = this.#active.get(tenant);
+    this.#active.delete(tenant);
+    this.#absent.delete(tenant);
+    this.#instances.delete(tenant);
+    this.health.forget(tenant);
+    if (before) this.#forget(before.revision);
+    this.#options.onChange?.(tenant);
+  }
+
   /**
    * Remembers why the files on disk were not taken. `masks` says whether they keep something out of records: until they
    * compile nobody can say what, so all that may be is kept out.

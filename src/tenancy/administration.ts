@@ -138,6 +138,11 @@ export class Administration {
     );
   }
 
+  /** Records that a tenant is served no more, since its folder is gone. */
+  async recordRetired(tenant: Tenant): Promise<void> {
+    await this.#writer.append(this.record(tenant, 'watch', 'tenant.retire', undefined, {}));
+  }
+
   /** The record of something that was done to a tenant. */
   record(
     tenant: Pick<Tenant, 'id' | 'no'>,

@@ -76,10 +76,24 @@ export class Tenants implements Iterable<Tenant> {
     return this.#byId.get(id);
   }
 
+  /** It is served no more. */
+  remove(id: TenantId): void {
+    const before = this.#byId.get(id);
+    if (!before) return;
+    this.#forget(before);
+    this.#byNo.delete(before.no);
+    this.#byId.delete(id);
+    this.#onChange(id);
+  }
+
+  #forget(before: Tenant): void {
+    this.#count(before, -1);
+    for (const { issuer } of before.manifest.issuers) this.#issuers.get(issuer)?.delete(before.no);
+  }
+
   put(tenant: Tenant): void {
     const before = this.#byId.get(tenant.id);
-    this.#count(before, -1);
-    for (const { issuer } of before?.manifest.issuers ?? []) this.#issuers.get(issuer)?.delete(tenant.no);
+    if (before) this.#forget(before);
     this.#count(tenant, 1);
     for (const { issuer } of tenant.manifest.issuers)
       this.#issuers.set(issuer, (this.#issuers.get(issuer) ?? new Set()).add(tenant.no));

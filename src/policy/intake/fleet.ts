@@ -1,3 +1,5 @@
+import { channel } from 'node:diagnostics_channel';
+import { realpathSync } from 'node:fs';
 import type { Clock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -5,6 +7,7 @@ import type { TenantPlace } from '../../tenancy/folder/list.ts';
 import { tenantPlaces } from '../../tenancy/folder/places.ts';
 import { readTenantFiles } from '../../tenancy/folder/read.ts';
 import { readTenant, type Tenant } from '../../tenancy/tenants.ts';
+import { Arrivals } from './arrivals.ts';
 import { Intake, type IntakeParts } from './intake.ts';
 import { isMistake, rejectionOf } from './rejections.ts';
 import { Retries } from './retries.ts';
@@ -28,10 +31,28 @@ interface Entry {
   id: TenantId | undefined;
 }
 
-/** The tenants' folders: loaded at start, watched, and loaded again when a file changes. */
+/** A folder that was found, whether its tenant could be taken or not. */
+interface Known {
+  readonly entry: Entry;
+  readonly watch: Disposable;
+  readonly real: string;
+}
+
+/** Published when a tenant's folder came, went, or could not be taken, while it runs: FolderNews. */
+export const folderChannel = channel('mandate:tenant.folder');
+
+export interface FolderNews {
+  readonly folder: string;
+  readonly what: 'served' | 'retired' | 'refused';
+  /** Undefined where it could not be taken. */
+  readonly tenant: TenantId | undefined;
+  readonly why: string;
+}
+
+/** The tenants' folders: loaded at start and as they come, watched, and loaded again when a file changes. */
 export class Fleet implements Disposable {
   readonly #parts: FleetParts;
-  readonly #watches: Disposable[] = [];
+  readonly #folders = new Map<string, Known>();
   readonly #intake: Intake;
   /** Of folders whose tenant is not known yet. */
   readonly #entering = new Retries<string>();
@@ -40,9 +61,105 @@ export class Fleet implements Disposable {
   /** The server does not start, or stops: what still loads ends without a word, as it would be about the end alone. */
   #isOver = false;
 
+  #arrivals: Arrivals | undefined;
+
   constructor(parts: FleetParts) {
     this.#parts = parts;
     this.#intake = new Intake(parts);
+  }
+
+  /**
+   * From now on tenants come and go with their folders. `served` is called with one that came, before it is said so;
+   * `failed` hears of what an operator should look at.
+   */
+  follow(
+    places: readonly string[],
+    served: (tenant: Tenant) => Promise<unknown>,
+    failed: (error: unknown) => void,
+  ): void {
+    const reals = (): Set<string> => new Set(Array.from(this.#folders.values(), ({ real }) => real));
+    this.#arrivals = new Arrivals({
+      // One that is a tenant's itself holds no others.
+      roots: places.filter((place) => !this.#folders.has(place)),
+      isKnown: (folder) => this.#folders.has(folder) || reals().has(folder),
+      known: (root) =>
+        Array.from(this.#folders.values(), ({ entry }) => entry.place)
+          .filter((place) => place.root === root)
+          .map(({ folder }) => folder),
+      arrived: (place) => this.#arrive(place, served),
+      gone: (folder) => this.#leave(folder),
+      failed,
+    });
+    this.#arrivals.begin();
+  }
+
+  async #arrive(place: TenantPlace, served: (tenant: Tenant) => Promise<unknown>): Promise<void> {
+    if (this.#isOver) return;
+    const entry: Entry = {
+      place,
+      before: Promise.resolve(),
+      isIn: () => undefined,
+      isMissed: false,
+      id: undefined,
+    };
+    const enter = async (): Promise<void> => {
+      try {
+        await this.#enter(entry);
+        const tenant = entry.id && this.#parts.tenants.find(entry.id);
+        if (!tenant) return;
+        await served(tenant);
+        this.#tell(place.folder, 'served', tenant.id);
+      } catch (error) {
+        // Nobody waits for it, so it does not end the server as a mistake does at its start.
+        this.#waiting.set(place.folder, error);
+        this.#tell(place.folder, 'refused', undefined, describe(error));
+        if (!isMistake(error) && !this.#isOver) this.#entering.plan(place.folder, enter);
+      }
+    };
+    this.#folders.set(place.folder, {
+      entry,
+      real: realOf(place.folder),
+      watch: watchFolder(place.folder, () => (entry.id === undefined ? enter() : this.#changed(entry))),
+    });
+    await enter();
+  }
+
+  /** What it had stays in the store, and is there again when the folder is. */
+  async #leave(folder: string): Promise<void> {
+    const known = this.#folders.get(folder);
+    if (!known || this.#isOver) return;
+    known.watch[Symbol.dispose]();
+    this.#folders.delete(folder);
+    this.#waiting.delete(folder);
+    this.#entering.settle(folder);
+    const { id } = known.entry;
+    const tenant = id && this.#parts.tenants.find(id);
+    if (!tenant) return;
+    const { tenants, policies, administration } = this.#parts;
+    tenants.remove(tenant.id);
+    this.#intake.forget(tenant.id);
+    policies.retire(tenant.id);
+    this.#tell(folder, 'retired', tenant.id);
+    await administration.recordRetired(tenant);
+    // One of the same name may have waited for it.
+    for (const other of this.#waiting.keys()) {
+      const entry = this.#folders.get(other)?.entry;
+      if (entry && entry.id === undefined) this.#entering.plan(other, () => this.#retried(entry));
+    }
+  }
+
+  #tell(folder: string, what: FolderNews['what'], tenant: TenantId | undefined, why = ''): void {
+    if (folderChannel.hasSubscribers)
+      folderChannel.publish({ folder, what, tenant, why } satisfies FolderNews);
+  }
+
+  async #retried(entry: Entry): Promise<void> {
+    await this.#enter(entry).catch((error: unknown) => this.#waiting.set(entry.place.folder, error));
+  }
+
+  async #changed(entry: Entry): Promise<void> {
+    // It may be served no more.
+    if (entry.id !== undefined && this.#parts.tenants.find(entry.id)) await this.#intake.changed(entry.id);
   }
 
   /**
@@ -76,10 +193,10 @@ export class Fleet implements Disposable {
     const { folder } = entry.place;
     const changed = async (): Promise<void> => {
       if (entry.id === undefined) entry.isMissed = true;
-      else await this.#intake.changed(entry.id);
+      else await this.#changed(entry);
     };
     // Watched before it is read, so that nothing is saved in between.
-    this.#watches.push(watchFolder(folder, changed));
+    this.#folders.set(folder, { entry, real: realOf(folder), watch: watchFolder(folder, changed) });
     try {
       await this.#enter(entry);
     } catch (error) {
@@ -148,8 +265,17 @@ export class Fleet implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isOver = true;
-    for (const watch of this.#watches) watch[Symbol.dispose]();
+    this.#arrivals?.[Symbol.dispose]();
+    for (const { watch } of this.#folders.values()) watch[Symbol.dispose]();
     this.#intake[Symbol.dispose]();
     this.#entering[Symbol.dispose]();
+  }
+}
+
+function realOf(folder: string): string {
+  try {
+    return realpathSync(folder);
+  } catch {
+    return folder;
   }
 }

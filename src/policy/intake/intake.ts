@@ -113,7 +113,9 @@ export class Intake implements Disposable {
     if (source.id !== tenant.id)
       throw new ManifestInvalid(MANIFEST, 'id: it does not change while the tenant is served');
     // A manifest that parses counts at once, whatever the Rego beside it: a credential taken out of it is gone.
-    const current = await administration.adopt(source, (adopted) => tenants.put(adopted));
+    const current = await administration.adopt(source, (adopted) => {
+      if (this.#isServed(adopted)) tenants.put(adopted);
+    });
     return { tenant: current, files };
   }
 
@@ -131,13 +133,13 @@ export class Intake implements Disposable {
     try {
       const sources = await sourcesOf(files, tenant.manifest);
       const bundle = await compiler.compile(sources);
-      if (this.#isOver) return false;
+      if (!this.#isServed(tenant)) return false;
       if (policies.prove(tenant, bundle))
         await administration.recordPolicy(tenant, caller, bundle.revision).catch((error: unknown) => {
           policies.discard(bundle);
           throw error;
         });
-      if (this.#isOver) return false;
+      if (!this.#isServed(tenant)) return false;
       const before = policies.of(tenant);
       const isMended = before.rejected.length > 0;
       const changed = policies.activate(tenant, bundle);
@@ -154,7 +156,7 @@ export class Intake implements Disposable {
 
   /** Says so and records it. What was nobody's mistake is tried again instead, until it is taken or shown to be one. */
   async #notTaken(look: Look, error: unknown, what: string, files?: TenantFiles): Promise<void> {
-    if (this.#isOver) return;
+    if (!this.#isServed(look.tenant)) return;
     const { policies, administration } = this.#parts;
     const { tenant, caller } = look;
     const again = (): void => this.#retries.plan(tenant.id, () => this.changed(tenant.id, caller));
@@ -177,6 +179,17 @@ export class Intake implements Disposable {
   /** Resolves when the manifest is taken, so that the next save of it does not wait for the compiler. */
   async changed(tenant: TenantId, caller = 'watch'): Promise<void> {
     await this.#look(this.#parts.tenants.get(tenant), caller);
+  }
+
+  /** Its folder may have gone meanwhile. */
+  #isServed({ id }: Tenant): boolean {
+    return !this.#isOver && this.#parts.tenants.find(id) !== undefined;
+  }
+
+  /** Of a tenant that is served no more. What is under way comes to nothing. */
+  forget(tenant: TenantId): void {
+    this.#looks.delete(tenant);
+    this.#retries.settle(tenant);
   }
 
   [Symbol.dispose](): void {

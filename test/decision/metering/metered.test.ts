@@ -194,11 +194,12 @@ describe('a meter', () => {
 
 describe('a batch', () => {
   const batch = async (id: string, count: number, rest: object = {}) => {
-    const items = Array.from({ length: count }, () => asks(id, 'document.read'));
+    const { tenant, ...item } = asks(id, 'document.read');
+    const items = Array.from({ length: count }, () => item);
     const { body } = await connect<{ results: { decision: string }[] }>(
       stage.server.data,
       'DecisionService/CheckBatch',
-      { tenant: 'acme', items: items.map(({ tenant: _, ...item }) => item), ...rest },
+      { tenant, items, ...rest },
     );
     return body.results.map(({ decision }) => decision === 'DECISION_ALLOW');
   };

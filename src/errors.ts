@@ -60,16 +60,24 @@ export class ServiceError extends Error {
   readonly detail: string | undefined;
   /** How long a caller should wait before it asks again, in milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** What a caller is told beside, as fields of a header: lower-case names. */
+  readonly fields: Readonly<Record<string, string>>;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { cause?: unknown; detail?: string; retryAfterMs?: number } = {},
+    options: {
+      cause?: unknown;
+      detail?: string;
+      retryAfterMs?: number;
+      fields?: Readonly<Record<string, string>>;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.detail = options.detail;
     this.retryAfterMs = options.retryAfterMs;
+    this.fields = options.fields ?? {};
   }
 }
 

@@ -1,10 +1,16 @@
 import type { Answer } from '../decision/decisions.ts';
 import { type StepUp, stepUpOf } from '../delegation/refused.ts';
+import { DPOP_ALGORITHMS } from '../delegation/sender/dpop.ts';
 
 /** What the client of a protected resource is told in `WWW-Authenticate`; undefined where another token would not help. */
 export function challengeOf({ challenge, reasons }: Answer): string | undefined {
   const stepUp = stepUpOf(challenge);
   if (stepUp) return `Bearer error="insufficient_user_authentication"${parametersOf(stepUp)}`;
+  const [{ code = '' } = {}] = reasons;
+  if (code === 'unauthenticated') return 'Bearer';
+  if (/^token_/.test(code)) return 'Bearer error="invalid_token"';
+  // RFC 9449 section 7.1.
+  if (code === 'dpop_invalid') return `DPoP error="invalid_dpop_proof", algs="${DPOP_ALGORITHMS.join(' ')}"`;
   // RFC 6750 section 3.1: all that the operation takes, in one challenge.
   const scopes = new Set(reasons.flatMap(({ needed_scopes: needed = [] }) => needed));
   return scopes.size === 0

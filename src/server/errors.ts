@@ -87,7 +87,7 @@ export function toServiceError(error: unknown, where: string): ServiceError {
 export function toConnectError(error: unknown, where: string): ConnectError {
   if (error instanceof ConnectError) return error;
   const known = toServiceError(error, where);
-  const metadata = new Headers({ [ERROR_CODE_HEADER]: known.code });
+  const metadata = new Headers({ ...known.fields, [ERROR_CODE_HEADER]: known.code });
   if (known.retryAfterMs !== undefined) {
     // The hint as Connect's clients read it, over HTTP, and as gRPC's do.
     metadata.set('retry-after', String(Math.ceil(known.retryAfterMs / 1000)));

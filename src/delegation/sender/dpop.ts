@@ -97,7 +97,10 @@ export class DpopProofs {
       throw invalid('ath is not the hash of the token that came with it');
     if (asked.nonce === 'theirs' || (nonce === undefined && asked.nonce === 'ours')) return;
     if (typeof nonce !== 'string' || !this.#isOurs(nonce))
-      throw new ServiceError('dpop_nonce_required', 'the proof is to hold the nonce that this answer gives');
+      throw new ServiceError('dpop_nonce_required', 'the proof is to hold the nonce that this answer gives', {
+        // RFC 9449 section 8.
+        fields: { 'dpop-nonce': this.nonce() },
+      });
   }
 
   async #takeOnce(

@@ -168,6 +168,7 @@ const denials: ReadonlyMap<string, readonly [number, number]> = new Map<ErrorCod
     ['token_invalid', [401, UNAUTHENTICATED]],
     ['token_expired', [401, UNAUTHENTICATED]],
     ['token_revoked', [401, UNAUTHENTICATED]],
+    ['dpop_invalid', [401, UNAUTHENTICATED]],
     ['invalid_request', [400, INVALID_ARGUMENT]],
   ],
 );

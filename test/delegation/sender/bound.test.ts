@@ -108,11 +108,11 @@ describe('an exchange with a proof', () => {
     expect(JSON.parse(body)).toMatchObject({ input: { grant: { cnf: { jkt: holder.jkt } } } });
   });
 
-  test('over gRPC has it in the metadata, for the address of the method', async () => {
-    const uri = `${stage.server.data}/mandate.v1.DelegationService/Exchange`;
+  const overGrpc = async (of: Stage) => {
+    const uri = `${of.server.data}/mandate.v1.DelegationService/Exchange`;
     const asked = {
       tenant: 'acme',
-      subjectToken: await stage.issuer.sign(),
+      subjectToken: await of.issuer.sign(),
       audience: 'docs-mcp',
       scopes: ['docs.read'],
     };
@@ -126,10 +126,29 @@ describe('an exchange with a proof', () => {
         },
         body: JSON.stringify(asked),
       });
-      return (await response.json()) as { tokenType?: string; code?: string };
+      const body = (await response.json()) as { tokenType?: string; code?: string };
+      return { ...body, nonce: response.headers.get('dpop-nonce') };
     };
+    return { uri, ask };
+  };
+
+  test('over gRPC has it in the metadata, for the address of the method', async () => {
+    const { uri, ask } = await overGrpc(stage);
     expect(await ask(await proof({ uri }))).toMatchObject({ tokenType: 'DPoP' });
-    expect(await ask(await proof())).toMatchObject({ code: 'invalid_argument' });
+    expect(await ask(await proof())).toMatchObject({ code: 'invalid_argument', nonce: null });
+  });
+
+  test('over gRPC is told the nonce in the metadata of the error', async () => {
+    await using strict = await Stage.open({
+      acme: (manifest) => {
+        manifest.dpop = { nonce: true };
+      },
+    });
+    const { uri, ask } = await overGrpc(strict);
+    const { code, nonce } = await ask(await proof({ uri }));
+    expect(code).toBe('invalid_argument');
+    expect(nonce).toMatch(/^[\w-]{43}$/);
+    expect(await ask(await proof({ uri, nonce: nonce ?? '' }))).toMatchObject({ tokenType: 'DPoP' });
   });
 
   test('by openid-client, with the nonce that a tenant asks for', async () => {
@@ -205,6 +224,11 @@ describe('a token that is bound', () => {
   test('is found in the request that Envoy asks about, with its proof', async () => {
     const token = await bound();
     const uri = 'https://docs.acme.example/mcp?session=1';
+    interface Denied {
+      readonly status: { readonly code: number };
+      readonly headers?: readonly { readonly header: { readonly key: string; readonly value: string } }[];
+    }
+    let denied: Denied | undefined;
     const codesFor = async (scheme: string, dpop: string | undefined, base = 'https://docs.acme.example') => {
       const headers = { authorization: `${scheme} ${token}`, ...(dpop && { dpop }) };
       const http = {
@@ -219,7 +243,9 @@ describe('a token that is bound', () => {
         contextExtensions: { tenant: 'acme', audience: 'docs-mcp', base },
       };
       const url = `${stage.server.data}/envoy.service.auth.v3.Authorization/Check`;
-      expect((await postJson(url, { attributes }, bearer(mcp.secret))).status).toBe(200);
+      const answer = await postJson<{ deniedResponse?: Denied }>(url, { attributes }, bearer(mcp.secret));
+      expect(answer.status).toBe(200);
+      denied = answer.body.deniedResponse;
       const [record] = await stage.records({ kind: 'decision' });
       const body = Buffer.from(record?.['body'] as string, 'base64').toString();
       expect(body).not.toContain(dpop ?? token);
@@ -231,6 +257,11 @@ describe('a token that is bound', () => {
     expect(await codesFor('DPoP', await proof(how))).not.toContain('dpop_invalid');
     expect(await codesFor('Bearer', undefined)).toContain('dpop_invalid');
     expect(await codesFor('Bearer', await proof(how))).toContain('dpop_invalid');
+    expect(denied?.status.code).toBe(401);
+    expect(denied?.headers?.[0]?.header).toMatchObject({
+      key: 'www-authenticate',
+      value: expect.stringMatching(/^DPoP error="invalid_dpop_proof", algs="ES256 /) as string,
+    });
     expect(await codesFor('DPoP', await proof({ ...how, uri: uri.replace('mcp', 'other') }))).toContain(
       'dpop_invalid',
     );

@@ -14,6 +14,8 @@ export interface Refusal {
   readonly caller: string;
   /** The beginning of the SHA-256 of what was presented; empty where nothing was. */
   readonly fingerprint: string;
+  /** Whom a wrong credential was said to be of; empty where that is nobody's. */
+  readonly claimed: string;
   readonly operation: string;
   /** The error's. */
   readonly code: string;
@@ -57,13 +59,15 @@ export class Refusals implements Disposable {
   }
 
   note(refusal: Refusal): void {
-    const own = `${refusal.tenantNo} ${refusal.address} ${refusal.caller}`;
+    const own = `${refusal.tenantNo} ${refusal.address} ${refusal.caller || refusal.claimed}`;
     const hasRoom =
       this.#seen.has(own) ||
       (this.#seen.size < MOST_SEEN && this.#addressesOf(refusal.tenantNo) < MOST_ADDRESSES);
     const key = hasRoom ? own : `${refusal.tenantNo} ${OTHERS}`;
     const seen = this.#seen.get(key) ?? { latest: refusal, count: 0, recordedAt: Number.NEGATIVE_INFINITY };
-    seen.latest = hasRoom ? refusal : { ...refusal, address: OTHERS, caller: '', fingerprint: '' };
+    seen.latest = hasRoom
+      ? refusal
+      : { ...refusal, address: OTHERS, caller: '', fingerprint: '', claimed: '' };
     seen.count += 1;
     this.#seen.set(key, seen);
     if (hasRoom) this.#own.set(refusal.tenantNo, (this.#own.get(refusal.tenantNo) ?? new Set()).add(key));
@@ -117,7 +121,7 @@ export class Refusals implements Disposable {
   }
 
   #append(seen: Seen): void {
-    const { tenantNo, tenant, address, caller, fingerprint, operation, code } = seen.latest;
+    const { tenantNo, tenant, address, caller, fingerprint, claimed, operation, code } = seen.latest;
     const { count } = seen;
     seen.count = 0;
     seen.recordedAt = performance.now();
@@ -132,7 +136,7 @@ export class Refusals implements Disposable {
       subject: undefined,
       actor: undefined,
       reason: code,
-      members: `,"reasons":${JSON.stringify([{ code, message: '' }])},"detail":${JSON.stringify({ address, credential: fingerprint, count })}`,
+      members: `,"reasons":${JSON.stringify([{ code, message: '' }])},"detail":${JSON.stringify({ address, credential: fingerprint, ...(claimed === '' ? {} : { claimed }), count })}`,
       input: JSON.stringify({
         subject: null,
         action: { name: operation },

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { type PrincipalClass, type PrincipalRef, principalKey } from '../ids.ts';
+import { type PrincipalClass, type PrincipalRef, principalClasses, principalKey } from '../ids.ts';
 import type { FactSource } from './facts.ts';
 import { readToken } from './jose.ts';
 import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
@@ -43,8 +43,10 @@ export type RefusalListener = (refusal: {
   readonly presented: Presented;
   /** Empty where nobody is known. */
   readonly caller: string;
-  /** The beginning of the SHA-256 of a secret, or a SPIFFE id; empty for nothing. */
+  /** The beginning of the SHA-256 of a secret that some tenant knows, or a SPIFFE id; empty for nothing. */
   readonly fingerprint: string;
+  /** Whom a credential that nobody has was said to be of, where the tenant has one of that name; else empty. */
+  readonly claimed: string;
   readonly operation: Operation;
   readonly code: string;
 }) => void;
@@ -196,10 +198,12 @@ export class Callers {
   /** Tells of it, and throws it. */
   #refused(tenant: Tenant, presented: Presented, operation: Operation, error: unknown): never {
     const { code = '', callerId: caller = '' } = (error ?? {}) as { code?: string; callerId?: string };
-    // What no tenant knows is anybody's, and is in nobody's log.
-    if (refusals.has(code) && (code !== 'unauthenticated' || this.#isKnown(presented))) {
-      const fingerprint = fingerprintOf(presented);
-      this.#onRefusal({ tenant, presented, caller, fingerprint, operation, code });
+    const isKnown = code !== 'unauthenticated' || this.#isKnown(presented);
+    const claimed = isKnown ? '' : claimedIn(tenant, presented);
+    // What no tenant knows is anybody's, and is in nobody's log; unless it is a guess at somebody's.
+    if (refusals.has(code) && (isKnown || claimed !== '')) {
+      const fingerprint = isKnown ? fingerprintOf(presented) : '';
+      this.#onRefusal({ tenant, presented, caller, fingerprint, claimed, operation, code });
     }
     throw error;
   }
@@ -321,6 +325,14 @@ class Refused extends ServiceError {
     super(code, message);
     this.callerId = callerId;
   }
+}
+
+/** Who of the tenant a client says it is, if there is such a one and it has a credential. */
+function claimedIn(tenant: Tenant, presented: Presented): string {
+  const id = 'clientId' in presented ? presented.clientId : undefined;
+  if (id === undefined) return '';
+  const names = principalClasses.map((cls) => principalKey({ class: cls, id }));
+  return names.find((name) => (tenant.declared.get(name)?.credentials.length ?? 0) > 0) ?? '';
 }
 
 const FINGERPRINT_CHARACTERS = 'sha256:'.length + 16;

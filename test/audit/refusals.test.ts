@@ -40,6 +40,7 @@ test('a thousand addresses that are refused again and again fill no log, and non
         address: `10.0.${Math.floor(at / 256)}.${at % 256}`,
         caller: '',
         fingerprint: `sha256:${at}`,
+        claimed: '',
         operation: 'check',
         code: 'unauthenticated',
       });

@@ -16,7 +16,7 @@ interface Entry {
   action: string;
   outcome: string;
   reasons: { code: string }[];
-  detail: { address: string; credential: string; count: number };
+  detail: { address: string; credential: string; claimed?: string; count: number };
 }
 
 async function entries(filter: object = {}, tenant = 'acme'): Promise<Entry[]> {
@@ -68,7 +68,7 @@ test('one that nobody has leaves no record: anybody could fill a log with those'
       method: 'POST',
       headers: { authorization: nobody },
     }),
-    form(server.data, 'introspect', { token: 'x' }, { id: 'docs-api', secret: 'x'.repeat(43) }),
+    form(server.data, 'introspect', { token: 'x' }, { id: 'no-such-client', secret: 'x'.repeat(43) }),
   ];
   for (const { status } of await Promise.all(doors)) expect(status).toBe(401);
   await new Promise((resolve) => setTimeout(resolve, 1_200));
@@ -108,4 +108,22 @@ test('whoever asks which tenants there are is not refused by the others', async 
   await connect(server.admin, 'TenantService/ListTenants', {}, bearer(secrets.globexAgent));
   await new Promise((resolve) => setTimeout(resolve, 1_200));
   expect((await entries()).length).toBe(before);
+});
+
+test('a guess at the secret of a client that there is, without the guess', async () => {
+  const guess = 'a-password-that-somebody-chose';
+  const before = (await entries()).length;
+  for (const id of ['research-agent', 'nobody-at-all'])
+    expect((await form(server.data, 'introspect', { token: 'x' }, { id, secret: guess })).status).toBe(401);
+  const found = await eventually(
+    () => entries(),
+    (all) => all.length > before,
+  );
+  expect(found).toHaveLength(before + 1);
+  expect(found.find(({ detail }) => detail.claimed)).toMatchObject({
+    caller: 'unknown',
+    reasons: [{ code: 'unauthenticated' }],
+    detail: { address: '127.0.0.1', credential: '', claimed: 'agent:research-agent', count: 1 },
+  });
+  expect(JSON.stringify(found)).not.toContain(sha256(guess).slice(0, 16));
 });

@@ -45,7 +45,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
   const properties = resource.properties ?? NOTHING;
   const { authentication } = parts;
   const context = authentication ? { ...parts.context, authentication } : (parts.context ?? NOTHING);
-  const grant = parts.grant ? grantMembers(parts.grant) : null;
+  const grant = parts.grant ? ofGrant(parts.grant) : NO_GRANT;
   const { usage } = parts;
   const whole = (of: string, how: string, what: string, around: string): string =>
     `{"now":"${now}","tenant":{"id":"${parts.tenant}"},"subject":${of},"actors":[${
@@ -53,7 +53,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
     }],"action":{"name":${JSON.stringify(action.name)},"properties":${how}},"resource":{"type":${JSON.stringify(
       resource.type,
     )},"id":${JSON.stringify(resource.id)},"properties":${what}},"context":${around},"grant":${
-      grant === null ? 'null' : JSON.stringify(grant)
+      grant.json
     }${usage === undefined ? '' : `,"usage":${JSON.stringify(usage)}`}}`;
   const texts = [subject.json, text(given), text(properties), text(context)] as const;
   const json = whole(...texts);
@@ -71,7 +71,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
       resource.id,
       properties,
       context,
-      grant,
+      grant.value,
       ...(usage === undefined ? [] : [usage]),
     ]),
   };
@@ -141,6 +141,19 @@ const membersOf = ({ ref, status, members }: Facts): JsonObject => ({
 function withStated(facts: Facts, stated: JsonObject): JsonObject {
   const members = membersOf(facts);
   return { ...members, properties: { ...stated, ...(members['properties'] as JsonObject) } };
+}
+
+const NO_GRANT: PolicyInput = { json: 'null', value: null };
+const grantForms = new WeakMap<GrantRow, PolicyInput>();
+
+/** A grant does not change, and while its token is used it is asked for again and again. */
+function ofGrant(grant: GrantRow): PolicyInput {
+  const known = grantForms.get(grant);
+  if (known) return known;
+  const { json, value } = described(grantMembers(grant));
+  const form = { json, value: new Lasting(value) };
+  grantForms.set(grant, form);
+  return form;
 }
 
 const taskMembers = ({ id, purpose, endsAt }: NonNullable<GrantRow['task']>): JsonObject => ({

@@ -80,9 +80,9 @@ export function grantStore(db: Connection, ends?: () => number): GrantStore {
   };
 }
 
-/** Of the texts of grants, which are most of what they take. */
+/** Of grants, with what decisions make of them. */
 const KEPT_BYTES = 32 * 1024 * 1024;
-const OVERHEAD = 512;
+const OVERHEAD = 2_560;
 
 const bytesOf = (row: GrantColumns): number =>
   OVERHEAD +

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { claimsOf, connect } from '../e2e/requests.ts';
-import { bearer, secrets } from '../e2e/server.ts';
-import { agent, api, deniedFor, mcp, refusalOf, Stage } from './stage.ts';
+import { claimsOf, connect } from '../../e2e/requests.ts';
+import { bearer, secrets } from '../../e2e/server.ts';
+import { agent, api, deniedFor, mcp, refusalOf, Stage } from '../stage.ts';
 
 /** The attack list of PROTOCOLS.md: time. */
 

@@ -8,9 +8,9 @@ import {
   SignJWT,
 } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { listen } from '../e2e/issuer.ts';
-import { claimsOf, ID_TOKEN, request } from '../e2e/requests.ts';
-import { deniedFor, refusalOf, refused, Stage } from './stage.ts';
+import { listen } from '../../e2e/issuer.ts';
+import { claimsOf, ID_TOKEN, request } from '../../e2e/requests.ts';
+import { deniedFor, refusalOf, refused, Stage } from '../stage.ts';
 
 /** The attack list of PROTOCOLS.md: tokens that nobody should believe. RFC 8725. */
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ACCESS_TOKEN, claimsOf, connect, ID_TOKEN } from '../e2e/requests.ts';
-import { basic } from '../e2e/server.ts';
+import { ACCESS_TOKEN, claimsOf, connect, ID_TOKEN } from '../../e2e/requests.ts';
+import { basic } from '../../e2e/server.ts';
 import {
   agent,
   alias,
@@ -12,7 +12,7 @@ import {
   refusalOf,
   refused,
   Stage,
-} from './stage.ts';
+} from '../stage.ts';
 
 /** The attack list of PROTOCOLS.md: on the exchange and on who may use what came of it. */
 

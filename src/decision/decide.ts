@@ -2,7 +2,7 @@ import { ServiceError } from '../errors.ts';
 import type { PolicyInput } from '../input.ts';
 import { readVerdict, refusal, type Verdict } from './verdict.ts';
 
-export type EntryPoint = 'mandate/decision' | 'mandate/delegation';
+export type EntryPoint = 'mandate/decision' | 'mandate/delegation' | 'mandate/approval';
 
 /** An active policy, ready to be asked. `policy/` implements it. */
 export interface Policy {
@@ -10,6 +10,8 @@ export interface Policy {
   readonly revision: string;
   /** Whether it says what is kept out of records, by the entry point mandate/audit. */
   readonly masks: boolean;
+  /** Whether it says who may approve, by the entry point mandate/approval. */
+  readonly approves: boolean;
   /**
    * Evaluates an entry point, on an input of ours or on JSON text of anybody's. `cost` is fuel. A `failure` of the
    * policy denies; what is thrown is a fault of ours.
@@ -34,6 +36,7 @@ export interface ExactPolicy extends Policy {
 const authorsOf = {
   'mandate/decision': 'authz',
   'mandate/delegation': 'delegation',
+  'mandate/approval': 'approval',
 } as const satisfies Record<EntryPoint, string>;
 
 export interface Decided extends Verdict {
@@ -48,7 +51,7 @@ export interface Decided extends Verdict {
 export function decide(
   policy: Policy,
   entryPoint: EntryPoint,
-  input: PolicyInput,
+  input: PolicyInput | string,
   context: { nowMs: number; seed: string },
 ): Decided {
   const { result, cost, failure } = policy.evaluate(entryPoint, input, context);

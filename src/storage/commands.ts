@@ -1,4 +1,5 @@
 import type { TenantId } from '../ids.ts';
+import { type ApprovalCommands, prepareApprovalCommands } from './approvals/commands.ts';
 import type { Connection } from './database.ts';
 import { type GrantCommands, prepareGrantCommands, prepareGrantEnder } from './granting/commands.ts';
 import { type IssuerCommands, prepareIssuers } from './issuers.ts';
@@ -23,6 +24,7 @@ export interface Commands
     VolumeCommands,
     MemberKeyCommands,
     GrantCommands,
+    ApprovalCommands,
     KeyCommands,
     TenantKeyCommands,
     SittingCommands,
@@ -42,6 +44,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     'SELECT no, manifest_hash FROM tenants WHERE id = ?',
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
+  const grants = prepareGrantCommands(db);
   return {
     ...prepareLogCommands(db, log),
     ...prepareVolumeCommands(db, log),
@@ -49,7 +52,8 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareKeyCommands(db),
     ...prepareTenantKeyCommands(db),
     ...prepareSitting(db),
-    ...prepareGrantCommands(db),
+    ...grants,
+    ...prepareApprovalCommands(db, grants),
     ...preparePrincipalCommands(db, prepareGrantEnder(db)),
     ...prepareUses(db),
     ...prepareOnce(db),

@@ -54,6 +54,7 @@ export const MOVED_TABLES = [
   'once',
   'grants',
   'ends',
+  'approvals',
   'keys',
 ] as const;
 

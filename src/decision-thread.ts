@@ -42,6 +42,9 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     facts,
     kills,
     resolveToken: () => Promise.reject(new ServiceError('internal', 'tokens are looked at by main')),
+    approvals: {
+      present: () => Promise.reject(new ServiceError('internal', 'approvals are looked at by main')),
+    },
     admission,
     writer,
     recorder: new Recorder({ policyOf, keys: undefined, admission, random: systemRandom }),

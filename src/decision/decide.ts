@@ -42,6 +42,8 @@ const authorsOf = {
 export interface Decided extends Verdict {
   readonly revision: string;
   readonly cost: number;
+  /** The approval that was used for it. */
+  readonly approval?: { readonly id: string; readonly expires_at: string } | undefined;
 }
 
 /**

@@ -2,22 +2,25 @@ import { channel } from 'node:diagnostics_channel';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, uuidv7 } from '../ids.ts';
-import type { GrantRow, RecordRow } from '../storage/rows.ts';
+import type { RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission, Share } from './admission.ts';
+import type { Presented } from './approval/presented.ts';
+import { decisionQuestion } from './approval/question.ts';
+import type { ApprovalRequests } from './approval/requests.ts';
 import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
-import { type Decided, decide, type Policy } from './decide.ts';
-import { buildInput } from './input.ts';
-import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
+import type { Decided, Policy } from './decide.ts';
+import { Judge } from './judge.ts';
+import { asStated, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import type { Recorder } from './recorder.ts';
 import { type CheckRequest, checkRequest, type Proof, type UncheckedRequest } from './request.ts';
 import { decisionDraft, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
-import { refusal, TENANT_KILLED, type Verdict } from './verdict.ts';
+import { refusal } from './verdict.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */
 export const decisionChannel = channel('mandate:decision');
@@ -34,6 +37,15 @@ interface Pending {
   readonly decisionId: DecisionId;
   /** A promise where it takes a key that is not durable yet. */
   readonly row: RecordRow | Promise<RecordRow>;
+  /** Where the record stands, of one that is durable already. */
+  readonly index?: number | undefined;
+}
+
+/** What a request would be answered, and whom it turned out to be about. */
+export interface Weighed {
+  readonly request: CheckRequest;
+  readonly principal: TokenPrincipal;
+  readonly decided: Decided;
 }
 
 export interface DecisionsOptions {
@@ -41,6 +53,7 @@ export interface DecisionsOptions {
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly resolveToken: TokenResolver;
+  readonly approvals: Pick<ApprovalRequests, 'present'>;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly recorder: Recorder;
@@ -51,9 +64,11 @@ export interface DecisionsOptions {
 /** The policy decision point: who is it, what is known of it, what does the policy say, is it recorded. */
 export class Decisions {
   readonly #options: DecisionsOptions;
+  readonly #judge: Judge;
 
   constructor(options: DecisionsOptions) {
     this.#options = options;
+    this.#judge = new Judge(options);
   }
 
   /**
@@ -69,7 +84,7 @@ export class Decisions {
       const request = checkRequest(unchecked);
       const pending =
         'stated' in request.principal
-          ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
+          ? this.#decided(tenant, caller, request, now, asStated(request.principal.stated))
           : this.#withToken(tenant, caller, request, request.principal, now);
       if (pending instanceof Promise) return this.#settled(tenant, caller, unchecked, place, pending);
       return this.#recorded(tenant, place, pending);
@@ -94,8 +109,10 @@ export class Decisions {
     return this.#recorded(tenant, place, settled);
   }
 
-  #recorded(tenant: Tenant, place: Share, { decided, decisionId, row }: Pending): Promise<Answer> {
+  #recorded(tenant: Tenant, place: Share, { decided, decisionId, row, index }: Pending): Promise<Answer> {
     const { writer } = this.#options;
+    if (index !== undefined)
+      return this.#answered(tenant, place, decided, decisionId, Promise.resolve(index));
     const recorded = row instanceof Promise ? row.then((made) => writer.append(made)) : writer.append(row);
     return this.#answered(tenant, place, decided, decisionId, recorded);
   }
@@ -217,6 +234,8 @@ export class Decisions {
       if (!(error instanceof ServiceError)) throw error;
       return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
     }
+    if (request.approval !== undefined)
+      return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, ONE_BY_ONE);
     if ('stated' in request.principal)
       return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), shared);
     return this.#withToken(tenant, caller, request, request.principal, now, shared);
@@ -232,11 +251,56 @@ export class Decisions {
   ): Promise<Pending> {
     try {
       const principal = await this.#options.resolveToken(tenant, token, now, proof);
-      return this.#evaluate(tenant, caller, request, now, principal, shared);
+      return await this.#decided(tenant, caller, request, now, principal, shared);
     } catch (error) {
       if (!(error instanceof ServiceError) || !/^(?:token|dpop)_/.test(error.code)) throw error;
       const parts = this.#options.recorder.shares(tenant) ? shared : undefined;
       return this.#refused(tenant, caller, soundQuestion(request, parts), now, error);
+    }
+  }
+
+  #decided(
+    tenant: Tenant,
+    caller: Caller,
+    request: CheckRequest,
+    now: number,
+    principal: TokenPrincipal,
+    shared?: SharedParts,
+  ): Pending | Promise<Pending> {
+    const { approval } = request;
+    if (approval === undefined) return this.#evaluate(tenant, caller, request, now, principal, shared);
+    return this.#withApproval(tenant, caller, request, now, principal, approval);
+  }
+
+  /**
+   * An approval is used with the record, in one commit. What another one used meanwhile is decided anew, and so is what
+   * turns out to be of no use: then without it.
+   */
+  async #withApproval(
+    tenant: Tenant,
+    caller: Caller,
+    request: CheckRequest,
+    now: number,
+    principal: TokenPrincipal,
+    id: string,
+  ): Promise<Pending> {
+    const { approvals, writer } = this.#options;
+    const ask = (bound: readonly string[]) => decisionQuestion(request, principal, bound);
+    let before = Number.POSITIVE_INFINITY;
+    for (;;) {
+      const presented = await approvals.present(tenant, caller, id, ask, now);
+      const isLost = 'held' in presented && presented.use.usesLeft >= before;
+      const seen: Presented = isLost ? { why: 'approval_expired' } : presented;
+      const pending = this.#evaluate(tenant, caller, request, now, principal, undefined, seen);
+      if (!('held' in seen) || pending.decided.outcome !== 'allow') return pending;
+      const { use } = seen;
+      const { value, index } = await writer.run(
+        'useApproval',
+        { tenantNo: tenant.no, use },
+        await pending.row,
+      );
+      if (value !== undefined) return { ...pending, index };
+      before = use.usesLeft;
     }
   }
 
@@ -254,53 +318,25 @@ export class Decisions {
     now: number,
     principal: TokenPrincipal,
     shared?: SharedParts,
+    presented?: Presented,
   ): Pending {
-    const { admission, facts, policyOf, recorder, random } = this.#options;
-    const decisionId = uuidv7(now, random(10)) as DecisionId;
-    const { subject, actors, grant, authentication } = principal;
-    const given = {
-      now,
-      tenant: tenant.id,
-      subject: facts.of(tenant, subject),
-      stated: 'stated' in request.principal ? request.principal.properties : undefined,
-      actors: actors.map((actor) => facts.of(tenant, actor)),
-      action: request.action,
-      resource: request.resource,
-      context: request.context,
-      authentication,
-      grant,
-    };
-    // A policy that keeps something out may have come since.
-    const input = buildInput(given, recorder.shares(tenant) ? shared : undefined);
-    const policy = policyOf(tenant);
-    const refused = this.#unasked(tenant, caller, request, grant);
-    const decided = refused
-      ? { ...refused, revision: policy.revision, cost: 0 }
-      : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
-    admission.spent(tenant.id, decided.cost);
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-    const draft = decisionDraft(head, decided, {
-      subject,
-      actor: actors[0],
-      grantId: grant?.id,
-      named: { action: request.action.name, resource: request.resource, actors },
-      input: input.kept.json,
-      parts: input.kept.members,
-    });
-    return { decided, decisionId, row: recorder.row(tenant, draft) };
+    const { draft, ...judged } = this.#judge.of(tenant, caller, request, now, principal, shared, presented);
+    return { ...judged, row: this.#options.recorder.row(tenant, draft) };
   }
 
-  /** Why it is denied without asking the policy, if it is. */
-  #unasked(
-    tenant: Tenant,
-    caller: Caller,
-    request: CheckRequest,
-    grant: GrantRow | undefined,
-  ): Verdict | undefined {
-    if (this.#options.kills.isKilled(tenant)) return refusal('tenant_killed', TENANT_KILLED);
-    return forAnotherAudience(caller, request, grant)
-      ? refusal('audience_mismatch', 'the token is for another audience')
-      : undefined;
+  /**
+   * What would be answered, and recorded by whoever asks for it otherwise than as a decision. Rejects as `check` does, and
+   * with what the resolver of tokens throws.
+   */
+  async weigh(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Weighed> {
+    const request = checkRequest(unchecked);
+    const { principal: by } = request;
+    const now = this.#options.clock();
+    const principal =
+      'stated' in by
+        ? asStated(by.stated)
+        : await this.#options.resolveToken(tenant, by.token, now, by.proof);
+    return { request, principal, decided: this.#judge.of(tenant, caller, request, now, principal).decided };
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */
@@ -319,3 +355,6 @@ export class Decisions {
     return { decided, decisionId, row };
   }
 }
+
+/** An approval is used with the one record of the one decision that it is for. */
+const ONE_BY_ONE = new ServiceError('invalid_request', 'an approval is presented with one evaluation alone');

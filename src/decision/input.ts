@@ -4,6 +4,7 @@ import { storedJson } from '../storage/faults.ts';
 import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
+import type { HeldApproval } from './approval/presented.ts';
 import type { JsonObject } from './request.ts';
 import { Kept, type SharedParts } from './shared-parts.ts';
 
@@ -26,6 +27,8 @@ export interface InputParts {
   /** Stands in the context where a token says it, as `authentication`. */
   readonly authentication: Authentication | undefined;
   readonly grant: GrantRow | undefined;
+  /** One that was presented and holds for this very question. */
+  readonly approval?: HeldApproval | undefined;
 }
 
 /** An input and what its record keeps of it: all, but for what the items of a batch have in common. */
@@ -44,6 +47,8 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
   const { authentication } = parts;
   const context = authentication ? { ...parts.context, authentication } : (parts.context ?? NOTHING);
   const grant = parts.grant ? grantMembers(parts.grant) : null;
+  const { approval } = parts;
+  const approved = approval === undefined ? '' : `,"approval":${JSON.stringify(approval)}`;
   const whole = (of: string, how: string, what: string, around: string): string =>
     `{"now":"${now}","tenant":{"id":"${parts.tenant}"},"subject":${of},"actors":[${
       actors.length === 0 ? '' : actors.map(({ json }) => json).join(',')
@@ -51,13 +56,13 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
       resource.type,
     )},"id":${JSON.stringify(resource.id)},"properties":${what}},"context":${around},"grant":${
       grant === null ? 'null' : JSON.stringify(grant)
-    }}`;
+    }${approved}}`;
   const texts = [subject.json, text(given), text(properties), text(context)] as const;
   const json = whole(...texts);
   return {
     json,
     kept: (shared && keptOf(parts, shared, texts, whole)) ?? { json, members: '' },
-    value: outline.filled([
+    value: (approval === undefined ? outline : approvedOutline).filled([
       now,
       parts.tenant,
       subject.value,
@@ -69,6 +74,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
       properties,
       context,
       grant,
+      approval,
     ]),
   };
 }
@@ -93,8 +99,9 @@ function keptOf(
   return kept.members === '' ? undefined : { json: whole(...keptTexts), members: kept.members };
 }
 
-/** The input's shape, which is the same each time. */
-const outline = new Outline((hole) => ({
+type HoleOf = Parameters<ConstructorParameters<typeof Outline>[0]>[0];
+
+const shapeOf = (hole: HoleOf) => ({
   now: hole(0),
   tenant: { id: hole(1) },
   subject: hole(2),
@@ -103,7 +110,11 @@ const outline = new Outline((hole) => ({
   resource: { type: hole(6), id: hole(7), properties: hole(8) },
   context: hole(9),
   grant: hole(10),
-}));
+});
+
+/** The input's shape, which is the same each time, but for what an approval was presented with. */
+const outline = new Outline(shapeOf);
+const approvedOutline = new Outline((hole) => ({ ...shapeOf(hole), approval: hole(11) }));
 
 const NOTHING: JsonObject = {};
 const text = (value: JsonObject): string => (value === NOTHING ? '{}' : JSON.stringify(value));
@@ -123,7 +134,7 @@ function principal(facts: Facts, stated: JsonObject | undefined): PolicyInput {
 
 const described = (value: JsonObject): PolicyInput => ({ json: JSON.stringify(value), value });
 
-const membersOf = ({ ref, status, members }: Facts): JsonObject => ({
+export const membersOf = ({ ref, status, members }: Facts): JsonObject => ({
   class: ref.class,
   type: ref.class,
   id: ref.id,

@@ -17,6 +17,8 @@ export const operations = [
   'introspect',
   'revoke',
   'grant.read',
+  'approval.read',
+  'approval.write',
   'policy.read',
   'policy.write',
   'tenant.read',

@@ -34,6 +34,7 @@ const KEPT: Readonly<Record<string, string>> = {
   action: 'what is done',
   resource: 'what it is done to',
   grant: 'under which grant it is done',
+  approval: 'who approved it',
   stated: 'whom the request named',
 };
 

@@ -22,6 +22,7 @@ import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
+import { ExchangeApprovals } from './delegation/approval.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
@@ -342,7 +343,14 @@ export function assemble(
     approvers: new Approvers({ ...common, store: approvals, requests, issuers, admission }),
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
-    delegations: new Delegations({ dpop, ...common, admission, tokens, issuers }),
+    delegations: new Delegations({
+      dpop,
+      ...common,
+      admission,
+      tokens,
+      issuers,
+      approvals: new ExchangeApprovals({ store: approvals, requests, clock }),
+    }),
     introspection: new Introspection({ ...common, admission, tokens }),
     revocation: new Revocation({ ...common, tokens, grants }),
     killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),

@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { ApprovalPending, POLL_SECONDS } from '../delegation/approval.ts';
 import { ExchangeRefused } from '../delegation/refused.ts';
 import { describe, type ErrorCode, ServiceError } from '../errors.ts';
 import { ExchangeRefusalSchema } from '../gen/mandate/v1/delegation_pb.ts';
@@ -109,7 +110,8 @@ const MAX_REASONS = 2_048;
 const MAX_OBLIGATIONS = 2_048;
 
 /** All that the policy said, as far as a header holds it. */
-function refusalDetail({ decided, decisionId, recordIndex }: ExchangeRefused) {
+function refusalDetail(refused: ExchangeRefused) {
+  const { decided, decisionId, recordIndex } = refused;
   const { reasons, challenge, obligations } = decided;
   const value = {
     decision: decisionOf[decided.outcome],
@@ -119,6 +121,11 @@ function refusalDetail({ decided, decisionId, recordIndex }: ExchangeRefused) {
     policyRevision: decided.revision,
     recordIndex: BigInt(recordIndex),
     obligations: fitting(obligations, MAX_OBLIGATIONS).map(proto),
+    ...(refused instanceof ApprovalPending && {
+      approval: refused.approvalId,
+      approvalExpiresInSeconds: refused.expiresIn,
+      approvalIntervalSeconds: POLL_SECONDS,
+    }),
   };
   return { desc: ExchangeRefusalSchema, value };
 }

@@ -69,7 +69,7 @@ export const approving = (options: Options = {}): Options => ({
     // Here agents publish, too.
     'authz/agents.rego': 'package authz\n',
     'delegation/approvals.rego': DELEGATION,
-    'approval.rego': APPROVAL,
+    'approval/approval.rego': APPROVAL,
     ...options.acmeFiles,
   },
   overrides: {

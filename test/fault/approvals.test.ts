@@ -60,7 +60,7 @@ test('used, SIGKILL straight after the answer, started again: it is used', async
   await first.end('SIGTERM');
   const acme = path.join(folder, 'tenants', 'acme');
   await writeFile(path.join(acme, 'authz', 'publishing.rego'), POLICY);
-  await writeFile(path.join(acme, 'approving.rego'), APPROVAL);
+  await writeFile(path.join(acme, 'approval', 'approval.rego'), APPROVAL);
   try {
     const server = await serveProcess({ folder });
     const used = await opened(server);

@@ -59,7 +59,7 @@ export class ApprovalRequests {
     if (goesOn) return goesOn;
     const requester = question.actors[0] ?? question.subject;
     const approval: NewApproval = {
-      id: Buffer.from(random(ID_BYTES)).toString('base64url'),
+      id: Buffer.from(random(ID_BYTES)).toString('hex'),
       digest,
       caller: caller.id,
       requester,

@@ -112,7 +112,8 @@ export class ExchangeApprovals {
       question: { ...question, bound: terms.bound },
       terms,
       decisionId,
-      grantId: attempt.parentId ?? undefined,
+      grantId: attempt.proposed?.parentId ?? undefined,
+      issuer: attempt.proposed?.issuer ?? '',
       reason: asked.approval.reason,
     });
     return new ApprovalPending(refused, row, this.#options.clock());

@@ -23,9 +23,9 @@ export class Attempt {
   subject: PrincipalRef | undefined;
   input: string | undefined;
   decided: Decided | undefined;
-  /** What approval would be for, once it is known what would be granted, and below what. */
+  /** What would be granted, once that is known, and what approval would be for. */
+  proposed: GrantRow | undefined;
   question: Question | undefined;
-  parentId: GrantId | null = null;
 
   constructor(tenant: Tenant, caller: Caller, asked: ExchangeAsked, now: number, decisionId: DecisionId) {
     this.tenant = tenant;

@@ -111,7 +111,7 @@ export class Delegations {
     checkShape(asked);
     const proposed = await this.#proposed(attempt, actor);
     attempt.question = exchangeQuestion(attempt, proposed);
-    attempt.parentId = proposed.parentId;
+    attempt.proposed = proposed;
     const approved = await approvals.presented(attempt);
     const allowed = this.#allowed(attempt, proposed, approved?.held);
     const { cut } = allowed;

@@ -382,6 +382,7 @@ export const migrations: readonly string[] = [
     requester TEXT NOT NULL,
     parties TEXT NOT NULL,
     grant_id TEXT,
+    issuer TEXT NOT NULL,
     question TEXT NOT NULL,
     uses INTEGER NOT NULL CHECK (uses > 0),
     valid_ms INTEGER NOT NULL,

@@ -58,6 +58,7 @@ export class AccessRequests {
         terms,
         decisionId,
         grantId: principal.grant?.id,
+        issuer: principal.issuer,
         reason,
       });
     } finally {

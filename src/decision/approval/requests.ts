@@ -27,6 +27,8 @@ export interface Opening {
   readonly decisionId: string;
   /** Behind the token that was presented. */
   readonly grantId: GrantId | undefined;
+  /** Of the token that all began with; empty for none. */
+  readonly issuer: string;
   /** The requester's words. */
   readonly reason: string;
 }
@@ -50,7 +52,7 @@ export class ApprovalRequests {
    */
   async open(tenant: Tenant, caller: Caller, opening: Opening): Promise<ApprovalRow> {
     const { store, writer, clock, random } = this.#options;
-    const { question, terms, decisionId, grantId = null, reason } = opening;
+    const { question, terms, decisionId, grantId = null, issuer, reason } = opening;
     if (reason.length > MAX_REASON)
       throw new ServiceError('invalid_request', `a reason is at most ${MAX_REASON} characters`);
     const openedAt = clock();
@@ -65,6 +67,7 @@ export class ApprovalRequests {
       requester,
       parties: partiesOf(question, caller),
       grantId,
+      issuer,
       question: shownQuestion(tenant, question),
       uses: terms.uses,
       validMs: terms.validMs,

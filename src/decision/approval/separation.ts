@@ -3,6 +3,7 @@ import type { ApprovalRow } from '../../storage/approvals/rows.ts';
 import { storedJson } from '../../storage/faults.ts';
 import type { FactSource } from '../../tenancy/facts.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
+import type { Question } from './question.ts';
 
 /**
  * Separation of duties: nobody approves for himself, nor for an agent that he answers for. Law, whatever the tenant's
@@ -30,7 +31,10 @@ export function conflictOf(
     ...groupsOf(tenant, facts, principal),
     ...ownersOf(tenant, principal),
   ]);
-  const owners = row.parties.filter(actsForOthers).flatMap((each) => ownersOf(tenant, each));
+  const { subject, actors } = storedJson(row.question) as Question;
+  // A server in front of a resource asks for whoever calls it; its owners have no part in that.
+  const involved = [subject, ...actors, ...row.parties.filter(({ class: cls }) => cls === 'agent')];
+  const owners = involved.flatMap((each) => ownersOf(tenant, each));
   if (owners.some((owner) => ours.has(owner))) return 'whoever answers for an agent does not decide for it';
   const people = new Set([
     ...parties,
@@ -41,9 +45,6 @@ export function conflictOf(
     return 'nobody has an agent of his own decide for him';
   return undefined;
 }
-
-/** A server in front of a resource asks for whoever calls it; its owners have no part in that. */
-const actsForOthers = ({ class: cls }: PrincipalRef): boolean => cls === 'agent' || cls === 'job';
 
 const ownersOf = (tenant: Tenant, ref: PrincipalRef): readonly string[] =>
   tenant.declared.get(principalKey(ref))?.owners ?? [];

@@ -55,8 +55,9 @@ export const MOST_PENDING_EACH = 20;
 
 /** How long they are kept once their time is over. In milliseconds. */
 export const APPROVALS_KEPT_MS = 7 * 86_400_000;
-/** How many of those go with each new one. */
+/** How many of those go with each new one, and of those that are settled where there are more in all than so many. */
 const REMOVED_EACH = 2;
+const MOST_KEPT = 10_000;
 
 const isPrincipal = ({ class: cls }: NamedRef): boolean => principalClasses.some((each) => each === cls);
 
@@ -72,7 +73,8 @@ const LIVING = `
     WHERE e.upto >= a.seq)
   AND NOT EXISTS (SELECT 1 FROM json_each(a.parties) party WHERE NOT EXISTS (SELECT 1 FROM principals p
     WHERE p.tenant_no = a.tenant_no AND p.class = party.value ->> 'class' AND p.id = party.value ->> 'id' AND ${ACTIVE}))
-  AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.tenant_no = a.tenant_no AND e.name = '${TENANT_END}' AND (e.upto >= a.seq OR e.is_killed = 1))
+  AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.tenant_no = a.tenant_no AND e.name IN ('${TENANT_END}', 'issuer ' || a.issuer)
+    AND (e.upto >= a.seq OR e.is_killed = 1))
   AND (a.grant_id IS NULL OR EXISTS (SELECT 1 FROM grants g WHERE g.tenant_no = a.tenant_no AND g.id = a.grant_id AND ${ENDED_AT} IS NULL))`;
 
 /** The same of whoever approved it. Operators are no principals. */
@@ -98,9 +100,9 @@ export function prepareApprovalCommands(
     SELECT count(*) AS "all", coalesce(sum(requester = @requester), 0) AS own
     FROM approvals WHERE tenant_no = @no AND state = 'pending' AND expires_at > @openedAt`);
   const insert = db.prepare<[object]>(`
-    INSERT INTO approvals (tenant_no, id, seq, state, digest, caller, requester, parties, grant_id, question, uses, valid_ms,
+    INSERT INTO approvals (tenant_no, id, seq, state, digest, caller, requester, parties, grant_id, issuer, question, uses, valid_ms,
       reason, template, decision_id, opened_at, expires_at, note, uses_left)
-    VALUES (@no, @id, @seq, 'pending', @digest, @caller, @requester, @parties, @grantId, @question, @uses, @validMs,
+    VALUES (@no, @id, @seq, 'pending', @digest, @caller, @requester, @parties, @grantId, @issuer, @question, @uses, @validMs,
       @reason, @template, @decisionId, @openedAt, @expiresAt, '', @uses)`);
   const drop = db.prepare('DELETE FROM approvals WHERE tenant_no = ? AND id = ?');
   const living = db
@@ -110,6 +112,13 @@ export function prepareApprovalCommands(
     DELETE FROM approvals WHERE tenant_no = @no AND id IN (
       SELECT id FROM approvals WHERE tenant_no = @no AND coalesce(approved_until, expires_at) < @before
       ORDER BY coalesce(approved_until, expires_at) LIMIT ${REMOVED_EACH})`);
+  const isFull = db
+    .prepare<[object], 1>(`SELECT 1 FROM approvals WHERE tenant_no = @no LIMIT 1 OFFSET ${MOST_KEPT}`)
+    .pluck();
+  const removeSettled = db.prepare<[object]>(`
+    DELETE FROM approvals WHERE tenant_no = @no AND id IN (
+      SELECT id FROM approvals WHERE tenant_no = @no AND state NOT IN ('pending', 'approved')
+      ORDER BY opened_at LIMIT ${REMOVED_EACH})`);
   const settle = db.prepare<[object]>(`
     UPDATE approvals AS a SET state = @to, settled_at = @at, approver_class = @approverClass, approver_id = @approverId,
       approver_is_principal = @isPrincipal, approved_seq = @seq, note = @note,
@@ -139,6 +148,7 @@ export function prepareApprovalCommands(
       const { all = 0, own = 0 } = countPending.get(row) ?? {};
       if (all >= MOST_PENDING || own >= MOST_PENDING_EACH) return undefined;
       removeOld.run({ no, before: approval.openedAt - APPROVALS_KEPT_MS });
+      if (isFull.get({ no })) removeSettled.run({ no });
       insert.run({ ...row, seq: nextSeq.get(no) });
       if (living.get({ no, id: approval.id })) return true;
       drop.run(no, approval.id);

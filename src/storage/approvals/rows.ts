@@ -18,6 +18,8 @@ export interface ApprovalRow {
   readonly parties: readonly PrincipalRef[];
   /** Behind the token that was presented: once that has ended, the approval is of no use. */
   readonly grantId: GrantId | null;
+  /** Of the token that all began with; empty for none: once it was killed, the approval is of no use. */
+  readonly issuer: string;
   /** JSON: what was asked, as the approver sees it. */
   readonly question: string;
   /** How often it may be used, and for how long once it is approved. */

@@ -38,6 +38,7 @@ interface Columns {
   requester: string;
   parties: string;
   grant_id: string | null;
+  issuer: string;
   question: string;
   uses: number;
   valid_ms: number;
@@ -54,7 +55,7 @@ interface Columns {
   uses_left: number;
 }
 
-const COLUMNS = `id, state, digest, caller, requester, parties, grant_id, question, uses, valid_ms, reason, template,
+const COLUMNS = `id, state, digest, caller, requester, parties, grant_id, issuer, question, uses, valid_ms, reason, template,
   decision_id, opened_at, expires_at, settled_at, approver_class, approver_id, note, approved_until, uses_left`;
 
 const approvalOf = (row: Columns): ApprovalRow => ({
@@ -65,6 +66,7 @@ const approvalOf = (row: Columns): ApprovalRow => ({
   requester: storedJson(row.requester) as PrincipalRef,
   parties: storedJson(row.parties) as PrincipalRef[],
   grantId: row.grant_id as GrantId | null,
+  issuer: row.issuer,
   question: row.question,
   uses: row.uses,
   validMs: row.valid_ms,

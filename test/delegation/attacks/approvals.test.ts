@@ -347,6 +347,17 @@ describe('outlived: it is of no use', () => {
     expect(said(await on.again(asked, id, { secret: mcp.secret, token: next }))).toEqual(OVER);
   });
 
+  test('after the issuer of its token was killed and restored', async () => {
+    const { subject: _, ...asked } = asking();
+    const token = await on.stage.issuer.sign({ sub: 'bob' });
+    const by = { secret: mcp.secret, token };
+    const id = await on.approved(asked, by);
+    const target = { tenant: 'acme', issuer: on.stage.issuer.url };
+    await connect(on.stage.server.admin, 'KillService/Kill', target, bearer(secrets.operator));
+    await connect(on.stage.server.admin, 'KillService/Restore', target, bearer(secrets.operator));
+    expect(said(await on.again(asked, id, by))).toEqual(OVER);
+  });
+
   test('after the tenant was killed and restored', async () => {
     const asked = asking();
     const id = await on.approved(asked);

@@ -15,11 +15,15 @@ import { unsentOf } from './audit/sinks/unsent.ts';
 import { Witnessing } from './audit/witness/witnessing.ts';
 import type { Config } from './config.ts';
 import { Admission } from './decision/admission.ts';
+import { AccessRequests } from './decision/approval/access-requests.ts';
+import { Approvers } from './decision/approval/approvers.ts';
+import { ApprovalRequests } from './decision/approval/requests.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
+import { ExchangeApprovals } from './delegation/approval.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
@@ -40,6 +44,7 @@ import { devTrust } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
 import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
+import { approvalStore } from './storage/approvals/store.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
 import { killStore } from './storage/granting/ends.ts';
@@ -285,7 +290,16 @@ export function assemble(
         )
       : undefined;
   const meters = new Meters({ store: usageStore(reader), grants, doubt });
-  const decisions = new Decisions({ ...common, admission, meters, resolveToken: tokens.resolve });
+  const shared = partStore(reader);
+  const approvals = approvalStore(reader);
+  const requests = new ApprovalRequests({ store: approvals, writer, clock, random });
+  const decisions = new Decisions({
+    ...common,
+    admission,
+    meters,
+    resolveToken: tokens.resolve,
+    approvals: requests,
+  });
   const metrics = stack.use(
     createMetrics({
       tenantLabels: config.tenant_labels,
@@ -310,7 +324,7 @@ export function assemble(
     principals,
     records,
     reads,
-    parts: partStore(reader),
+    parts: shared,
     memberKeys,
     erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
     dpop,
@@ -327,9 +341,25 @@ export function assemble(
     issuerOf,
     decisions,
     offload,
+    accessRequests: new AccessRequests({
+      decisions,
+      requests,
+      source: { records, partOf: (no, digest) => shared.find(no, digest) },
+      admission,
+      clock,
+    }),
+    approvalRequests: requests,
+    approvers: new Approvers({ ...common, store: approvals, requests, issuers, admission }),
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
-    delegations: new Delegations({ dpop, ...common, admission, tokens, issuers }),
+    delegations: new Delegations({
+      dpop,
+      ...common,
+      admission,
+      tokens,
+      issuers,
+      approvals: new ExchangeApprovals({ store: approvals, requests, clock }),
+    }),
     introspection: new Introspection({ ...common, admission, tokens }),
     revocation: new Revocation({ ...common, tokens, grants }),
     killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),

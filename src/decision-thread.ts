@@ -51,6 +51,9 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     kills,
     resolveToken: () => Promise.reject(new ServiceError('internal', 'tokens are looked at by main')),
     meters: { look: countNothing },
+    approvals: {
+      present: () => Promise.reject(new ServiceError('internal', 'approvals are looked at by main')),
+    },
     admission,
     writer,
     recorder: new Recorder({ policyOf, keys: undefined, admission, random: systemRandom }),

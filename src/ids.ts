@@ -67,6 +67,9 @@ export function uuidv7(nowMs: number, random: Uint8Array): string {
   return `${timePart(nowMs)}${version}${hex(1)}-${variant}${hex(3)}-${hex(4)}${hex(5)}${hex(6)}${hex(7)}${hex(8)}${hex(9)}`;
 }
 
+/** When an id that `uuidv7` made was made, in milliseconds since the epoch. */
+export const timeIn = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+
 /** Hundreds are made in one millisecond, and this takes longer than the rest. */
 function timePart(nowMs: number): string {
   if (nowMs === partOf) return part;

@@ -112,6 +112,7 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
   const policy = {
     revision: bundle.revision,
     masks: false,
+    approves: false,
     evaluate: metered.evaluate.bind(metered),
   };
   return {

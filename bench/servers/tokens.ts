@@ -86,6 +86,7 @@ if (process.send) {
       lifetimeSeconds: 0,
       proof: undefined,
       task: undefined,
+      approval: undefined,
     };
     return (await services.delegations.exchange(tenant, agent, asked)).token;
   };

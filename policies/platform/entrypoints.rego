@@ -6,3 +6,5 @@ decision := data.mandate.decide.result
 delegation := data.mandate.delegate.result
 
 audit := data.mandate.keep.result
+
+approval := data.mandate.approve.result

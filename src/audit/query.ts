@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors.ts';
-import type { NamedRef } from '../ids.ts';
+import { type NamedRef, timeIn } from '../ids.ts';
 import { nameHash, recordKey, shortHash } from '../storage/log/heads.ts';
 import { revisionHash } from '../storage/log/names.ts';
 import type { Position, RecordFilter, RecordStore, StoredRecord } from '../storage/log/records.ts';
@@ -117,7 +117,7 @@ function momentOf(decisionId: string): { since: number; until: number; key: numb
   if (!/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/.test(decisionId))
     throw new ServiceError('invalid_request', 'decision_id is not the id of a decision');
   const key = recordKey(decisionId);
-  const time = Number.parseInt(decisionId.slice(0, 8) + decisionId.slice(9, 13), 16);
+  const time = timeIn(decisionId);
   return { since: time, until: time + 1, key };
 }
 

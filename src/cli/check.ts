@@ -16,6 +16,7 @@ interface CheckOptions {
   property?: Record<string, unknown>;
   context?: Record<string, unknown>;
   audience?: string;
+  approval?: string;
   explain?: boolean;
 }
 
@@ -41,6 +42,7 @@ export function checkCommand(): Command {
     .option('-p, --property <json>', 'the properties of the resource', jsonObject)
     .option('-c, --context <json>', 'the context', jsonObject)
     .option('--audience <name>', 'with --token: the audience you serve')
+    .option('--approval <id>', 'of this very question; it is used if the answer is allow')
     .option('--explain', 'say why, and what it cost')
     .addHelpText(
       'after',
@@ -64,6 +66,7 @@ export function checkCommand(): Command {
         resource: { type: resource[0], id: resource[1], properties: (options.property ?? {}) as never },
         context: (options.context ?? {}) as never,
         audience: options.audience ?? '',
+        approval: options.approval ?? '',
       });
       const word = words[answer.decision] ?? 'deny';
       // Before anything is printed: the answer stands even where nobody reads it.

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { describe, ServiceError } from '../errors.ts';
 import { auditCommands } from './audit/audit.ts';
+import { approvalCommands } from './authority/approval.ts';
 import { grantCommands } from './authority/grant.ts';
 import { keyCommands } from './authority/key.ts';
 import { killCommands, restoreCommands } from './authority/kill.ts';
@@ -60,6 +61,7 @@ for (const command of [
   checkCommand(),
   tokenCommands(),
   grantCommands(),
+  approvalCommands(),
   killCommands(),
   taskCommands(),
   restoreCommands(),

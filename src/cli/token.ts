@@ -42,6 +42,11 @@ const exchange = (): Command =>
       'until when, such as 4h; left out, as long as the tenant allows',
       duration,
     )
+    .option(
+      '--request-approval <reason>',
+      'where the policy wants approval first, ask for it; the error says by which id to go on',
+    )
+    .addOption(new Option('--approval <id>', 'go on with what was asked for').conflicts('requestApproval'))
     .addHelpText(
       'after',
       '\nThe credential is the agent\'s own: --credential or MANDATE_CREDENTIAL.\n\nExample:\n  $ mandate --credential "$AGENT_SECRET" token exchange -t acme --subject-token "$USER_TOKEN" --audience docs-mcp --scope docs.read\n',
@@ -61,6 +66,8 @@ const exchange = (): Command =>
           lifetime?: number;
           task?: string;
           taskLifetime?: number;
+          requestApproval?: string;
+          approval?: string;
         },
         command: Command,
       ) => {
@@ -83,6 +90,9 @@ const exchange = (): Command =>
           ...(options.task !== undefined && {
             task: { purpose: options.task, lifetimeSeconds: options.taskLifetime ?? 0 },
           }),
+          requestApproval: options.requestApproval !== undefined,
+          approvalReason: options.requestApproval ?? '',
+          approval: options.approval ?? '',
         });
         const cut = answer.cut && cutOf(answer.cut);
         if (!globals.json) {

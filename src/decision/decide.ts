@@ -2,7 +2,7 @@ import { ServiceError } from '../errors.ts';
 import type { PolicyInput } from '../input.ts';
 import { readVerdict, refusal, type Verdict } from './verdict.ts';
 
-export type EntryPoint = 'mandate/decision' | 'mandate/delegation';
+export type EntryPoint = 'mandate/decision' | 'mandate/delegation' | 'mandate/approval';
 
 /** An active policy, ready to be asked. `policy/` implements it. */
 export interface Policy {
@@ -10,6 +10,8 @@ export interface Policy {
   readonly revision: string;
   /** Whether it says what is kept out of records, by the entry point mandate/audit. */
   readonly masks: boolean;
+  /** Whether it says who may approve, by the entry point mandate/approval. */
+  readonly approves: boolean;
   /**
    * Evaluates an entry point, on an input of ours or on JSON text of anybody's. `cost` is fuel. A `failure` of the
    * policy denies; what is thrown is a fault of ours.
@@ -34,11 +36,14 @@ export interface ExactPolicy extends Policy {
 const authorsOf = {
   'mandate/decision': 'authz',
   'mandate/delegation': 'delegation',
+  'mandate/approval': 'approval',
 } as const satisfies Record<EntryPoint, string>;
 
 export interface Decided extends Verdict {
   readonly revision: string;
   readonly cost: number;
+  /** The approval that was used for it. */
+  readonly approval?: { readonly id: string; readonly expires_at: string } | undefined;
 }
 
 /**
@@ -48,7 +53,7 @@ export interface Decided extends Verdict {
 export function decide(
   policy: Policy,
   entryPoint: EntryPoint,
-  input: PolicyInput,
+  input: PolicyInput | string,
   context: { nowMs: number; seed: string },
 ): Decided {
   const { result, cost, failure } = policy.evaluate(entryPoint, input, context);

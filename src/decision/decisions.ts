@@ -2,25 +2,28 @@ import { channel } from 'node:diagnostics_channel';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, uuidv7 } from '../ids.ts';
-import type { GrantRow, RecordRow } from '../storage/rows.ts';
+import type { RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission, Share } from './admission.ts';
+import type { Presented } from './approval/presented.ts';
+import { decisionQuestion } from './approval/question.ts';
+import type { ApprovalRequests } from './approval/requests.ts';
 import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
-import { type Decided, decide, type Policy } from './decide.ts';
-import { buildInput } from './input.ts';
+import type { Decided, Policy } from './decide.ts';
+import { type How, Judge } from './judge.ts';
 import { isMetered } from './metering/met.ts';
 import type { Meters } from './metering/meters.ts';
 import type { Taken } from './metering/taken.ts';
-import { asStated, forAnotherAudience, type TokenPrincipal, type TokenResolver } from './principal.ts';
+import { asStated, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import type { Recorder } from './recorder.ts';
 import { type CheckRequest, checkRequest, type Proof, type UncheckedRequest } from './request.ts';
 import { decisionDraft, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
-import { refusal, TENANT_KILLED, type Verdict } from './verdict.ts';
+import { refusal } from './verdict.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */
 export const decisionChannel = channel('mandate:decision');
@@ -37,8 +40,17 @@ interface Pending {
   readonly decisionId: DecisionId;
   /** A promise where it takes a key that is not durable yet. */
   readonly row: RecordRow | Promise<RecordRow>;
+  /** Where the record stands, of one that is durable already. */
+  readonly index?: number | undefined;
   /** What it counts, with the record or not at all. */
-  readonly taken: Taken | undefined;
+  readonly taken?: Taken | undefined;
+}
+
+/** What a request would be answered, and whom it turned out to be about. */
+export interface Weighed {
+  readonly request: CheckRequest;
+  readonly principal: TokenPrincipal;
+  readonly decided: Decided;
 }
 
 export interface DecisionsOptions {
@@ -46,6 +58,7 @@ export interface DecisionsOptions {
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly resolveToken: TokenResolver;
+  readonly approvals: Pick<ApprovalRequests, 'present'>;
   readonly meters: Pick<Meters, 'look'>;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
@@ -57,9 +70,11 @@ export interface DecisionsOptions {
 /** The policy decision point: who is it, what is known of it, what does the policy say, is it recorded. */
 export class Decisions {
   readonly #options: DecisionsOptions;
+  readonly #judge: Judge;
 
   constructor(options: DecisionsOptions) {
     this.#options = options;
+    this.#judge = new Judge(options);
   }
 
   /**
@@ -75,7 +90,7 @@ export class Decisions {
       const request = checkRequest(unchecked);
       const pending =
         'stated' in request.principal
-          ? this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated))
+          ? this.#decided(tenant, caller, request, now, asStated(request.principal.stated))
           : this.#withToken(tenant, caller, request, request.principal, now);
       if (pending instanceof Promise) return this.#settled(tenant, caller, unchecked, place, pending);
       return this.#recorded(tenant, place, pending);
@@ -105,12 +120,17 @@ export class Decisions {
     return this.#answered(tenant, place, decided, decisionId, this.#appended(pending));
   }
 
-  #appended({ row, taken }: Pending): Promise<number> {
+  #appended({ row, index, taken }: Pending): Promise<number> {
     const { writer } = this.#options;
-    const append = (made: RecordRow): Promise<number> =>
-      taken ? writer.run('countUsage', taken.command, made).then(({ index }) => index) : writer.append(made);
-    const appended = row instanceof Promise ? row.then(append) : append(row);
-    return taken ? taken.by(appended) : appended;
+    if (index !== undefined) return Promise.resolve(index);
+    if (taken) return this.#counted(row, taken);
+    return row instanceof Promise ? row.then((made) => writer.append(made)) : writer.append(row);
+  }
+
+  async #counted(row: Pending['row'], taken: Taken): Promise<number> {
+    const made = await taken.made(row);
+    const { index } = await taken.by(this.#options.writer.run('countUsage', taken.command, made));
+    return index;
   }
 
   /** Is given nothing of the record, so that nothing of it is kept while it is committed. */
@@ -162,7 +182,7 @@ export class Decisions {
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
     isOver = (): boolean => false,
-    purpose: 'act' | 'search' = 'act',
+    purpose: NonNullable<How['purpose']> = 'act',
   ): Promise<Answer[]> {
     const { admission } = this.#options;
     const place = admission.enter(tenant, items.length);
@@ -198,14 +218,14 @@ export class Decisions {
     const { clock, writer } = this.#options;
     const now = clock();
     const parcel = writer.parcel();
-    const decisions: Pick<Pending, 'decided' | 'decisionId'>[] = [];
+    const decisions: Omit<Pending, 'row'>[] = [];
     /** From the first on that waits for its key; their keys are made together. */
     const late: (RecordRow | Promise<RecordRow>)[] = [];
     const shared = this.#options.recorder.shares(tenant) ? SharedParts.of(items) : undefined;
     const pace = new Pace(isOver);
     for (const item of items) {
       if (pace.isDue) await pace.pause();
-      const each = this.#item(tenant, caller, item, now, shared);
+      const each = this.#item(tenant, caller, item, now, { shared });
       const { decided, decisionId, row } = each instanceof Promise ? await each : each;
       if (late.length > 0 || row instanceof Promise) late.push(row);
       else parcel.add(row);
@@ -230,7 +250,7 @@ export class Decisions {
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
     isOver: () => boolean,
-    purpose: 'act' | 'search',
+    purpose: NonNullable<How['purpose']>,
   ): Promise<Answer[]> {
     const now = this.#options.clock();
     const decided: Pending[] = [];
@@ -238,7 +258,7 @@ export class Decisions {
     try {
       for (const item of items) {
         if (pace.isDue) await pace.pause();
-        const each = await this.#item(tenant, caller, item, now, undefined, purpose);
+        const each = await this.#item(tenant, caller, item, now, { purpose });
         decided.push(each);
         pace.decided(each.decided.cost);
         if (stopsAt[semantic](each.decided.outcome)) break;
@@ -256,8 +276,7 @@ export class Decisions {
     caller: Caller,
     unchecked: UncheckedRequest,
     now: number,
-    shared: SharedParts | undefined,
-    purpose: 'act' | 'search' = 'act',
+    how: How,
   ): Pending | Promise<Pending> {
     let request: CheckRequest;
     try {
@@ -266,17 +285,11 @@ export class Decisions {
       if (!(error instanceof ServiceError)) throw error;
       return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
     }
+    if (request.approval !== undefined)
+      return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, ONE_BY_ONE);
     if ('stated' in request.principal)
-      return this.#evaluate(
-        tenant,
-        caller,
-        request,
-        now,
-        asStated(request.principal.stated),
-        shared,
-        purpose,
-      );
-    return this.#withToken(tenant, caller, request, request.principal, now, shared, purpose);
+      return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), how);
+    return this.#withToken(tenant, caller, request, request.principal, now, how);
   }
 
   async #withToken(
@@ -285,16 +298,59 @@ export class Decisions {
     request: CheckRequest,
     { token, proof }: { readonly token: string; readonly proof: Proof | undefined },
     now: number,
-    shared?: SharedParts,
-    purpose: 'act' | 'search' = 'act',
+    how: How = {},
   ): Promise<Pending> {
     try {
       const principal = await this.#options.resolveToken(tenant, token, now, proof);
-      return this.#evaluate(tenant, caller, request, now, principal, shared, purpose);
+      return await this.#decided(tenant, caller, request, now, principal, how);
     } catch (error) {
       if (!(error instanceof ServiceError) || !/^(?:token|dpop)_/.test(error.code)) throw error;
-      const parts = this.#options.recorder.shares(tenant) ? shared : undefined;
+      const parts = this.#options.recorder.shares(tenant) ? how.shared : undefined;
       return this.#refused(tenant, caller, soundQuestion(request, parts), now, error);
+    }
+  }
+
+  #decided(
+    tenant: Tenant,
+    caller: Caller,
+    request: CheckRequest,
+    now: number,
+    principal: TokenPrincipal,
+    how: How = {},
+  ): Pending | Promise<Pending> {
+    const { approval } = request;
+    if (approval === undefined) return this.#evaluate(tenant, caller, request, now, principal, how);
+    return this.#withApproval(tenant, caller, request, now, principal, approval);
+  }
+
+  /**
+   * An approval is used with the record, in one commit. What another one used meanwhile is decided anew, and so is what
+   * turns out to be of no use: then without it.
+   */
+  async #withApproval(
+    tenant: Tenant,
+    caller: Caller,
+    request: CheckRequest,
+    now: number,
+    principal: TokenPrincipal,
+    id: string,
+  ): Promise<Pending> {
+    const { approvals, writer } = this.#options;
+    const ask = (bound: readonly string[]) => decisionQuestion(request, principal, bound);
+    let before = Number.POSITIVE_INFINITY;
+    for (;;) {
+      const presented = await approvals.present(tenant, caller, id, ask, now);
+      const isLost = 'held' in presented && presented.use.usesLeft >= before;
+      const seen: Presented = isLost ? { why: 'approval_expired' } : presented;
+      const pending = this.#evaluate(tenant, caller, request, now, principal, { presented: seen });
+      if (!('held' in seen) || pending.decided.outcome !== 'allow') return pending;
+      const { use } = seen;
+      const { taken } = pending;
+      const row = taken ? await taken.made(pending.row) : await pending.row;
+      const used = writer.run('useApproval', { tenantNo: tenant.no, use, counts: taken?.command }, row);
+      const { value, index } = await (taken?.by(used) ?? used);
+      if (value !== undefined) return { ...pending, index };
+      before = use.usesLeft;
     }
   }
 
@@ -311,62 +367,30 @@ export class Decisions {
     request: CheckRequest,
     now: number,
     principal: TokenPrincipal,
-    shared?: SharedParts,
-    purpose: 'act' | 'search' = 'act',
+    how: How = {},
   ): Pending {
-    const { admission, facts, meters, policyOf, recorder, random } = this.#options;
-    const decisionId = uuidv7(now, random(10)) as DecisionId;
-    const { subject, actors, grant, authentication } = principal;
-    const refused = this.#unasked(tenant, caller, request, grant);
-    const usage = refused ? undefined : meters.look(tenant, request, principal, now, purpose);
-    const given = {
-      now,
-      tenant: tenant.id,
-      subject: facts.of(tenant, subject),
-      stated: 'stated' in request.principal ? request.principal.properties : undefined,
-      actors: actors.map((actor) => facts.of(tenant, actor)),
-      action: request.action,
-      resource: request.resource,
-      context: request.context,
-      authentication,
-      grant,
-      usage: usage?.seen,
-    };
-    // A policy that keeps something out may have come since.
-    const input = buildInput(given, recorder.shares(tenant) ? shared : undefined);
-    const policy = policyOf(tenant);
-    const unasked = refused ?? usage?.problem;
-    const asked = unasked
-      ? { ...unasked, revision: policy.revision, cost: 0 }
-      : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
-    const exceeded = asked.outcome === 'allow' ? usage?.exceeded : undefined;
-    const decided = exceeded ? { ...exceeded, revision: asked.revision, cost: asked.cost } : asked;
-    const counts = decided.outcome === 'allow' ? usage : undefined;
-    admission.spent(tenant.id, decided.cost);
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
-    const draft = decisionDraft(head, decided, {
-      subject,
-      actor: actors[0],
-      grantId: grant?.id,
-      named: { action: request.action.name, resource: request.resource, actors },
-      input: input.kept.json,
-      parts: input.kept.members + (counts?.counted ?? ''),
-    });
-    const row = recorder.row(tenant, draft);
-    return { decided, decisionId, row, taken: counts?.take() };
+    const { draft, counts, ...judged } = this.#judge.of(tenant, caller, request, now, principal, how);
+    const row = this.#options.recorder.row(tenant, draft);
+    return { ...judged, row, taken: counts?.take() };
   }
 
-  /** Why it is denied without asking the policy, if it is. */
-  #unasked(
-    tenant: Tenant,
-    caller: Caller,
-    request: CheckRequest,
-    grant: GrantRow | undefined,
-  ): Verdict | undefined {
-    if (this.#options.kills.isKilled(tenant)) return refusal('tenant_killed', TENANT_KILLED);
-    return forAnotherAudience(caller, request, grant)
-      ? refusal('audience_mismatch', 'the token is for another audience')
-      : undefined;
+  /**
+   * What would be answered, and recorded by whoever asks for it otherwise than as a decision. Rejects as `check` does, and
+   * with what the resolver of tokens throws.
+   */
+  async weigh(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Weighed> {
+    const request = checkRequest(unchecked);
+    const { principal: by } = request;
+    const now = this.#options.clock();
+    const principal =
+      'stated' in by
+        ? asStated(by.stated)
+        : await this.#options.resolveToken(tenant, by.token, now, by.proof);
+    return {
+      request,
+      principal,
+      decided: this.#judge.of(tenant, caller, request, now, principal, { purpose: 'search' }).decided,
+    };
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */
@@ -382,9 +406,12 @@ export class Decisions {
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
     const row = this.#options.recorder.row(tenant, decisionDraft(head, decided, asked));
-    return { decided, decisionId, row, taken: undefined };
+    return { decided, decisionId, row };
   }
 }
+
+/** An approval is used with the one record of the one decision that it is for. */
+const ONE_BY_ONE = new ServiceError('invalid_request', 'an approval is presented with one evaluation alone');
 
 /** All their results, once each has come to an end: what is not waited for would fail unheard. */
 async function allSettled<Result>(promises: readonly Promise<Result>[]): Promise<Result[]> {

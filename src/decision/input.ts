@@ -1,9 +1,10 @@
 import type { TenantId } from '../ids.ts';
-import { type Hole, Lasting, Outline, type PolicyInput } from '../input.ts';
+import { Lasting, Outline, type PolicyInput } from '../input.ts';
 import { storedJson } from '../storage/faults.ts';
 import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
+import type { HeldApproval } from './approval/presented.ts';
 import type { JsonObject } from './request.ts';
 import { Kept, type SharedParts } from './shared-parts.ts';
 
@@ -28,6 +29,8 @@ export interface InputParts {
   readonly grant: GrantRow | undefined;
   /** What was counted so far, by the meters that the decision meets. */
   readonly usage?: Readonly<Record<string, number>> | undefined;
+  /** One that was presented and holds for this very question. */
+  readonly approval?: HeldApproval | undefined;
 }
 
 /** An input and what its record keeps of it: all, but for what the items of a batch have in common. */
@@ -46,7 +49,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
   const { authentication } = parts;
   const context = authentication ? { ...parts.context, authentication } : (parts.context ?? NOTHING);
   const grant = parts.grant ? ofGrant(parts.grant) : NO_GRANT;
-  const { usage } = parts;
+  const more = moreOf(parts);
   const whole = (of: string, how: string, what: string, around: string): string =>
     `{"now":"${now}","tenant":{"id":"${parts.tenant}"},"subject":${of},"actors":[${
       actors.length === 0 ? '' : actors.map(({ json }) => json).join(',')
@@ -54,13 +57,13 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
       resource.type,
     )},"id":${JSON.stringify(resource.id)},"properties":${what}},"context":${around},"grant":${
       grant.json
-    }${usage === undefined ? '' : `,"usage":${JSON.stringify(usage)}`}}`;
+    }${more === undefined ? '' : `,${JSON.stringify(more).slice(1, -1)}`}}`;
   const texts = [subject.json, text(given), text(properties), text(context)] as const;
   const json = whole(...texts);
   return {
     json,
     kept: (shared && keptOf(parts, shared, texts, whole)) ?? { json, members: '' },
-    value: (usage === undefined ? outline : meteredOutline).filled([
+    value: outlineOf(more).filled([
       now,
       parts.tenant,
       subject.value,
@@ -72,7 +75,7 @@ export function buildInput(parts: InputParts, shared?: SharedParts): BuiltInput 
       properties,
       context,
       grant.value,
-      ...(usage === undefined ? [] : [usage]),
+      ...(more ? Object.values(more) : []),
     ]),
   };
 }
@@ -97,8 +100,9 @@ function keptOf(
   return kept.members === '' ? undefined : { json: whole(...keptTexts), members: kept.members };
 }
 
-/** The input's shape, which is the same each time. */
-const shape = (hole: (number: number) => Hole) => ({
+type HoleOf = Parameters<ConstructorParameters<typeof Outline>[0]>[0];
+
+const shapeOf = (hole: HoleOf) => ({
   now: hole(0),
   tenant: { id: hole(1) },
   subject: hole(2),
@@ -108,8 +112,26 @@ const shape = (hole: (number: number) => Hole) => ({
   context: hole(9),
   grant: hole(10),
 });
-const outline = new Outline(shape);
-const meteredOutline = new Outline((hole) => ({ ...shape(hole), usage: hole(11) }));
+
+/** The input's shape, which is the same each time, but for what is counted and for what an approval was presented with. */
+const outline = new Outline(shapeOf);
+const fullOutline = new Outline((hole) => ({ ...shapeOf(hole), usage: hole(11), approval: hole(12) }));
+const meteredOutline = new Outline((hole) => ({ ...shapeOf(hole), usage: hole(11) }));
+const approvedOutline = new Outline((hole) => ({ ...shapeOf(hole), approval: hole(11) }));
+
+type More = Pick<InputParts, 'usage' | 'approval'>;
+
+/** What most inputs have none of: in the order of the holes. */
+function moreOf({ usage, approval }: InputParts): More | undefined {
+  if (usage === undefined && approval === undefined) return undefined;
+  return { ...(usage && { usage }), ...(approval && { approval }) };
+}
+
+function outlineOf(more: More | undefined): Outline {
+  if (!more) return outline;
+  if (!more.approval) return meteredOutline;
+  return more.usage ? fullOutline : approvedOutline;
+}
 
 const NOTHING: JsonObject = {};
 const text = (value: JsonObject): string => (value === NOTHING ? '{}' : JSON.stringify(value));
@@ -129,7 +151,7 @@ function principal(facts: Facts, stated: JsonObject | undefined): PolicyInput {
 
 const described = (value: JsonObject): PolicyInput => ({ json: JSON.stringify(value), value });
 
-const membersOf = ({ ref, status, members }: Facts): JsonObject => ({
+export const membersOf = ({ ref, status, members }: Facts): JsonObject => ({
   class: ref.class,
   type: ref.class,
   id: ref.id,

@@ -13,6 +13,8 @@ export interface TokenPrincipal {
   readonly grant: GrantRow | undefined;
   /** How the subject signed in, as the token says; undefined where there is none to say it. */
   readonly authentication: Authentication | undefined;
+  /** Who issued the token that all began with; empty where there is none, or it is not known. */
+  readonly issuer: string;
 }
 
 /**
@@ -32,6 +34,7 @@ export const asStated = (subject: PrincipalRef): TokenPrincipal => ({
   actors: [],
   grant: undefined,
   authentication: undefined,
+  issuer: '',
 });
 
 /** A token minted for one server is no good at another, whoever passes it on (RFC 8707 section 2.2). */

@@ -21,6 +21,8 @@ export interface UncheckedRequest {
   readonly resource?: { type: string; id: string; properties?: JsonObject | undefined } | undefined;
   readonly context?: JsonObject | undefined;
   readonly audience?: string | undefined;
+  /** The id of an approval that is presented with it. */
+  readonly approval?: string | undefined;
   /** What its protocol found wrong with it while reading; the members that could be read are there. */
   readonly fault?: string | undefined;
 }
@@ -38,6 +40,7 @@ export interface CheckRequest {
   };
   readonly context: JsonObject | undefined;
   readonly audience: string | undefined;
+  readonly approval: string | undefined;
 }
 
 const MAX_NAME = 256;
@@ -50,7 +53,7 @@ export const MAX_DEPTH = 32;
 
 /** Throws `invalid_request` or `principal_class_unknown`, naming the member that is wrong. */
 export function checkRequest(request: UncheckedRequest): CheckRequest {
-  const { subject, token, proof, action, resource, context, audience, fault } = request;
+  const { subject, token, proof, action, resource, context, audience, approval, fault } = request;
   if (fault !== undefined) throw new ServiceError('invalid_request', fault);
   if (!action) throw missing('action');
   if (!resource) throw missing('resource');
@@ -63,13 +66,21 @@ export function checkRequest(request: UncheckedRequest): CheckRequest {
   // How the subject signed in is what its token says, and nobody else's word.
   if (token && context && Object.hasOwn(context, 'authentication'))
     throw new ServiceError('invalid_request', 'context.authentication comes from the token: leave it out');
+  // Who approved what is Mandate's word alone, and a policy finds it elsewhere.
+  if (context && Object.hasOwn(context, 'approval'))
+    throw new ServiceError(
+      'invalid_request',
+      'context.approval is no member of the context: present an approval with one evaluation, in the way of its protocol',
+    );
   if (audience) name('audience', audience, MAX_RESOURCE_ID);
+  if (approval) name('approval', approval, MAX_NAME);
   return {
     principal: principalOf(subject, token, proof),
     action,
     resource,
     context,
     audience: audience || undefined,
+    approval: approval || undefined,
   };
 }
 

@@ -1,9 +1,11 @@
+import { MAX_APPROVAL_ID } from '../decision/approval/presented.ts';
 import type { Proof } from '../decision/request.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalRef, principalKey } from '../ids.ts';
 import type { Use } from '../storage/rows.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { isUse, uses } from '../tenancy/use.ts';
+import type { ApprovalAsked } from './approval.ts';
 import { type ExchangeRequest, type IssuedTokenType, issuedTokenTypes, type TokenType } from './exchange.ts';
 import { TASK_TYPE, type TaskAsked } from './tasks.ts';
 
@@ -19,6 +21,8 @@ export interface ExchangeAsked extends ExchangeRequest {
   readonly proof: Proof | undefined;
   /** To be opened with it. */
   readonly task: TaskAsked | undefined;
+  /** Undefined: nothing is said of approval. */
+  readonly approval: ApprovalAsked | undefined;
 }
 
 /** What is done, as policies and records have it. */
@@ -45,6 +49,20 @@ export function actorTokenIn(token: string | undefined, type: string | undefined
       `actor_token_type is one of ${issuedTokenTypes.join(', ')}`,
     );
   return token;
+}
+
+const MAX_APPROVAL_REASON = 1_024;
+
+/** What is said of approval, however it is said. Throws `invalid_request`. */
+export function approvalAsked(id: string, isWanted: boolean, reason: string): ApprovalAsked | undefined {
+  if (id !== '' && isWanted)
+    throw new ServiceError('invalid_request', 'approval is asked for, or gone on with by its id: not both');
+  if (reason !== '' && !isWanted)
+    throw new ServiceError('invalid_request', 'approval_reason comes with request_approval');
+  if (id.length > MAX_APPROVAL_ID || reason.length > MAX_APPROVAL_REASON)
+    throw new ServiceError('invalid_request', 'the id of an approval, or the reason, is too long');
+  if (isWanted) return { reason };
+  return id === '' ? undefined : { id };
 }
 
 /** Throws `invalid_request`. */

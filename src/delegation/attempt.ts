@@ -1,4 +1,5 @@
 import type { RecordDraft, RecordOutcome } from '../audit/record.ts';
+import type { Question } from '../decision/approval/question.ts';
 import type { Decided } from '../decision/decide.ts';
 import { decidedMembers } from '../decision/rows.ts';
 import { type Reason, refusal } from '../decision/verdict.ts';
@@ -22,6 +23,9 @@ export class Attempt {
   subject: PrincipalRef | undefined;
   input: string | undefined;
   decided: Decided | undefined;
+  /** What would be granted, once that is known, and what approval would be for. */
+  proposed: GrantRow | undefined;
+  question: Question | undefined;
 
   constructor(tenant: Tenant, caller: Caller, asked: ExchangeAsked, now: number, decisionId: DecisionId) {
     this.tenant = tenant;
@@ -41,7 +45,8 @@ export class Attempt {
     return this.record(verdict.outcome, verdict, undefined);
   }
 
-  record(outcome: RecordOutcome, decided: Decided, limited: Limited | undefined): RecordDraft {
+  /** `more`: further JSON members, each with a leading comma. */
+  record(outcome: RecordOutcome, decided: Decided, limited: Limited | undefined, more = ''): RecordDraft {
     const { tenant, caller, asked } = this;
     const grant = limited?.grant;
     return {
@@ -56,7 +61,7 @@ export class Attempt {
       grantId: grant?.id,
       reason: decided.reasons[0]?.code,
       revision: decided.revision,
-      members: `${decidedMembers(decided, grant?.id)}${limited ? grantedMembers(limited) : ''}`,
+      members: `${decidedMembers(decided, grant?.id)}${limited ? grantedMembers(limited) : ''}${more}`,
       input: this.input ?? this.#asFarAsKnown(asked),
     };
   }

@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Admission } from '../decision/admission.ts';
+import type { HeldApproval } from '../decision/approval/presented.ts';
 import { type Decided, decide, type Policy } from '../decision/decide.ts';
 import type { Recorder } from '../decision/recorder.ts';
 import type { Proof } from '../decision/request.ts';
@@ -15,6 +16,7 @@ import type { Issuers } from '../tenancy/issuers.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { admitted } from './admitted.ts';
+import { type ExchangeApprovals, exchangeQuestion, usedFor } from './approval.ts';
 import { checkShape, checkTaker, type ExchangeAsked } from './asked.ts';
 import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
 import { narrow } from './exchange.ts';
@@ -46,6 +48,7 @@ export interface DelegationsOptions {
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly policyOf: (tenant: Tenant) => Policy;
+  readonly approvals: ExchangeApprovals;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly recorder: Recorder;
@@ -73,10 +76,12 @@ export class Delegations {
     const now = this.#options.clock();
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const attempt = new Attempt(tenant, caller, asked, now, decisionId);
+    const { approvals } = this.#options;
+    if (asked.approval && 'id' in asked.approval) await approvals.poll(tenant, caller, asked.approval.id);
     try {
       return await this.#exchange(attempt);
     } catch (error) {
-      const told = await this.#refused(attempt, error);
+      const told = await approvals.asked(attempt, await this.#refused(attempt, error));
       const outcome = attempt.objection?.outcome ?? 'deny';
       if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome });
       throw told;
@@ -95,7 +100,7 @@ export class Delegations {
 
   async #exchange(attempt: Attempt): Promise<Exchanged> {
     const { tenant, caller, asked, decisionId } = attempt;
-    const { tokens, writer, recorder } = this.#options;
+    const { approvals, tokens, writer, recorder } = this.#options;
     if (this.#options.kills.isKilled(tenant)) throw new ServiceError('tenant_killed', TENANT_KILLED);
     const actor = caller.principal;
     if (!actor)
@@ -105,7 +110,10 @@ export class Delegations {
       );
     checkShape(asked);
     const proposed = await this.#proposed(attempt, actor);
-    const allowed = this.#allowed(attempt, proposed);
+    attempt.question = exchangeQuestion(attempt, proposed);
+    attempt.proposed = proposed;
+    const approved = await approvals.presented(attempt);
+    const allowed = this.#allowed(attempt, proposed, approved?.held);
     const { cut } = allowed;
     const opened = asked.task && proposed.task ? nodeOf(proposed.task, allowed.grant) : undefined;
     const grant = opened ? { ...allowed.grant, parentId: opened.id } : allowed.grant;
@@ -113,14 +121,16 @@ export class Delegations {
     tokens.begin(grant);
     const record = await recorder.row(
       tenant,
-      attempt.record('allow', allowed.decided, { ...allowed, grant }),
+      attempt.record('allow', allowed.decided, { ...allowed, grant }, usedFor(approved?.use)),
     );
     checkLasting(tenant, caller);
-    const { value, index } = opened
-      ? await writer.run('openTask', { tenantNo: tenant.no, task: opened, grant }, record)
-      : await writer.run('insertGrant', { tenantNo: tenant.no, grant }, record);
-    if (value === undefined)
-      throw new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
+    const { no: tenantNo } = tenant;
+    const { value, index } = approved
+      ? await writer.run('grantApproved', { tenantNo, use: approved.use, grant, task: opened }, record)
+      : opened
+        ? await writer.run('openTask', { tenantNo, task: opened, grant }, record)
+        : await writer.run('insertGrant', { tenantNo, grant }, record);
+    if (value === undefined) throw approved ? SPENT : REVOKED;
     if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
     return { token, grant, cut, decisionId, recordIndex: index };
   }
@@ -174,10 +184,14 @@ export class Delegations {
   }
 
   /** What the policy allows of it. */
-  #allowed(attempt: Attempt, proposed: GrantRow): Limited & { readonly decided: Decided } {
+  #allowed(
+    attempt: Attempt,
+    proposed: GrantRow,
+    approval: HeldApproval | undefined,
+  ): Limited & { readonly decided: Decided } {
     const { tenant, now, decisionId } = attempt;
     const { admission, facts, policyOf } = this.#options;
-    const input = questionOf(attempt, proposed, facts);
+    const input = questionOf(attempt, proposed, facts, approval);
     attempt.input = input.json;
     const context = { nowMs: now, seed: decisionId };
     const decided = decide(policyOf(tenant), 'mandate/delegation', input, context);
@@ -217,5 +231,9 @@ function checkLasting(tenant: Tenant, { principal, registered }: Caller): void {
 
 /** What exactly the policy said is told once it is recorded. */
 const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not allow it');
+
+const REVOKED = new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
+
+const SPENT = new ServiceError('approval_invalid', 'the approval, or what it was for, is of no use any more');
 
 const UNKNOWN = new ServiceError('internal', 'something went wrong here');

@@ -1,10 +1,11 @@
+import type { HeldApproval } from '../decision/approval/presented.ts';
 import { type BuiltInput, buildInput } from '../decision/input.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import { actionName, type ExchangeAsked } from './asked.ts';
 import type { Attempt } from './attempt.ts';
 
-function actionOf(asked: ExchangeAsked, { task }: GrantRow, now: number) {
+export function actionOf(asked: ExchangeAsked, { task }: GrantRow, now: number) {
   const { scopes } = asked;
   // As it would be granted, and not as it was asked for.
   const seconds = task && Math.ceil((task.endsAt - now) / 1_000);
@@ -17,6 +18,7 @@ export function questionOf(
   { tenant, asked, now }: Attempt,
   proposed: GrantRow,
   facts: FactSource,
+  approval: HeldApproval | undefined,
 ): BuiltInput {
   return buildInput({
     now,
@@ -33,5 +35,6 @@ export function questionOf(
     context: undefined,
     authentication: proposed.authentication,
     grant: proposed,
+    approval,
   });
 }

@@ -9,8 +9,16 @@ export class ExchangeRefused extends ServiceError {
   readonly decisionId: DecisionId;
   readonly recordIndex: number;
 
-  constructor(decided: Decided, decisionId: DecisionId, recordIndex: number) {
-    super(codeOf(decided), messageOf(decided));
+  constructor(
+    decided: Decided,
+    decisionId: DecisionId,
+    recordIndex: number,
+    said: { readonly code: ErrorCode; readonly message: string } = {
+      code: codeOf(decided),
+      message: messageOf(decided),
+    },
+  ) {
+    super(said.code, said.message);
     this.decided = decided;
     this.decisionId = decisionId;
     this.recordIndex = recordIndex;

@@ -112,7 +112,8 @@ export class Tokens {
       throw new ServiceError('token_invalid', 'only an access token names a principal here');
     if (!audiences.some((audience) => trusted.audiences.includes(audience)))
       throw new ServiceError('token_invalid', 'the token is for another audience');
-    return { subject, actors: [], grant: undefined, authentication: authenticationIn(claims, now) };
+    const authentication = authenticationIn(claims, now);
+    return { subject, actors: [], grant: undefined, authentication, issuer: trusted.issuer };
   };
 
   /** The thumbprint of the key that its presenter holds. One proof is for all that is asked with it. */
@@ -212,6 +213,7 @@ const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
   actors: grant.actors,
   grant,
   authentication: grant.authentication,
+  issuer: grant.issuer,
 });
 
 /** The key that a token names, unverified; one that names none is held by no key. */

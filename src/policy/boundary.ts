@@ -3,14 +3,13 @@ import type { RunOpa } from './opa/child.ts';
 import { textsOf } from './opa/platform.ts';
 import { describeMixed, Replacements } from './opa/replacements.ts';
 import { eachTree, foundAt, isData, packageOf, pathOf } from './opa/trees.ts';
-import { isOfAudit, type PolicySources } from './sources.ts';
+import { apartPackageOf, apartPackages, type PolicySources } from './sources.ts';
 
-const AUDIT = 'audit';
-const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation', AUDIT]);
+const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation', ...apartPackages]);
 
 /**
- * Where a tenant's modules leave their own packages: they declare only `authz`, `delegation` and `audit` (and below), and of
- * the platform they read only `data.mandate.lib`. OPA itself parses; what is looked at is its syntax tree, so no
+ * Where a tenant's modules leave their own packages: they declare only `authz`, `delegation`, `audit` and `approval` (and
+ * below), and of the platform they read only `data.mandate.lib`. OPA itself parses; what is looked at is its syntax tree, so no
  * spelling of a reference gets past (`data["mandate"]`, `import`, `with`). A reference into `data` that is not
  * spelled out (`data`, `data[x]`) could reach anything and is refused too.
  */
@@ -30,11 +29,12 @@ export async function crossings(
           file,
           text,
           'package',
-          `a tenant's package is authz, delegation or audit, or below one of them`,
+          `a tenant's package is authz, delegation, audit or approval, or below one of them`,
         ),
       );
-    if (path[1] === AUDIT && !isOfAudit(text))
-      found.push(foundAt(file, text, 'package', 'write "package audit" on a line of its own'));
+    const apart = apartPackages.find((each) => each === path[1]);
+    if (apart && apartPackageOf(text) !== apart)
+      found.push(foundAt(file, text, 'package', `write "package ${apart}" on a line of its own`));
     for (const crossed of walk(tree, true)) {
       // Each is looked up in the text.
       if (found.length >= MAX_DIAGNOSTICS) break;

@@ -19,7 +19,7 @@ import { confined, type Run, type RunOpa } from './opa/child.ts';
 import { type Platform, readPlatform } from './opa/platform.ts';
 import { foreignSchemas } from './opa/schemas.ts';
 import { type Stage, staged } from './opa/staging.ts';
-import { isOfAudit, type PolicySources } from './sources.ts';
+import { type ApartPackage, apartPackageOf, type PolicySources } from './sources.ts';
 
 export interface CompilerOptions {
   /** The OPA binary. */
@@ -46,7 +46,11 @@ const JOINED = ['eval', '-f', 'json', '-d', 'platform', '-d', 'tenant', '-d', 'd
 const NOTHING = '{}';
 const SOUND: Run = { code: 0, stdout: '', stderr: '' };
 const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation'];
-const AUDIT = 'mandate/audit';
+/** Of packages with an input of their own: the schema of it. The entry point is `mandate/<package>`. */
+const APART = { audit: 'record.json', approval: 'approval.json' } as const satisfies Record<
+  ApartPackage,
+  string
+>;
 /** Of so many mistakes that those of modules which have another input hide no others. */
 const CHECK = ['check', '-f', 'json', '-m', '1000'];
 
@@ -117,22 +121,30 @@ export class Compiler {
     if (foreign.length > 0) throw policyInvalid(foreign);
     const { modules: platform } = await this.#platformOnce();
     const target = path.join(folder, 'bundle.tar.gz');
-    const keeping = keepingIn(sources);
-    const asked = [...ENTRY_POINTS, ...(keeping.size > 0 ? [AUDIT] : []), ...sources.entrypoints];
+    const apart = apartIn(sources);
+    const asked = [
+      ...ENTRY_POINTS,
+      ...[...new Set(apart.values())].map((each) => `mandate/${each}`),
+      ...sources.entrypoints,
+    ];
     const entries = asked.flatMap((entry) => ['-e', entry]);
     const given = ['--capabilities', capabilities, 'platform', 'tenant'];
     const schema = sources.entrypoints.length === 0 ? ['-s', 'input.json'] : [];
-    const [checked, kept, crossed, built, joined] = await Promise.all([
+    const checkedFor = (each: ApartPackage): Run | Promise<Run> =>
+      [...apart.values()].includes(each) ? run([...CHECK, '-s', APART[each], ...given]) : SOUND;
+    const [checked, kept, approved, crossed, built, joined] = await Promise.all([
       run([...CHECK, ...schema, ...given]),
-      keeping.size > 0 ? run([...CHECK, '-s', 'record.json', ...given]) : SOUND,
+      checkedFor('audit'),
+      checkedFor('approval'),
       crossings(sources, platform, run),
       run(['build', '-t', 'wasm', ...entries, '-o', target, ...given]),
       sources.beside === NOTHING ? SOUND : run([...JOINED, '--capabilities', capabilities, 'true']),
     ]);
     const diagnostics = [
-      ...mistakesIn(checked).filter(({ file }) => !keeping.has(file)),
-      // Their input is a record.
-      ...mistakesIn(kept).filter(({ file }) => keeping.has(file)),
+      ...mistakesIn(checked).filter(({ file }) => !apart.has(file)),
+      // Their input is a record, and a request.
+      ...mistakesIn(kept).filter(({ file }) => apart.get(file) === 'audit'),
+      ...mistakesIn(approved).filter(({ file }) => apart.get(file) === 'approval'),
     ];
     if (diagnostics.length === 0) diagnostics.push(...crossed);
     for (const later of [built, joined]) if (diagnostics.length === 0) diagnostics.push(...mistakesIn(later));
@@ -205,9 +217,14 @@ export class Compiler {
   }
 }
 
-/** The files of the package `audit`. */
-const keepingIn = ({ modules }: PolicySources): ReadonlySet<string> =>
-  new Set([...modules].filter(([, text]) => isOfAudit(text)).map(([file]) => file));
+/** The files of packages with an input of their own. */
+const apartIn = ({ modules }: PolicySources): ReadonlyMap<string, ApartPackage> =>
+  new Map(
+    [...modules].flatMap(([file, text]) => {
+      const apart = apartPackageOf(text);
+      return apart ? [[file, apart] as const] : [];
+    }),
+  );
 
 const mistakesIn = ({ code, stdout, stderr }: Run): Diagnostic[] =>
   code === 0 ? [] : diagnosticsOf(stdout.trim() ? stdout : stderr);

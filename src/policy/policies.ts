@@ -10,7 +10,7 @@ import type { Diagnostic } from './diagnostics.ts';
 import { isDear } from './engine/input.ts';
 import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
 import { type FailureListener, PolicyHealth } from './health.ts';
-import { AUDIT, limitsFor, type Proven, prove } from './proof.ts';
+import { APPROVAL, AUDIT, limitsFor, type Proven, prove } from './proof.ts';
 
 /** Published when a tenant's revision changes: {tenant, revision}. */
 export const activationChannel = channel('mandate:policy.activated');
@@ -27,6 +27,8 @@ export interface ActivePolicy {
   readonly revision: string;
   /** Whether it has the entry point mandate/audit; of one that does not compile: whether it would. */
   readonly masks: boolean;
+  /** Whether it has the entry point mandate/approval. */
+  readonly approves: boolean;
   readonly activatedAt: number;
   readonly files: readonly string[];
   /** What is wrong with the newer files on disk, while this older revision stays. */
@@ -68,6 +70,7 @@ interface Warm {
 /** What an active policy evaluates in, and who watches over it. */
 interface Pool {
   readonly masks: boolean;
+  readonly approves: boolean;
   readonly health: PolicyHealth;
   readonly take: () => Warm;
   readonly release: () => void;
@@ -146,6 +149,7 @@ export class Policies {
       tenant.id,
       new Active(tenant.id, bundle, this.#options.clock(), limits, {
         masks: shared.module.entrypoints.has(AUDIT),
+        approves: shared.module.entrypoints.has(APPROVAL),
         health: this.health,
         take: () => this.#instanceOf(tenant.id, shared, limits),
         release: () => void this.#instances.delete(tenant.id),
@@ -229,6 +233,7 @@ const undecided = {
 const noPolicy: ActivePolicy = {
   revision: '',
   masks: false,
+  approves: false,
   activatedAt: 0,
   files: [],
   rejected: [],
@@ -258,6 +263,10 @@ class Active implements ActivePolicy {
 
   get masks(): boolean {
     return this.#pool.masks;
+  }
+
+  get approves(): boolean {
+    return this.#pool.approves;
   }
 
   get files(): readonly string[] {

@@ -10,7 +10,9 @@ const PAGES_PER_MIB = 16;
 const PROOF_FUEL = 5_000_000;
 /** Of tenants that have a package `audit`. */
 export const AUDIT = 'mandate/audit';
-const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation', AUDIT];
+/** Of tenants that have a package `approval`. */
+export const APPROVAL = 'mandate/approval';
+const ENTRY_POINTS = ['mandate/decision', 'mandate/delegation', AUDIT, APPROVAL];
 
 /** What the operator allows each tenant unless its manifest says otherwise. */
 export interface Allowance {

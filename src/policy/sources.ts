@@ -29,8 +29,16 @@ export interface PolicySources {
   readonly beside: string;
 }
 
-/** Whether a module is of the package that keeps things out of records. Another spelling of it is refused (`boundary.ts`). */
-export const isOfAudit = (text: string): boolean => /^[ \t]*package[ \t]+audit\b/m.test(text);
+/** The packages with an input of their own, and an entry point where a tenant has one. */
+export const apartPackages = ['audit', 'approval'] as const;
+export type ApartPackage = (typeof apartPackages)[number];
+
+/** Of which of them a module is, or below which. Another spelling of it is refused (`boundary.ts`). */
+export const apartPackageOf = (text: string): ApartPackage | undefined =>
+  /^[ \t]*package[ \t]+(audit|approval)\b/m.exec(text)?.[1] as ApartPackage | undefined;
+
+/** Whether a module is of the package that keeps things out of records. */
+const isOfAudit = (text: string): boolean => apartPackageOf(text) === 'audit';
 
 /** Whether files as they were read, which may not compile, have such a module. */
 export const keepsOut = ({ files }: TenantFiles): boolean =>

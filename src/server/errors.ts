@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import { Code, ConnectError } from '@connectrpc/connect';
+import { ApprovalPending, POLL_SECONDS } from '../delegation/approval.ts';
 import { ExchangeRefused } from '../delegation/refused.ts';
 import { describe, type ErrorCode, ServiceError } from '../errors.ts';
 import { ExchangeRefusalSchema } from '../gen/mandate/v1/delegation_pb.ts';
@@ -49,6 +50,15 @@ export const errorForms = {
   exchange_denied: form(400, Code.PermissionDenied),
   insufficient_user_authentication: form(400, Code.PermissionDenied, 'insufficient_user_authentication'),
   challenge_required: form(400, Code.PermissionDenied),
+  not_requestable: form(400, Code.FailedPrecondition),
+  denial_unbound: form(400, Code.InvalidArgument),
+  denial_expired: form(410, Code.FailedPrecondition),
+  authorization_pending: form(400, Code.FailedPrecondition, 'authorization_pending'),
+  slow_down: form(400, Code.ResourceExhausted, 'slow_down'),
+  approval_expired: form(400, Code.FailedPrecondition, 'expired_token'),
+  approval_rejected: form(400, Code.PermissionDenied, 'access_denied'),
+  approval_invalid: form(400, Code.InvalidArgument, 'invalid_grant'),
+  approval_settled: form(409, Code.FailedPrecondition),
   policy_invalid: form(400, Code.FailedPrecondition),
   policy_undefined: form(503, Code.FailedPrecondition, 'temporarily_unavailable'),
   policy_failed: form(500, Code.Internal, 'server_error'),
@@ -102,7 +112,8 @@ const MAX_REASONS = 2_048;
 const MAX_OBLIGATIONS = 2_048;
 
 /** All that the policy said, as far as a header holds it. */
-function refusalDetail({ decided, decisionId, recordIndex }: ExchangeRefused) {
+function refusalDetail(refused: ExchangeRefused) {
+  const { decided, decisionId, recordIndex } = refused;
   const { reasons, challenge, obligations } = decided;
   const value = {
     decision: decisionOf[decided.outcome],
@@ -112,6 +123,11 @@ function refusalDetail({ decided, decisionId, recordIndex }: ExchangeRefused) {
     policyRevision: decided.revision,
     recordIndex: BigInt(recordIndex),
     obligations: fitting(obligations, MAX_OBLIGATIONS).map(proto),
+    ...(refused instanceof ApprovalPending && {
+      approval: refused.approvalId,
+      approvalExpiresInSeconds: refused.expiresIn,
+      approvalIntervalSeconds: POLL_SECONDS,
+    }),
   };
   return { desc: ExchangeRefusalSchema, value };
 }

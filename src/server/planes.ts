@@ -7,6 +7,9 @@ import type { LogKeys } from '../audit/proof/keys.ts';
 import type { MlDsaKeys } from '../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { Reads } from '../audit/reads.ts';
+import type { AccessRequests } from '../decision/approval/access-requests.ts';
+import type { Approvers } from '../decision/approval/approvers.ts';
+import type { ApprovalRequests } from '../decision/approval/requests.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
@@ -23,6 +26,7 @@ import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
+import { ApprovalService } from '../gen/mandate/v1/approval_pb.ts';
 import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
@@ -41,6 +45,7 @@ import type { Callers } from '../tenancy/callers.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import type { Credentials } from '../tenancy/registry/changes.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';
+import { approvalService } from './connect/approval.ts';
 import { auditService } from './connect/audit.ts';
 import { presentedIn } from './connect/context.ts';
 import { decisionService } from './connect/decision.ts';
@@ -54,6 +59,7 @@ import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
 import { tenantService } from './connect/tenant/service.ts';
 import { hotMethods } from './grpc/check.ts';
+import { accessRequestRoutes } from './http/authzen/requests.ts';
 import { authzenRoutes } from './http/authzen.ts';
 import type { HttpRequest } from './http/exchange.ts';
 import { healthRoutes, type Readiness } from './http/health.ts';
@@ -74,6 +80,9 @@ export interface Services {
   readonly decisions: Decisions;
   readonly offload: Offload | undefined;
   readonly search: Search;
+  readonly accessRequests: AccessRequests;
+  readonly approvalRequests: ApprovalRequests;
+  readonly approvers: Approvers;
   readonly data: DataQueries;
   readonly delegations: Delegations;
   readonly introspection: Introspection;
@@ -125,6 +134,7 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
       ...healthRoutes(services.readiness, () => false),
       ...authzenRoutes(services),
       ...searchRoutes(services),
+      ...accessRequestRoutes(services),
       ...opaRoutes(services),
       ...oauthRoutes(services),
       ...extra,
@@ -176,9 +186,17 @@ export function adminPlane(services: Services): Plane {
         .service(PolicyService, policyService(services), strict)
         .service(TenantService, tenantService(services), strict)
         .service(KillService, killService(services), strict)
+        .service(ApprovalService, approvalService(services), strict)
         .service(KeyService, keyService(services), strict)
         .service(AuditService, auditService(services), strict);
-      common(router, services, [PolicyService, TenantService, KillService, KeyService, AuditService]);
+      common(router, services, [
+        PolicyService,
+        TenantService,
+        KillService,
+        ApprovalService,
+        KeyService,
+        AuditService,
+      ]);
     },
     hot: new Map(),
   };

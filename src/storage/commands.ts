@@ -1,4 +1,5 @@
 import type { TenantId } from '../ids.ts';
+import { type ApprovalCommands, prepareApprovalCommands } from './approvals/commands.ts';
 import type { Connection } from './database.ts';
 import { type GrantCommands, prepareGrantCommands, prepareGrantEnder } from './granting/commands.ts';
 import { type IssuerCommands, prepareIssuers } from './issuers.ts';
@@ -24,6 +25,7 @@ export interface Commands
     VolumeCommands,
     MemberKeyCommands,
     GrantCommands,
+    ApprovalCommands,
     KeyCommands,
     TenantKeyCommands,
     SittingCommands,
@@ -44,6 +46,8 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     'SELECT no, manifest_hash FROM tenants WHERE id = ?',
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
+  const grants = prepareGrantCommands(db);
+  const usage = prepareUsage(db);
   return {
     ...prepareLogCommands(db, log),
     ...prepareVolumeCommands(db, log),
@@ -51,12 +55,13 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareKeyCommands(db),
     ...prepareTenantKeyCommands(db),
     ...prepareSitting(db),
-    ...prepareGrantCommands(db),
+    ...grants,
+    ...prepareApprovalCommands(db, { ...grants, ...usage }),
     ...preparePrincipalCommands(db, prepareGrantEnder(db)),
     ...prepareUses(db),
     ...prepareOnce(db),
     ...prepareIssuers(db),
-    ...prepareUsage(db),
+    ...usage,
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };

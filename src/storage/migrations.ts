@@ -383,4 +383,41 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX usage_over ON usage (tenant_no, until) WHERE until IS NOT NULL;
   `,
+  `
+  -- Requests for approval, and what became of them: see approvals/rows.ts. seq and approved_seq count on with the tenant's
+  -- grants, by which it is known what ended since. question: JSON.
+  CREATE TABLE approvals (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'cancelled', 'expired', 'used')),
+    digest BLOB NOT NULL,
+    caller TEXT NOT NULL,
+    requester TEXT NOT NULL,
+    parties TEXT NOT NULL,
+    grant_id TEXT,
+    issuer TEXT NOT NULL,
+    question TEXT NOT NULL,
+    uses INTEGER NOT NULL CHECK (uses > 0),
+    valid_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    template TEXT NOT NULL,
+    decision_id TEXT NOT NULL,
+    opened_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    settled_at INTEGER,
+    approver_class TEXT,
+    approver_id TEXT,
+    approver_is_principal INTEGER NOT NULL DEFAULT 0,
+    approved_seq INTEGER,
+    note TEXT NOT NULL,
+    approved_until INTEGER,
+    uses_left INTEGER NOT NULL CHECK (uses_left >= 0),
+    PRIMARY KEY (tenant_no, id)
+  ) STRICT;
+  CREATE INDEX approvals_by_time ON approvals (tenant_no, opened_at, id);
+  CREATE INDEX approvals_by_question ON approvals (tenant_no, digest);
+  CREATE INDEX approvals_pending ON approvals (tenant_no, expires_at) WHERE state = 'pending';
+  CREATE INDEX approvals_by_end ON approvals (tenant_no, coalesce(approved_until, expires_at));
+  `,
 ];

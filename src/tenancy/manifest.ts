@@ -18,6 +18,8 @@ export const operations = [
   'introspect',
   'revoke',
   'grant.read',
+  'approval.read',
+  'approval.write',
   'policy.read',
   'policy.write',
   'tenant.read',

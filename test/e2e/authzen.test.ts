@@ -216,7 +216,19 @@ describe('AuthZEN 1.0, metadata and transport', () => {
     const { status, headers, body } = await request<Record<string, string>>(url);
     expect([status, headers.get('content-type')]).toEqual([200, 'application/json']);
     expect(body['policy_decision_point']).toBe(`${server.data}/t/acme`);
-    const { policy_decision_point: _pdp, ...endpoints } = body;
+    const {
+      policy_decision_point: _pdp,
+      capabilities,
+      supported_obligations: obligations,
+      access_request_endpoint: requests,
+      ...endpoints
+    } = body;
+    expect(capabilities).toEqual(['urn:openid:authzen:capability:access-request']);
+    expect(obligations).toEqual(['step-up', 'notification', 'session_termination', 'custom']);
+    // There it is a denial that is asked for.
+    expect((await postJson(requests ?? '', evaluation, api)).headers.get('content-type')).toBe(
+      'application/problem+json',
+    );
     expect(Object.keys(endpoints).toSorted()).toEqual([
       'access_evaluation_endpoint',
       'access_evaluations_endpoint',

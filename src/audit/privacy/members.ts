@@ -35,6 +35,7 @@ const KEPT: Readonly<Record<string, string>> = {
   resource: 'what it is done to',
   grant: 'under which grant it is done',
   usage: 'how much was counted before',
+  approval: 'who approved it',
   stated: 'whom the request named',
 };
 

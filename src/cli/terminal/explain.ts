@@ -33,6 +33,8 @@ function saidByServer(error: unknown): ServiceError | undefined {
 /** What a policy asks for first. */
 function askedBy(error: ConnectError): string {
   const [refusal] = error.findDetails(ExchangeRefusalSchema);
+  if (refusal?.approval)
+    return `: ask again with --approval ${visible(refusal.approval)}, every ${refusal.approvalIntervalSeconds} seconds at most`;
   return refusal?.challenge ? `: ${visible(JSON.stringify(refusal.challenge))}` : '';
 }
 

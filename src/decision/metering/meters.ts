@@ -146,16 +146,19 @@ export class Meters {
       const counter = this.#counter(no, meter, of, since);
       counter.add(since, amount);
       counter.pending += 1;
-      return { name, counter };
+      return { name, counter, since, amount };
     });
-    return new Taken({ tenantNo: no, counts, at }, (isWritten) => {
-      for (const { name, counter } of taken) this.#settle(name, counter, isWritten);
+    return new Taken({ tenantNo: no, counts, at }, (how) => {
+      for (const { name, counter, since, amount } of taken) {
+        if (how === 'not written') counter.add(since, -amount);
+        this.#settle(name, counter, how !== 'unknown');
+      }
     });
   }
 
-  #settle(name: string, counter: Counter, isWritten: boolean): void {
+  #settle(name: string, counter: Counter, isKnown: boolean): void {
     counter.pending -= 1;
-    if (isWritten) return this.#forgetStale(name, counter);
+    if (isKnown) return this.#forgetStale(name, counter);
     counter.doubts += 1;
     this.#options.doubt.settle(() => {
       counter.doubts -= 1;

@@ -1,30 +1,43 @@
 import type { Commands } from '../../storage/commands.ts';
 
-/** What was counted and is not durable yet. */
+/** What became of a count. */
+export type Settled = 'written' | 'not written' | 'unknown';
+
+/** What was counted and is not durable yet. It is settled once: by what becomes of its write, or by being released. */
 export class Taken {
   /** What goes into the store with the record. */
   readonly command: Parameters<Commands['countUsage']>[0];
-  readonly #settled: (isWritten: boolean) => void;
+  readonly #settle: (how: Settled) => void;
 
-  constructor(command: Taken['command'], settled: (isWritten: boolean) => void) {
+  constructor(command: Taken['command'], settle: (how: Settled) => void) {
     this.command = command;
-    this.#settled = settled;
+    this.#settle = settle;
   }
 
-  /** Settles it by what becomes of the write. */
-  async by<Result>(write: Promise<Result>): Promise<Result> {
-    let isWritten = false;
+  /** What it is to be written with; where that cannot be made, it is released. */
+  async made<Row>(row: Row | Promise<Row>): Promise<Row> {
     try {
-      const result = await write;
-      isWritten = true;
-      return result;
-    } finally {
-      this.#settled(isWritten);
+      return await row;
+    } catch (error) {
+      this.release();
+      throw error;
     }
   }
 
-  /** Nothing is written. It counts until that is certain. */
+  /** Settles it by what becomes of the write. A value of `undefined` means: nothing was done. */
+  async by<Result extends { readonly value: unknown }>(write: Promise<Result>): Promise<Result> {
+    let how: Settled = 'unknown';
+    try {
+      const result = await write;
+      how = result.value === undefined ? 'not written' : 'written';
+      return result;
+    } finally {
+      this.#settle(how);
+    }
+  }
+
+  /** Nothing was sent to be written. */
   release(): void {
-    this.#settled(false);
+    this.#settle('not written');
   }
 }

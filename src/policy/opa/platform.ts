@@ -10,6 +10,8 @@ export interface Platform {
   readonly schema: Buffer;
   /** Of a record, which is the input of the package `audit`. */
   readonly recordSchema: Buffer;
+  /** Of what the package `approval` is asked. */
+  readonly approvalSchema: Buffer;
   readonly digest: string;
 }
 
@@ -21,9 +23,10 @@ export async function readPlatform(policies: string): Promise<Platform> {
   for (const name of names) modules.set(name, await readFile(path.join(folder, name)));
   const schema = await readFile(path.join(policies, 'schemas', 'input.json'));
   const recordSchema = await readFile(path.join(policies, 'schemas', 'record.json'));
+  const approvalSchema = await readFile(path.join(policies, 'schemas', 'approval.json'));
   const made = [...modules].map(([name, bytes]) => [name, sha256(bytes)]);
-  const digest = sha256(JSON.stringify([made, sha256(schema), sha256(recordSchema)]));
-  return { modules, schema, recordSchema, digest };
+  const digest = sha256(JSON.stringify([made, ...[schema, recordSchema, approvalSchema].map(sha256)]));
+  return { modules, schema, recordSchema, approvalSchema, digest };
 }
 
 export const textsOf = (modules: Platform['modules']): ReadonlyMap<string, string> =>

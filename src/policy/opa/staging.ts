@@ -5,7 +5,7 @@ import { ServiceError } from '../../errors.ts';
 import type { PolicySources } from '../sources.ts';
 import type { Platform } from './platform.ts';
 
-/** A folder that the compiler runs in: `platform/`, `tenant/`, `data/`, input.json, record.json and capabilities.json. */
+/** A folder that the compiler runs in: `platform/`, `tenant/`, `data/`, the schemas and capabilities.json. */
 export interface Stage {
   readonly folder: string;
   readonly capabilities: string;
@@ -42,6 +42,7 @@ async function layOut(
   for (const [name, bytes] of platform.modules) await writeFile(path.join(folder, 'platform', name), bytes);
   await writeFile(path.join(folder, 'input.json'), platform.schema);
   await writeFile(path.join(folder, 'record.json'), platform.recordSchema);
+  await writeFile(path.join(folder, 'approval.json'), platform.approvalSchema);
   await mkdir(path.join(folder, 'tenant'));
   for (const [name, text] of [...sources.modules, ...(laid === 'tested' ? sources.tests : [])]) {
     const file = path.join(folder, 'tenant', name);

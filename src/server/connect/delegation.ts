@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Proof } from '../../decision/request.ts';
-import { actorTokenIn, type ExchangeAsked, useIn } from '../../delegation/asked.ts';
+import { actorTokenIn, approvalAsked, type ExchangeAsked, useIn } from '../../delegation/asked.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
 import {
   ACCESS_TOKEN_TYPE,
@@ -125,6 +125,7 @@ function exchangeAsked(message: ExchangeRequest, proof: Proof | undefined): Exch
     lifetimeSeconds: message.lifetimeSeconds,
     proof,
     task: message.task && { purpose: message.task.purpose, lifetimeSeconds: message.task.lifetimeSeconds },
+    approval: approvalAsked(message.approval, message.requestApproval, message.approvalReason),
   };
 }
 

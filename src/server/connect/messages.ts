@@ -33,6 +33,8 @@ export function requestOf(message: CheckRequest | CheckBatchRequest): UncheckedR
     resource: message.resource,
     context: message.context,
     audience: message.audience,
+    // A batch has none.
+    approval: ('approval' in message && message.approval) || undefined,
   };
 }
 

@@ -108,7 +108,7 @@ function meets({ manifest }: Tenant, read: () => readonly UncheckedRequest[]): b
 
 /**
  * Admits the caller and lets a decision thread do the rest. Undefined for what is done here: there is no thread, it
- * is cheaper so, it is about a token, or anything in it is unusual, and then it is refused here too. Throws or rejects.
+ * is cheaper so, it is about a token or comes with an approval, or anything in it is unusual, and then it is refused here too. Throws or rejects.
  */
 function onThread(
   { offload, tenants, callers }: HotParts,
@@ -120,7 +120,7 @@ function onThread(
   if (!offload) return undefined;
   const outline = outlines[kind](message);
   const tenant = outline && tenants.find(outline.tenant);
-  if (!tenant || outline.token || outline.items > MAX_ITEMS) return undefined;
+  if (!tenant || outline.token || outline.approval || outline.items > MAX_ITEMS) return undefined;
   if (kind === 'check' && offload.leaves(tenant, message)) return undefined;
   if (!offload.serves(tenant)) return undefined;
   // What is counted is counted in one place.

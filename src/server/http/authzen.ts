@@ -6,12 +6,19 @@ import { principalClasses } from '../../ids.ts';
 import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { presentedBy } from '../peer.ts';
+import { evaluationBody, OBLIGATION_TYPES } from './authzen/answer.ts';
+import {
+  approvalIn,
+  members,
+  part,
+  readers,
+  requestOf,
+  requestsAt,
+  SUBJECT_TOKEN_HEADER,
+} from './authzen/members.ts';
 import { errorResponse, type HttpHandler } from './exchange.ts';
 import { readJson } from './json.ts';
 import type { Route } from './router.ts';
-
-/** The header in which an enforcement point passes on the token its own caller presented. */
-export const SUBJECT_TOKEN_HEADER = 'mandate-subject-token';
 
 export interface AuthzenParts {
   readonly tenants: Tenants;
@@ -29,8 +36,12 @@ const semantics: readonly BatchSemantic[] = ['execute_all', 'deny_on_first_deny'
 /** AuthZEN Authorization API 1.0. A deny is a 200 with `decision: false`. */
 export function authzenRoutes(parts: AuthzenParts): Route[] {
   const { tenants, decisions, issuerOf } = parts;
-  const evaluate = async ({ tenant, caller, token, body }: Asked): Promise<unknown> =>
-    evaluationBody(await evaluateOne(decisions, tenant, caller, { ...requestOf(tenant, body), token }));
+  const told = ({ id }: Tenant, answer: Answer): unknown => evaluationBody(answer, requestsAt(issuerOf(id)));
+  const evaluate = async ({ tenant, caller, token, body }: Asked): Promise<unknown> => {
+    const { approval, context } = approvalIn(part(body, 'context'));
+    const asked = { ...requestOf(tenant, { ...body, context }), token, approval };
+    return told(tenant, await evaluateOne(decisions, tenant, caller, asked));
+  };
   return [
     { method: 'POST', path: '/t/{tenant}/access/v1/evaluation', handle: authzenHandler(parts, evaluate) },
     {
@@ -43,7 +54,7 @@ export function authzenRoutes(parts: AuthzenParts): Route[] {
           if (requests.length === 0) return evaluate(asked);
           const { tenant, caller } = asked;
           const answers = await decisions.checkBatch(tenant, caller, requests, semanticOf(asked.body));
-          return { evaluations: answers.map(evaluationBody) };
+          return { evaluations: answers.map((each) => told(tenant, each)) };
         },
         MAX_BATCH_BYTES,
       ),
@@ -62,6 +73,9 @@ export function authzenRoutes(parts: AuthzenParts): Route[] {
             search_subject_endpoint: `${base}/access/v1/search/subject`,
             search_resource_endpoint: `${base}/access/v1/search/resource`,
             search_action_endpoint: `${base}/access/v1/search/action`,
+            access_request_endpoint: requestsAt(base),
+            capabilities: ['urn:openid:authzen:capability:access-request'],
+            supported_obligations: OBLIGATION_TYPES,
           },
         };
       },
@@ -104,19 +118,6 @@ export function authzenHandler(
     }
   };
 }
-
-const evaluationBody = (answer: Answer) => ({
-  decision: answer.outcome === 'allow',
-  context: {
-    outcome: answer.outcome,
-    reasons: answer.reasons,
-    obligations: answer.obligations,
-    ...(answer.challenge ? { challenge: answer.challenge } : {}),
-    decision_id: answer.decisionId,
-    policy_revision: answer.revision,
-    record_index: answer.recordIndex,
-  },
-});
 
 /** A subject of a type that no class is called by is a deny like any other: what is asked for is well put. */
 function evaluateOne(
@@ -183,57 +184,3 @@ function semanticOf(body: JsonObject): BatchSemantic {
     throw new ServiceError('invalid_request', `evaluations_semantic is one of ${semantics.join(', ')}`);
   return known;
 }
-
-/** How each member of the information model is read; unknown ones are ignored, as the specification says. */
-const readers = {
-  subject: (tenant: Tenant, body: JsonObject) => {
-    const subject = part(body, 'subject');
-    return (
-      subject && {
-        type: classCalled(tenant, text(subject['type'])),
-        id: text(subject['id']),
-        properties: part(subject, 'properties'),
-      }
-    );
-  },
-  action: (_tenant: Tenant, body: JsonObject) => {
-    const action = part(body, 'action');
-    return action && { name: text(action['name']), properties: part(action, 'properties') };
-  },
-  resource: (_tenant: Tenant, body: JsonObject) => {
-    const resource = part(body, 'resource');
-    return (
-      resource && {
-        type: text(resource['type']),
-        id: text(resource['id']),
-        properties: part(resource, 'properties'),
-      }
-    );
-  },
-  context: (_tenant: Tenant, body: JsonObject) => part(body, 'context'),
-} as const satisfies { readonly [name in keyof UncheckedRequest]: unknown };
-
-const members = ['subject', 'action', 'resource', 'context'] as const;
-
-/** The class of principals that callers of this tenant call so. */
-const classCalled = ({ manifest: { subject_types: types } }: Tenant, type: string): string =>
-  Object.hasOwn(types, type) ? (types[type] ?? type) : type;
-
-/** Throws `invalid_request` for a member that is not of its form. */
-export const requestOf = (tenant: Tenant, body: JsonObject): UncheckedRequest => ({
-  subject: readers.subject(tenant, body),
-  action: readers.action(tenant, body),
-  resource: readers.resource(tenant, body),
-  context: readers.context(tenant, body),
-});
-
-export function part(body: JsonObject, member: string): Record<string, unknown> | undefined {
-  const value = body[member];
-  // A member that may be left out may be null as well.
-  if (value === undefined || value === null) return undefined;
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new ServiceError('invalid_request', `${member} is not an object`);
-  return value as Record<string, unknown>;
-}
-
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');

@@ -1,7 +1,8 @@
 import type { JsonObject } from '../../decision/request.ts';
 import { MAX_SEARCH_PAGE, type Search, type Sought } from '../../decision/search.ts';
 import { ServiceError } from '../../errors.ts';
-import { type Asked, type AuthzenParts, authzenHandler, part, requestOf } from './authzen.ts';
+import { part, requestOf } from './authzen/members.ts';
+import { type Asked, type AuthzenParts, authzenHandler } from './authzen.ts';
 import type { Route } from './router.ts';
 
 const DEFAULT_PAGE = 100;

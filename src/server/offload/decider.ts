@@ -2,6 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { MessagePort } from 'node:worker_threads';
 import { type Answer, type Decisions, decisionChannel } from '../../decision/decisions.ts';
 import { type MaskFailure, maskFailureChannel } from '../../decision/recorder.ts';
+import type { UncheckedRequest } from '../../decision/request.ts';
 import type { Clock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -144,7 +145,7 @@ export class Decider {
     switch (kind) {
       case 'check': {
         const asked = decodeCheck(message);
-        sameAs(asked.tenant === tenant.id && asked.request.token === undefined);
+        sameAs(asked.tenant === tenant.id && isOurs(asked.request));
         return decisions.check(tenant, caller, asked.request).then(encodeCheck);
       }
       case 'batch': {
@@ -159,7 +160,7 @@ export class Decider {
       case 'stream': {
         const { correlationId, asked } = decodeStreamCheck(message);
         if (!asked) throw new ServiceError('invalid_request', 'request is missing');
-        sameAs(asked.tenant === tenant.id && asked.request.token === undefined);
+        sameAs(asked.tenant === tenant.id && isOurs(asked.request));
         return answered(correlationId, decisions.check(tenant, caller, asked.request));
       }
     }
@@ -217,6 +218,10 @@ export class Decider {
 
 const answered = (correlationId: bigint | number, answer: Promise<Answer>): Promise<Uint8Array> =>
   answer.then((decided) => encodeStreamAnswer(correlationId, decided));
+
+/** Tokens and approvals are looked at by main. */
+const isOurs = ({ token, approval }: UncheckedRequest): boolean =>
+  token === undefined && approval === undefined;
 
 /**
  * Main admitted a caller by the outline of its message. The generated code lets a member run over the end of the one

@@ -48,6 +48,7 @@ export const recordKinds = [
   'read',
   'server',
   'key',
+  'approval',
 ] as const;
 export type RecordKind = (typeof recordKinds)[number];
 

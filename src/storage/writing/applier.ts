@@ -25,6 +25,10 @@ interface Parts {
 const ENDS_NOTHING: ReadonlySet<string> = new Set<CommandName>([
   'insertGrant',
   'openTask',
+  'openApproval',
+  'useApproval',
+  'expireApproval',
+  'grantApproved',
   'takeOnce',
   'countUsage',
   'putUses',

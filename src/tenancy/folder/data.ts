@@ -28,7 +28,7 @@ class DataInvalid extends Error {
 }
 
 /** Where a tenant's packages are. */
-const TENANT_ROOTS = ['authz', 'delegation', 'audit'];
+const TENANT_ROOTS = ['authz', 'delegation', 'audit', 'approval'];
 
 /** What aliases in a data.yaml may stand for, for each value there is. */
 const MAX_ALIAS_COUNT = 100;

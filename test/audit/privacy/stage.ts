@@ -43,7 +43,12 @@ export async function stage(): Promise<Stage> {
     new MemberKeys({ store: over, writer, sealing: sealedBy(key), clock: systemClock, random: systemRandom });
   const keys = keysWith(master);
   const recorder = new Recorder({
-    policyOf: () => ({ revision: '', masks: false, evaluate: () => ({ result: undefined, cost: 0 }) }),
+    policyOf: () => ({
+      revision: '',
+      masks: false,
+      approves: false,
+      evaluate: () => ({ result: undefined, cost: 0 }),
+    }),
     keys,
     admission: { spent: () => undefined },
     random: systemRandom,

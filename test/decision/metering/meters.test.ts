@@ -39,6 +39,7 @@ async function opened() {
     resource: { type: 'document', id: 'd' },
     context: undefined,
     audience: undefined,
+    approval: undefined,
   } as const;
   const look = (of: Meters, now = 0) => {
     const usage = of.look(tenant, request, asStated({ class: 'user', id: 'u' }), now, 'act');

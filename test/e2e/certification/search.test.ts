@@ -127,11 +127,17 @@ describe('c-5 and c-6, transport and discovery', () => {
   test('c-6-5: the metadata is JSON, names the base it was found by, and https addresses', async () => {
     const { status, headers, body } = await certified.metadata();
     expect([status, headers['content-type']]).toEqual([200, 'application/json']);
-    const { policy_decision_point: pdp, ...rest } = body as Record<string, string>;
+    const {
+      policy_decision_point: pdp,
+      capabilities: _capabilities,
+      supported_obligations: _obligations,
+      ...rest
+    } = body as Record<string, string>;
     expect(pdp).toBe(certified.base);
     expect(Object.keys(rest).toSorted()).toEqual([
       'access_evaluation_endpoint',
       'access_evaluations_endpoint',
+      'access_request_endpoint',
       'search_action_endpoint',
       'search_resource_endpoint',
       'search_subject_endpoint',

@@ -26,10 +26,11 @@ const common = fc.record({
 describe('an outline says what the whole message says', () => {
   test('of a CheckRequest', () => {
     fc.assert(
-      fc.property(common, (shape) => {
-        const bytes = toBinary(CheckRequestSchema, create(CheckRequestSchema, shape));
+      fc.property(common, text, (shape, id) => {
+        const bytes = toBinary(CheckRequestSchema, create(CheckRequestSchema, { ...shape, approval: id }));
         const token = shape.principal.case === 'subjectToken';
-        expect(outlineOf(bytes)).toEqual({ tenant: shape.tenant, token, items: 1 });
+        const approval = id !== '';
+        expect(outlineOf(bytes)).toEqual({ tenant: shape.tenant, token, approval, items: 1 });
       }),
     );
   });

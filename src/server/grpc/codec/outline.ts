@@ -5,6 +5,8 @@ export interface Outline {
   readonly tenant: string;
   /** Whether the principal is the bearer of a token. */
   readonly token: boolean;
+  /** Whether an approval is presented with it. */
+  readonly approval: boolean;
   /** Decisions it asks for. */
   readonly items: number;
 }
@@ -12,12 +14,14 @@ export interface Outline {
 const TENANT = 0x0a;
 const TOKEN = 0x1a;
 const ITEM = 0x42;
+const APPROVAL = 0x4a;
 const REQUEST = 0x12;
 
 /** Of a CheckRequest or CheckBatchRequest. Undefined for one that its writer did not make as most do. */
 export function outlineOf(message: Uint8Array, from = 0, to = message.length): Outline | undefined {
   let tenant: string | undefined;
   let token = false;
+  let approval = false;
   let items = 0;
   const sound = eachField(message, from, to, (tag, start, end) => {
     if (tag === TENANT) {
@@ -27,10 +31,11 @@ export function outlineOf(message: Uint8Array, from = 0, to = message.length): O
       return tenant !== undefined;
     }
     if (tag === TOKEN) token = true;
+    else if (tag === APPROVAL) approval = true;
     else if (tag === ITEM) items += 1;
     return true;
   });
-  return sound && tenant !== undefined ? { tenant, token, items: Math.max(1, items) } : undefined;
+  return sound && tenant !== undefined ? { tenant, token, approval, items: Math.max(1, items) } : undefined;
 }
 
 /** Of a CheckStreamRequest. */

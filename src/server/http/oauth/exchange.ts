@@ -1,5 +1,12 @@
 import type { Proof } from '../../../decision/request.ts';
-import { actorTokenIn, type ExchangeAsked, isIssued, useIn } from '../../../delegation/asked.ts';
+import { type ApprovalAsked, ApprovalPending, POLL_SECONDS } from '../../../delegation/approval.ts';
+import {
+  actorTokenIn,
+  approvalAsked,
+  type ExchangeAsked,
+  isIssued,
+  useIn,
+} from '../../../delegation/asked.ts';
 import type { Exchanged } from '../../../delegation/delegations.ts';
 import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
 import {
@@ -67,6 +74,7 @@ export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsk
     lifetimeSeconds: 0,
     proof,
     task: taskIn(form),
+    approval: approvalIn(form),
   };
 }
 
@@ -118,6 +126,21 @@ function taskIn(form: Form): TaskAsked | undefined {
   return { purpose, lifetimeSeconds: Number(lifetime ?? 0) };
 }
 
+/**
+ * `auth_req_id` goes on with a request for approval (CIBA section 10.1); extensions: `request_approval` asks for it, and
+ * `approval_reason` says why.
+ */
+function approvalIn(form: Form): ApprovalAsked | undefined {
+  const wanted = form.maybe('request_approval');
+  if (wanted !== undefined && wanted !== 'true')
+    throw new ServiceError('invalid_request', 'request_approval is true, or left out');
+  return approvalAsked(
+    form.maybe('auth_req_id') ?? '',
+    wanted !== undefined,
+    form.maybe('approval_reason') ?? '',
+  );
+}
+
 export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedTokenType) => ({
   access_token: token,
   issued_token_type: type,
@@ -136,7 +159,19 @@ export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedToken
 });
 
 /** What an error says beside its code where the policy has spoken: all of it, and a step-up by RFC 9470's names. */
-export const refusalBody = ({ decided, decisionId, recordIndex }: ExchangeRefused) => ({
+export const refusalBody = (refused: ExchangeRefused) => ({
+  ...(refused instanceof ApprovalPending ? pendingBody(refused) : {}),
+  ...saidBody(refused),
+});
+
+/** CIBA section 7.3. */
+const pendingBody = ({ approvalId, expiresIn }: ApprovalPending) => ({
+  auth_req_id: approvalId,
+  expires_in: expiresIn,
+  interval: POLL_SECONDS,
+});
+
+const saidBody = ({ decided, decisionId, recordIndex }: ExchangeRefused) => ({
   ...stepUpOf(decided.challenge),
   challenge: decided.challenge,
   reasons: decided.reasons,

@@ -1,0 +1,192 @@
+import type { AccessRequests } from '../../../decision/approval/access-requests.ts';
+import type { NamedDenial } from '../../../decision/approval/denial.ts';
+import type { ApprovalRequests } from '../../../decision/approval/requests.ts';
+import type { JsonObject } from '../../../decision/request.ts';
+import { type ErrorCode, ServiceError } from '../../../errors.ts';
+import type { ApprovalRow, ApprovalState } from '../../../storage/approvals/rows.ts';
+import type { Caller } from '../../../tenancy/callers.ts';
+import type { Tenant } from '../../../tenancy/tenants.ts';
+import { presentedBy } from '../../peer.ts';
+import type { AuthzenParts } from '../authzen.ts';
+import { errorResponse, type HttpHandler, type HttpRequest, type HttpResponse } from '../exchange.ts';
+import { readJson } from '../json.ts';
+import type { Route } from '../router.ts';
+import { RETRY_SECONDS } from './answer.ts';
+import { onlyMembers, part, requestOf, requestsAt, SUBJECT_TOKEN_HEADER } from './members.ts';
+
+export interface RequestParts extends Pick<AuthzenParts, 'tenants' | 'callers' | 'throttle' | 'issuerOf'> {
+  readonly accessRequests: AccessRequests;
+  readonly approvalRequests: ApprovalRequests;
+}
+
+/** OpenID AuthZEN Access Request and Approval Profile 1.0, draft 1, sections 5 and 6. */
+export function accessRequestRoutes(parts: RequestParts): Route[] {
+  const { accessRequests, approvalRequests, issuerOf } = parts;
+  const told = ({ id }: Tenant, row: ApprovalRow, status?: number): HttpResponse =>
+    taskResponse(row, requestsAt(issuerOf(id)), status);
+  return [
+    {
+      method: 'POST',
+      path: '/t/{tenant}/access/v1/requests',
+      handle: admitted(parts, async ({ tenant, caller, request }) => {
+        const body = await readJson(request);
+        onlyMembers('the request', body, ['subject', 'action', 'resource', 'context', 'denial']);
+        const { reason, context } = withoutReason(part(body, 'context'));
+        const token = request.header(SUBJECT_TOKEN_HEADER);
+        const asked = { ...requestOf(tenant, { ...body, context }), token };
+        return told(tenant, await accessRequests.open(tenant, caller, asked, denialIn(body), reason));
+      }),
+    },
+    {
+      method: 'GET',
+      path: '/t/{tenant}/access/v1/requests/{id}',
+      handle: admitted(parts, async ({ tenant, caller, id }) =>
+        told(tenant, await approvalRequests.show(tenant, caller, id), 200),
+      ),
+    },
+    {
+      method: 'POST',
+      path: '/t/{tenant}/access/v1/requests/{id}/cancel',
+      handle: admitted(parts, async ({ tenant, caller, request, id }) => {
+        const note = await commentIn(request);
+        return told(tenant, await approvalRequests.cancel(tenant, caller, id, note), 200);
+      }),
+    },
+  ];
+}
+
+interface Admitted {
+  readonly tenant: Tenant;
+  readonly caller: Caller;
+  readonly request: HttpRequest;
+  /** Of the task, where the path has one. */
+  readonly id: string;
+}
+
+/** Admits the caller; errors that the profile has a type for are in its form (RFC 9457). */
+function admitted(
+  { tenants, callers, throttle }: RequestParts,
+  answer: (asked: Admitted) => Promise<HttpResponse>,
+): HttpHandler {
+  return async (request, { tenant: tenantId = '', id = '' }) => {
+    try {
+      const tenant = tenants.get(tenantId);
+      const presented = presentedBy(request.header('authorization'), request.peer);
+      const caller = await callers.authenticate(tenant, presented, 'check');
+      throttle(tenant);
+      return await answer({ tenant, caller, request, id });
+    } catch (error) {
+      const refused = errorResponse(error, `${request.method} ${request.url.pathname}`);
+      return error instanceof ServiceError ? problemOf(error, refused) : refused;
+    }
+  };
+}
+
+/** Profile, section 10. */
+const problems: Readonly<Partial<Record<ErrorCode, string>>> = {
+  not_requestable: 'not_requestable',
+  denial_expired: 'expired_denial',
+  denial_unbound: 'invalid_denial_binding',
+  not_found: 'unknown_task',
+  approval_settled: 'invalid_task_state',
+};
+
+function problemOf({ code, message }: ServiceError, refused: HttpResponse): HttpResponse {
+  const name = problems[code];
+  if (name === undefined) return { ...refused, status: refused.status === 415 ? 400 : refused.status };
+  const type = `urn:openid:authzen:access-request:error:${name}`;
+  return {
+    ...refused,
+    headers: { ...refused.headers, 'content-type': 'application/problem+json' },
+    body: JSON.stringify({ type, title: name, status: refused.status, detail: message, code }),
+  };
+}
+
+/** How a request stands, in the profile's words (section 6.1). */
+const statuses = {
+  pending: 'pending',
+  approved: 'approved',
+  used: 'approved',
+  rejected: 'denied',
+  cancelled: 'cancelled',
+  expired: 'expired',
+} as const satisfies Record<ApprovalState, string>;
+
+function taskResponse(row: ApprovalRow, endpoint: string, status?: number): HttpResponse {
+  const { id, state, settledAt, approvedUntil } = row;
+  const at = `${endpoint}/${id}`;
+  const isPending = state === 'pending';
+  const isApproved = statuses[state] === 'approved';
+  return {
+    // Section 5.2: what is settled already is told as made.
+    status: status ?? (isPending ? 202 : 201),
+    headers: {
+      'cache-control': 'no-store',
+      ...(status === undefined && { location: at }),
+      ...(isPending && { 'retry-after': String(RETRY_SECONDS) }),
+    },
+    body: {
+      task: {
+        id,
+        status: statuses[state],
+        status_endpoint: at,
+        expires_at: new Date(approvedUntil ?? row.expiresAt).toISOString(),
+        ...(isPending && { links: { cancel: `${at}/cancel` } }),
+      },
+      ...(isApproved && {
+        result: {
+          mode: 'reevaluate',
+          approval: {
+            id,
+            approved_at: new Date(settledAt ?? 0).toISOString(),
+            approved_until: new Date(approvedUntil ?? 0).toISOString(),
+          },
+        },
+      }),
+    },
+  };
+}
+
+/** The profile's place for the requester's words is a member of the context, which the evaluation did not have. */
+const JUSTIFICATION = 'business_justification';
+
+function withoutReason(context: JsonObject | undefined): { reason: string; context: JsonObject | undefined } {
+  if (!context || !Object.hasOwn(context, JUSTIFICATION)) return { reason: '', context };
+  const { [JUSTIFICATION]: reason, ...rest } = context;
+  if (typeof reason !== 'string')
+    throw new ServiceError('invalid_request', `context.${JUSTIFICATION} is a text`);
+  return { reason, context: rest };
+}
+
+const DENIAL_MEMBERS = ['evaluation_id', 'expires_at', 'evaluated_at', 'reason', 'template'];
+
+/** Throws `invalid_request` and `denial_unbound`. */
+function denialIn(body: JsonObject): NamedDenial {
+  const denial = part(body, 'denial');
+  if (!denial)
+    throw new ServiceError('denial_unbound', 'denial is missing: name the decision that denied it');
+  onlyMembers('denial', denial, DENIAL_MEMBERS);
+  const { evaluation_id: decisionId, expires_at: until } = denial;
+  const expiresAt = typeof until === 'string' ? Date.parse(until) : Number.NaN;
+  if (typeof decisionId !== 'string' || Number.isNaN(expiresAt))
+    throw new ServiceError(
+      'denial_unbound',
+      'denial has an evaluation_id, and expires_at as the denial said it',
+    );
+  return { decisionId, expiresAt };
+}
+
+/** Of a cancellation, whose body may be left out (section 6.5). Throws `invalid_request`. */
+async function commentIn(request: HttpRequest): Promise<string> {
+  if (request.header('content-type') === undefined) {
+    if ((await request.body()).length > 0)
+      throw new ServiceError('invalid_request', 'the content type is application/json');
+    return '';
+  }
+  const body = await readJson(request);
+  onlyMembers('a cancellation', body, ['reason', 'comment']);
+  const words = [body['reason'] ?? '', body['comment'] ?? ''];
+  if (!words.every((each) => typeof each === 'string'))
+    throw new ServiceError('invalid_request', 'reason and comment are texts');
+  return words.filter((each) => each !== '').join(': ');
+}

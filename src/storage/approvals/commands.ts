@@ -1,0 +1,189 @@
+import { type NamedRef, principalClasses } from '../../ids.ts';
+import type { Connection } from '../database.ts';
+import type { GrantCommands } from '../granting/commands.ts';
+import { TENANT_END } from '../granting/ends.ts';
+import { ENDED_AT } from '../granting/living.ts';
+import type { GrantRow, TenantNo } from '../rows.ts';
+import type { UsageCommands } from '../usage.ts';
+import type { NewApproval } from './rows.ts';
+import { requesterText } from './store.ts';
+
+/** One use of an approval: all of it must still be so. */
+export interface ApprovalUse {
+  readonly id: string;
+  readonly digest: Uint8Array;
+  readonly caller: string;
+  /** How often it may be used yet, as whoever decided saw it: of two uses at once, one decides anew. */
+  readonly usesLeft: number;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+export interface ApprovalCommands {
+  /**
+   * `undefined` where one of the caller's for the same question goes on, there are as many as may be, or somebody who has a
+   * part in it is not active, or what it is asked under has ended.
+   */
+  readonly openApproval: (args: { tenantNo: TenantNo; approval: NewApproval }) => true | undefined;
+  /**
+   * Decides what is pending, once; what was approved may be rejected after all. `undefined` where it is not so any more, or
+   * what is to be approved could not be used. Without an approver it is given up.
+   */
+  readonly settleApproval: (args: {
+    tenantNo: TenantNo;
+    id: string;
+    to: 'approved' | 'rejected' | 'cancelled';
+    approver: NamedRef | null;
+    note: string;
+    at: number;
+  }) => true | undefined;
+  /** Notes that the time of one is over; `undefined` where that is noted, or it is not. */
+  readonly expireApproval: (args: { tenantNo: TenantNo; id: string; at: number }) => true | undefined;
+  /** Uses an approval, and counts what is done by it. `undefined` where it may not be used any more: then neither is done. */
+  readonly useApproval: (args: {
+    tenantNo: TenantNo;
+    use: ApprovalUse;
+    counts?: Parameters<UsageCommands['countUsage']>[0] | undefined;
+  }) => true | undefined;
+  /** Uses an approval for a grant, or for a task and its first one: all of it or nothing. */
+  readonly grantApproved: (args: {
+    tenantNo: TenantNo;
+    use: ApprovalUse;
+    grant: GrantRow;
+    task: GrantRow | undefined;
+  }) => true | undefined;
+}
+
+/** How many may wait to be decided, in a tenant and of one who would act. */
+export const MOST_PENDING = 1_000;
+export const MOST_PENDING_EACH = 20;
+
+/** How long they are kept once their time is over. In milliseconds. */
+export const APPROVALS_KEPT_MS = 7 * 86_400_000;
+/** How many of those go with each new one, and of those that are settled where there are more in all than so many. */
+const REMOVED_EACH = 2;
+const MOST_KEPT = 10_000;
+
+const isPrincipal = ({ class: cls }: NamedRef): boolean => principalClasses.some((each) => each === cls);
+
+const ACTIVE = 'disabled_at IS NULL AND suspended_at IS NULL AND retired_at IS NULL';
+
+/**
+ * SQL, of the row `a`: nothing ended it. No clock is asked: whoever was disabled and the tenant that was killed are known
+ * by the numbers that grants and approvals are counted with, so that to be enabled again brings nothing back.
+ */
+const LIVING = `
+  NOT EXISTS (SELECT 1 FROM json_each(a.parties) party
+    CROSS JOIN ends e ON e.tenant_no = a.tenant_no AND e.name = 'principal ' || (party.value ->> 'class') || ':' || (party.value ->> 'id')
+    WHERE e.upto >= a.seq)
+  AND NOT EXISTS (SELECT 1 FROM json_each(a.parties) party WHERE NOT EXISTS (SELECT 1 FROM principals p
+    WHERE p.tenant_no = a.tenant_no AND p.class = party.value ->> 'class' AND p.id = party.value ->> 'id' AND ${ACTIVE}))
+  AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.tenant_no = a.tenant_no AND e.name IN ('${TENANT_END}', 'issuer ' || a.issuer)
+    AND (e.upto >= a.seq OR e.is_killed = 1))
+  AND (a.grant_id IS NULL OR EXISTS (SELECT 1 FROM grants g WHERE g.tenant_no = a.tenant_no AND g.id = a.grant_id AND ${ENDED_AT} IS NULL))`;
+
+/** The same of whoever approved it. Operators are no principals. */
+const APPROVER_LASTS = `
+  (a.approver_is_principal = 0 OR EXISTS (SELECT 1 FROM principals p
+    WHERE p.tenant_no = a.tenant_no AND p.class = a.approver_class AND p.id = a.approver_id AND ${ACTIVE})
+  AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.tenant_no = a.tenant_no
+    AND e.name = 'principal ' || a.approver_class || ':' || a.approver_id AND e.upto >= a.approved_seq))`;
+
+export function prepareApprovalCommands(
+  db: Connection,
+  {
+    insertGrant,
+    openTask,
+    countUsage,
+  }: Pick<GrantCommands, 'insertGrant' | 'openTask'> & Pick<UsageCommands, 'countUsage'>,
+): ApprovalCommands {
+  const nextSeq = db
+    .prepare<[number], number>('UPDATE tenants SET grants = grants + 1 WHERE no = ? RETURNING grants')
+    .pluck();
+  const goesOn = db
+    .prepare<[object], 1>(`
+    SELECT 1 FROM approvals WHERE tenant_no = @no AND digest = @digest AND caller = @caller
+      AND (state = 'pending' AND expires_at > @openedAt OR state = 'approved' AND approved_until > @openedAt) LIMIT 1`)
+    .pluck();
+  const countPending = db.prepare<[object], { all: number; own: number }>(`
+    SELECT count(*) AS "all", coalesce(sum(requester = @requester), 0) AS own
+    FROM approvals WHERE tenant_no = @no AND state = 'pending' AND expires_at > @openedAt`);
+  const insert = db.prepare<[object]>(`
+    INSERT INTO approvals (tenant_no, id, seq, state, digest, caller, requester, parties, grant_id, issuer, question, uses, valid_ms,
+      reason, template, decision_id, opened_at, expires_at, note, uses_left)
+    VALUES (@no, @id, @seq, 'pending', @digest, @caller, @requester, @parties, @grantId, @issuer, @question, @uses, @validMs,
+      @reason, @template, @decisionId, @openedAt, @expiresAt, '', @uses)`);
+  const drop = db.prepare('DELETE FROM approvals WHERE tenant_no = ? AND id = ?');
+  const living = db
+    .prepare<[object], 1>(`SELECT 1 FROM approvals a WHERE tenant_no = @no AND id = @id AND ${LIVING}`)
+    .pluck();
+  const removeOld = db.prepare<[object]>(`
+    DELETE FROM approvals WHERE tenant_no = @no AND id IN (
+      SELECT id FROM approvals WHERE tenant_no = @no AND coalesce(approved_until, expires_at) < @before
+      ORDER BY coalesce(approved_until, expires_at) LIMIT ${REMOVED_EACH})`);
+  const isFull = db
+    .prepare<[object], 1>(`SELECT 1 FROM approvals WHERE tenant_no = @no LIMIT 1 OFFSET ${MOST_KEPT}`)
+    .pluck();
+  const removeSettled = db.prepare<[object]>(`
+    DELETE FROM approvals WHERE tenant_no = @no AND id IN (
+      SELECT id FROM approvals WHERE tenant_no = @no AND state NOT IN ('pending', 'approved')
+      ORDER BY opened_at LIMIT ${REMOVED_EACH})`);
+  const settle = db.prepare<[object]>(`
+    UPDATE approvals AS a SET state = @to, settled_at = @at, approver_class = @approverClass, approver_id = @approverId,
+      approver_is_principal = @isPrincipal, approved_seq = @seq, note = @note,
+      approved_until = CASE @to WHEN 'approved' THEN @at + valid_ms END
+    WHERE tenant_no = @no AND id = @id
+      AND (@to <> 'approved' OR ${LIVING} AND (@isPrincipal = 0 OR EXISTS (SELECT 1 FROM principals p
+        WHERE p.tenant_no = @no AND p.class = @approverClass AND p.id = @approverId AND ${ACTIVE})))
+      AND (state = 'pending' AND expires_at > @at OR state = 'approved' AND @to = 'rejected')`);
+  const expire = db.prepare<[object]>(`
+    UPDATE approvals SET state = 'expired'
+    WHERE tenant_no = @no AND id = @id AND (state = 'pending' AND expires_at <= @at OR state = 'approved' AND approved_until <= @at)`);
+  const usable = `a.tenant_no = @no AND a.id = @id AND a.state = 'approved' AND a.digest = @digest AND a.caller = @caller
+    AND a.approved_until > @at AND a.uses_left = @usesLeft AND ${LIVING} AND ${APPROVER_LASTS}`;
+  const mayUse = db.prepare<[object], 1>(`SELECT 1 FROM approvals a WHERE ${usable}`).pluck();
+  const take = db.prepare<[object]>(`
+    UPDATE approvals AS a SET uses_left = uses_left - 1, state = CASE uses_left WHEN 1 THEN 'used' ELSE state END
+    WHERE ${usable}`);
+
+  const useApproval: ApprovalCommands['useApproval'] = ({ tenantNo: no, use, counts }) => {
+    if (take.run({ no, ...use }).changes !== 1) return undefined;
+    if (counts) countUsage(counts);
+    return true;
+  };
+
+  return {
+    openApproval: ({ tenantNo: no, approval }) => {
+      const { requester, parties, ...rest } = approval;
+      const row = { no, ...rest, requester: requesterText(requester), parties: JSON.stringify(parties) };
+      if (goesOn.get(row)) return undefined;
+      const { all = 0, own = 0 } = countPending.get(row) ?? {};
+      if (all >= MOST_PENDING || own >= MOST_PENDING_EACH) return undefined;
+      removeOld.run({ no, before: approval.openedAt - APPROVALS_KEPT_MS });
+      if (isFull.get({ no })) removeSettled.run({ no });
+      insert.run({ ...row, seq: nextSeq.get(no) });
+      if (living.get({ no, id: approval.id })) return true;
+      drop.run(no, approval.id);
+      return undefined;
+    },
+    settleApproval: ({ tenantNo: no, id, to, approver, note, at }) => {
+      const bound = { no, id, to, note, at, seq: nextSeq.get(no) };
+      const by = {
+        approverClass: approver?.class ?? null,
+        approverId: approver?.id ?? null,
+        isPrincipal: approver && isPrincipal(approver) ? 1 : 0,
+      };
+      return settle.run({ ...bound, ...by }).changes === 1 || undefined;
+    },
+    expireApproval: ({ tenantNo: no, id, at }) => expire.run({ no, id, at }).changes === 1 || undefined,
+    useApproval,
+    grantApproved: ({ tenantNo, use, grant, task }) => {
+      if (!mayUse.get({ no: tenantNo, ...use })) return undefined;
+      const isGranted = task ? openTask({ tenantNo, task, grant }) : insertGrant({ tenantNo, grant });
+      if (!isGranted) return undefined;
+      // What might be used a moment ago is used: nothing else runs in between.
+      if (!useApproval({ tenantNo, use })) throw new Error('a grant stands without its approval');
+      return true;
+    },
+  };
+}

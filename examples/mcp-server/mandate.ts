@@ -55,10 +55,10 @@ export class Mandate {
     this.#bearer = `Bearer ${clientSecret}`;
   }
 
-  /** RFC 8414. */
-  async metadata(): Promise<{ readonly issuer: string; readonly scopes_supported: string[] }> {
-    const url = `${this.#base}/.well-known/oauth-authorization-server/t/${this.#tenant}`;
-    return answered(await fetch(url));
+  /** What a registered server's clients are to know (RFC 9728), by its address. */
+  async resourceMetadata(resource: string): Promise<object> {
+    const query = new URLSearchParams({ resource });
+    return answered(await fetch(`${this.issuer}/.well-known/oauth-protected-resource?${query}`));
   }
 
   introspect(token: string): Promise<Introspected> {

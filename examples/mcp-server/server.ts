@@ -1,7 +1,6 @@
 import {
   type AuthInfo,
   bearerAuthChallengeResponse,
-  buildOAuthProtectedResourceMetadata,
   type CallToolResult,
   createMcpHandler,
   getOAuthProtectedResourceMetadataUrl,
@@ -57,7 +56,7 @@ export interface DocumentServerOptions {
 
 /** Answers requests to the server and for its metadata. */
 export function documentServer(options: DocumentServerOptions): (request: Request) => Promise<Response> {
-  const { url } = options;
+  const { url, mandate } = options;
   const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(url);
   const verifier = { verifyAccessToken: (token: string) => authInfoOf(options, token) };
   const handler = createMcpHandler(({ authInfo }) => serverFor(options, authInfo));
@@ -65,7 +64,7 @@ export function documentServer(options: DocumentServerOptions): (request: Reques
     const { pathname, href } = new URL(request.url);
     const refused = originValidationResponse(request, [url.hostname]);
     if (refused) return refused;
-    if (href === resourceMetadataUrl) return Response.json(await resourceMetadata(options));
+    if (href === resourceMetadataUrl) return Response.json(await mandate.resourceMetadata(url.href));
     if (pathname !== url.pathname) return new Response(null, { status: 404 });
     try {
       const header = request.headers.get('authorization');
@@ -75,18 +74,6 @@ export function documentServer(options: DocumentServerOptions): (request: Reques
       return bearerAuthChallengeResponse(error, { resourceMetadataUrl, requiredScopes: FIRST_SCOPES });
     }
   };
-}
-
-/** RFC 9728. */
-async function resourceMetadata({ url, mandate }: DocumentServerOptions): Promise<object> {
-  const { issuer, scopes_supported: scopesSupported } = await mandate.metadata();
-  const oauthMetadata = {
-    issuer,
-    authorization_endpoint: '',
-    token_endpoint: '',
-    response_types_supported: [],
-  };
-  return buildOAuthProtectedResourceMetadata({ oauthMetadata, resourceServerUrl: url, scopesSupported });
 }
 
 /** Asked anew with each request: what was revoked a moment ago is good no more. */

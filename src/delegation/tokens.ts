@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { compactVerify, SignJWT } from 'jose';
+import { compactVerify, type JWTPayload, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { TokenPrincipal, TokenResolver } from '../decision/principal.ts';
 import type { Proof } from '../decision/request.ts';
@@ -7,7 +7,7 @@ import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import { audiencesOf, type GrantRow } from '../storage/rows.ts';
+import { actingIn, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import { authenticationIn } from '../tenancy/authentication.ts';
 import { asTokenError, type Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
@@ -54,13 +54,11 @@ export class Tokens {
 
   /**
    * The grant's token: RFC 9068 claims, the chain of actors in `act` (RFC 8693 section 4.1), what was granted of
-   * authorization details (RFC 9396 section 9.1), how the subject signed in (RFC 9068 section 2.2.1). Throws `invalid_request` for one that would be too long.
+   * authorization details (RFC 9396 section 9.1), how the subject signed in (RFC 9068 section 2.2.1). Throws as `sign`.
    */
-  async mint(tenant: Tenant, grant: GrantRow): Promise<string> {
-    const key = await this.#keys.signer(tenant);
-    const [actor] = grant.actors;
+  mint(tenant: Tenant, grant: GrantRow): Promise<string> {
     const claims = {
-      client_id: (actor ?? grant.subject).id,
+      client_id: actingIn(grant).id,
       scope: grant.scopes.join(' '),
       use: grant.use,
       authorization_details: detailsClaim(grant),
@@ -70,11 +68,21 @@ export class Tokens {
       may_act: mayActClaim(grant),
       ...grant.authentication,
     };
+    return this.sign(tenant, grant, { type: TOKEN_TYPE, audience: audienceClaim(grant), claims });
+  }
+
+  /** A JWT by the tenant's key that is of the grant: its subject, its times, its id. Throws `invalid_request` for one that would be too long. */
+  async sign(
+    tenant: Tenant,
+    grant: GrantRow,
+    { type, audience, claims }: { type: string; audience: string | string[]; claims: JWTPayload },
+  ): Promise<string> {
+    const key = await this.#keys.signer(tenant);
     const token = await new SignJWT(claims)
-      .setProtectedHeader({ alg: key.alg, kid: key.kid, typ: TOKEN_TYPE })
+      .setProtectedHeader({ alg: key.alg, kid: key.kid, typ: type })
       .setIssuer(this.#issuerOf(tenant))
       .setSubject(grant.subject.id)
-      .setAudience(audienceClaim(grant))
+      .setAudience(audience)
       .setIssuedAt(Math.floor(grant.issuedAt / 1000))
       .setExpirationTime(Math.floor(grant.expiresAt / 1000))
       .setJti(grant.id)

@@ -70,8 +70,8 @@ export class Issuers {
   }
 
   /**
-   * A token that whoever holds it may present, or if it is bound to a key whoever holds that: `jkt` is the thumbprint. Throws `token_invalid`, `token_expired`, `token_revoked` where the issuer
-   * was killed or, if the issuer's keys cannot be had, `unavailable`.
+   * A token that whoever holds it may present, or if it is bound to a key whoever holds that: `jkt` is the thumbprint. Throws
+   * as `claimsOf`.
    */
   async verify(
     tenant: Tenant,
@@ -79,6 +79,24 @@ export class Issuers {
     token: UnverifiedToken,
     jkt?: string,
   ): Promise<IssuerToken> {
+    const claims = await this.claimsOf(tenant, issuer, token, jkt);
+    const kind = kindOf(issuer, token.header, claims);
+    if (kind === 'access_token') requireClient(issuer, claims);
+    const subject = { class: issuer.subject_class, id: subjectOf(issuer, claims) };
+    const audiences = audiencesOf(claims.aud);
+    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, audiences, claims };
+  }
+
+  /**
+   * What the issuer has signed, whatever kind of token it is, its times checked. Throws `token_invalid`, `token_expired`,
+   * `token_revoked` where the issuer was killed or, if its keys cannot be had, `unavailable`.
+   */
+  async claimsOf(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    jkt: string | undefined,
+  ): Promise<JWTPayload> {
     const claims = await this.#verified(tenant, issuer, token, [issuer.subject_claim]);
     checkTimes(claims, this.#clock() / 1000);
     // RFC 9449 section 7, RFC 8705 section 3: whoever presents it would have to prove that the key is its own.
@@ -86,11 +104,7 @@ export class Issuers {
     // RFC 8693 section 4.1: it is the word of another authority on who acts, and here only grants say that.
     if (claims['act'] !== undefined)
       throw new ServiceError('token_invalid', 'a token that was delegated elsewhere is not taken');
-    const kind = kindOf(issuer, token.header, claims);
-    if (kind === 'access_token') requireClient(issuer, claims);
-    const subject = { class: issuer.subject_class, id: subjectOf(issuer, claims) };
-    const audiences = audiencesOf(claims.aud);
-    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, audiences, claims };
+    return claims;
   }
 
   /**

@@ -70,7 +70,7 @@ describe('RFC 8414: openid-client discovers the tenant', () => {
     expect(agent.serverMetadata()).toMatchObject({
       issuer: `${server.data}/t/acme`,
       token_endpoint: `${server.data}/t/acme/oauth2/token`,
-      grant_types_supported: [EXCHANGE, 'client_credentials'],
+      grant_types_supported: [EXCHANGE, 'client_credentials', 'urn:ietf:params:oauth:grant-type:jwt-bearer'],
     });
   });
 });

@@ -19,7 +19,7 @@ import {
   tokenTypeOf,
 } from '../../delegation/tokens.ts';
 import type { Clock } from '../../effects.ts';
-import { ServiceError } from '../../errors.ts';
+import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
@@ -27,7 +27,7 @@ import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from './exchange.ts';
 import { checkFormType, type Form, formIn } from './form.ts';
-import { exchangeAsked, exchangeBody, refusalBody } from './oauth/exchange.ts';
+import { exchangeAsked, exchangeBody, JWT_BEARER, refusalBody } from './oauth/exchange.ts';
 import { metadataRoutes } from './oauth/metadata.ts';
 import type { Route } from './router.ts';
 
@@ -53,7 +53,7 @@ type FormHandler = (
   request: HttpRequest,
 ) => Promise<HttpResponse>;
 
-/** OAuth: token exchange (RFC 8693), introspection (RFC 7662, 9701), revocation (RFC 7009), keys and metadata (RFC 8414, 9728). */
+/** OAuth: token exchange (RFC 8693), identity assertions (RFC 7523), introspection (RFC 7662, 9701), revocation (RFC 7009), keys and metadata (RFC 8414, 9728). */
 export function oauthRoutes(parts: Parts): Route[] {
   const { tenants, delegations, introspection, revocation, keys, issuerOf, clock } = parts;
   const form = (operation: Operation, handle: FormHandler): HttpHandler =>
@@ -135,6 +135,7 @@ function formHandler(
   handle: FormHandler,
 ): HttpHandler {
   return async (request, { tenant: id = '' }) => {
+    let form: Form | undefined;
     try {
       const tenant = tenants.get(id);
       checkFormType(request);
@@ -143,12 +144,13 @@ function formHandler(
       const isTold = request.header('authorization') !== undefined;
       const early = isTold ? await callers.authenticate(tenant, presented, operation) : undefined;
       const isKnown = isTold || (await isGreeted(callers, presented));
-      const form = formIn(await (isKnown ? request.body() : request.strangersBody()));
+      form = formIn(await (isKnown ? request.body() : request.strangersBody()));
       const client = clientOf(request, form, presented);
       const caller = early ?? (await callers.authenticate(tenant, client, operation));
       return await handle(tenant, caller, form, request);
     } catch (error) {
-      return oauthError(error, `${request.method} ${request.url.pathname}`, dpop);
+      const isGrant = form?.maybe('grant_type') === JWT_BEARER;
+      return oauthError(error, { where: `${request.method} ${request.url.pathname}`, dpop, isGrant });
     }
   };
 }
@@ -176,22 +178,35 @@ function clientOf(request: HttpRequest, form: Form, presented: Presented): Prese
     : { kind: 'secret', secret, clientId: form.one('client_id'), address };
 }
 
-const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+const CLIENT_ASSERTION = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 
 /** RFC 7521 section 4.2. */
 function assertionIn(form: Form): string | undefined {
   const type = form.maybe('client_assertion_type');
   const assertion = form.maybe('client_assertion');
   if (type === undefined && assertion === undefined) return undefined;
-  if (type !== JWT_BEARER || assertion === undefined)
+  if (type !== CLIENT_ASSERTION || assertion === undefined)
     throw new ServiceError(
       'invalid_request',
-      `a client_assertion comes with the client_assertion_type ${JWT_BEARER}`,
+      `a client_assertion comes with the client_assertion_type ${CLIENT_ASSERTION}`,
     );
   return assertion;
 }
 
-function oauthError(error: unknown, where: string, dpop: Pick<DpopProofs, 'nonce'>): HttpResponse {
+/** RFC 7521 section 4.1.1: what is wrong with an assertion that is a grant, or is not granted for it. */
+const grantErrors: ReadonlySet<ErrorCode> = new Set([
+  'token_invalid',
+  'token_expired',
+  'token_revoked',
+  'exchange_denied',
+  'challenge_required',
+]);
+
+/** `isGrant`: an assertion was presented as one. */
+function oauthError(
+  error: unknown,
+  { where, dpop, isGrant }: { where: string; dpop: Pick<DpopProofs, 'nonce'>; isGrant: boolean },
+): HttpResponse {
   const known = toServiceError(error, where);
   const { http, oauth } = errorForms[known.code];
   return {
@@ -206,7 +221,7 @@ function oauthError(error: unknown, where: string, dpop: Pick<DpopProofs, 'nonce
         : { 'retry-after': String(Math.ceil(known.retryAfterMs / 1000)) }),
     },
     body: {
-      error: oauth,
+      error: isGrant && grantErrors.has(known.code) ? 'invalid_grant' : oauth,
       error_description: describable(`${known.code}: ${known.message}`),
       code: known.code,
       ...(known instanceof ExchangeRefused ? refusalBody(known) : {}),

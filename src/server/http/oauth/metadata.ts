@@ -1,3 +1,4 @@
+import { ID_JAG_TYPE } from '../../../delegation/exchange.ts';
 import { DPOP_ALGORITHMS } from '../../../delegation/sender/dpop.ts';
 import { ServiceError } from '../../../errors.ts';
 import { type PrincipalClass, principalKey } from '../../../ids.ts';
@@ -5,7 +6,7 @@ import { keyAlgorithms } from '../../../tenancy/keys-declared.ts';
 import { ASSERTION_ALGORITHMS } from '../../../tenancy/registry/assertions.ts';
 import type { Tenant, Tenants } from '../../../tenancy/tenants.ts';
 import type { Route } from '../router.ts';
-import { CLIENT_CREDENTIALS, TOKEN_EXCHANGE } from './exchange.ts';
+import { grantTypes } from './exchange.ts';
 
 /** What a tenant's endpoints, and the servers it has registered, say of themselves. Read by strangers. */
 export function metadataRoutes({
@@ -48,7 +49,10 @@ const serverMetadata = (issuer: string, tenant: Tenant) => ({
   introspection_endpoint: `${issuer}/oauth2/introspect`,
   revocation_endpoint: `${issuer}/oauth2/revoke`,
   jwks_uri: `${issuer}/oauth2/jwks`,
-  grant_types_supported: [TOKEN_EXCHANGE, CLIENT_CREDENTIALS],
+  grant_types_supported: grantTypes,
+  // draft-ietf-oauth-identity-assertion-authz-grant section 7: that it is done, and not by whom or for whom.
+  identity_chaining_requested_token_types_supported: [ID_JAG_TYPE],
+  authorization_grant_profiles_supported: ['urn:ietf:params:oauth:grant-profile:id-jag'],
   response_types_supported: [],
   token_endpoint_auth_methods_supported: AUTH_METHODS,
   introspection_endpoint_auth_methods_supported: AUTH_METHODS,

@@ -1,3 +1,4 @@
+import { requestJwtAuthorizationGrant } from '@modelcontextprotocol/client';
 import { createLocalJWKSet, exportJWK, generateKeyPair, type JSONWebKeySet, jwtVerify, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { at } from '../cli/run.ts';
@@ -259,6 +260,25 @@ describe('an assertion for another authority', () => {
     ]);
     const listed = await at(stage.server)('grant', 'list', '-t', 'acme', '--actor', 'agent:research-agent');
     expect(listed.stdout).toContain(body.grant_id);
+  });
+
+  test("MCP's enterprise-managed authorization 4: the SDK asks for one with an ID token", async () => {
+    const idToken = await stage.issuer.sign(
+      { aud: 'research-agent', client_id: undefined, nonce: 'n' },
+      { typ: 'JWT' },
+    );
+    const { jwtAuthGrant, expiresIn, scope } = await requestJwtAuthorizationGrant({
+      tokenEndpoint: `${stage.server.data}/t/acme/oauth2/token`,
+      audience: CHAT,
+      resource: CHAT_MCP,
+      idToken,
+      clientId: agent.id,
+      clientSecret: agent.secret,
+      scope: 'docs.read',
+    });
+    expect(scope).toBe('docs.read');
+    expect(expiresIn).toBeLessThanOrEqual(300);
+    expect(claimsOf(jwtAuthGrant)).toMatchObject({ sub: 'alice', aud: CHAT, resource: CHAT_MCP });
   });
 
   test('names the client as the authority knows it, and what else bounds it', async () => {

@@ -75,6 +75,20 @@ describe('RFC 8414: openid-client discovers the tenant', () => {
   });
 });
 
+describe('RFC 6749 4.1.2.1: the authorization endpoint', () => {
+  test('sends nobody anywhere: there is no type of answer to be had', async () => {
+    const uri = agent.serverMetadata().authorization_endpoint ?? '';
+    const query = new URLSearchParams({
+      response_type: 'code',
+      client_id: 'research-agent',
+      redirect_uri: 'https://evil.example',
+    });
+    const answer = await fetch(`${uri}?${query}`, { redirect: 'manual' });
+    expect([answer.status, answer.headers.get('location')]).toEqual([400, null]);
+    expect(await answer.json()).toMatchObject({ error: 'unsupported_response_type' });
+  });
+});
+
 describe('RFC 8693: a token for an agent from a real OpenID provider', () => {
   test('section 2: exchanges the access token of a user who signed in with code and PKCE', async () => {
     const answer = await exchange({ scope: 'docs.read docs.suggest docs.write' });

@@ -1,5 +1,11 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import {
+  Client,
+  type CrossAppAccessContext,
+  CrossAppAccessProvider,
+  StreamableHTTPClientTransport,
+} from '@modelcontextprotocol/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Agent } from '../../examples/mcp-server/agent.ts';
 import { documentsApi } from '../../examples/mcp-server/documents.ts';
@@ -7,6 +13,7 @@ import { listenerOf } from '../../examples/mcp-server/http.ts';
 import { Mandate } from '../../examples/mcp-server/mandate.ts';
 import { documentServer } from '../../examples/mcp-server/server.ts';
 import { at } from '../cli/run.ts';
+import { assertionOf } from '../delegation/assertions.ts';
 import { type Issuer, listen, startIssuer, trustIn } from './issuer.ts';
 import { claimsOf, request } from './requests.ts';
 import { bearer, type Running, secrets, startServer } from './server.ts';
@@ -36,7 +43,7 @@ beforeAll(async () => {
     await startServer({
       clock: () => Date.now() + ahead,
       acme: (manifest) => {
-        manifest.issuers = [trustIn(issuer.url)];
+        manifest.issuers = [{ ...trustIn(issuer.url), identity_assertions: { max_lifetime_seconds: 300 } }];
         manifest.tasks = { max_hours: 1 };
         for (const each of manifest.principals) if (each.id === 'docs-mcp') each.resources = [url.href];
       },
@@ -98,6 +105,34 @@ describe('MCP authorization: the example server', () => {
       headers: { origin: 'https://evil.example' },
     });
     expect(status).toBe(403);
+  });
+
+  test('enterprise-managed authorization: the SDK finds its way from the 401, with an assertion of the provider', async () => {
+    const told: CrossAppAccessContext[] = [];
+    const provider = new CrossAppAccessProvider({
+      clientId: 'research-agent',
+      clientSecret: secrets.agent,
+      expectedIssuer: `${server.data}/t/acme`,
+      assertion: (context) => {
+        told.push(context);
+        const { authorizationServerUrl: aud, resourceUrl: resource, scope } = context;
+        return assertionOf(issuer, { aud, resource, scope });
+      },
+    });
+    const client = new Client({ name: 'an agent', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+    await client.connect(new StreamableHTTPClientTransport(url, { authProvider: provider }));
+    expect(told).toMatchObject([
+      { authorizationServerUrl: `${server.data}/t/acme`, resourceUrl: url.href, scope: 'docs.read' },
+    ]);
+    const read = await client.callTool({ name: 'read_document', arguments: { id: 'roadmap' } });
+    expect(textOf(read)).toBe('Ship the thing.');
+    expect(claimsOf(provider.tokens()?.access_token ?? '')).toMatchObject({
+      sub: 'alice',
+      aud: url.href,
+      act: { sub: 'research-agent' },
+    });
+    await client.close();
+    upstreamSaw.length = 0;
   });
 
   test('the whole way: 401, a filtered list, step-up, another token upstream, renewal, and the kill switch', async () => {

@@ -26,6 +26,15 @@ export function metadataRoutes({
       },
     },
     {
+      // RFC 6749 section 4.1.2.1: there is nobody to be sent back, and no type of answer to be had.
+      method: 'GET',
+      path: '/t/{tenant}/oauth2/authorize',
+      handle: async (_request, { tenant: id = '' }) => {
+        tenants.get(id);
+        return { status: 400, headers: { 'cache-control': 'no-store' }, body: NOBODY_SIGNS_IN };
+      },
+    },
+    {
       method: 'GET',
       path: '/t/{tenant}/.well-known/oauth-protected-resource',
       handle: async ({ url }, { tenant: id = '' }) => {
@@ -40,11 +49,19 @@ export function metadataRoutes({
   ];
 }
 
+const NOBODY_SIGNS_IN = {
+  error: 'unsupported_response_type',
+  error_description: 'users sign in at their identity provider: clients come with its tokens or assertions',
+  code: 'unimplemented',
+};
+
 const AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
 
 /** RFC 8414. */
 const serverMetadata = (issuer: string, tenant: Tenant) => ({
   issuer,
+  // RFC 8414 section 2 asks for it only of who has response types; the MCP SDK's client reads no metadata without it.
+  authorization_endpoint: `${issuer}/oauth2/authorize`,
   token_endpoint: `${issuer}/oauth2/token`,
   introspection_endpoint: `${issuer}/oauth2/introspect`,
   revocation_endpoint: `${issuer}/oauth2/revoke`,

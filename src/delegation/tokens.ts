@@ -72,7 +72,10 @@ export class Tokens {
     return this.sign(tenant, grant, { type: TOKEN_TYPE, audience: audienceClaim(grant), claims });
   }
 
-  /** A JWT by the tenant's key that is of the grant: its subject, its times, its id. Throws `invalid_request` for one that would be too long. */
+  /**
+   * A JWT by the tenant's key that is of the grant: its subject, its times, its id. Throws `invalid_request` for one that
+   * would be too long.
+   */
   async sign(
     tenant: Tenant,
     grant: GrantRow,

@@ -3,7 +3,7 @@ import { createLocalJWKSet, exportJWK, generateKeyPair, type JSONWebKeySet, jwtV
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { at } from '../cli/run.ts';
 import { claimsOf, connect, form, request, type TokenJson } from '../e2e/requests.ts';
-import { basic, bearer, secrets } from '../e2e/server.ts';
+import { basic, bearer, secrets, sha256 } from '../e2e/server.ts';
 import {
   ACME,
   askFor,
@@ -17,7 +17,7 @@ import {
   ID_JAG,
   JWT_BEARER,
 } from './assertions.ts';
-import { agent, api, mcp, refusalOf, Stage } from './stage.ts';
+import { agent, type Client, mcp, refusalOf, Stage } from './stage.ts';
 
 /** Crossing domains: assertions of an identity provider that are taken, and those that are issued for another authority. */
 
@@ -25,7 +25,7 @@ const REGO = `package delegation
 
 default allow := false
 
-allow if input.subject.class == "user"
+allow if input.subject.class in {"user", "service"}
 
 deny contains "not_by_assertion" if {
   input.action.name == "assertion.accept"
@@ -43,12 +43,19 @@ limits := {"lifetime_seconds": 60} if input.context.authentication.acr == "weak"
 `;
 
 const TASK = 'urn:mandate:params:oauth:token-type:task';
+const reporting: Client = { id: 'reporting', secret: 'acme-reporting-test-secret-00000001' };
 let stage: Stage;
 
 beforeAll(async () => {
   stage = await Stage.open({
     ...crossing({}, (manifest) => {
       manifest.tasks = { max_hours: 2 };
+      manifest.principals.push({
+        class: 'service',
+        id: reporting.id,
+        scopes: ['docs.read'],
+        credentials: [{ secret_sha256: sha256(reporting.secret) }],
+      });
       const [chat] = manifest.authorities ?? [];
       if (chat) chat.clients = { 'agent:other-agent': 'client-77' };
     }),
@@ -337,13 +344,17 @@ describe('an assertion for another authority', () => {
       ['resource', CHAT_MCP],
     ];
     expect(await ask(twice)).toEqual(missing);
-    const own = await form(
-      stage.server.data,
-      'token',
-      { grant_type: 'client_credentials', audience: CHAT, resource: CHAT_MCP, requested_token_type: ID_JAG },
-      api,
-    );
-    expect(refusalOf(own).error).toBeDefined();
+    const own = { grant_type: 'client_credentials', scope: 'docs.read' };
+    const asked = { ...own, audience: CHAT, resource: CHAT_MCP, requested_token_type: ID_JAG };
+    expect(refusalOf(await form(stage.server.data, 'token', asked, reporting))).toMatchObject({
+      code: 'unsupported_token_type',
+    });
+    // What a service has of its own is passed on here, and goes no further.
+    const { body } = await form(stage.server.data, 'token', { ...own, audience: 'docs-mcp' }, reporting);
+    expect((await stage.exchange(body.access_token, { audience: 'docs-api' }, mcp)).status).toBe(200);
+    expect(refusalOf(await askFor(stage, body.access_token, {}, mcp))).toMatchObject({
+      code: 'exchange_denied',
+    });
   });
 
   test('is not issued where the ceiling names neither the authority nor the resource', async () => {

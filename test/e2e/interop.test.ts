@@ -8,8 +8,8 @@ import { ACCESS_TOKEN, claimsOf, EXCHANGE } from './requests.ts';
 import { type Running, secrets, sha256, startServer } from './server.ts';
 
 /**
- * Two client libraries, each from discovery to revocation: whatever of Mandate's answers is not as the specifications have it,
- * they throw at.
+ * Two client libraries, each from discovery to revocation. Whatever of Mandate's answers is not as the specifications have
+ * it, they throw at.
  */
 
 const SERVICE_SECRET = 'acme-reporting-test-secret-00000001';

@@ -53,7 +53,10 @@ type FormHandler = (
   request: HttpRequest,
 ) => Promise<HttpResponse>;
 
-/** OAuth: token exchange (RFC 8693), identity assertions (RFC 7523), introspection (RFC 7662, 9701), revocation (RFC 7009), keys and metadata (RFC 8414, 9728). */
+/**
+ * OAuth: token exchange (RFC 8693), identity assertions (RFC 7523), introspection (RFC 7662, 9701), revocation (RFC 7009),
+ * keys and metadata (RFC 8414, 9728).
+ */
 export function oauthRoutes(parts: Parts): Route[] {
   const { tenants, delegations, introspection, revocation, keys, issuerOf, clock } = parts;
   const form = (operation: Operation, handle: FormHandler): HttpHandler =>

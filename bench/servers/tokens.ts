@@ -77,6 +77,7 @@ if (process.send) {
       subjectToken: user.access_token,
       subjectTokenType: 'urn:ietf:params:oauth:token-type:access_token' as const,
       issuedTokenType: 'urn:ietf:params:oauth:token-type:access_token' as const,
+      authority: undefined,
       audiences: ['docs-mcp'],
       scopes: ['docs.read'],
       actorToken: undefined,

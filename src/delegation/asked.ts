@@ -6,17 +6,26 @@ import type { Use } from '../storage/rows.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { isUse, uses } from '../tenancy/use.ts';
 import type { ApprovalAsked } from './approval.ts';
-import { type ExchangeRequest, type IssuedTokenType, issuedTokenTypes, type TokenType } from './exchange.ts';
+import {
+  type Asserted,
+  type ExchangeRequest,
+  ID_JAG_TYPE,
+  type IssuedTokenType,
+  issuedTokenTypes,
+  type TokenType,
+} from './exchange.ts';
 import { TASK_TYPE, type TaskAsked } from './tasks.ts';
 
 /** What an exchange is asked for, as each protocol reads it. */
 export interface ExchangeAsked extends ExchangeRequest {
   /** Undefined: the client asks for itself. */
   readonly subjectToken: string | undefined;
-  readonly subjectTokenType: TokenType;
+  readonly subjectTokenType: TokenType | typeof ID_JAG_TYPE;
   /** Who acts, in a second form: it must be the client itself. */
   readonly actorToken: string | undefined;
-  readonly issuedTokenType: IssuedTokenType;
+  readonly issuedTokenType: IssuedTokenType | typeof ID_JAG_TYPE;
+  /** For which authority an identity assertion is asked; the audiences are resources of that one. */
+  readonly authority: string | undefined;
   /** With the request itself: what it gets is bound to that key. */
   readonly proof: Proof | undefined;
   /** To be opened with it. */
@@ -26,9 +35,11 @@ export interface ExchangeAsked extends ExchangeRequest {
 }
 
 /** What is done, as policies and records have it. */
-export function actionName({ task, subjectToken, subjectTokenType }: ExchangeAsked): string {
+export function actionName({ task, subjectToken, subjectTokenType, authority }: ExchangeAsked): string {
   if (subjectToken === undefined) return 'token.issue';
+  if (authority !== undefined) return 'assertion.issue';
   if (task) return 'task.open';
+  if (subjectTokenType === ID_JAG_TYPE) return 'assertion.accept';
   return subjectTokenType === TASK_TYPE ? 'task.renew' : 'token.exchange';
 }
 
@@ -72,18 +83,31 @@ export function useIn(text: string | undefined): Use | undefined {
 }
 
 /** Throws `invalid_request`, `invalid_target` or `invalid_scope`. */
-export function checkShape({ scopes, audiences }: ExchangeAsked): void {
-  if (audiences.length === 0 || audiences.includes(''))
+export function checkShape({ scopes, audiences, subjectTokenType }: ExchangeAsked): void {
+  // What an identity assertion says need not be said again.
+  const isSaid = subjectTokenType === ID_JAG_TYPE;
+  if ((audiences.length === 0 && !isSaid) || audiences.includes(''))
     throw new ServiceError('invalid_request', 'audience is missing: a token is for one target');
   if (audiences.length > MAX_AUDIENCES)
     throw new ServiceError('invalid_target', `at most ${MAX_AUDIENCES} audiences`);
   if (audiences.some((audience) => audience.length > MAX_AUDIENCE))
     throw new ServiceError('invalid_target', `an audience is at most ${MAX_AUDIENCE} characters`);
-  if (scopes.length === 0)
+  if (scopes.length === 0 && !isSaid)
     throw new ServiceError('invalid_scope', 'scope is missing: say what the agent wants to do');
   if (scopes.length > MAX_SCOPES) throw new ServiceError('invalid_scope', `at most ${MAX_SCOPES} scopes`);
   if (scopes.some((scope) => scope === '' || scope.length > 256))
     throw new ServiceError('invalid_scope', 'a scope is 1 to 256 characters');
+}
+
+/** What is asked for with an identity assertion, and what is left to it. Throws `invalid_target`. */
+export function askedWith(asked: ExchangeAsked, { resources, scopes = [] }: Asserted): ExchangeAsked {
+  if (!asked.audiences.every((audience) => resources.includes(audience)))
+    throw new ServiceError('invalid_target', 'the assertion is for another resource');
+  return {
+    ...asked,
+    audiences: asked.audiences.length > 0 ? asked.audiences : resources,
+    scopes: asked.scopes.length > 0 ? asked.scopes : scopes,
+  };
 }
 
 /** A name that nobody has would bind the token to nobody. Throws `exchange_denied`. */

@@ -17,7 +17,7 @@ import type { SubjectToken } from './presented.ts';
 export class Attempt {
   readonly tenant: Tenant;
   readonly caller: Caller;
-  readonly asked: ExchangeAsked;
+  asked: ExchangeAsked;
   readonly now: number;
   readonly decisionId: DecisionId;
   subject: PrincipalRef | undefined;

@@ -17,12 +17,14 @@ import type { Kills } from '../tenancy/kills.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { admitted } from './admitted.ts';
 import { type ExchangeApprovals, exchangeQuestion, usedFor } from './approval.ts';
-import { checkShape, checkTaker, type ExchangeAsked } from './asked.ts';
+import { askedWith, checkShape, checkTaker, type ExchangeAsked } from './asked.ts';
 import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
-import { narrow } from './exchange.ts';
+import { ID_JAG_TYPE, narrow } from './exchange.ts';
+import { acceptAssertion } from './id-jag/accept.ts';
+import { authorityFor, checkUser, grantedFor, signAssertion, withResources } from './id-jag/issue.ts';
 import { type Cut, type Limited, limit } from './limits.ts';
 import { ownGrant } from './own.ts';
-import { verifyActorToken, verifySubjectToken } from './presented.ts';
+import { type SubjectToken, verifyActorToken, verifySubjectToken } from './presented.ts';
 import { questionOf } from './question.ts';
 import { ExchangeRefused } from './refused.ts';
 import type { DpopProofs } from './sender/dpop.ts';
@@ -117,7 +119,10 @@ export class Delegations {
     const { cut } = allowed;
     const opened = asked.task && proposed.task ? nodeOf(proposed.task, allowed.grant) : undefined;
     const grant = opened ? { ...allowed.grant, parentId: opened.id } : allowed.grant;
-    const token = await tokens.mint(tenant, grant);
+    const authority = authorityFor(tenant, asked, tokens.issuerOf(tenant));
+    const token = authority
+      ? await signAssertion(tokens, tenant, grant, authority)
+      : await tokens.mint(tenant, grant);
     tokens.begin(grant);
     const record = await recorder.row(
       tenant,
@@ -154,33 +159,49 @@ export class Delegations {
         id: newId(),
       });
     }
-    const presented = await verifySubjectToken(
-      this.#options,
-      tenant,
-      actor,
-      { text: asked.subjectToken, type: asked.subjectTokenType, jkt },
-      now,
-    );
-    attempt.subject = presented.subject;
-    checkTaker(tenant, asked.mayAct);
+    const presented = await this.#presented(attempt, actor, asked.subjectToken, jkt);
+    const request = attempt.asked;
+    checkTaker(tenant, request.mayAct);
+    const authority = authorityFor(tenant, request, this.#options.tokens.issuerOf(tenant));
+    if (authority) checkUser(presented.subject);
     const narrowed = narrow({
-      request: asked,
+      request,
       actor,
       ceiling: ceilingOf(tenant, actor),
       chain: (presented.parent?.actors ?? []).map((each) => ceilingOf(tenant, each)),
-      audiences: tenant.audiences,
+      audiences: authority ? withResources(tenant, authority) : tenant.audiences,
       detailTypes: tenant.manifest.authorization_details,
       subject: presented.subject,
       subjectScopes: facts.heldScopes(tenant, presented.subject),
       mayAct: presented.mayAct,
       presentedUntil: presented.until,
       parent: presented.parent,
+      asserted: presented.asserted,
       renews: presented.renews,
       now,
     });
-    const task = asked.task && taskOf(tenant, asked.task, presented.parent, now, newId());
     const proposed = proposedGrant(narrowed, presented, jkt, now, newId());
+    if (authority) return grantedFor(authority, proposed);
+    const task = asked.task && taskOf(tenant, asked.task, presented, now, newId());
     return task ? { ...proposed, task, expiresAt: Math.min(proposed.expiresAt, task.endsAt) } : proposed;
+  }
+
+  /** Who is acted for, by what was presented. An identity assertion says as well what is asked for. */
+  async #presented(
+    attempt: Attempt,
+    actor: PrincipalRef,
+    text: string,
+    jkt: string | undefined,
+  ): Promise<SubjectToken> {
+    const { tenant, asked, now } = attempt;
+    const { subjectTokenType: type } = asked;
+    const presented =
+      type === ID_JAG_TYPE
+        ? await acceptAssertion(this.#options, tenant, actor, { text, jkt }, now)
+        : await verifySubjectToken(this.#options, tenant, actor, { text, type, jkt }, now);
+    attempt.subject = presented.subject;
+    if (presented.asserted) attempt.asked = askedWith(asked, presented.asserted);
+    return presented;
   }
 
   /** What the policy allows of it. */

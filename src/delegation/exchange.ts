@@ -23,6 +23,9 @@ export const tokenTypes = {
 export type TokenType = keyof typeof tokenTypes;
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token' satisfies TokenType;
 
+/** An identity assertion, of this authority or another: what a token is asked for with, and no token itself. */
+export const ID_JAG_TYPE = 'urn:ietf:params:oauth:token-type:id-jag';
+
 /** What a token of Mandate's is, by either name. */
 export const issuedTokenTypes = [ACCESS_TOKEN_TYPE, 'urn:ietf:params:oauth:token-type:jwt'] as const;
 export type IssuedTokenType = (typeof issuedTokenTypes)[number];
@@ -62,9 +65,24 @@ export interface ExchangeFacts {
   readonly presentedUntil: number;
   /** The grant behind the presented token, if Mandate issued it. */
   readonly parent: GrantRow | undefined;
+  /** What an identity assertion bounds, where one was presented. */
+  readonly asserted: Pick<Asserted, 'scopes' | 'use' | 'details'> | undefined;
   /** Whether the parent is a task that goes on: what is granted anew is no step deeper. */
   readonly renews: boolean;
   readonly now: number;
+}
+
+/** What an identity assertion says beside whom it is of: no more than that is granted. */
+export interface Asserted {
+  /** Addresses of one server of the tenant's. */
+  readonly resources: readonly string[];
+  /** Undefined: it bounds none. */
+  readonly scopes: readonly string[] | undefined;
+  readonly use: Use;
+  /** Undefined: it bounds none. */
+  readonly details: readonly Detail[] | undefined;
+  /** When the subject's session ends, and a task with it; in milliseconds since the epoch, infinity where nothing says it. */
+  readonly sessionEnds: number;
 }
 
 /** What may be granted at most, before the tenant's policy has its say. */
@@ -84,7 +102,7 @@ export interface Narrowed {
  * `invalid_target`, `invalid_scope`, `invalid_authorization_details` or `token_expired`.
  */
 export function narrow(facts: ExchangeFacts): Narrowed {
-  const { request, actor, parent, now } = facts;
+  const { request, actor, parent, asserted, now } = facts;
   const ceiling = ceilingOf(facts);
   mayPresent(facts);
   const before = ceilingsBefore(facts);
@@ -94,7 +112,7 @@ export function narrow(facts: ExchangeFacts): Narrowed {
       facts.subjectScopes.has(scope) &&
       ceiling.scopes.includes(scope) &&
       before.every(({ scopes: open }) => open.includes(scope)) &&
-      (parent === undefined || parent.scopes.includes(scope)),
+      ((parent ?? asserted)?.scopes?.includes(scope) ?? true),
   );
   if (scopes.length === 0)
     throw new ServiceError(
@@ -107,14 +125,14 @@ export function narrow(facts: ExchangeFacts): Narrowed {
     throw new ServiceError('exchange_denied', `the delegation would be deeper than ${deepest}`);
   const details = narrowDetails(facts.detailTypes, {
     asked: request.details,
-    parent: parent?.details,
+    parent: (parent ?? asserted)?.details,
     ceilings: [ceiling, ...before].map(({ authorization_details: most }) => most),
   });
   return {
     scopes: [...new Set(scopes)],
     use: narrowest(
       request.use ?? 'act',
-      parent?.use ?? 'act',
+      (parent ?? asserted)?.use ?? 'act',
       ...[ceiling, ...before].map(({ use: most }) => most),
     ),
     details,

@@ -3,11 +3,12 @@ import type { PrincipalRef } from '../ids.ts';
 import { isSame, principalKey } from '../ids.ts';
 import { type Authentication, actingIn, type GrantRow } from '../storage/rows.ts';
 import { authenticationIn } from '../tenancy/authentication.ts';
-import { CLOCK_TOLERANCE, type Issuers, type IssuerToken } from '../tenancy/issuers.ts';
+import { CLOCK_TOLERANCE } from '../tenancy/claims.ts';
+import type { Issuers, IssuerToken } from '../tenancy/issuers.ts';
 import { readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { clientClaims } from '../tenancy/token-kind.ts';
-import { type TokenType, tokenTypes } from './exchange.ts';
+import { type Asserted, type TokenType, tokenTypes } from './exchange.ts';
 import { notHeld } from './sender/dpop.ts';
 import { TASK_TYPE } from './tasks.ts';
 import type { Tokens } from './tokens.ts';
@@ -23,6 +24,8 @@ export interface SubjectToken {
   readonly authentication: Authentication;
   /** Who issued the token that the chain of grants begins with. */
   readonly issuer: string;
+  /** Where it is an identity assertion. */
+  readonly asserted?: Asserted;
 }
 
 /**
@@ -94,11 +97,11 @@ function checkHolder(parent: GrantRow, actor: PrincipalRef, jkt: string | undefi
 }
 
 /** The client may bind what it gets to a key that the token is not bound to. */
-const boundTo = ({ claims }: UnverifiedToken, jkt: string | undefined): string | undefined =>
+export const boundTo = ({ claims }: UnverifiedToken, jkt: string | undefined): string | undefined =>
   claims['cnf'] === undefined ? undefined : jkt;
 
 /** What the clocks' tolerance let in just after its end lasts until the tolerance ends, too: never longer. */
-const endOf = (expiresAt: number, now: number): number =>
+export const endOf = (expiresAt: number, now: number): number =>
   Math.floor(expiresAt / 1000) * 1000 > now ? expiresAt : expiresAt + CLOCK_TOLERANCE * 1000;
 
 const accepts = (type: TokenType, kind: 'access_token' | 'id_token'): boolean =>

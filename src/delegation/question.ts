@@ -2,6 +2,7 @@ import type { HeldApproval } from '../decision/approval/presented.ts';
 import { type BuiltInput, buildInput } from '../decision/input.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { FactSource } from '../tenancy/facts.ts';
+import type { Tenant } from '../tenancy/tenants.ts';
 import { actionName, type ExchangeAsked } from './asked.ts';
 import type { Attempt } from './attempt.ts';
 
@@ -12,6 +13,15 @@ export function actionOf(asked: ExchangeAsked, { task }: GrantRow, now: number) 
   const opened = asked.task && task && { purpose: task.purpose, lifetime_seconds: seconds };
   return { name: actionName(asked), properties: { scopes, ...(opened && { task: opened }) } };
 }
+
+const resourceOf = (
+  { audiences }: Tenant,
+  { authority }: ExchangeAsked,
+  { audience, moreAudiences }: GrantRow,
+) =>
+  authority === undefined
+    ? { type: 'audience', id: audience, properties: { ...audiences.get(audience) } }
+    : { type: 'authority', id: audience, properties: { resources: moreAudiences } };
 
 /** What the package `delegation` is asked: may this be granted? */
 export function questionOf(
@@ -27,11 +37,7 @@ export function questionOf(
     stated: undefined,
     actors: proposed.actors.map((each) => facts.of(tenant, each)),
     action: actionOf(asked, proposed, now),
-    resource: {
-      type: 'audience',
-      id: proposed.audience,
-      properties: { ...tenant.audiences.get(proposed.audience) },
-    },
+    resource: resourceOf(tenant, asked, proposed),
     context: undefined,
     authentication: proposed.authentication,
     grant: proposed,

@@ -2,6 +2,7 @@ import { ServiceError } from '../errors.ts';
 import type { GrantId } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import type { SubjectToken } from './presented.ts';
 
 /** By which a task is presented to be renewed: its id in the place of a token. Only the agent that opened it may. */
 export const TASK_TYPE = 'urn:mandate:params:oauth:token-type:task';
@@ -23,7 +24,7 @@ const MAX_PURPOSE = 256;
 export function taskOf(
   tenant: Tenant,
   { purpose, lifetimeSeconds }: TaskAsked,
-  parent: GrantRow | undefined,
+  { parent, asserted }: Pick<SubjectToken, 'parent' | 'asserted'>,
   now: number,
   id: GrantId,
 ): NonNullable<GrantRow['task']> {
@@ -39,7 +40,8 @@ export function taskOf(
   const most = Math.round(hours * 3_600);
   if (lifetimeSeconds > most)
     throw new ServiceError('exchange_denied', `a task of this tenant lasts ${most} seconds at most`);
-  return { id, purpose, endsAt: Math.floor(now / 1_000) * 1_000 + (lifetimeSeconds || most) * 1_000 };
+  const endsAt = Math.floor(now / 1_000) * 1_000 + (lifetimeSeconds || most) * 1_000;
+  return { id, purpose, endsAt: Math.min(endsAt, asserted?.sessionEnds ?? Number.POSITIVE_INFINITY) };
 }
 
 /**

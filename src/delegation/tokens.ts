@@ -7,9 +7,10 @@ import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import { audiencesOf, type GrantRow } from '../storage/rows.ts';
+import { actingIn, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import { authenticationIn } from '../tenancy/authentication.ts';
-import { asTokenError, type Issuers } from '../tenancy/issuers.ts';
+import { asTokenError } from '../tenancy/claims.ts';
+import type { Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { signJwt } from './keys/jws.ts';
@@ -55,19 +56,11 @@ export class Tokens {
 
   /**
    * The grant's token: RFC 9068 claims, the chain of actors in `act` (RFC 8693 section 4.1), what was granted of
-   * authorization details (RFC 9396 section 9.1), how the subject signed in (RFC 9068 section 2.2.1). Throws `invalid_request` for one that would be too long.
+   * authorization details (RFC 9396 section 9.1), how the subject signed in (RFC 9068 section 2.2.1). Throws as `sign`.
    */
-  async mint(tenant: Tenant, grant: GrantRow): Promise<string> {
-    const key = await this.#keys.signer(tenant);
-    const [actor] = grant.actors;
+  mint(tenant: Tenant, grant: GrantRow): Promise<string> {
     const claims = {
-      iss: this.#issuerOf(tenant),
-      sub: grant.subject.id,
-      aud: audienceClaim(grant),
-      iat: Math.floor(grant.issuedAt / 1000),
-      exp: Math.floor(grant.expiresAt / 1000),
-      jti: grant.id,
-      client_id: (actor ?? grant.subject).id,
+      client_id: actingIn(grant).id,
       scope: grant.scopes.join(' '),
       use: grant.use,
       authorization_details: detailsClaim(grant),
@@ -77,7 +70,32 @@ export class Tokens {
       may_act: mayActClaim(grant),
       ...grant.authentication,
     };
-    const token = await signJwt(key, TOKEN_TYPE, claims);
+    return this.sign(tenant, grant, { type: TOKEN_TYPE, audience: audienceClaim(grant), claims });
+  }
+
+  /**
+   * A JWT by the tenant's key that is of the grant: its subject, its times, its id. Throws `invalid_request` for one that
+   * would be too long.
+   */
+  async sign(
+    tenant: Tenant,
+    grant: GrantRow,
+    {
+      type,
+      audience,
+      claims,
+    }: { type: string; audience: string | string[]; claims: Readonly<Record<string, unknown>> },
+  ): Promise<string> {
+    const key = await this.#keys.signer(tenant);
+    const token = await signJwt(key, type, {
+      iss: this.#issuerOf(tenant),
+      sub: grant.subject.id,
+      aud: audience,
+      iat: Math.floor(grant.issuedAt / 1000),
+      exp: Math.floor(grant.expiresAt / 1000),
+      jti: grant.id,
+      ...claims,
+    });
     // One that nobody could present would be of no use, and the grant behind it would stand.
     if (token.length > MAX_TOKEN)
       throw new ServiceError(

@@ -1,5 +1,5 @@
 import type { Authentication } from '../storage/rows.ts';
-import { CLOCK_TOLERANCE } from './issuers.ts';
+import { CLOCK_TOLERANCE } from './claims.ts';
 
 const MAX_TEXT = 256;
 const MAX_METHODS = 16;

@@ -3,6 +3,7 @@ import { boundedBody } from '../bounded-body.ts';
 import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
+import { asTokenError, audiencesOf, CLOCK_TOLERANCE, checkHeld, checkTimes } from './claims.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
 import { KeySet, keysIn } from './key-set.ts';
 import type { TrustedIssuer } from './manifest.ts';
@@ -24,11 +25,6 @@ export interface IssuerToken {
   readonly claims: JWTPayload;
 }
 
-/**
- * How far an issuer's clock may be off, in seconds, wherever its token is taken. The expiry of own tokens gets none:
- * skew would add up hop by hop.
- */
-export const CLOCK_TOLERANCE = 30;
 const FETCH_TIMEOUT_MS = 3_000;
 const MAX_DOCUMENT_BYTES = 256 * 1024;
 const MAX_KEY_SETS = 100_000;
@@ -70,8 +66,8 @@ export class Issuers {
   }
 
   /**
-   * A token that whoever holds it may present, or if it is bound to a key whoever holds that: `jkt` is the thumbprint. Throws `token_invalid`, `token_expired`, `token_revoked` where the issuer
-   * was killed or, if the issuer's keys cannot be had, `unavailable`.
+   * A token that whoever holds it may present, or if it is bound to a key whoever holds that: `jkt` is the thumbprint. Throws
+   * as `claimsOf`.
    */
   async verify(
     tenant: Tenant,
@@ -79,6 +75,24 @@ export class Issuers {
     token: UnverifiedToken,
     jkt?: string,
   ): Promise<IssuerToken> {
+    const claims = await this.claimsOf(tenant, issuer, token, jkt);
+    const kind = kindOf(issuer, token.header, claims);
+    if (kind === 'access_token') requireClient(issuer, claims);
+    const subject = { class: issuer.subject_class, id: subjectOf(issuer, claims) };
+    const audiences = audiencesOf(claims.aud);
+    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, audiences, claims };
+  }
+
+  /**
+   * What the issuer has signed, whatever kind of token it is, its times checked. Throws `token_invalid`, `token_expired`,
+   * `token_revoked` where the issuer was killed or, if its keys cannot be had, `unavailable`.
+   */
+  async claimsOf(
+    tenant: Tenant,
+    issuer: TrustedIssuer,
+    token: UnverifiedToken,
+    jkt: string | undefined,
+  ): Promise<JWTPayload> {
     const claims = await this.#verified(tenant, issuer, token, [issuer.subject_claim]);
     checkTimes(claims, this.#clock() / 1000);
     // RFC 9449 section 7, RFC 8705 section 3: whoever presents it would have to prove that the key is its own.
@@ -86,11 +100,7 @@ export class Issuers {
     // RFC 8693 section 4.1: it is the word of another authority on who acts, and here only grants say that.
     if (claims['act'] !== undefined)
       throw new ServiceError('token_invalid', 'a token that was delegated elsewhere is not taken');
-    const kind = kindOf(issuer, token.header, claims);
-    if (kind === 'access_token') requireClient(issuer, claims);
-    const subject = { class: issuer.subject_class, id: subjectOf(issuer, claims) };
-    const audiences = audiencesOf(claims.aud);
-    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, audiences, claims };
+    return claims;
   }
 
   /**
@@ -288,53 +298,10 @@ export class Issuers {
   }
 }
 
-/**
- * Beside what jose checks: a date that a double holds, and an issue time that is not to come. A token that claims to be
- * of tomorrow was made by a clock that is wrong, or by somebody who wants it to last. In seconds.
- */
-function checkTimes({ exp, iat, nbf }: JWTPayload, now: number): void {
-  for (const time of [exp, iat, nbf])
-    if (time !== undefined && !(Number.isFinite(time) && Math.abs(time) < MAX_TIME))
-      throw new ServiceError('token_invalid', 'the token holds a time that is none');
-  if ((iat ?? 0) > now + CLOCK_TOLERANCE)
-    throw new ServiceError('token_invalid', 'the token was issued in the future');
-}
-
-/** A key may be all that the token is bound to; it names it by its thumbprint (RFC 9449 section 6.1). */
-function checkHeld(cnf: unknown, jkt: string | undefined): void {
-  if (cnf === undefined && jkt === undefined) return;
-  const members = typeof cnf === 'object' && cnf !== null ? Object.entries(cnf) : [];
-  const [[name, value] = []] = members;
-  if (jkt !== undefined && members.length === 1 && name === 'jkt' && value === jkt) return;
-  throw new ServiceError(
-    'token_invalid',
-    cnf === undefined
-      ? 'the token is bound to no key: present it as a bearer token'
-      : 'a token that is bound to a key is not taken as a bearer token',
-  );
-}
-
-/** RFC 7519 section 4.1.3: a text, or an array of such. */
-function audiencesOf(claim: unknown): readonly string[] {
-  const list: readonly unknown[] = Array.isArray(claim) ? claim : [claim];
-  if (list.every((each) => typeof each === 'string')) return list;
-  throw new ServiceError('token_invalid', 'the audience of the token is no text');
-}
-
-/** The year 9999. */
-const MAX_TIME = 253_402_300_800;
-
 /** GET without redirects, of at most MAX_DOCUMENT_BYTES. */
 async function boundedJson(url: URL): Promise<unknown> {
   const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
   const response = await fetch(url, { signal, redirect: 'error', headers: { accept: 'application/json' } });
   if (!response.ok || !response.body) throw new Error(`${url.href} answered ${response.status}`);
   return JSON.parse((await boundedBody(response, MAX_DOCUMENT_BYTES)).toString('utf8')) as unknown;
-}
-
-/** What jose found wrong with a token. Throws what is no finding: it is a fault of ours. */
-export function asTokenError(cause: unknown): ServiceError {
-  if (cause instanceof errors.JWTExpired) return new ServiceError('token_expired', 'the token has expired');
-  if (!(cause instanceof errors.JOSEError)) throw cause;
-  return new ServiceError('token_invalid', 'the token is not valid', { cause, detail: describe(cause) });
 }

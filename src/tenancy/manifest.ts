@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { auditDeclared } from '../audit/privacy/declared.ts';
 import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
+import { authorities, identityAssertions } from './crossing-declared.ts';
 import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { keysDeclared } from './keys-declared.ts';
@@ -117,6 +118,12 @@ const issuer = z
     access_token_claims: z.array(name).max(64).default(ACCESS_TOKEN_CLAIMS),
     /** Such a token that has none of these is no ID token either; empty: nothing is asked of it. */
     id_token_claims: z.array(name).max(64).default([]),
+    /** Left out: its identity assertions are not taken. */
+    identity_assertions: identityAssertions.optional(),
+  })
+  .refine((one) => one.identity_assertions === undefined || one.subject_class === 'user', {
+    path: ['identity_assertions'],
+    error: 'an identity assertion is of a user: subject_class is another one',
   })
   .refine(({ subject_claim: claim, subject_claim_trusted: trusted }) => trusted || !needsTrust(claim), {
     path: ['subject_claim'],
@@ -172,6 +179,8 @@ const manifest = z.strictObject({
     .default([]),
   principals: z.array(principal).max(10_000).default([]),
   issuers: z.array(issuer).max(16).default([]),
+  /** For which other authorities identity assertions are issued. */
+  authorities,
   /** What AuthZEN's callers call the classes of principals: `identity: user`. A class keeps its own name. */
   subject_types: z
     .record(name, z.enum(principalClasses))

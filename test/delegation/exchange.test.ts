@@ -47,6 +47,7 @@ const facts = (changes: Partial<ExchangeFacts> = {}): ExchangeFacts => ({
   mayAct: undefined,
   presentedUntil: NOW + 3_600_000,
   parent: undefined,
+  asserted: undefined,
   renews: false,
   now: NOW,
   ...changes,

@@ -227,7 +227,11 @@ describe('it is refused', () => {
     expect(refusalOf(await form(stage.server.data, 'token', longer, agent))).toEqual(
       refused('exchange_denied'),
     );
-    await using without = await Stage.open();
+    await using without = await Stage.open({
+      acme: (manifest) => {
+        delete manifest.tasks;
+      },
+    });
     const first = exchangeFields(await without.issuer.sign(), { task_purpose: 'x' });
     expect(refusalOf(await form(without.server.data, 'token', first, agent))).toEqual(
       refused('exchange_denied'),

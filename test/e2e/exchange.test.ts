@@ -70,8 +70,22 @@ describe('RFC 8414: openid-client discovers the tenant', () => {
     expect(agent.serverMetadata()).toMatchObject({
       issuer: `${server.data}/t/acme`,
       token_endpoint: `${server.data}/t/acme/oauth2/token`,
-      grant_types_supported: [EXCHANGE, 'client_credentials'],
+      grant_types_supported: [EXCHANGE, 'client_credentials', 'urn:ietf:params:oauth:grant-type:jwt-bearer'],
     });
+  });
+});
+
+describe('RFC 6749 4.1.2.1: the authorization endpoint', () => {
+  test('sends nobody anywhere: there is no type of answer to be had', async () => {
+    const uri = agent.serverMetadata().authorization_endpoint ?? '';
+    const query = new URLSearchParams({
+      response_type: 'code',
+      client_id: 'research-agent',
+      redirect_uri: 'https://evil.example',
+    });
+    const answer = await fetch(`${uri}?${query}`, { redirect: 'manual' });
+    expect([answer.status, answer.headers.get('location')]).toEqual([400, null]);
+    expect(await answer.json()).toMatchObject({ error: 'unsupported_response_type' });
   });
 });
 

@@ -43,6 +43,7 @@ export interface TenantDocument {
   tasks?: { max_hours: number };
   meters?: Record<string, object>;
   authorization_details?: Record<string, object>;
+  authorities?: { issuer: string; resources: string[]; clients?: Record<string, string> }[];
   dpop?: { required?: string[]; nonce?: boolean };
 }
 

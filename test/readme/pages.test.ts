@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -8,7 +10,7 @@ import { readConfig } from '../../src/config.ts';
 import { type Mandate, start } from '../../src/main.ts';
 import { patternOf, stepsIn } from './steps.ts';
 
-/** The pages under docs/: their commands, their links, and their tables of what is configured. */
+/** The pages under docs/, and of the examples: their commands, their links, and their tables of what is configured. */
 
 const repository = path.resolve(import.meta.dirname, '../..');
 const MARK = '==== ended with';
@@ -17,6 +19,7 @@ const textOf = (file: string): Promise<string> => readFile(path.join(repository,
 const pages = new Map<string, string>();
 for (const name of [
   'README.md',
+  'examples/mcp-server/README.md',
   ...(await readdir(path.join(repository, 'docs'))).map((each) => `docs/${each}`),
 ])
   pages.set(name, await textOf(name));
@@ -57,12 +60,18 @@ describe('commands', () => {
   test.for(withSteps)('of %s, pasted into a shell, give the output they show', async ([, page]) => {
     const steps = stepsIn(page);
     const [data, admin] = [server.dataPort, server.adminPort].map((port) => `http://127.0.0.1:${port}`);
+    const ports = new Map([
+      ['7400', server.dataPort],
+      ['7401', server.adminPort],
+      ['7500', await freePort()],
+      ['7501', await freePort()],
+    ]);
     const script = steps.map(({ command }) => `${command}\nprintf '\n${MARK} %s\n' $?`).join('\n');
     const { stdout } = await promisify(execFile)(
       'bash',
       [
         '-c',
-        script.replaceAll('http://127.0.0.1:7400', `${data}`).replaceAll('http://127.0.0.1:7401', `${admin}`),
+        script.replaceAll(/(?<=http:\/\/127\.0\.0\.1:)(7\d{3})/g, (port) => `${ports.get(port) ?? port}`),
       ],
       {
         cwd: repository,
@@ -84,6 +93,15 @@ describe('commands', () => {
     }
   });
 });
+
+/** One that a moment ago nobody listened on. */
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address() as AddressInfo;
+  listener.close();
+  return port;
+}
 
 describe('links', () => {
   test.for([...pages])('of %s lead somewhere', async ([name, page]) => {

@@ -117,6 +117,7 @@ function exchangeAsked(message: ExchangeRequest, proof: Proof | undefined): Exch
     ),
     actorToken: actorTokenIn(message.actorToken || undefined, message.actorTokenType || undefined),
     issuedTokenType: oneOf('requested_token_type', message.requestedTokenType, issuedTokenTypes),
+    authority: undefined,
     audiences: [message.audience, ...message.moreAudiences],
     scopes: message.scopes,
     use: useIn(message.use || undefined),

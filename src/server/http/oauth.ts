@@ -4,7 +4,7 @@ import type { Keys } from '../../delegation/keys/keys.ts';
 import { JWKS_MAX_AGE } from '../../delegation/keys/lifecycle.ts';
 import { ExchangeRefused } from '../../delegation/refused.ts';
 import type { Revocation } from '../../delegation/revocation.ts';
-import { DPOP_ALGORITHMS, type DpopProofs } from '../../delegation/sender/dpop.ts';
+import type { DpopProofs } from '../../delegation/sender/dpop.ts';
 import {
   asksForSigned,
   SIGNED_INTROSPECTION,
@@ -19,23 +19,16 @@ import {
   tokenTypeOf,
 } from '../../delegation/tokens.ts';
 import type { Clock } from '../../effects.ts';
-import { ServiceError } from '../../errors.ts';
+import { type ErrorCode, ServiceError } from '../../errors.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
-import { keyAlgorithms } from '../../tenancy/keys-declared.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
-import { ASSERTION_ALGORITHMS } from '../../tenancy/registry/assertions.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
 import type { HttpHandler, HttpRequest, HttpResponse } from './exchange.ts';
 import { checkFormType, type Form, formIn } from './form.ts';
-import {
-  CLIENT_CREDENTIALS,
-  exchangeAsked,
-  exchangeBody,
-  refusalBody,
-  TOKEN_EXCHANGE,
-} from './oauth/exchange.ts';
+import { exchangeAsked, exchangeBody, JWT_BEARER, refusalBody } from './oauth/exchange.ts';
+import { metadataRoutes } from './oauth/metadata.ts';
 import type { Route } from './router.ts';
 
 /** RFC 6749 section 5.1: nothing about a token is kept on the way. */
@@ -60,7 +53,10 @@ type FormHandler = (
   request: HttpRequest,
 ) => Promise<HttpResponse>;
 
-/** OAuth: token exchange (RFC 8693), introspection (RFC 7662, 9701), revocation (RFC 7009), keys and metadata (RFC 8414). */
+/**
+ * OAuth: token exchange (RFC 8693), identity assertions (RFC 7523), introspection (RFC 7662, 9701), revocation (RFC 7009),
+ * keys and metadata (RFC 8414, 9728).
+ */
 export function oauthRoutes(parts: Parts): Route[] {
   const { tenants, delegations, introspection, revocation, keys, issuerOf, clock } = parts;
   const form = (operation: Operation, handle: FormHandler): HttpHandler =>
@@ -132,45 +128,8 @@ export function oauthRoutes(parts: Parts): Route[] {
         body: await keys.jwks(tenants.get(id)),
       }),
     },
-    {
-      method: 'GET',
-      path: '/.well-known/oauth-authorization-server/t/{tenant}',
-      handle: async (_request, { tenant: id = '' }) => {
-        const tenant = tenants.get(id);
-        return { status: 200, body: metadata(issuerOf(tenant.id), tenant) };
-      },
-    },
+    ...metadataRoutes(parts),
   ];
-}
-
-const AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
-
-const metadata = (issuer: string, tenant: Tenant) => ({
-  issuer,
-  token_endpoint: `${issuer}/oauth2/token`,
-  introspection_endpoint: `${issuer}/oauth2/introspect`,
-  revocation_endpoint: `${issuer}/oauth2/revoke`,
-  jwks_uri: `${issuer}/oauth2/jwks`,
-  grant_types_supported: [TOKEN_EXCHANGE, CLIENT_CREDENTIALS],
-  response_types_supported: [],
-  token_endpoint_auth_methods_supported: AUTH_METHODS,
-  introspection_endpoint_auth_methods_supported: AUTH_METHODS,
-  // RFC 9701 section 7.
-  introspection_signing_alg_values_supported: keyAlgorithms,
-  revocation_endpoint_auth_methods_supported: AUTH_METHODS,
-  token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
-  introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
-  revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
-  // RFC 9449 section 5.1.
-  dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
-  // RFC 9396 section 10.
-  ...detailTypesOf(tenant),
-  scopes_supported: [...new Set(Object.values(tenant.manifest.roles).flatMap((role) => role.scopes))].sort(),
-});
-
-function detailTypesOf({ manifest }: Tenant) {
-  const types = Object.keys(manifest.authorization_details);
-  return types.length === 0 ? {} : { authorization_details_types_supported: types.sort() };
 }
 
 function formHandler(
@@ -179,6 +138,7 @@ function formHandler(
   handle: FormHandler,
 ): HttpHandler {
   return async (request, { tenant: id = '' }) => {
+    let form: Form | undefined;
     try {
       const tenant = tenants.get(id);
       checkFormType(request);
@@ -187,12 +147,13 @@ function formHandler(
       const isTold = request.header('authorization') !== undefined;
       const early = isTold ? await callers.authenticate(tenant, presented, operation) : undefined;
       const isKnown = isTold || (await isGreeted(callers, presented));
-      const form = formIn(await (isKnown ? request.body() : request.strangersBody()));
+      form = formIn(await (isKnown ? request.body() : request.strangersBody()));
       const client = clientOf(request, form, presented);
       const caller = early ?? (await callers.authenticate(tenant, client, operation));
       return await handle(tenant, caller, form, request);
     } catch (error) {
-      return oauthError(error, `${request.method} ${request.url.pathname}`, dpop);
+      const isGrant = form?.maybe('grant_type') === JWT_BEARER;
+      return oauthError(error, { where: `${request.method} ${request.url.pathname}`, dpop, isGrant });
     }
   };
 }
@@ -220,22 +181,35 @@ function clientOf(request: HttpRequest, form: Form, presented: Presented): Prese
     : { kind: 'secret', secret, clientId: form.one('client_id'), address };
 }
 
-const JWT_BEARER = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+const CLIENT_ASSERTION = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 
 /** RFC 7521 section 4.2. */
 function assertionIn(form: Form): string | undefined {
   const type = form.maybe('client_assertion_type');
   const assertion = form.maybe('client_assertion');
   if (type === undefined && assertion === undefined) return undefined;
-  if (type !== JWT_BEARER || assertion === undefined)
+  if (type !== CLIENT_ASSERTION || assertion === undefined)
     throw new ServiceError(
       'invalid_request',
-      `a client_assertion comes with the client_assertion_type ${JWT_BEARER}`,
+      `a client_assertion comes with the client_assertion_type ${CLIENT_ASSERTION}`,
     );
   return assertion;
 }
 
-function oauthError(error: unknown, where: string, dpop: Pick<DpopProofs, 'nonce'>): HttpResponse {
+/** RFC 7521 section 4.1.1: what is wrong with an assertion that is a grant, or is not granted for it. */
+const grantErrors: ReadonlySet<ErrorCode> = new Set([
+  'token_invalid',
+  'token_expired',
+  'token_revoked',
+  'exchange_denied',
+  'challenge_required',
+]);
+
+/** `isGrant`: an assertion was presented as one. */
+function oauthError(
+  error: unknown,
+  { where, dpop, isGrant }: { where: string; dpop: Pick<DpopProofs, 'nonce'>; isGrant: boolean },
+): HttpResponse {
   const known = toServiceError(error, where);
   const { http, oauth } = errorForms[known.code];
   return {
@@ -250,7 +224,7 @@ function oauthError(error: unknown, where: string, dpop: Pick<DpopProofs, 'nonce
         : { 'retry-after': String(Math.ceil(known.retryAfterMs / 1000)) }),
     },
     body: {
-      error: oauth,
+      error: isGrant && grantErrors.has(known.code) ? 'invalid_grant' : oauth,
       error_description: describable(`${known.code}: ${known.message}`),
       code: known.code,
       ...(known instanceof ExchangeRefused ? refusalBody(known) : {}),

@@ -4,7 +4,7 @@ import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import { type PrincipalClass, principalKey } from '../../ids.ts';
 import type { Writer } from '../../storage/writer.ts';
-import { CLOCK_TOLERANCE } from '../issuers.ts';
+import { CLOCK_TOLERANCE } from '../claims.ts';
 import { readToken, type UnverifiedToken } from '../jose.ts';
 import { KeySet } from '../key-set.ts';
 import type { ManifestPrincipal } from '../manifest.ts';

@@ -1,6 +1,11 @@
 import { create } from '@bufbuild/protobuf';
 import { ServiceError } from '../../../errors.ts';
-import { type Issuer, IssuerSchema } from '../../../gen/mandate/v1/tenant_pb.ts';
+import {
+  type IdentityAssertions,
+  IdentityAssertionsSchema,
+  type Issuer,
+  IssuerSchema,
+} from '../../../gen/mandate/v1/tenant_pb.ts';
 import { parseIssuer, type TrustedIssuer } from '../../../tenancy/manifest.ts';
 import { ManifestInvalid } from '../../../tenancy/manifest-invalid.ts';
 
@@ -23,11 +28,26 @@ export function trustedIn(message: Issuer | undefined): TrustedIssuer {
     access_token_claims: message.accessTokenClaims,
     id_token_claims: message.idTokenClaims,
   };
+  const assertions = assertionsIn(message.identityAssertions);
   try {
-    return parseIssuer(Object.fromEntries(Object.entries(said).filter(([, value]) => !isEmpty(value))));
+    return parseIssuer({
+      ...Object.fromEntries(Object.entries(said).filter(([, value]) => !isEmpty(value))),
+      ...(assertions && { identity_assertions: assertions }),
+    });
   } catch (cause) {
     throw cause instanceof ManifestInvalid ? refused(cause.message) : cause;
   }
+}
+
+function assertionsIn(message: IdentityAssertions | undefined) {
+  if (!message) return undefined;
+  if (message.$unknown?.length) throw refused('identity_assertions has a member that is not known here');
+  const { maxLifetimeSeconds: lifetime, maxSessionSeconds: session, tenant } = message;
+  return {
+    ...(lifetime && { max_lifetime_seconds: lifetime }),
+    ...(session && { max_session_seconds: session }),
+    ...(tenant && { tenant }),
+  };
 }
 
 const isEmpty = (value: string | boolean | readonly string[]): boolean =>
@@ -47,6 +67,14 @@ export const issuerMessage = (issuer: TrustedIssuer, managedBy: 'manifest' | 'ap
     accessTokenClaims: issuer.access_token_claims,
     idTokenClaims: issuer.id_token_claims,
     managedBy,
+    ...(issuer.identity_assertions && { identityAssertions: assertionsMessage(issuer.identity_assertions) }),
   });
+
+const assertionsMessage = ({
+  max_lifetime_seconds: maxLifetimeSeconds,
+  max_session_seconds: maxSessionSeconds = 0,
+  tenant = '',
+}: NonNullable<TrustedIssuer['identity_assertions']>) =>
+  create(IdentityAssertionsSchema, { maxLifetimeSeconds, maxSessionSeconds, tenant });
 
 const refused = (message: string): ServiceError => new ServiceError('invalid_request', message);

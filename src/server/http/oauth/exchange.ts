@@ -11,7 +11,7 @@ import type { Exchanged } from '../../../delegation/delegations.ts';
 import { MAX_DETAILS_CHARACTERS } from '../../../delegation/details.ts';
 import {
   ACCESS_TOKEN_TYPE,
-  type IssuedTokenType,
+  ID_JAG_TYPE,
   issuedTokenTypes,
   type TokenType,
   tokenTypes,
@@ -32,41 +32,52 @@ export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 /** RFC 6749 section 4.4. */
 export const CLIENT_CREDENTIALS = 'client_credentials';
 
+/** RFC 7523 section 2.1. */
+export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+
+type Presented = Pick<ExchangeAsked, 'subjectToken' | 'subjectTokenType'>;
+
+/** What is presented with each grant type. Parameters that would present something else are refused, and not left out. */
+const grants: Readonly<Record<string, (form: Form) => Presented>> = {
+  [TOKEN_EXCHANGE]: (form) => {
+    const type = form.one('subject_token_type');
+    if (!Object.hasOwn(tokenTypes, type))
+      throw new ServiceError(
+        'unsupported_token_type',
+        `subject_token_type is one of ${Object.keys(tokenTypes).join(', ')}`,
+      );
+    return { subjectToken: form.one('subject_token'), subjectTokenType: type as TokenType };
+  },
+  [CLIENT_CREDENTIALS]: (form) => {
+    if ((form.maybe('subject_token') ?? form.maybe('actor_token')) !== undefined)
+      throw new ServiceError(
+        'invalid_request',
+        `${CLIENT_CREDENTIALS} takes no other token: the client asks for itself`,
+      );
+    return { subjectToken: undefined, subjectTokenType: ACCESS_TOKEN_TYPE };
+  },
+  [JWT_BEARER]: (form) => {
+    if ((form.maybe('subject_token') ?? form.maybe('actor_token')) !== undefined)
+      throw new ServiceError('invalid_request', 'with an assertion comes no other token');
+    return { subjectToken: form.one('assertion'), subjectTokenType: ID_JAG_TYPE };
+  },
+};
+
+export const grantTypes = Object.keys(grants);
+
 /**
  * Throws `unsupported_grant_type`, `unsupported_token_type`, `invalid_request`, `invalid_target` or
  * `invalid_authorization_details`.
  */
 export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsked {
   const grantType = form.one('grant_type');
-  if (grantType !== TOKEN_EXCHANGE && grantType !== CLIENT_CREDENTIALS)
-    throw new ServiceError(
-      'unsupported_grant_type',
-      `grant_type is ${TOKEN_EXCHANGE} or ${CLIENT_CREDENTIALS}`,
-    );
-  const forItself = grantType === CLIENT_CREDENTIALS;
-  if (forItself && (form.maybe('subject_token') ?? form.maybe('actor_token')) !== undefined)
-    throw new ServiceError(
-      'invalid_request',
-      `${CLIENT_CREDENTIALS} takes no other token: the client asks for itself`,
-    );
-  const type = forItself ? ACCESS_TOKEN_TYPE : form.one('subject_token_type');
-  if (!Object.hasOwn(tokenTypes, type))
-    throw new ServiceError(
-      'unsupported_token_type',
-      `subject_token_type is one of ${Object.keys(tokenTypes).join(', ')}`,
-    );
-  const issuedTokenType = form.maybe('requested_token_type') ?? ACCESS_TOKEN_TYPE;
-  if (!isIssued(issuedTokenType))
-    throw new ServiceError(
-      'unsupported_token_type',
-      `requested_token_type is one of ${issuedTokenTypes.join(', ')}`,
-    );
+  const present = Object.hasOwn(grants, grantType) ? grants[grantType] : undefined;
+  if (!present)
+    throw new ServiceError('unsupported_grant_type', `grant_type is one of ${grantTypes.join(', ')}`);
   return {
-    subjectToken: forItself ? undefined : form.one('subject_token'),
-    subjectTokenType: type as TokenType,
+    ...present(form),
     actorToken: actorTokenIn(form.maybe('actor_token'), form.maybe('actor_token_type')),
-    issuedTokenType,
-    audiences: [...form.all('audience'), ...form.all('resource').map(resource)],
+    ...wanted(form, grantType),
     scopes: (form.maybe('scope') ?? '').split(' ').filter((scope) => scope !== ''),
     use: useIn(form.maybe('use')),
     details: detailsIn(form.maybe('authorization_details')),
@@ -76,6 +87,31 @@ export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsk
     task: taskIn(form),
     approval: approvalIn(form),
   };
+}
+
+type Wanted = Pick<ExchangeAsked, 'issuedTokenType' | 'audiences' | 'authority'>;
+
+/**
+ * An assertion is asked for by an exchange alone: `audience` is the authority that shall take it, `resource` what of it
+ * (draft-ietf-oauth-identity-assertion-authz-grant section 4.3.1). Any other token is for all that either names.
+ */
+function wanted(form: Form, grantType: string): Wanted {
+  const type = form.maybe('requested_token_type') ?? ACCESS_TOKEN_TYPE;
+  const [names, resources] = [form.all('audience'), form.all('resource').map(resource)];
+  if (isIssued(type))
+    return { issuedTokenType: type, audiences: [...names, ...resources], authority: undefined };
+  if (type !== ID_JAG_TYPE || grantType !== TOKEN_EXCHANGE)
+    throw new ServiceError(
+      'unsupported_token_type',
+      `requested_token_type is one of ${[...issuedTokenTypes, ID_JAG_TYPE].join(', ')}; the last of an exchange alone`,
+    );
+  const [authority, ...others] = names;
+  if (authority === undefined || others.length > 0 || resources.length === 0)
+    throw new ServiceError(
+      'invalid_request',
+      'an assertion is for one audience, the issuer of an authority, and for a resource of it',
+    );
+  return { issuedTokenType: type, audiences: resources, authority };
 }
 
 /** RFC 8707 section 2: an absolute URI without a fragment. */
@@ -141,10 +177,11 @@ function approvalIn(form: Form): ApprovalAsked | undefined {
   );
 }
 
-export const exchangeBody = ({ token, grant, cut }: Exchanged, type: IssuedTokenType) => ({
+export const exchangeBody = ({ token, grant, cut }: Exchanged, type: ExchangeAsked['issuedTokenType']) => ({
   access_token: token,
   issued_token_type: type,
-  token_type: tokenTypeOf(grant),
+  // RFC 8693 section 2.2.1: an assertion gives no access by itself.
+  token_type: type === ID_JAG_TYPE ? 'N_A' : tokenTypeOf(grant),
   expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
   scope: grant.scopes.join(' '),
   use: grant.use,

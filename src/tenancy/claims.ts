@@ -1,0 +1,53 @@
+import { errors, type JWTPayload } from 'jose';
+import { describe, ServiceError } from '../errors.ts';
+
+/** What the claims of an issuer's token must be, beside what jose checks. Each throws `token_invalid`. */
+
+/**
+ * How far an issuer's clock may be off, in seconds, wherever its token is taken. The expiry of own tokens gets none:
+ * skew would add up hop by hop.
+ */
+export const CLOCK_TOLERANCE = 30;
+
+/**
+ * Beside what jose checks: a date that a double holds, and an issue time that is not to come. A token that claims to be
+ * of tomorrow was made by a clock that is wrong, or by somebody who wants it to last. In seconds.
+ */
+export function checkTimes({ exp, iat, nbf }: JWTPayload, now: number): void {
+  for (const time of [exp, iat, nbf])
+    if (time !== undefined && !(Number.isFinite(time) && Math.abs(time) < MAX_TIME))
+      throw new ServiceError('token_invalid', 'the token holds a time that is none');
+  if ((iat ?? 0) > now + CLOCK_TOLERANCE)
+    throw new ServiceError('token_invalid', 'the token was issued in the future');
+}
+
+/** A key may be all that the token is bound to; it names it by its thumbprint (RFC 9449 section 6.1). */
+export function checkHeld(cnf: unknown, jkt: string | undefined): void {
+  if (cnf === undefined && jkt === undefined) return;
+  const members = typeof cnf === 'object' && cnf !== null ? Object.entries(cnf) : [];
+  const [[name, value] = []] = members;
+  if (jkt !== undefined && members.length === 1 && name === 'jkt' && value === jkt) return;
+  throw new ServiceError(
+    'token_invalid',
+    cnf === undefined
+      ? 'the token is bound to no key: present it as a bearer token'
+      : 'a token that is bound to a key is not taken as a bearer token',
+  );
+}
+
+/** RFC 7519 section 4.1.3: a text, or an array of such. */
+export function audiencesOf(claim: unknown): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(claim) ? claim : [claim];
+  if (list.every((each) => typeof each === 'string')) return list;
+  throw new ServiceError('token_invalid', 'the audience of the token is no text');
+}
+
+/** The year 9999. */
+const MAX_TIME = 253_402_300_800;
+
+/** What jose found wrong with a token. Throws what is no finding: it is a fault of ours. */
+export function asTokenError(cause: unknown): ServiceError {
+  if (cause instanceof errors.JWTExpired) return new ServiceError('token_expired', 'the token has expired');
+  if (!(cause instanceof errors.JOSEError)) throw cause;
+  return new ServiceError('token_invalid', 'the token is not valid', { cause, detail: describe(cause) });
+}

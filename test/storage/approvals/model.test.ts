@@ -180,7 +180,7 @@ function taken(writer: Writer, model: Model, no: TenantNo, each: Step, at: numbe
     }
     case 'flicker':
       for (const how of ['disable', 'enable'] as const)
-        taken(writer, model, no, { do: how, whom: each.whom }, at);
+        void taken(writer, model, no, { do: how, whom: each.whom }, at);
       return undefined;
     case 'disable':
     case 'enable': {

@@ -369,9 +369,10 @@ export class Decisions {
     principal: TokenPrincipal,
     how: How = {},
   ): Pending {
-    const { draft, counts, ...judged } = this.#judge.of(tenant, caller, request, now, principal, how);
+    const judged = this.#judge.of(tenant, caller, request, now, principal, how);
+    const { decided, decisionId, draft, counts } = judged;
     const row = this.#options.recorder.row(tenant, draft);
-    return { ...judged, row, taken: counts?.take() };
+    return { decided, decisionId, row, taken: counts?.take() };
   }
 
   /**

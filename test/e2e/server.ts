@@ -44,6 +44,7 @@ export interface TenantDocument {
   meters?: Record<string, object>;
   authorization_details?: Record<string, object>;
   authorities?: { issuer: string; resources: string[]; clients?: Record<string, string> }[];
+  approvals?: { callbacks: string[] };
   dpop?: { required?: string[]; nonce?: boolean };
 }
 

@@ -371,6 +371,7 @@ export function assemble(
       issuers,
       approvals: new ExchangeApprovals({ store: approvals, requests, clock }),
     }),
+    tokens,
     introspection: new Introspection({ ...common, admission, tokens }),
     revocation: new Revocation({ ...common, tokens, grants }),
     killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),

@@ -3,6 +3,7 @@ import { Decisions } from './decision/decisions.ts';
 import { metersMet } from './decision/metering/met.ts';
 import { Recorder } from './decision/recorder.ts';
 import type { CheckRequest } from './decision/request.ts';
+import { vouchedPrincipal } from './delegation/vouched.ts';
 import { systemClock, systemRandom } from './effects.ts';
 import { ServiceError } from './errors.ts';
 import { Policies } from './policy/policies.ts';
@@ -10,6 +11,7 @@ import { Decider } from './server/offload/decider.ts';
 import { Progress } from './server/offload/progress.ts';
 import type { ThreadOptions, ToThread } from './server/offload/protocol.ts';
 import { killStore } from './storage/granting/ends.ts';
+import { grantStore } from './storage/grants.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { openReader } from './storage/reader.ts';
 import { Pulse } from './storage/watch/pulse.ts';
@@ -32,6 +34,9 @@ function countNothing({ manifest }: Tenant, { action }: CheckRequest): undefined
 function serve(main: MessagePort, options: ThreadOptions): void {
   const reader = openReader(options.folder);
   const writer = Writer.over(options.writer, options.writerPulse);
+  // Facts are looked up in a view that lasts for a turn; what ended must be seen at once.
+  const latest = openReader(options.folder);
+  const grants = grantStore(latest, () => writer.ends);
   const pulse = new Pulse(options.pulse);
   pulse.keep();
   const facts = factSource(principalStore(reader));
@@ -49,7 +54,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     policyOf,
     facts,
     kills,
-    resolveToken: () => Promise.reject(new ServiceError('internal', 'tokens are looked at by main')),
+    resolveToken: async (tenant, token, now) => vouchedPrincipal(grants, tenant, token, now),
     meters: { look: countNothing },
     approvals: {
       present: () => Promise.reject(new ServiceError('internal', 'approvals are looked at by main')),
@@ -70,13 +75,14 @@ function serve(main: MessagePort, options: ThreadOptions): void {
   const close = async (): Promise<void> => {
     await writer[Symbol.asyncDispose]();
     reader.close();
+    latest.close();
     main.close();
   };
   main.on('message', (message: ToThread) => {
     pulse.beat();
     if (message === 'close') void close();
     else if ('asks' in message) decider.ask(message.asks);
-    else if ('caller' in message) decider.name(message.no, message.caller);
+    else if ('caller' in message) decider.name(message.no, message.caller, message.audiences);
     else if ('until' in message) decider.limit(message.slot, message.until);
     else if ('changed' in message) {
       facts.changed(message.changed);

@@ -18,6 +18,7 @@ import type { Keys } from './keys/keys.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { type DpopProofs, notHeld } from './sender/dpop.ts';
 import { isTask } from './tasks.ts';
+import { asPrincipal } from './vouched.ts';
 
 /** RFC 9068 section 2.1. */
 const TOKEN_TYPE = 'at+jwt';
@@ -134,6 +135,21 @@ export class Tokens {
     return { subject, actors: [], grant: undefined, authentication, issuer: trusted.issuer };
   };
 
+  /**
+   * Whether the token is one of ours that was verified before, of a grant that lives, and that takes no proof: then another
+   * thread may look at the grant alone (`vouchedPrincipal`).
+   */
+  vouches(tenant: Tenant, text: string, now: number): boolean {
+    const known = this.#verified.get(this.#digestOf(tenant, text));
+    if (known === undefined) return false;
+    try {
+      this.#held(this.#living(this.#found(tenant, known), now), undefined);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   /** The thumbprint of the key that its presenter holds. One proof is for all that is asked with it. */
   #proven(tenant: Tenant, token: string, proof: Proof): Promise<string> {
     const before = this.#proofs.get(proof);
@@ -225,14 +241,6 @@ export class Tokens {
     return claims['jti'] as GrantId;
   }
 }
-
-const asPrincipal = (grant: GrantRow): TokenPrincipal => ({
-  subject: grant.subject,
-  actors: grant.actors,
-  grant,
-  authentication: grant.authentication,
-  issuer: grant.issuer,
-});
 
 /** The key that a token names, unverified; one that names none is held by no key. */
 function boundIn({ claims }: UnverifiedToken): string {

@@ -21,6 +21,7 @@ import type { TenantKeys } from '../delegation/keys/tenant-keys.ts';
 import type { KillSwitches } from '../delegation/kill-switches.ts';
 import type { Revocation } from '../delegation/revocation.ts';
 import type { DpopProofs } from '../delegation/sender/dpop.ts';
+import type { Tokens } from '../delegation/tokens.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
@@ -79,6 +80,7 @@ export interface Services {
   readonly callers: Callers;
   readonly decisions: Decisions;
   readonly offload: Offload | undefined;
+  readonly tokens: Tokens;
   readonly search: Search;
   readonly accessRequests: AccessRequests;
   readonly approvalRequests: ApprovalRequests;

@@ -1,5 +1,6 @@
 import { isMetered, metersMet } from '../../decision/metering/met.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
+import type { Tokens } from '../../delegation/tokens.ts';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Presented } from '../../tenancy/callers.ts';
@@ -18,6 +19,7 @@ import type { UnaryHandler } from './unary.ts';
 export interface HotParts extends DecisionParts {
   /** The decision threads, where there may be any. */
   readonly offload?: Offload | undefined;
+  readonly tokens: Pick<Tokens, 'vouches'>;
 }
 
 /** The methods of DecisionService on the hot path: from bytes to bytes. */
@@ -87,47 +89,78 @@ const outlines = {
   stream: outlineOfStream,
 } as const satisfies Record<Kind, (message: Uint8Array) => Outline | undefined>;
 
-/** Whether a message asks for something that the tenant counts; also one that is not sound. */
-const meetsMeter: Readonly<Record<Kind, (tenant: Tenant, message: Uint8Array) => boolean>> = {
-  check: (tenant, message) => meets(tenant, () => [decodeCheck(message).request]),
-  stream: (tenant, message) =>
-    meets(tenant, () => {
-      const { asked } = decodeStreamCheck(message);
-      return asked ? [asked.request] : [];
+/** What a message asks, and by which token; undefined where it is not sound. */
+const askedIn: Readonly<Record<Kind, (message: Uint8Array) => Asked | undefined>> = {
+  check: (message) => soundly(() => askedBy(decodeCheck(message).request)),
+  stream: (message) => soundly(() => askedBy(decodeStreamCheck(message).asked?.request)),
+  batch: (message) =>
+    soundly(() => {
+      const whole = decodeBatch(message);
+      return { by: whole.defaults, requests: batchOfItems(whole).items };
     }),
-  batch: (tenant, message) => meets(tenant, () => batchOfItems(decodeBatch(message)).items),
 };
 
-function meets({ manifest }: Tenant, read: () => readonly UncheckedRequest[]): boolean {
+interface Asked {
+  /** Whose token it comes with, if with any. */
+  readonly by: UncheckedRequest;
+  readonly requests: readonly UncheckedRequest[];
+}
+
+const askedBy = (request: UncheckedRequest | undefined): Asked | undefined =>
+  request && { by: request, requests: [request] };
+
+function soundly(read: () => Asked | undefined): Asked | undefined {
   try {
-    return read().some(({ action }) => action && metersMet(manifest, action.name) !== undefined);
+    return read();
   } catch {
-    return true;
+    return undefined;
   }
 }
 
 /**
+ * Whether a thread can decide what it takes a look into the message to know: nothing in it is counted, which is done in one
+ * place, and a token is one that was seen before.
+ */
+function isForThread(
+  parts: HotParts,
+  tenant: Tenant,
+  kind: Kind,
+  message: Uint8Array,
+  token: boolean,
+): boolean {
+  if (!token && !isMetered(tenant.manifest)) return true;
+  const whole = askedIn[kind](message);
+  if (!whole) return false;
+  const { by, requests } = whole;
+  if (requests.some(({ action }) => action && metersMet(tenant.manifest, action.name))) return false;
+  if (!token) return true;
+  if (by.token === undefined || by.proof !== undefined) return false;
+  return parts.tokens.vouches(tenant, by.token, systemClock());
+}
+
+/**
  * Admits the caller and lets a decision thread do the rest. Undefined for what is done here: there is no thread, it
- * is cheaper so, it is about a token or comes with an approval, or anything in it is unusual, and then it is refused here too. Throws or rejects.
+ * is cheaper so, it is about a token that is new or comes with an approval, it is counted, or anything in it is unusual, and
+ * then it is refused here too. Throws or rejects.
  */
 function onThread(
-  { offload, tenants, callers }: HotParts,
+  parts: HotParts,
   kind: Kind,
   presented: Presented,
   message: Uint8Array,
   until: number,
 ): Promise<Uint8Array> | undefined {
+  const { offload, tenants, callers } = parts;
   if (!offload) return undefined;
   const outline = outlines[kind](message);
   const tenant = outline && tenants.find(outline.tenant);
-  if (!tenant || outline.token || outline.approval || outline.items > MAX_ITEMS) return undefined;
+  if (!tenant || outline.approval || outline.items > MAX_ITEMS) return undefined;
   if (kind === 'check' && offload.leaves(tenant, message)) return undefined;
   if (!offload.serves(tenant)) return undefined;
-  // What is counted is counted in one place.
-  if (isMetered(tenant.manifest) && meetsMeter[kind](tenant, message)) return undefined;
+  if (!isForThread(parts, tenant, kind, message, outline.token)) return undefined;
   const caller = callers.authenticate(tenant, presented, 'check');
-  const { items } = outline;
-  if (!(caller instanceof Promise)) return offload.ask(kind, tenant, caller, message, items, until);
+  const asking = { items: outline.items, until, isVouched: outline.token };
+  if (!(caller instanceof Promise)) return offload.ask(kind, tenant, caller, message, asking);
   // It may have changed meanwhile, and what the thread is told of it holds for those who ask after.
-  return caller.then((known) => offload.ask(kind, tenants.get(tenant.id), known, message, items, until));
+  return caller.then((known) => offload.ask(kind, tenants.get(tenant.id), known, message, asking));
 }

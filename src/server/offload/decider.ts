@@ -19,7 +19,7 @@ import { buffersOf, Pouch, type PouchBytes, Unpacking } from './pouch.ts';
 import type { Progress } from './progress.ts';
 import {
   type FromThread,
-  type Kind,
+  isVouchedIn,
   kindOf,
   type PolicyFailure,
   type ThreadError,
@@ -81,8 +81,8 @@ export class Decider {
   }
 
   /** What may be asked for was settled before: here a caller is but a name. */
-  name(no: number, id: string): void {
-    this.#callers[no] = { id, principal: undefined, may: new Set(), audiences: [] };
+  name(no: number, id: string, audiences: Caller['audiences']): void {
+    this.#callers[no] = { id, principal: undefined, may: new Set(), audiences };
   }
 
   limit(slot: number, until: number): void {
@@ -121,7 +121,7 @@ export class Decider {
   readonly #begin = (slot: number, what: number, caller: number, message: Uint8Array): void => {
     this.#options.progress.begun(message.length);
     try {
-      this.#decide(kindOf(what), tenantNoOf(what), caller, message, this.#untilOf(slot)).then(
+      this.#decide(what, caller, message, this.#untilOf(slot)).then(
         (frame) => this.#answer(slot, frame),
         (error: unknown) => this.#refuse(slot, error),
       );
@@ -131,27 +131,22 @@ export class Decider {
   };
 
   /** Not async, so that nothing of the message is kept while its record is committed. */
-  #decide(
-    kind: Kind,
-    tenantNo: number,
-    callerNo: number,
-    message: Uint8Array,
-    until: number,
-  ): Promise<Uint8Array> {
+  #decide(what: number, callerNo: number, message: Uint8Array, until: number): Promise<Uint8Array> {
     const { decisions } = this.#options;
-    const tenant = this.#tenants.get(tenantNo);
+    const tenant = this.#tenants.get(tenantNoOf(what));
     const caller = this.#callers[callerNo];
+    const isVouched = isVouchedIn(what);
     if (!tenant || !caller) throw new ServiceError('internal', 'the decision thread was not told of it');
-    switch (kind) {
+    switch (kindOf(what)) {
       case 'check': {
         const asked = decodeCheck(message);
-        sameAs(asked.tenant === tenant.id && isOurs(asked.request));
+        sameAs(asked.tenant === tenant.id && isOurs(asked.request, isVouched));
         return decisions.check(tenant, caller, asked.request).then(encodeCheck);
       }
       case 'batch': {
         const asked = decodeBatch(message);
         const { tenant: named, defaults } = asked;
-        sameAs(named === tenant.id && defaults.token === undefined);
+        sameAs(named === tenant.id && isOurs(defaults, isVouched));
         sameAs(asked.items.length === outlineOf(message)?.items);
         const { items, semantic } = batchOfItems(asked);
         const isOver = (): boolean => this.#options.clock() >= until;
@@ -160,7 +155,7 @@ export class Decider {
       case 'stream': {
         const { correlationId, asked } = decodeStreamCheck(message);
         if (!asked) throw new ServiceError('invalid_request', 'request is missing');
-        sameAs(asked.tenant === tenant.id && isOurs(asked.request));
+        sameAs(asked.tenant === tenant.id && isOurs(asked.request, isVouched));
         return answered(correlationId, decisions.check(tenant, caller, asked.request));
       }
     }
@@ -220,8 +215,8 @@ const answered = (correlationId: bigint | number, answer: Promise<Answer>): Prom
   answer.then((decided) => encodeStreamAnswer(correlationId, decided));
 
 /** Tokens and approvals are looked at by main. */
-const isOurs = ({ token, approval }: UncheckedRequest): boolean =>
-  token === undefined && approval === undefined;
+const isOurs = ({ token, proof, approval }: UncheckedRequest, isVouched: boolean): boolean =>
+  (token !== undefined) === isVouched && proof === undefined && approval === undefined;
 
 /**
  * Main admitted a caller by the outline of its message. The generated code lets a member run over the end of the one

@@ -6,7 +6,7 @@ import type { Tenant } from '../../tenancy/tenants.ts';
 import { toServiceError } from '../errors.ts';
 import { OwnCalls } from './own.ts';
 import type { Kind } from './protocol.ts';
-import { DecisionThread, type DecisionThreadOptions } from './thread.ts';
+import { type Asking, DecisionThread, type DecisionThreadOptions } from './thread.ts';
 
 export interface OffloadOptions extends Omit<DecisionThreadOptions, 'onEnd' | 'window'> {
   /** How many threads there may be. */
@@ -77,19 +77,12 @@ export class Offload implements AsyncDisposable {
    * Resolves with a frame once the record is durable. Throws `resource_exhausted`, and `unavailable` where the threads
    * ended since one was found ready; rejects with what `Decisions` throws.
    */
-  ask(
-    kind: Kind,
-    tenant: Tenant,
-    caller: Caller,
-    message: Uint8Array,
-    items: number,
-    until: number,
-  ): Promise<Uint8Array> {
+  ask(kind: Kind, tenant: Tenant, caller: Caller, message: Uint8Array, asking: Asking): Promise<Uint8Array> {
     // Main hears of failures on every thread: a failing policy has its share once, and not on each of them.
     this.#options.policies.health.admit(tenant.id, this.#options.clock());
     const thread = this.#pick();
     if (!thread?.learn(tenant)) throw new ServiceError('unavailable', 'the decision thread ended');
-    return thread.ask(kind, tenant, caller, message, items, until);
+    return thread.ask(kind, tenant, caller, message, asking);
   }
 
   /** Called when anything of a tenant but its principals changed: the threads learn it anew. */

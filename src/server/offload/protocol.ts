@@ -3,6 +3,7 @@ import type { MaskFailure } from '../../decision/recorder.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
 import type { StoreFault } from '../../storage/faults.ts';
+import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { PouchBytes } from './pouch.ts';
 
@@ -28,11 +29,13 @@ export interface ThreadOptions {
 export const kinds = ['check', 'batch', 'stream'] as const;
 export type Kind = (typeof kinds)[number];
 
-/** Kind and tenant in one number: a tenant's is below 2^17. */
+/** Kind and tenant in one number: a tenant's is below 2^17. And whether main vouches for the token in it. */
 const KIND_SHIFT = 20;
-export const whatOf = (kind: Kind, tenantNo: number): number =>
-  (kinds.indexOf(kind) << KIND_SHIFT) | tenantNo;
-export const kindOf = (what: number): Kind => kinds[what >>> KIND_SHIFT] ?? 'check';
+const VOUCHED = 1 << 24;
+export const whatOf = (kind: Kind, tenantNo: number, isVouched: boolean): number =>
+  (isVouched ? VOUCHED : 0) | (kinds.indexOf(kind) << KIND_SHIFT) | tenantNo;
+export const kindOf = (what: number): Kind => kinds[(what & ~VOUCHED) >>> KIND_SHIFT] ?? 'check';
+export const isVouchedIn = (what: number): boolean => (what & VOUCHED) !== 0;
 export const tenantNoOf = (what: number): number => what & ((1 << KIND_SHIFT) - 1);
 
 export type ToThread =
@@ -40,8 +43,8 @@ export type ToThread =
   | { readonly asks: PouchBytes }
   /** All it is to know of a tenant from now on. It gets no credentials: who asks is settled before. */
   | { readonly tenant: Tenant; readonly bundle: Bundle }
-  /** How records name a caller. */
-  | { readonly caller: string; readonly no: number }
+  /** How records name a caller, and which tokens are for it. */
+  | { readonly caller: string; readonly audiences: Caller['audiences']; readonly no: number }
   /** The batch that is asked next with this slot is waited for until then, in milliseconds since the epoch. */
   | { readonly slot: number; readonly until: number }
   /** The tenant's principals changed. */

@@ -37,6 +37,16 @@ export interface DecisionThreadOptions extends Settings {
   readonly onEnd: (thread: DecisionThread, cause: unknown) => void;
 }
 
+/** How a message is to be answered. */
+export interface Asking {
+  /** Decisions it asks for. */
+  readonly items: number;
+  /** When nobody waits any more, in milliseconds since the epoch. */
+  readonly until: number;
+  /** Whether the token in it was looked at by main, and found to be good. */
+  readonly isVouched: boolean;
+}
+
 interface Waiter {
   readonly resolve: (frame: Uint8Array) => void;
   readonly reject: (error: ServiceError) => void;
@@ -52,7 +62,9 @@ export class DecisionThread {
   readonly #progress = new Progress();
   readonly #known = new Map<TenantId, Tenant>();
   readonly #tenantIds: TenantId[] = [];
+  /** By name and audiences: what a caller serves may change. */
   readonly #callers = new Map<string, number>();
+  readonly #numbers = new WeakMap<Caller, number>();
   readonly #asks = new Pouch();
   readonly #waiters: (Waiter | undefined)[] = [];
   readonly #free: number[] = [];
@@ -150,8 +162,7 @@ export class DecisionThread {
     tenant: Tenant,
     caller: Caller,
     message: Uint8Array,
-    items: number,
-    until: number,
+    { items, until, isVouched }: Asking,
   ): Promise<Uint8Array> {
     const { admission, clock, window } = this.#options;
     const place = admission.enter(tenant, items, window);
@@ -162,7 +173,7 @@ export class DecisionThread {
       this.#waiters[slot] = { resolve, reject, place, items };
       // The others are decided at once when their turn comes.
       if (kind === 'batch' && until !== Number.POSITIVE_INFINITY) this.#post({ slot, until });
-      this.#asks.add(slot, whatOf(kind, tenant.no), this.#numberOf(caller), message);
+      this.#asks.add(slot, whatOf(kind, tenant.no, isVouched), this.#numberOf(caller), message);
       this.#progress.asked(message.length);
       // The thread must not run dry while a long turn of this event loop goes on.
       if (this.#asks.count >= EARLY) return this.#flush();
@@ -195,12 +206,15 @@ export class DecisionThread {
     return this.#hung;
   }
 
-  #numberOf({ id }: Caller): number {
-    const known = this.#callers.get(id);
+  #numberOf(caller: Caller): number {
+    const known = this.#numbers.get(caller);
     if (known !== undefined) return known;
-    const no = this.#callers.size;
-    this.#callers.set(id, no);
-    this.#post({ caller: id, no });
+    const { id, audiences } = caller;
+    const name = JSON.stringify([id, audiences]);
+    const no = this.#callers.get(name) ?? this.#callers.size;
+    if (no === this.#callers.size) this.#post({ caller: id, audiences, no });
+    this.#callers.set(name, no);
+    this.#numbers.set(caller, no);
     return no;
   }
 

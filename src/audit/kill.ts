@@ -14,17 +14,28 @@ export interface KillRecord {
   readonly resource: { readonly type: string; readonly id: string };
   /** The grant that ended, where it is one that was named. */
   readonly grant?:
-    | { readonly id: string; readonly subject: NamedRef; readonly actors: readonly NamedRef[] }
+    | {
+        readonly id: string;
+        readonly subject: NamedRef;
+        readonly actors: readonly NamedRef[];
+        readonly task: { readonly id: string } | null;
+      }
     | undefined;
   /** The principal that was named. */
   readonly target?: NamedRef | undefined;
   readonly reason: string;
 }
 
+/** The member of an input that says in which task a grant was that ended: its records are found by that. */
+export const inTask = ({ id, task }: Pick<NonNullable<KillRecord['grant']>, 'id' | 'task'>): object =>
+  task ? { grant: { id, task: { id: task.id } } } : {};
+
 /** Its record: found by the principals of the grant, or by the one that was named; the caller is who did it. */
 export function killRow(kill: KillRecord): RecordRow {
   const { tenantNo, time, decisionId, caller, action, resource, grant, target, reason } = kill;
-  const about = grant ? { subject: grant.subject, actors: grant.actors } : { subject: null };
+  const about = grant
+    ? { subject: grant.subject, actors: grant.actors, ...inTask(grant) }
+    : { subject: null };
   return buildRecord({
     tenantNo,
     time,

@@ -23,6 +23,7 @@ export interface AuditFilter {
   /** `type:id`. */
   readonly resourceName?: string | undefined;
   readonly grantId?: string | undefined;
+  readonly taskId?: string | undefined;
   readonly actionName?: string | undefined;
   /** The code of the first reason. */
   readonly reasonCode?: string | undefined;
@@ -105,9 +106,14 @@ function isNamed(record: AuditRecord, filter: AuditFilter): boolean {
   ];
   return (
     pairs.every(([wanted, found]) => wanted === undefined || wanted === found) &&
+    (filter.taskId === undefined || isOfTask(record, filter.taskId)) &&
     (filter.principal === undefined || isIn(record, filter.principal))
   );
 }
+
+/** What revokes or kills a task names it as what it is about. */
+const isOfTask = ({ taskId, grantId, resource }: AuditRecord, id: string): boolean =>
+  [taskId, grantId, resource.id].includes(id);
 
 const isIn = ({ subject, actors, target }: AuditRecord, principal: NamedRef): boolean =>
   [subject, ...actors, target].some((each) => each?.class === principal.class && each.id === principal.id);

@@ -27,6 +27,8 @@ export interface AuditRecord {
   readonly revision: string;
   readonly decisionId: string;
   readonly grantId: string;
+  /** Of the task that the grant is part of. */
+  readonly taskId: string;
   readonly caller: string;
   readonly cost: number;
   /** What the question said of its circumstances, as far as it stands in the record, and the SHA-256 of one beside it. */
@@ -58,6 +60,7 @@ interface Input {
   action?: { name?: string };
   resource?: { type?: string; id?: string };
   context?: unknown;
+  grant?: { task?: { id?: string } } | null;
 }
 
 const utf8 = new TextDecoder();
@@ -84,6 +87,7 @@ export function readRecord({ index, body }: StoredRecord): AuditRecord {
     revision: parsed.revision ?? '',
     decisionId: parsed.decision_id,
     grantId: parsed.grant_id ?? '',
+    taskId: input.grant?.task?.id ?? '',
     caller: parsed.caller,
     cost: parsed.cost ?? 0,
     context: input.context,

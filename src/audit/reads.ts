@@ -176,6 +176,7 @@ export function filterOf(query: Partial<AuditQuery>): Record<string, unknown> {
     action: query.actionName,
     reason: query.reasonCode,
     grant_id: query.grantId,
+    task_id: query.taskId,
     revision: query.revision,
     // Not what it is to be: a tenant may have that sealed or masked.
     context: context.length === 0 ? undefined : context.map(({ path }) => path),

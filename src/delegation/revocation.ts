@@ -1,3 +1,4 @@
+import { inTask } from '../audit/kill.ts';
 import { buildRecord } from '../audit/record.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
@@ -46,7 +47,7 @@ export class Revocation {
       subject: grant?.subject,
       actor: grant?.actors[0],
       grantId: grant?.id,
-      input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors } : {}),
+      input: JSON.stringify(grant ? { subject: grant.subject, actors: grant.actors, ...inTask(grant) } : {}),
       members: grant ? `,"grant_id":"${grant.id}"` : '',
     };
     if (grant) {

@@ -257,6 +257,28 @@ test('a renewal that races the end of its task leaves nothing that lives', async
   }
 });
 
+test('all of a task is found in the log by its id, and nothing of another', async () => {
+  const other = await open();
+  const { body } = await open();
+  await decides(body.access_token);
+  const again = (await renew(body.task_id)).body.access_token;
+  await decides(again);
+  await decides(other.body.access_token);
+  await stage.revoke(again);
+  const { stdout } = await at(stage.server)('kill', 'task', '-t', 'acme', body.task_id);
+  expect(stdout).not.toBe('');
+  const query = await stage.records({ taskId: body.task_id, pageSize: 100 });
+  const actions = query.map(({ action, kind }) => action ?? kind);
+  expect(actions.toReversed()).toEqual([
+    'task.open',
+    'document.read',
+    'task.renew',
+    'document.read',
+    'revocation',
+    'kill.grant',
+  ]);
+});
+
 test('mandate task: listed, shown as a tree, renewed and ended', async () => {
   const dev = at(stage.server, agent.secret);
   const line = async (...args: string[]): Promise<Ran> => await dev(...args);

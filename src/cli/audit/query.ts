@@ -29,6 +29,7 @@ export const queryCommand = (): Command =>
     .option('--action <name>', 'what was to be done')
     .option('--reason <code>', 'why not: the code of the first reason')
     .option('--grant <id>', 'under which grant')
+    .option('--task <id>', 'in which task')
     .option('--revision <hash>', 'by which revision of the policy')
     .option(
       '--context <path=value...>',
@@ -94,6 +95,7 @@ interface QueryOptions {
   action?: string;
   reason?: string;
   grant?: string;
+  task?: string;
   revision?: string;
   context?: string[];
   outcome?: string;
@@ -126,6 +128,7 @@ function filterOf(options: QueryOptions) {
     action: options.action ?? '',
     reason: options.reason ?? '',
     grantId: options.grant ?? '',
+    taskId: options.task ?? '',
     revision: options.revision ?? '',
     context: (options.context ?? []).map(memberIn),
     oldestFirst: options.oldestFirst === true,

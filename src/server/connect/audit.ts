@@ -167,6 +167,7 @@ function queryIn(message: QueryRequest): Omit<AuditQuery, 'pageSize'> {
     actionName: message.action || undefined,
     reasonCode: message.reason || undefined,
     grantId: message.grantId || undefined,
+    taskId: message.taskId || undefined,
     revision: message.revision || undefined,
     context: message.context,
     isOldestFirst: message.oldestFirst,

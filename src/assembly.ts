@@ -73,6 +73,7 @@ import { Issuers } from './tenancy/issuers.ts';
 import { Kills } from './tenancy/kills.ts';
 import { ClientAssertions } from './tenancy/registry/assertions.ts';
 import { Credentials } from './tenancy/registry/changes.ts';
+import { ChosenSecrets } from './tenancy/registry/chosen.ts';
 import { Doubt } from './tenancy/registry/doubt.ts';
 import { RegisteredIssuers } from './tenancy/registry/issuers.ts';
 import { Registry } from './tenancy/registry/registry.ts';
@@ -254,6 +255,7 @@ export function assemble(
     facts,
     tenants,
     verifyJwt: (...presented) => issuers.verifyCaller(...presented),
+    chosen: new ChosenSecrets({ clock, monotonic: systemMonotonic, random }),
     verifyAssertion: (...asserted) => assertions.verify(...asserted),
     clock,
     isKilled: (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),

@@ -5,7 +5,8 @@ import { type PrincipalClass, type PrincipalRef, principalClasses, principalKey 
 import type { FactSource } from './facts.ts';
 import { readToken } from './jose.ts';
 import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
-import { isGood } from './registry/credentials.ts';
+import type { ChosenSecrets } from './registry/chosen.ts';
+import { chosenBy, isGood } from './registry/credentials.ts';
 import { audiencesOf, type Holder } from './registry/registry.ts';
 import type { Tenant, Tenants } from './tenants.ts';
 
@@ -24,6 +25,8 @@ export interface Caller {
    */
   readonly audiences: readonly string[] | 'stated' | 'any';
 }
+
+type ChosenPresented = Extract<Presented, { kind: 'secret' }> & { readonly clientId: string };
 
 /** A credential as presented, before anybody is known by it. */
 export type Presented = (
@@ -89,6 +92,7 @@ export class Callers {
   readonly #facts: FactSource;
   readonly #verifyJwt: JwtVerifier;
   readonly #verifyAssertion: AssertionVerifier;
+  readonly #chosen: ChosenSecrets;
   readonly #onRefusal: RefusalListener;
   readonly #tenants: Tenants;
   readonly #clock: Clock;
@@ -105,6 +109,7 @@ export class Callers {
     tenants: Tenants;
     verifyJwt: JwtVerifier;
     verifyAssertion: AssertionVerifier;
+    chosen: ChosenSecrets;
     clock: Clock;
     /** Whether the tenant takes no tokens of the issuer any more. */
     isKilled?: (tenant: Tenant, issuer: string) => boolean;
@@ -120,6 +125,7 @@ export class Callers {
     this.#tenants = options.tenants;
     this.#verifyJwt = options.verifyJwt;
     this.#verifyAssertion = options.verifyAssertion;
+    this.#chosen = options.chosen;
     this.#clock = options.clock;
     this.#isKilled = options.isKilled ?? ((): boolean => false);
     this.#onUse = options.onUse ?? ((): void => undefined);
@@ -132,9 +138,10 @@ export class Callers {
    */
   greet(presented: Presented): void | Promise<void> {
     if (this.#greeted.has(presented)) return;
-    if (presented.kind === 'secret' && isJwt(presented.secret) && !this.#dev)
+    if (presented.kind === 'secret' && isJwt(presented.secret) && !this.#dev && !this.#mayBeChosen(presented))
       return this.#greetBearer(presented, presented.secret);
-    if (!this.#isKnown(presented)) throw presented.kind === 'none' ? nobody() : unknownCaller();
+    if (!this.#isKnown(presented) && !this.#mayBeChosen(presented))
+      throw presented.kind === 'none' ? nobody() : unknownCaller();
     this.#greeted.add(presented);
   }
 
@@ -173,6 +180,12 @@ export class Callers {
     return presented.kind === 'secret' && this.#operators.has(digestOf(presented));
   }
 
+  /** A secret that somebody chose is looked at where its tenant is known. */
+  #mayBeChosen(presented: Presented): boolean {
+    if (presented.kind !== 'secret' || presented.clientId === undefined) return false;
+    return this.#tenants.knowCredential(chosenBy(presented.clientId));
+  }
+
   #isKnown(presented: Presented): boolean {
     if (presented.kind === 'none') return this.#dev && presented.loopback;
     if (presented.kind === 'certificate') return this.#tenants.knowCredential(presented.spiffeId);
@@ -198,7 +211,7 @@ export class Callers {
   /** Tells of it, and throws it. */
   #refused(tenant: Tenant, presented: Presented, operation: Operation, error: unknown): never {
     const { code = '', callerId: caller = '' } = (error ?? {}) as { code?: string; callerId?: string };
-    const isKnown = code !== 'unauthenticated' || this.#isKnown(presented);
+    const isKnown = code !== 'unauthenticated' || (!this.#mayBeChosen(presented) && this.#isKnown(presented));
     const claimed = isKnown ? '' : claimedIn(tenant, presented);
     // What no tenant knows is anybody's, and is in nobody's log; unless it is a guess at somebody's.
     if (refusals.has(code) && (isKnown || claimed !== '')) {
@@ -213,6 +226,8 @@ export class Callers {
       return this.#byAssertion(tenant, presented.assertion, presented.clientId).then((caller) =>
         this.#permitted(tenant, caller, operation),
       );
+    if (this.#isChosen(tenant, presented))
+      return this.#byChosen(tenant, presented).then((caller) => this.#permitted(tenant, caller, operation));
     if (presented.kind === 'secret' && isJwt(presented.secret))
       return this.#byJwt(tenant, presented.secret, presented.clientId).then((caller) =>
         this.#permitted(tenant, caller, operation),
@@ -274,6 +289,25 @@ export class Callers {
     const ref = await this.#verifyJwt(tenant, token);
     if (clientId !== undefined && clientId !== ref.id) throw unknownCaller();
     return this.#callerOf(tenant.declared.get(principalKey(ref)));
+  }
+
+  /** One that nobody else's secret is; what is chosen may look like anything. */
+  #isChosen(tenant: Tenant, presented: Presented): presented is ChosenPresented {
+    return (
+      presented.kind === 'secret' &&
+      presented.clientId !== undefined &&
+      this.#chosen.has(tenant, presented.clientId) &&
+      tenant.credentials.get(digestOf(presented)) === undefined
+    );
+  }
+
+  async #byChosen(tenant: Tenant, { clientId, secret, address = '' }: ChosenPresented): Promise<Caller> {
+    const holder = await this.#chosen.verify(tenant, clientId, secret, address);
+    if (!holder) throw unknownCaller();
+    this.#onUse(tenant, holder, this.#clock());
+    // It may have been registered anew meanwhile.
+    const now = tenant.declared.get(principalKey(holder.principal));
+    return this.#callerOf(now === holder.principal ? now : undefined);
   }
 
   async #byAssertion(tenant: Tenant, assertion: string, clientId: string | undefined): Promise<Caller> {

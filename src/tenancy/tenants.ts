@@ -9,7 +9,7 @@ import { parseManifestText } from './folder/parser.ts';
 import type { TenantFiles } from './folder/read.ts';
 import type { Ceiling, Manifest, ManifestPrincipal, TrustedIssuer } from './manifest.ts';
 import { MANIFEST, ManifestInvalid } from './manifest-invalid.ts';
-import { presentedAs } from './registry/credentials.ts';
+import { greetedBy } from './registry/credentials.ts';
 import { RegisteredIssuers } from './registry/issuers.ts';
 import { count, type Holder, Register, Registry, type WorkloadHolder } from './registry/registry.ts';
 
@@ -114,8 +114,8 @@ export class Tenants implements Iterable<Tenant> {
   }
 
   #count(tenant: Tenant | undefined, by: 1 | -1): void {
-    for (const { credentials } of tenant?.manifest.principals ?? [])
-      for (const one of credentials) count(this.#credentials, presentedAs(one), by);
+    for (const { id, credentials } of tenant?.manifest.principals ?? [])
+      for (const one of credentials) count(this.#credentials, greetedBy(one, id), by);
   }
 
   get size(): number {

@@ -1,10 +1,11 @@
 import { generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { systemClock, systemMonotonic } from '../../src/effects.ts';
+import { systemClock, systemMonotonic, systemRandom } from '../../src/effects.ts';
 import { Callers, type Presented } from '../../src/tenancy/callers.ts';
 import type { FactSource } from '../../src/tenancy/facts.ts';
 import { Issuers } from '../../src/tenancy/issuers.ts';
 import { parseManifest } from '../../src/tenancy/manifest.ts';
+import { ChosenSecrets } from '../../src/tenancy/registry/chosen.ts';
 import { type Tenant, Tenants } from '../../src/tenancy/tenants.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
 
@@ -49,6 +50,7 @@ beforeAll(async () => {
     tenants,
     clock: systemClock,
     verifyAssertion: () => Promise.reject(new Error('nobody asserts')),
+    chosen: new ChosenSecrets({ clock: systemClock, monotonic: systemClock, random: systemRandom }),
     verifyJwt: (tenant, token, among) => {
       verified.push(tenant.id);
       return issuers.verifyCaller(tenant, token, among);

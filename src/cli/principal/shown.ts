@@ -66,6 +66,7 @@ export function fieldsOf(principal: Principal): [string, string][] {
 function credentialLine({ id, kind, expiresAt, lastUsedAt }: Credential): string {
   const form = {
     secretSha256: 'a secret',
+    secretScrypt: 'a chosen secret',
     spiffeId: kind.case === 'spiffeId' ? kind.value : '',
     jwks: 'public keys',
     jwksUri: kind.case === 'jwksUri' ? `the keys at ${kind.value}` : '',

@@ -46,7 +46,7 @@ export class Credentials {
     };
     await this.#principals.change(tenant, caller, ref, 'credential.rotate', (before) => {
       const kept = before.credentials
-        .map((each) => ('secret_sha256' in each ? endingBy(each, now + overlapMs) : each))
+        .map((each) => (isSecret(each) ? endingBy(each, now + overlapMs) : each))
         .filter((each) => isGood(each, now));
       return withCredentials(before, [...kept, fresh]);
     });
@@ -68,6 +68,8 @@ export class Credentials {
     return this.#uses.usedAt(tenant, of, credential);
   }
 }
+
+const isSecret = (one: Credential): boolean => 'secret_sha256' in one || 'secret_scrypt' in one;
 
 function endingBy(one: Credential, end: number): Credential {
   const sooner = Math.min(end, one.expires_at === undefined ? end : Date.parse(one.expires_at));

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
+import { readScrypt } from './scrypt.ts';
 import { workload } from './workload.ts';
 
 /** Of one principal: what it has, what it changes over to, and a few for where it runs. */
@@ -29,6 +30,14 @@ const jwks = z
 const forms = {
   // SHA-256 of a secret of at least 128 random bits, hex. Such a secret needs no slow hash.
   secret_sha256: z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits'),
+  /** Of one that somebody chose. */
+  secret_scrypt: z
+    .string()
+    .max(256)
+    .refine(
+      (text) => readScrypt(text) !== undefined,
+      'as `mandate credential hash` prints it: $scrypt$ln=15,r=8,p=1$…',
+    ),
   spiffe_id: z
     .string()
     .max(2_048)
@@ -43,6 +52,7 @@ const forms = {
 export const credential = z.union(
   [
     z.strictObject({ ...common, secret_sha256: forms.secret_sha256 }),
+    z.strictObject({ ...common, secret_scrypt: forms.secret_scrypt }),
     z.strictObject({ ...common, spiffe_id: forms.spiffe_id }),
     z.strictObject({ ...common, jwks: forms.jwks }),
     z.strictObject({ ...common, jwks_uri: forms.jwks_uri }),
@@ -54,7 +64,7 @@ export const credential = z.union(
 export type Credential = z.infer<typeof credential>;
 
 const FORMS =
-  'a credential is {secret_sha256: <64 hex digits>}, {spiffe_id: spiffe://…}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
+  'a credential is {secret_sha256: <64 hex digits>}, {secret_scrypt: $scrypt$…}, {spiffe_id: spiffe://…}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
 
 /** A union alone says no more than that none of its forms fits. Keys are named, values may be secrets. */
 function problemOf(input: unknown): string {
@@ -73,6 +83,13 @@ export function presentedAs(one: Credential): string | undefined {
   if ('secret_sha256' in one) return `sha256:${one.secret_sha256}`;
   return 'spiffe_id' in one ? one.spiffe_id : undefined;
 }
+
+/** By which a client is let be heard before it is known in which tenant it has a secret that it chose. */
+export const chosenBy = (clientId: string): string => `client ${clientId}`;
+
+/** What a caller may be let be heard by: what it presents, or the name that goes with it. */
+export const greetedBy = (one: Credential, principal: string): string | undefined =>
+  'secret_scrypt' in one ? chosenBy(principal) : presentedAs(one);
 
 export const credentialId = (one: Credential): string => one.id ?? madeId(one);
 

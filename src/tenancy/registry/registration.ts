@@ -5,6 +5,7 @@ import type { RegisteredPrincipal, StoredPrincipal } from '../../storage/princip
 import type { PrincipalRow, TenantNo } from '../../storage/rows.ts';
 import { type ManifestPrincipal, parsePrincipal } from '../manifest.ts';
 import { type Credential, credentialId, MAX_CREDENTIALS, shownDigest } from './credentials.ts';
+import { shownScrypt } from './scrypt.ts';
 
 /** What a principal has beside its facts. */
 type Registration = Pick<
@@ -124,4 +125,5 @@ const shownCredential = (one: Credential): object => ({
   ...one,
   id: credentialId(one),
   ...('secret_sha256' in one && { secret_sha256: shownDigest(one.secret_sha256) }),
+  ...('secret_scrypt' in one && { secret_scrypt: shownScrypt(one.secret_scrypt) }),
 });

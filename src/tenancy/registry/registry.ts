@@ -3,7 +3,7 @@ import type { RegisteredPrincipal } from '../../storage/principals/store.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { ManifestPrincipal } from '../manifest.ts';
 import type { Tenant } from '../tenants.ts';
-import { type Credential, presentedAs } from './credentials.ts';
+import { type Credential, greetedBy, presentedAs } from './credentials.ts';
 import { registeredIn } from './registration.ts';
 
 /** A credential that can be presented, and whose it is. */
@@ -121,8 +121,8 @@ export class Registry {
     this.#count(before, -1);
   }
 
-  #count({ credentials }: ManifestPrincipal, by: 1 | -1): void {
-    for (const one of credentials) count(this.#known, presentedAs(one), by);
+  #count({ id, credentials }: ManifestPrincipal, by: 1 | -1): void {
+    for (const one of credentials) count(this.#known, greetedBy(one, id), by);
   }
 }
 

@@ -25,6 +25,7 @@ import {
   shownDigest,
 } from '../../../tenancy/registry/credentials.ts';
 import { type Draft, parseDraft, principalIn } from '../../../tenancy/registry/registration.ts';
+import { shownScrypt } from '../../../tenancy/registry/scrypt.ts';
 import { proto } from '../messages.ts';
 
 const statuses: Readonly<Record<StoredStatus, PrincipalStatus>> = {
@@ -96,10 +97,13 @@ function parsed(value: Parameters<typeof parseDraft>[0]): Draft {
 }
 
 function credentialIn({ id, kind, expiresAt }: Credential): object {
-  const isKept = kind.case === undefined || (kind.case === 'secretSha256' && kind.value.endsWith('…'));
+  const isKept =
+    kind.case === undefined ||
+    ((kind.case === 'secretSha256' || kind.case === 'secretScrypt') && kind.value.endsWith('…'));
   if (isKept && id !== '') return { kept: id };
   const names = {
     secretSha256: 'secret_sha256',
+    secretScrypt: 'secret_scrypt',
     spiffeId: 'spiffe_id',
     jwks: 'jwks',
     jwksUri: 'jwks_uri',
@@ -187,6 +191,7 @@ function credentialMessage(one: Registered, usedAt: (credential: string) => numb
 
 function kindOf(one: Registered): Credential['kind'] {
   if ('secret_sha256' in one) return { case: 'secretSha256', value: shownDigest(one.secret_sha256) };
+  if ('secret_scrypt' in one) return { case: 'secretScrypt', value: shownScrypt(one.secret_scrypt) };
   if ('spiffe_id' in one) return { case: 'spiffeId', value: one.spiffe_id };
   if ('jwks' in one) return { case: 'jwks', value: proto(one.jwks) };
   if ('jwks_uri' in one) return { case: 'jwksUri', value: one.jwks_uri };

@@ -31,6 +31,7 @@ const onAdmin = [
   'mandate.v1.PolicyService',
   'mandate.v1.TenantService',
   'mandate.v1.KillService',
+  'mandate.v1.ApprovalService',
   'mandate.v1.KeyService',
   'mandate.v1.AuditService',
 ];

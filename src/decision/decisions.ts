@@ -320,8 +320,9 @@ export class Decisions {
     shared?: SharedParts,
     presented?: Presented,
   ): Pending {
-    const { draft, ...judged } = this.#judge.of(tenant, caller, request, now, principal, shared, presented);
-    return { ...judged, row: this.#options.recorder.row(tenant, draft) };
+    const judged = this.#judge.of(tenant, caller, request, now, principal, shared, presented);
+    const { decided, decisionId, draft } = judged;
+    return { decided, decisionId, row: this.#options.recorder.row(tenant, draft) };
   }
 
   /**

@@ -247,3 +247,17 @@ export const said = ({ body }: Answer<Evaluated>): [boolean, string | undefined]
   body.decision,
   body.context?.reasons.find(({ code }) => code.startsWith('approval_'))?.code,
 ];
+
+/** What nobody who presents somebody else's approval can tell from one that is not there. */
+export const UNKNOWN = [false, 'approval_unverifiable'];
+export const OVER = [false, 'approval_expired'];
+export const OTHER = [false, 'approval_out_of_scope'];
+export const ALLOWED = [true, undefined];
+
+let serial = 0;
+/** A question of its own each time, so that no test has another's approval. */
+export const asking = (more: Asked = {}): Asked => {
+  serial += 1;
+  const resource = { type: 'document', id: `plan-${serial}`, properties: { pages: 7 } };
+  return { ...publishing, resource, ...more };
+};

@@ -70,6 +70,19 @@ export const data: readonly Good[] = [
   ],
   ['/t/calm/access/v1/search/action', 'application/json', Buffer.from(JSON.stringify(authzen))],
   [
+    '/t/calm/access/v1/requests',
+    'application/json',
+    text({
+      ...authzen,
+      context: { business_justification: 'read' },
+      denial: {
+        evaluation_id: '01a2160c-2c8f-7dd1-87b2-699dc4ec77ec',
+        expires_at: '2026-11-26T04:20:26.319Z',
+      },
+    }),
+  ],
+  ['/t/calm/access/v1/requests/read/cancel', 'application/json', text({ reason: 'read' })],
+  [
     '/t/calm/oauth2/token',
     'application/x-www-form-urlencoded',
     Buffer.from('grant_type=x&subject_token=a.b.c&scope=%zz'),
@@ -126,6 +139,16 @@ export const admin: readonly Good[] = [
     '/mandate.v1.TenantService/SetPrincipalStatus',
     'application/grpc+json',
     frames(text({ tenant: 'calm', class: 'user', id: 'read', status: 'PRINCIPAL_STATUS_DISABLED' })),
+  ],
+  [
+    '/mandate.v1.ApprovalService/ListApprovals',
+    'application/grpc+json',
+    frames(text({ tenant: 'calm', pageSize: 3, pageToken: 'read' })),
+  ],
+  [
+    '/mandate.v1.ApprovalService/Approve',
+    'application/json',
+    text({ tenant: 'calm', id: 'read', note: 'read', approverToken: 'a.b.c' }),
   ],
   ['/mandate.v1.PolicyService/ReloadPolicy', 'application/json', text({ tenant: 'calm' })],
   [

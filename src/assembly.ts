@@ -23,6 +23,7 @@ import { Decisions } from './decision/decisions.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { ExchangeApprovals } from './delegation/approval.ts';
+import { Callbacks } from './delegation/callbacks/callbacks.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
@@ -284,7 +285,17 @@ export function assemble(
       : undefined;
   const shared = partStore(reader);
   const approvals = approvalStore(reader);
-  const requests = new ApprovalRequests({ store: approvals, writer, clock, random });
+  const callbacks = new Callbacks({
+    keys,
+    issuerOf: (tenant) => issuerOf(tenant.id),
+    loopback: config.dev,
+    clock,
+    random,
+    stopping: parts.stopping,
+    failed: (error) => void toServiceError(error, 'callbacks'),
+  });
+  const { notify: settled } = callbacks;
+  const requests = new ApprovalRequests({ store: approvals, writer, clock, random, settled });
   const decisions = new Decisions({
     ...common,
     admission,
@@ -340,7 +351,7 @@ export function assemble(
       clock,
     }),
     approvalRequests: requests,
-    approvers: new Approvers({ ...common, store: approvals, requests, issuers, admission }),
+    approvers: new Approvers({ ...common, store: approvals, requests, issuers, admission, settled }),
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
     delegations: new Delegations({

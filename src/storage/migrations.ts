@@ -389,6 +389,7 @@ export const migrations: readonly string[] = [
     reason TEXT NOT NULL,
     template TEXT NOT NULL,
     decision_id TEXT NOT NULL,
+    callback TEXT,
     opened_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     settled_at INTEGER,

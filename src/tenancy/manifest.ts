@@ -156,6 +156,8 @@ const manifest = z.strictObject({
     .prefault({}),
   /** How long tasks may last; 0: there are none. No more than six days: so long grants are kept that have expired. */
   tasks: z.strictObject({ max_hours: z.number().min(0).max(144).default(0) }).prefault({}),
+  /** Where whoever asked for approval may be told that it was decided. */
+  approvals: z.strictObject({ callbacks: z.array(z.url().max(2_048)).max(64).default([]) }).prefault({}),
   /** Resources that a search may find without the caller naming them. */
   resources: z
     .array(

@@ -41,6 +41,7 @@ export interface TenantDocument {
   audit?: { sealed: { path: string; about?: string }[] };
   entrypoints?: string[];
   tasks?: { max_hours: number };
+  approvals?: { callbacks: string[] };
   dpop?: { required?: string[]; nonce?: boolean };
 }
 

@@ -7,6 +7,7 @@ import type { Tenant } from '../../tenancy/tenants.ts';
 import type { Admission } from '../admission.ts';
 import type { Decisions } from '../decisions.ts';
 import type { UncheckedRequest } from '../request.ts';
+import type { Callback } from './callback.ts';
 import { checkDenial, type NamedDenial } from './denial.ts';
 import { decisionQuestion } from './question.ts';
 import type { ApprovalRequests } from './requests.ts';
@@ -37,7 +38,7 @@ export class AccessRequests {
     caller: Caller,
     asked: UncheckedRequest,
     denial: NamedDenial,
-    reason: string,
+    { reason, callback }: { readonly reason: string; readonly callback: Callback | undefined },
   ): Promise<ApprovalRow> {
     const { admission, decisions, requests, source, clock } = this.#options;
     const place = admission.enter(tenant, 1);
@@ -60,6 +61,7 @@ export class AccessRequests {
         grantId: principal.grant?.id,
         issuer: principal.issuer,
         reason,
+        callback,
       });
     } finally {
       admission.leave(place, 1);

@@ -33,6 +33,8 @@ export interface ApproversOptions {
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
+  /** Hears of each that was decided, after the commit. */
+  readonly settled: (tenant: Tenant, row: ApprovalRow) => void;
 }
 
 export type Ruling = 'approve' | 'reject';
@@ -127,7 +129,10 @@ export class Approvers {
     const args = { tenantNo: tenant.no, id: row.id, to, approver: named, note, at } as const;
     const { value } = await writer.run('settleApproval', args, record);
     const now = store.find(tenant.no, row.id);
-    if (value && now) return now;
+    if (value && now) {
+      this.#options.settled(tenant, now);
+      return now;
+    }
     // What its parties or its grant have come to since keeps it from being approved, and leaves it as it was.
     const why =
       now?.state === 'pending' ? 'of no use any more: somebody or something in it has ended' : now?.state;

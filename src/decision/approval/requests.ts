@@ -7,6 +7,7 @@ import type { ApprovalStore } from '../../storage/approvals/store.ts';
 import type { Writer } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
+import type { Callback } from './callback.ts';
 import { MAX_APPROVAL_ID, type Presented, presentedTo } from './presented.ts';
 import { digestOf, type Question, shownQuestion } from './question.ts';
 import { approvalRecord, standing } from './records.ts';
@@ -17,6 +18,8 @@ export interface ApprovalRequestsOptions {
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
+  /** Hears of each that was decided, after the commit. */
+  readonly settled: (tenant: Tenant, row: ApprovalRow) => void;
 }
 
 /** What is asked to be approved, and by whom. */
@@ -31,6 +34,7 @@ export interface Opening {
   readonly issuer: string;
   /** The requester's words. */
   readonly reason: string;
+  readonly callback?: Callback | undefined;
 }
 
 /** Of an id: not to be guessed (profile, section 5.2). */
@@ -52,7 +56,7 @@ export class ApprovalRequests {
    */
   async open(tenant: Tenant, caller: Caller, opening: Opening): Promise<ApprovalRow> {
     const { store, writer, clock, random } = this.#options;
-    const { question, terms, decisionId, grantId = null, issuer, reason } = opening;
+    const { question, terms, decisionId, grantId = null, issuer, reason, callback } = opening;
     if (reason.length > MAX_REASON)
       throw new ServiceError('invalid_request', `a reason is at most ${MAX_REASON} characters`);
     const openedAt = clock();
@@ -74,6 +78,7 @@ export class ApprovalRequests {
       reason,
       template: terms.template,
       decisionId,
+      callback: callback ? JSON.stringify(callback) : null,
       openedAt,
       expiresAt: openedAt + terms.waitsMs,
     };
@@ -114,7 +119,10 @@ export class ApprovalRequests {
     const args = { tenantNo: tenant.no, id, to: 'cancelled', approver: null, note, at: clock() } as const;
     const { value } = await writer.run('settleApproval', args, record);
     const now = store.find(tenant.no, id);
-    if (value && now) return now;
+    if (value && now) {
+      this.#options.settled(tenant, now);
+      return now;
+    }
     throw new ServiceError('approval_settled', `the request is ${now?.state ?? 'gone'}, and not pending`);
   }
 
@@ -138,7 +146,9 @@ export class ApprovalRequests {
     if (!isOver(row, at)) return row.state === 'expired';
     const after = { ...standing(row), state: 'expired' };
     const record = this.#record(tenant, caller, 'expire', row, standing(row), after);
-    await writer.run('expireApproval', { tenantNo: tenant.no, id: row.id, at }, record);
+    const args = { tenantNo: tenant.no, id: row.id, at };
+    const { value } = await writer.run('expireApproval', args, record);
+    if (value) this.#options.settled(tenant, { ...row, state: 'expired' });
     return true;
   }
 

@@ -101,9 +101,9 @@ export function prepareApprovalCommands(
     FROM approvals WHERE tenant_no = @no AND state = 'pending' AND expires_at > @openedAt`);
   const insert = db.prepare<[object]>(`
     INSERT INTO approvals (tenant_no, id, seq, state, digest, caller, requester, parties, grant_id, issuer, question, uses, valid_ms,
-      reason, template, decision_id, opened_at, expires_at, note, uses_left)
+      reason, template, decision_id, callback, opened_at, expires_at, note, uses_left)
     VALUES (@no, @id, @seq, 'pending', @digest, @caller, @requester, @parties, @grantId, @issuer, @question, @uses, @validMs,
-      @reason, @template, @decisionId, @openedAt, @expiresAt, '', @uses)`);
+      @reason, @template, @decisionId, @callback, @openedAt, @expiresAt, '', @uses)`);
   const drop = db.prepare('DELETE FROM approvals WHERE tenant_no = ? AND id = ?');
   const living = db
     .prepare<[object], 1>(`SELECT 1 FROM approvals a WHERE tenant_no = @no AND id = @id AND ${LIVING}`)

@@ -31,6 +31,8 @@ export interface ApprovalRow {
   readonly template: string;
   /** Of the denial. */
   readonly decisionId: string;
+  /** JSON: whom to tell once it is decided; null for nobody. */
+  readonly callback: string | null;
   readonly openedAt: number;
   /** Until when it may be decided. */
   readonly expiresAt: number;

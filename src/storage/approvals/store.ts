@@ -45,6 +45,7 @@ interface Columns {
   reason: string;
   template: string;
   decision_id: string;
+  callback: string | null;
   opened_at: number;
   expires_at: number;
   settled_at: number | null;
@@ -56,7 +57,7 @@ interface Columns {
 }
 
 const COLUMNS = `id, state, digest, caller, requester, parties, grant_id, issuer, question, uses, valid_ms, reason, template,
-  decision_id, opened_at, expires_at, settled_at, approver_class, approver_id, note, approved_until, uses_left`;
+  decision_id, callback, opened_at, expires_at, settled_at, approver_class, approver_id, note, approved_until, uses_left`;
 
 const approvalOf = (row: Columns): ApprovalRow => ({
   id: row.id,
@@ -73,6 +74,7 @@ const approvalOf = (row: Columns): ApprovalRow => ({
   reason: row.reason,
   template: row.template,
   decisionId: row.decision_id,
+  callback: row.callback,
   openedAt: row.opened_at,
   expiresAt: row.expires_at,
   settledAt: row.settled_at,

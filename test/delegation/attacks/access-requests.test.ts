@@ -63,6 +63,7 @@ describe('a request', () => {
     const { body: denied } = await on.evaluate(asked);
     for (const more of [
       { callback: { endpoint: 'https://pep.example' } },
+      { requested_access: { emergency: true } },
       { items: [] },
       { context: { business_justification: 7 } },
       { context: { business_justification: 'x'.repeat(1_025) } },

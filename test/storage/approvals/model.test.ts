@@ -138,6 +138,7 @@ function opened(each: Extract<Step, { do: 'open' }>, at: number): NewApproval {
     reason: '',
     template: '',
     decisionId: '',
+    callback: null,
     openedAt: at,
     expiresAt: at + 30_000,
   };

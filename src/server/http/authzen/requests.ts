@@ -1,9 +1,10 @@
 import type { AccessRequests } from '../../../decision/approval/access-requests.ts';
+import { callbackIn, taskStatuses } from '../../../decision/approval/callback.ts';
 import type { NamedDenial } from '../../../decision/approval/denial.ts';
 import type { ApprovalRequests } from '../../../decision/approval/requests.ts';
 import type { JsonObject } from '../../../decision/request.ts';
 import { type ErrorCode, ServiceError } from '../../../errors.ts';
-import type { ApprovalRow, ApprovalState } from '../../../storage/approvals/rows.ts';
+import type { ApprovalRow } from '../../../storage/approvals/rows.ts';
 import type { Caller } from '../../../tenancy/callers.ts';
 import type { Tenant } from '../../../tenancy/tenants.ts';
 import { presentedBy } from '../../peer.ts';
@@ -30,11 +31,13 @@ export function accessRequestRoutes(parts: RequestParts): Route[] {
       path: '/t/{tenant}/access/v1/requests',
       handle: admitted(parts, async ({ tenant, caller, request }) => {
         const body = await readJson(request);
-        onlyMembers('the request', body, ['subject', 'action', 'resource', 'context', 'denial']);
+        onlyMembers('the request', body, ['subject', 'action', 'resource', 'context', 'denial', 'callback']);
         const { reason, context } = withoutReason(part(body, 'context'));
         const token = request.header(SUBJECT_TOKEN_HEADER);
         const asked = { ...requestOf(tenant, { ...body, context }), token };
-        return told(tenant, await accessRequests.open(tenant, caller, asked, denialIn(body), reason));
+        const callback = callbackIn(tenant, part(body, 'callback'));
+        const words = { reason, callback };
+        return told(tenant, await accessRequests.open(tenant, caller, asked, denialIn(body), words));
       }),
     },
     {
@@ -102,21 +105,11 @@ function problemOf({ code, message }: ServiceError, refused: HttpResponse): Http
   };
 }
 
-/** How a request stands, in the profile's words (section 6.1). */
-const statuses = {
-  pending: 'pending',
-  approved: 'approved',
-  used: 'approved',
-  rejected: 'denied',
-  cancelled: 'cancelled',
-  expired: 'expired',
-} as const satisfies Record<ApprovalState, string>;
-
 function taskResponse(row: ApprovalRow, endpoint: string, status?: number): HttpResponse {
   const { id, state, settledAt, approvedUntil } = row;
   const at = `${endpoint}/${id}`;
   const isPending = state === 'pending';
-  const isApproved = statuses[state] === 'approved';
+  const isApproved = taskStatuses[state] === 'approved';
   return {
     // Section 5.2: what is settled already is told as made.
     status: status ?? (isPending ? 202 : 201),
@@ -128,7 +121,7 @@ function taskResponse(row: ApprovalRow, endpoint: string, status?: number): Http
     body: {
       task: {
         id,
-        status: statuses[state],
+        status: taskStatuses[state],
         status_endpoint: at,
         expires_at: new Date(approvedUntil ?? row.expiresAt).toISOString(),
         ...(isPending && { links: { cancel: `${at}/cancel` } }),

@@ -12,6 +12,7 @@ import type { Admission, Share } from './admission.ts';
 import type { Presented } from './approval/presented.ts';
 import { decisionQuestion } from './approval/question.ts';
 import type { ApprovalRequests } from './approval/requests.ts';
+import { decidedWith } from './approval/used.ts';
 import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
 import type { Decided, Policy } from './decide.ts';
 import { type How, Judge } from './judge.ts';
@@ -323,11 +324,8 @@ export class Decisions {
     return this.#withApproval(tenant, caller, request, now, principal, approval);
   }
 
-  /**
-   * An approval is used with the record, in one commit. What another one used meanwhile is decided anew, and so is what
-   * turns out to be of no use: then without it.
-   */
-  async #withApproval(
+  /** See `decidedWith`. */
+  #withApproval(
     tenant: Tenant,
     caller: Caller,
     request: CheckRequest,
@@ -337,21 +335,16 @@ export class Decisions {
   ): Promise<Pending> {
     const { approvals, writer } = this.#options;
     const ask = (bound: readonly string[]) => decisionQuestion(request, principal, bound);
-    let before = Number.POSITIVE_INFINITY;
-    for (;;) {
-      const presented = await approvals.present(tenant, caller, id, ask, now);
-      const isLost = 'held' in presented && presented.use.usesLeft >= before;
-      const seen: Presented = isLost ? { why: 'approval_expired' } : presented;
-      const pending = this.#evaluate(tenant, caller, request, now, principal, { presented: seen });
-      if (!('held' in seen) || pending.decided.outcome !== 'allow') return pending;
-      const { use } = seen;
-      const { taken } = pending;
-      const row = taken ? await taken.made(pending.row) : await pending.row;
-      const used = writer.run('useApproval', { tenantNo: tenant.no, use, counts: taken?.command }, row);
-      const { value, index } = await (taken?.by(used) ?? used);
-      if (value !== undefined) return { ...pending, index };
-      before = use.usesLeft;
-    }
+    return decidedWith<Pending>({
+      present: () => approvals.present(tenant, caller, id, ask, now),
+      judge: (presented) => this.#evaluate(tenant, caller, request, now, principal, { presented }),
+      use: async (use, { row: unused, taken }) => {
+        const row = taken ? await taken.made(unused) : await unused;
+        const used = writer.run('useApproval', { tenantNo: tenant.no, use, counts: taken?.command }, row);
+        const { value, index } = await (taken?.by(used) ?? used);
+        return value && index;
+      },
+    });
   }
 
   #answer(tenant: Tenant, decided: Decided, decisionId: DecisionId, recordIndex: number): Answer {

@@ -41,6 +41,25 @@ describe('outlived: it is of no use', () => {
     expect(said(await on.again(asked, id))).toEqual([false, 'approval_pending']);
   });
 
+  test('after whoever asked was disabled, and enabled again', async () => {
+    const asked = asking();
+    const id = await on.approved(asked);
+    await setStatus('service', 'docs-api', 'DISABLED');
+    expect(await on.again(asked, id)).toMatchObject({ status: 403, body: { error: 'principal_disabled' } });
+    await setStatus('service', 'docs-api', 'ACTIVE');
+    expect(said(await on.again(asked, id))).toEqual(OVER);
+  });
+
+  test('after an agent in it was suspended for a while, as nobody answered for it', async () => {
+    const { subject: _, ...asked } = asking();
+    const id = await on.approved(asked, { secret: mcp.secret, token: await on.stage.granted() });
+    const owners = ['dan', 'olga'];
+    for (const owner of owners) await setStatus('user', owner, 'DISABLED');
+    for (const owner of owners) await setStatus('user', owner, 'ACTIVE');
+    const next = await on.stage.granted();
+    expect(said(await on.again(asked, id, { secret: mcp.secret, token: next }))).toEqual(OVER);
+  });
+
   test('approved by somebody who was disabled before', async () => {
     const id = await on.opened(asking());
     await setStatus('user', 'carol', 'DISABLED');

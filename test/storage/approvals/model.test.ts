@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type PrincipalRef, principalKey } from '../../../src/ids.ts';
@@ -126,7 +127,7 @@ function opened(each: Extract<Step, { do: 'open' }>, at: number): NewApproval {
   const user = users[each.user] as PrincipalRef;
   return {
     id: `a${serial}`,
-    digest: Buffer.alloc(32, String(serial)),
+    digest: hash('sha256', String(serial), 'buffer'),
     caller: 'service:pep',
     requester: user,
     parties: [user],

@@ -3,6 +3,9 @@ import type { Counted } from '../../storage/usage.ts';
 /** A window is counted in so many spans, so that it is longer by one of them at most, and never shorter. */
 const SPANS = 60;
 
+/** So many are kept of one that is never idle: each decision that meets it goes through them all. */
+const MOST_SPANS = 2 * SPANS;
+
 /** How long the spans of a window are, in milliseconds. */
 export const spanOf = (windowMs: number): number => Math.ceil(windowMs / SPANS);
 
@@ -43,11 +46,16 @@ export class Counter {
     this.#spans.set(since, (this.#spans.get(since) ?? 0) + amount);
   }
 
+  /** What was added and came to nothing. A span that was given up meanwhile does not begin anew by it. */
+  takeBack(since: number, amount: number): void {
+    if (this.#spans.has(since)) this.add(since, -amount);
+  }
+
   total(from: number): number {
     let sum = 0;
     for (const [since, amount] of this.#spans) {
       if (since >= from) sum += amount;
-      else if (this.isIdle) this.#drop(since, from);
+      else if (this.isIdle || this.#spans.size > MOST_SPANS) this.#drop(since, from);
     }
     return sum;
   }

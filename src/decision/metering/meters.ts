@@ -150,7 +150,7 @@ export class Meters {
     });
     return new Taken({ tenantNo: no, counts, at }, (how) => {
       for (const { name, counter, since, amount } of taken) {
-        if (how === 'not written') counter.add(since, -amount);
+        if (how === 'not written') counter.takeBack(since, amount);
         this.#settle(name, counter, how !== 'unknown');
       }
     });

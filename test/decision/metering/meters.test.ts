@@ -8,7 +8,7 @@ import { openReader } from '../../../src/storage/reader.ts';
 import { usageStore } from '../../../src/storage/usage.ts';
 import { parseManifest } from '../../../src/tenancy/manifest.ts';
 import type { Tenant } from '../../../src/tenancy/tenants.ts';
-import { openStore, temporaryFolder, tenantNo } from '../../storage/store.ts';
+import { openStore, rowOf, temporaryFolder, tenantNo } from '../../storage/store.ts';
 
 const HOUR = 3_600_000;
 
@@ -48,6 +48,7 @@ async function opened() {
   };
   return {
     writer,
+    no,
     meters,
     look,
     learned,
@@ -81,6 +82,22 @@ test('what is on its way counts, and what the store did not answer counts until 
   // What was given up on and came to the store all the same.
   await writer.run('countUsage', second.command);
   expect(look(place.meters()).seen['exports']).toBe(3);
+});
+
+test('what the store never tried does not count, and is not in doubt', async () => {
+  await using place = await opened();
+  const { writer, look, learned } = place;
+  const meters = place.meters();
+  writer.limit(place.no, { bytesPerSecond: undefined, bytes: 1 });
+  for (let each = 0; each < 3; each += 1) {
+    const taken = look(meters).take();
+    if (!taken) throw new Error('nothing was counted');
+    await expect(taken.by(writer.run('countUsage', taken.command, rowOf(place.no)))).rejects.toMatchObject({
+      code: 'resource_exhausted',
+    });
+  }
+  expect(look(meters).seen['exports']).toBe(0);
+  expect(learned).toHaveLength(0);
 });
 
 test('a window is never shorter than it says, and longer by a sixtieth at most', async () => {

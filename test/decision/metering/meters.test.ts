@@ -100,6 +100,24 @@ test('what the store never tried does not count, and is not in doubt', async () 
   expect(learned).toHaveLength(0);
 });
 
+test('while the store cannot tell, no more is kept than so much of each tenant', async () => {
+  await using place = await opened();
+  const { look, learned } = place;
+  const meters = place.meters();
+  const fails = async (): Promise<void> => {
+    const taken = look(meters).take();
+    await taken?.by(Promise.reject(new Error('the disk'))).catch(() => undefined);
+  };
+  await expect(
+    (async () => {
+      for (let each = 0; each < 20_000; each += 1) await fails();
+    })(),
+  ).rejects.toMatchObject({ code: 'audit_unavailable' });
+  expect(learned.length).toBeLessThanOrEqual(10_001);
+  for (const learn of learned.splice(0)) learn();
+  expect(look(meters).seen).toEqual({ exports: 0, recent: 0 });
+});
+
 test('a window is never shorter than it says, and longer by a sixtieth at most', async () => {
   await using place = await opened();
   const meters = place.meters();

@@ -60,9 +60,16 @@ export class Counter {
     return sum;
   }
 
-  /** Whether it has all from then on: a clock that was set back asks for what is only in the store. */
+  /** Whether it has all from then on: a clock that was set back, or a longer window, asks for what is only in the store. */
   has(from: number): boolean {
     return from >= this.#from;
+  }
+
+  /** From then on it has what the store has, of what it had given up. Never less than what it has itself. */
+  reach(from: number, stored: readonly Counted[]): void {
+    for (const { since, amount } of stored)
+      if (since < this.#from) this.#spans.set(since, Math.max(amount, this.#spans.get(since) ?? 0));
+    this.#from = from;
   }
 
   #drop(since: number, from: number): void {

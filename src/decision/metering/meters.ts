@@ -133,6 +133,7 @@ export class Meters {
     const name = nameOf(no, meter, of);
     const known = this.#counters.get(name);
     if (known && (known.has(from) || !known.isIdle)) {
+      if (!known.has(from)) known.reach(from, this.#options.store.of(no, meter, of, from));
       // What was used last goes last.
       this.#counters.delete(name);
       this.#counters.set(name, known);

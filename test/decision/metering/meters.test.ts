@@ -41,8 +41,10 @@ async function opened() {
     audience: undefined,
     approval: undefined,
   } as const;
-  const look = (of: Meters, now = 0) => {
-    const usage = of.look(tenant, request, asStated({ class: 'user', id: 'u' }), now, 'act');
+  const look = (of: Meters, now = 0, manifest: object = declared) => {
+    const asked =
+      manifest === declared ? tenant : { ...tenant, manifest: parseManifest(manifest, 'changed') };
+    const usage = of.look(asked, request, asStated({ class: 'user', id: 'u' }), now, 'act');
     if (!usage) throw new Error('it meets no meter');
     return usage;
   };
@@ -129,6 +131,24 @@ test('a window is never shorter than it says, and longer by a sixtieth at most',
     expect(place.look(of, begun + HOUR + 2 * 60_000).seen).toEqual({ exports: 1, recent: 0 });
     expect(place.look(of, begun).seen).toEqual({ exports: 1, recent: 1 });
   }
+});
+
+test('a window that is made longer sees what was before, also while something is on its way', async () => {
+  await using place = await opened();
+  const { writer } = place;
+  const meters = place.meters();
+  for (let each = 0; each < 3; each += 1) {
+    const taken = place.look(meters, HOUR).take();
+    await taken?.by(writer.run('countUsage', taken.command));
+  }
+  // They are given up.
+  expect(place.look(meters, 3 * HOUR).seen['recent']).toBe(0);
+  const onItsWay = place.look(meters, 3 * HOUR).take();
+  const day = { ...declared.meters, recent: { ...declared.meters.recent, window: '1d' } };
+  const changed = { ...declared, meters: day };
+  expect(place.look(meters, 3 * HOUR, changed).seen).toEqual({ exports: 4, recent: 4 });
+  await onItsWay?.by(writer.run('countUsage', onItsWay.command));
+  expect(place.look(meters, 3 * HOUR, changed).seen).toEqual({ exports: 4, recent: 4 });
 });
 
 test('spans begin where they should', () => {

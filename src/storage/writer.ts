@@ -7,7 +7,7 @@ import { reportFault } from './faults.ts';
 import { type Parcel, Parcels } from './log/parcel.ts';
 import type { RecordRow, SharedPart, TenantNo } from './rows.ts';
 import { LOOK_MS, Pulse } from './watch/pulse.ts';
-import { SILENT, unavailable } from './writing/errors.ts';
+import { asUntried, SILENT, unavailable } from './writing/errors.ts';
 import { Gathering, type Sent, type Settle, settleAll, wholeParcel } from './writing/gathering.ts';
 import type { Batch, BatchDone, FromWriter, TenantQuota } from './writing/protocol.ts';
 import { startWriter } from './writing/start.ts';
@@ -212,11 +212,13 @@ export class Writer implements AsyncDisposable {
 
   #refusal(): ServiceError | undefined {
     if (this.#failure) return this.#failure;
-    if (this.#silent) return unavailable(SILENT);
+    if (this.#silent) return asUntried(unavailable(SILENT));
     if (this.#entries < MAX_WAITING) return undefined;
-    return new ServiceError('resource_exhausted', 'too many requests wait for their record', {
-      retryAfterMs: 100,
-    });
+    return asUntried(
+      new ServiceError('resource_exhausted', 'too many requests wait for their record', {
+        retryAfterMs: 100,
+      }),
+    );
   }
 
   #count(entries: number): void {

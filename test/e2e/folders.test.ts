@@ -9,13 +9,20 @@ import { bearer, eventually, type Running, sha256, startServer } from './server.
 
 const SECRET = 'initech-enforcement-point-test-secret-1';
 
-async function place(server: Running, name: string, id = name, rego = 'allow := true'): Promise<string> {
+async function place(
+  server: Running,
+  name: string,
+  id = name,
+  rego = 'allow := true',
+  more: readonly object[] = [],
+): Promise<string> {
   const made = path.join(server.folder, `..made-${name}`);
   await mkdir(made);
   await writeFile(path.join(made, 'policy.rego'), `package authz\n\n${rego}\n`);
   const principals = [
     { class: 'user', id: 'u' },
     { class: 'service', id: 'pep', credentials: [{ secret_sha256: sha256(SECRET) }] },
+    ...more,
   ];
   await writeFile(path.join(made, 'tenant.yaml'), JSON.stringify({ id, principals }));
   const folder = path.join(server.folder, 'tenants', name);
@@ -129,6 +136,20 @@ describe('a folder of a tenant', () => {
       () => problems(server),
       (text) => !text.includes('stands in'),
     );
+  });
+
+  test('in which something is saved while it is taken is served once, and nothing is wrong with it', async () => {
+    await using server = await startServer();
+    // So many that to take them lasts.
+    const many = Array.from({ length: 9_000 }, (_, each) => ({ class: 'user', id: `u${each}` }));
+    const folder = await place(server, 'initech', 'initech', 'allow := true', many);
+    const until = Date.now() + 4_000;
+    while (Date.now() < until) {
+      await writeFile(path.join(folder, 'policy.rego'), 'package authz\n\nallow := true\n');
+      await delay(45);
+    }
+    await becomes(server, 'initech', ALLOW);
+    expect(await problems(server)).not.toContain('initech');
   });
 
   test('that a link leads to as well is one tenant, and one that leads out is none', async () => {

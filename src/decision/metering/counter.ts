@@ -3,6 +3,9 @@ import type { Counted } from '../../storage/usage.ts';
 /** A window is counted in so many spans, so that it is longer by one of them at most, and never shorter. */
 const SPANS = 60;
 
+/** So many are kept of one that is never idle: each decision that meets it goes through them all. */
+const MOST_SPANS = 2 * SPANS;
+
 /** How long the spans of a window are, in milliseconds. */
 export const spanOf = (windowMs: number): number => Math.ceil(windowMs / SPANS);
 
@@ -43,18 +46,30 @@ export class Counter {
     this.#spans.set(since, (this.#spans.get(since) ?? 0) + amount);
   }
 
+  /** What was added and came to nothing. A span that was given up meanwhile does not begin anew by it. */
+  takeBack(since: number, amount: number): void {
+    if (this.#spans.has(since)) this.add(since, -amount);
+  }
+
   total(from: number): number {
     let sum = 0;
     for (const [since, amount] of this.#spans) {
       if (since >= from) sum += amount;
-      else if (this.isIdle) this.#drop(since, from);
+      else if (this.isIdle || this.#spans.size > MOST_SPANS) this.#drop(since, from);
     }
     return sum;
   }
 
-  /** Whether it has all from then on: a clock that was set back asks for what is only in the store. */
+  /** Whether it has all from then on: a clock that was set back, or a longer window, asks for what is only in the store. */
   has(from: number): boolean {
     return from >= this.#from;
+  }
+
+  /** From then on it has what the store has, of what it had given up. Never less than what it has itself. */
+  reach(from: number, stored: readonly Counted[]): void {
+    for (const { since, amount } of stored)
+      if (since < this.#from) this.#spans.set(since, Math.max(amount, this.#spans.get(since) ?? 0));
+    this.#from = from;
   }
 
   #drop(since: number, from: number): void {

@@ -2,6 +2,7 @@ import { type GrantId, principalKey } from '../../ids.ts';
 import type { GrantStore } from '../../storage/grants.ts';
 import { actingIn, type GrantRow, type TenantNo } from '../../storage/rows.ts';
 import type { UsageCount, UsageStore } from '../../storage/usage.ts';
+import { unavailable } from '../../storage/writing/errors.ts';
 import type { Doubt } from '../../tenancy/registry/doubt.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { TokenPrincipal } from '../principal.ts';
@@ -24,6 +25,12 @@ const KEPT = 10_000;
 /** How long a count stays in the store after what it is for has ended: a clock may be set back. */
 const AFTER_END_MS = 86_400_000;
 
+/**
+ * How many counts of a tenant may be in doubt: none of them makes room until the store can tell. Beyond it nothing that
+ * its meters count is decided.
+ */
+const MOST_DOUBTED = 10_000;
+
 /** More exchanges than any ceiling allows, and the task above them. */
 const MAX_CHAIN = 16;
 
@@ -43,12 +50,17 @@ export class Meters {
   readonly #options: MetersOptions;
   /** By tenant number, meter, and whom it counts for. */
   readonly #counters = new Map<string, Counter>();
+  /** How many counts of a tenant are in doubt; none where it is not in it. */
+  readonly #doubted = new Map<TenantNo, number>();
 
   constructor(options: MetersOptions) {
     this.#options = options;
   }
 
-  /** What was counted so far of what a decision meets; undefined where it meets no meter. Nothing is counted yet. */
+  /**
+   * What was counted so far of what a decision meets; undefined where it meets no meter. Nothing is counted yet. Throws
+   * `audit_unavailable` where too much is in doubt to count more.
+   */
   look(
     tenant: Tenant,
     request: CheckRequest,
@@ -58,6 +70,8 @@ export class Meters {
   ): Usage | undefined {
     const met = metersMet(tenant.manifest, request.action.name);
     if (!met) return undefined;
+    if (purpose === 'act' && (this.#doubted.get(tenant.no) ?? 0) >= MOST_DOUBTED)
+      throw unavailable('what meters counted is not known yet');
     return new Usage(
       met.flatMap((each) => this.#reading(tenant, each, request, principal, now)),
       purpose === 'act' ? (counts) => this.#take(tenant.no, counts, now) : undefined,
@@ -119,6 +133,7 @@ export class Meters {
     const name = nameOf(no, meter, of);
     const known = this.#counters.get(name);
     if (known && (known.has(from) || !known.isIdle)) {
+      if (!known.has(from)) known.reach(from, this.#options.store.of(no, meter, of, from));
       // What was used last goes last.
       this.#counters.delete(name);
       this.#counters.set(name, known);
@@ -150,21 +165,29 @@ export class Meters {
     });
     return new Taken({ tenantNo: no, counts, at }, (how) => {
       for (const { name, counter, since, amount } of taken) {
-        if (how === 'not written') counter.add(since, -amount);
-        this.#settle(name, counter, how !== 'unknown');
+        if (how === 'not written') counter.takeBack(since, amount);
+        this.#settle(no, name, counter, how !== 'unknown');
       }
     });
   }
 
-  #settle(name: string, counter: Counter, isKnown: boolean): void {
+  #settle(no: TenantNo, name: string, counter: Counter, isKnown: boolean): void {
     counter.pending -= 1;
     if (isKnown) return this.#forgetStale(name, counter);
     counter.doubts += 1;
+    this.#doubt(no, 1);
     this.#options.doubt.settle(() => {
       counter.doubts -= 1;
+      this.#doubt(no, -1);
       counter.isStale = true;
       this.#forgetStale(name, counter);
     });
+  }
+
+  #doubt(no: TenantNo, by: 1 | -1): void {
+    const doubted = (this.#doubted.get(no) ?? 0) + by;
+    if (doubted > 0) this.#doubted.set(no, doubted);
+    else this.#doubted.delete(no);
   }
 
   /** The next decision reads it anew. */

@@ -1,4 +1,5 @@
 import type { Commands } from '../../storage/commands.ts';
+import { isUntried } from '../../storage/writing/errors.ts';
 
 /** What became of a count. */
 export type Settled = 'written' | 'not written' | 'unknown';
@@ -31,6 +32,9 @@ export class Taken {
       const result = await write;
       how = result.value === undefined ? 'not written' : 'written';
       return result;
+    } catch (error) {
+      if (isUntried(error)) how = 'not written';
+      throw error;
     } finally {
       this.#settle(how);
     }

@@ -26,7 +26,7 @@ interface Entry {
   /** The one before it is in, and says so; this one says so too. */
   readonly before: Promise<void>;
   readonly isIn: () => void;
-  /** Something was saved before the tenant was known. */
+  /** Something was saved since it is read, and before the tenant was known. */
   isMissed: boolean;
   id: TenantId | undefined;
 }
@@ -36,6 +36,8 @@ interface Known {
   readonly entry: Entry;
   readonly watch: Disposable;
   readonly real: string;
+  /** Tries to take it once more. */
+  readonly again: () => Promise<void>;
 }
 
 /** Published when a tenant's folder came, went, or could not be taken, while it runs: FolderNews. */
@@ -102,25 +104,35 @@ export class Fleet implements Disposable {
       isMissed: false,
       id: undefined,
     };
-    const enter = async (): Promise<void> => {
+    let isServed = false;
+    const once = async (): Promise<void> => {
       try {
-        await this.#enter(entry);
+        if (entry.id === undefined) await this.#enter(entry);
         const tenant = entry.id && this.#parts.tenants.find(entry.id);
-        if (!tenant) return;
+        if (!tenant || isServed) return;
         await served(tenant);
+        isServed = true;
+        this.#waiting.delete(place.folder);
+        this.#entering.settle(place.folder);
         this.#tell(place.folder, 'served', tenant.id);
       } catch (error) {
+        if (!this.#isThere(entry)) return;
         // Nobody waits for it, so it does not end the server as a mistake does at its start.
         this.#waiting.set(place.folder, error);
         this.#tell(place.folder, 'refused', undefined, describe(error));
         if (!isMistake(error) && !this.#isOver) this.#entering.plan(place.folder, enter);
       }
     };
-    this.#folders.set(place.folder, {
-      entry,
-      real: realOf(place.folder),
-      watch: watchFolder(place.folder, () => (entry.id === undefined ? enter() : this.#changed(entry))),
-    });
+    // One after the other: taken twice at once, it would be its own twin.
+    let turn = Promise.resolve();
+    const enter = (): Promise<void> => (turn = turn.then(once));
+    const changed = (): Promise<void> => {
+      if (entry.id !== undefined) return this.#changed(entry);
+      entry.isMissed = true;
+      return enter();
+    };
+    const watch = watchFolder(place.folder, changed);
+    this.#folders.set(place.folder, { entry, real: realOf(place.folder), watch, again: enter });
     await enter();
   }
 
@@ -143,8 +155,8 @@ export class Fleet implements Disposable {
     await administration.recordRetired(tenant);
     // One of the same name may have waited for it.
     for (const other of this.#waiting.keys()) {
-      const entry = this.#folders.get(other)?.entry;
-      if (entry && entry.id === undefined) this.#entering.plan(other, () => this.#retried(entry));
+      const waits = this.#folders.get(other);
+      if (waits && waits.entry.id === undefined) this.#entering.plan(other, waits.again);
     }
   }
 
@@ -153,8 +165,9 @@ export class Fleet implements Disposable {
       folderChannel.publish({ folder, what, tenant, why } satisfies FolderNews);
   }
 
-  async #retried(entry: Entry): Promise<void> {
-    await this.#enter(entry).catch((error: unknown) => this.#waiting.set(entry.place.folder, error));
+  /** It may have gone while it was on its way. */
+  #isThere(entry: Entry): boolean {
+    return this.#folders.get(entry.place.folder)?.entry === entry;
   }
 
   async #changed(entry: Entry): Promise<void> {
@@ -196,7 +209,8 @@ export class Fleet implements Disposable {
       else await this.#changed(entry);
     };
     // Watched before it is read, so that nothing is saved in between.
-    this.#folders.set(folder, { entry, real: realOf(folder), watch: watchFolder(folder, changed) });
+    const again = (): Promise<void> => this.#again(entry);
+    this.#folders.set(folder, { entry, real: realOf(folder), watch: watchFolder(folder, changed), again });
     try {
       await this.#enter(entry);
     } catch (error) {
@@ -208,9 +222,11 @@ export class Fleet implements Disposable {
 
   async #enter(entry: Entry): Promise<void> {
     const { place } = entry;
+    entry.isMissed = false;
     const files = await readTenantFiles(place);
     const tenant = await this.#parts.administration.adopt(await readTenant(files));
     await entry.before;
+    if (!this.#isThere(entry)) return entry.isIn();
     const twin = this.#parts.tenants.find(tenant.id);
     if (twin)
       throw new ServiceError(
@@ -229,10 +245,14 @@ export class Fleet implements Disposable {
 
   #wait(entry: Entry, error: unknown): void {
     const { folder } = entry.place;
-    if (this.#isOver) return;
+    if (this.#isOver || !this.#isThere(entry)) return;
     entry.isIn();
     this.#waiting.set(folder, error);
-    this.#entering.plan(folder, () => this.#enter(entry).catch((cause: unknown) => this.#wait(entry, cause)));
+    this.#entering.plan(folder, () => this.#again(entry));
+  }
+
+  async #again(entry: Entry): Promise<void> {
+    await this.#enter(entry).catch((cause: unknown) => this.#wait(entry, cause));
   }
 
   /** See `Intake.reload`. */

@@ -102,7 +102,7 @@ export class Applier {
     const full = room.problem;
     const now = performance.now();
     const take = (no: TenantNo, bytes: number): ItemError | undefined =>
-      full === '' ? quotas.take(no, bytes, () => this.#held(no), now) : { detail: full };
+      full === '' ? untried(quotas.take(no, bytes, () => this.#held(no), now)) : untried({ detail: full });
     if (work.item.whole) {
       if (needOfWhole(work) !== 'ordinary') return;
       const shared = work.item.shared?.parts.reduce((sum, { body }) => sum + body.length, 0) ?? 0;
@@ -117,7 +117,7 @@ export class Applier {
       if (needIn(work, unit) !== 'ordinary') continue;
       const error =
         record === undefined
-          ? full !== '' && { detail: full }
+          ? full !== '' && untried({ detail: full })
           : take(heads.tenantNo(record) as TenantNo, heads.end(record) - heads.start(record));
       if (error) work.errors.set(at, error);
     }
@@ -213,6 +213,9 @@ export class Applier {
     }
   }
 }
+
+const untried = (error: ItemError | undefined): ItemError | undefined =>
+  error && { ...error, isUntried: true };
 
 const needIn = ({ source }: Work, { command, record }: Unit): Need => needOf(command, source.heads, record);
 

@@ -7,11 +7,24 @@ export const unavailable = (detail: string, cause?: unknown): ServiceError =>
     ...(cause === undefined ? {} : { cause }),
   });
 
-/** What became of an entry, to who waits for it. */
-export function errorOf({ detail, exhausted }: ItemError): ServiceError {
-  if (!exhausted) return unavailable(detail);
-  const { retryAfterMs } = exhausted;
-  return new ServiceError('resource_exhausted', detail, retryAfterMs === undefined ? {} : { retryAfterMs });
+const untried = new WeakSet<object>();
+
+/** The error of what was not tried: nothing of it is in the store, nor ever will be. */
+export function asUntried(error: ServiceError): ServiceError {
+  untried.add(error);
+  return error;
 }
+
+/** Whether it is known of an error of the writer's that nothing was written. Of others it may have been all the same. */
+export const isUntried = (error: unknown): boolean => error instanceof ServiceError && untried.has(error);
+
+/** What became of an entry, to who waits for it. */
+export function errorOf({ detail, exhausted, isUntried: isSo }: ItemError): ServiceError {
+  const error = exhausted ? exceeded(detail, exhausted.retryAfterMs) : unavailable(detail);
+  return isSo ? asUntried(error) : error;
+}
+
+const exceeded = (detail: string, retryAfterMs: number | undefined): ServiceError =>
+  new ServiceError('resource_exhausted', detail, retryAfterMs === undefined ? {} : { retryAfterMs });
 
 export const SILENT = 'the writer does not answer; the disk may not';

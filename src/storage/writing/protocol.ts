@@ -57,6 +57,8 @@ export interface ItemError {
   readonly detail: string;
   /** Where it is the tenant that has used up what it may, and no fault of the store: until when, in milliseconds. */
   readonly exhausted?: { readonly retryAfterMs: number | undefined } | undefined;
+  /** Where it was not tried at all: nothing of it is in the store, nor ever will be. */
+  readonly isUntried?: boolean | undefined;
 }
 
 /** What a tenant may write. Left out: as much as there is room for. */

@@ -8,7 +8,7 @@ import { openReader } from '../../../src/storage/reader.ts';
 import { usageStore } from '../../../src/storage/usage.ts';
 import { parseManifest } from '../../../src/tenancy/manifest.ts';
 import type { Tenant } from '../../../src/tenancy/tenants.ts';
-import { openStore, temporaryFolder, tenantNo } from '../../storage/store.ts';
+import { openStore, rowOf, temporaryFolder, tenantNo } from '../../storage/store.ts';
 
 const HOUR = 3_600_000;
 
@@ -41,13 +41,16 @@ async function opened() {
     audience: undefined,
     approval: undefined,
   } as const;
-  const look = (of: Meters, now = 0) => {
-    const usage = of.look(tenant, request, asStated({ class: 'user', id: 'u' }), now, 'act');
+  const look = (of: Meters, now = 0, manifest: object = declared) => {
+    const asked =
+      manifest === declared ? tenant : { ...tenant, manifest: parseManifest(manifest, 'changed') };
+    const usage = of.look(asked, request, asStated({ class: 'user', id: 'u' }), now, 'act');
     if (!usage) throw new Error('it meets no meter');
     return usage;
   };
   return {
     writer,
+    no,
     meters,
     look,
     learned,
@@ -83,6 +86,40 @@ test('what is on its way counts, and what the store did not answer counts until 
   expect(look(place.meters()).seen['exports']).toBe(3);
 });
 
+test('what the store never tried does not count, and is not in doubt', async () => {
+  await using place = await opened();
+  const { writer, look, learned } = place;
+  const meters = place.meters();
+  writer.limit(place.no, { bytesPerSecond: undefined, bytes: 1 });
+  for (let each = 0; each < 3; each += 1) {
+    const taken = look(meters).take();
+    if (!taken) throw new Error('nothing was counted');
+    await expect(taken.by(writer.run('countUsage', taken.command, rowOf(place.no)))).rejects.toMatchObject({
+      code: 'resource_exhausted',
+    });
+  }
+  expect(look(meters).seen['exports']).toBe(0);
+  expect(learned).toHaveLength(0);
+});
+
+test('while the store cannot tell, no more is kept than so much of each tenant', async () => {
+  await using place = await opened();
+  const { look, learned } = place;
+  const meters = place.meters();
+  const fails = async (): Promise<void> => {
+    const taken = look(meters).take();
+    await taken?.by(Promise.reject(new Error('the disk'))).catch(() => undefined);
+  };
+  await expect(
+    (async () => {
+      for (let each = 0; each < 20_000; each += 1) await fails();
+    })(),
+  ).rejects.toMatchObject({ code: 'audit_unavailable' });
+  expect(learned.length).toBeLessThanOrEqual(10_001);
+  for (const learn of learned.splice(0)) learn();
+  expect(look(meters).seen).toEqual({ exports: 0, recent: 0 });
+});
+
 test('a window is never shorter than it says, and longer by a sixtieth at most', async () => {
   await using place = await opened();
   const meters = place.meters();
@@ -94,6 +131,24 @@ test('a window is never shorter than it says, and longer by a sixtieth at most',
     expect(place.look(of, begun + HOUR + 2 * 60_000).seen).toEqual({ exports: 1, recent: 0 });
     expect(place.look(of, begun).seen).toEqual({ exports: 1, recent: 1 });
   }
+});
+
+test('a window that is made longer sees what was before, also while something is on its way', async () => {
+  await using place = await opened();
+  const { writer } = place;
+  const meters = place.meters();
+  for (let each = 0; each < 3; each += 1) {
+    const taken = place.look(meters, HOUR).take();
+    await taken?.by(writer.run('countUsage', taken.command));
+  }
+  // They are given up.
+  expect(place.look(meters, 3 * HOUR).seen['recent']).toBe(0);
+  const onItsWay = place.look(meters, 3 * HOUR).take();
+  const day = { ...declared.meters, recent: { ...declared.meters.recent, window: '1d' } };
+  const changed = { ...declared, meters: day };
+  expect(place.look(meters, 3 * HOUR, changed).seen).toEqual({ exports: 4, recent: 4 });
+  await onItsWay?.by(writer.run('countUsage', onItsWay.command));
+  expect(place.look(meters, 3 * HOUR, changed).seen).toEqual({ exports: 4, recent: 4 });
 });
 
 test('spans begin where they should', () => {
@@ -116,6 +171,21 @@ test('a counter tells what it has given up', () => {
   expect(counter.total(10)).toBe(2);
   expect(counter.has(5)).toBe(false);
   expect(counter.has(10)).toBe(true);
+});
+
+test('a counter that is never idle goes through no more and no more spans', () => {
+  const counter = new Counter([], 0);
+  counter.pending = 1;
+  for (let since = 0; since < 100_000; since += 1) {
+    counter.add(since, 1);
+    expect(counter.total(since - 60)).toBe(Math.min(since + 1, 61));
+  }
+  expect(counter.has(50_000)).toBe(false);
+  const before = counter.total(99_939);
+  // What failed long after it was taken gives no room to what comes now, whatever the clock says then.
+  counter.takeBack(10, 1_000);
+  expect(counter.total(99_939)).toBe(before);
+  expect(counter.total(0)).toBeGreaterThanOrEqual(before);
 });
 
 test.each([

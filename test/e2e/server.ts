@@ -45,6 +45,7 @@ export interface TenantDocument {
   authorization_details?: Record<string, object>;
   authorities?: { issuer: string; resources: string[]; clients?: Record<string, string> }[];
   dpop?: { required?: string[]; nonce?: boolean };
+  mtls?: { bound?: string[]; required?: string[] };
 }
 
 type Editor = (manifest: TenantDocument) => void;

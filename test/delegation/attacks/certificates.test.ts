@@ -3,9 +3,9 @@ import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jos
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Pair } from '../../e2e/authority.ts';
 import { claimsOf } from '../../e2e/requests.ts';
-import { editTenant } from '../../e2e/server.ts';
+import { bearer, editTenant } from '../../e2e/server.ts';
 import { CertifiedStage, type Got, thumbprint } from '../certified.ts';
-import { agent, api, deniedFor, otherAgent } from '../stage.ts';
+import { agent, api, deniedFor, mcp, otherAgent } from '../stage.ts';
 
 /** RFC 8705: tokens that are bound to a certificate, and what somebody tries who has not that certificate. */
 
@@ -224,6 +224,119 @@ describe('two confirmations at once', () => {
     expect(claimsOf(both.body.access_token)).toMatchObject({
       cnf: { jkt, 'x5t#S256': thumbprint(holder) },
     });
+  });
+});
+
+describe('through Envoy', () => {
+  interface Shown {
+    readonly certificate?: string;
+    readonly header?: string;
+    readonly raw?: readonly string[];
+    readonly source?: string;
+  }
+  const codesFor = async (token: string, { certificate = '', header, raw, source }: Shown) => {
+    const headers = {
+      authorization: `Bearer ${token}`,
+      ...(header !== undefined && { 'x-forwarded-client-cert': header }),
+    };
+    const more = (raw ?? []).map((each) => ({
+      key: 'X-Forwarded-Client-Cert',
+      rawValue: Buffer.from(each).toString('base64'),
+    }));
+    const http = {
+      method: 'GET',
+      scheme: 'https',
+      host: 'docs.acme.example',
+      path: '/mcp',
+      headers,
+      ...(raw && { headerMap: { headers: more } }),
+    };
+    const attributes = {
+      request: { http },
+      source: { certificate: source ?? '' },
+      contextExtensions: { tenant: 'acme', audience: 'docs-mcp', certificate },
+    };
+    const { status, body } = await stage.send<{ deniedResponse?: { status: { code: number } } }>(
+      '/envoy.service.auth.v3.Authorization/Check',
+      { attributes },
+      { headers: { authorization: bearer(mcp.secret) } },
+    );
+    if (status !== 200) return [String((body as { code?: string }).code)];
+    const [record] = await stage.records({ kind: 'decision' });
+    const codes = ((record?.['reasons'] ?? []) as { code: string }[]).map(({ code }) => code);
+    if (codes.includes('certificate_invalid')) expect(body.deniedResponse?.status.code).toBe(401);
+    return codes;
+  };
+  const hash = (pair: Pair): string => `Hash=${Buffer.from(thumbprint(pair), 'base64url').toString('hex')}`;
+  const XFCC = 'x-forwarded-client-cert';
+
+  test('is where the configuration says that it is, and proves what it proves', async () => {
+    const token = await stage.granted(holder);
+    const source = encodeURIComponent(holder.pem.cert);
+    // The policy has its say on what was understood.
+    expect(await codesFor(token, { certificate: 'source', source })).not.toContain('certificate_invalid');
+    for (const header of [
+      hash(holder),
+      `By=spiffe://acme.example/x;${hash(holder)};Subject="CN=a\\"b,O=\\"Hash=00\\";x";URI=spiffe://acme.example/y`,
+    ])
+      expect(await codesFor(token, { certificate: XFCC, header }), header).not.toContain(
+        'certificate_invalid',
+      );
+  });
+
+  test('a header that a client wrote is not believed', async () => {
+    const token = await stage.granted(holder);
+    const header = hash(holder);
+    const source = encodeURIComponent(thief.pem.cert);
+    // It is looked at where the configuration says so alone.
+    expect(await codesFor(token, { header })).toContain('certificate_invalid');
+    expect(await codesFor(token, { header, certificate: 'source' })).toContain('certificate_invalid');
+    expect(await codesFor(token, { header, certificate: 'source', source })).toContain('certificate_invalid');
+    expect(await codesFor(token, { source: encodeURIComponent(holder.pem.cert) })).toContain(
+      'certificate_invalid',
+    );
+    // Where Envoy added its own to the client's, neither is.
+    for (const forged of [
+      `${header},${hash(thief)}`,
+      `${hash(thief)},${header}`,
+      `${header};${hash(thief)}`,
+      `${hash(thief)};${header}`,
+      `${header};`,
+      `;${header}`,
+      `${header}x`,
+      `Subject="${header}"`,
+      `Subject="a\\";${header};x="b"`,
+      `Subject=";${header}`,
+      header.toUpperCase(),
+      header.slice(0, -1),
+      header.slice(5),
+      '',
+    ])
+      expect(await codesFor(token, { header: forged, certificate: XFCC }), forged).toContain(
+        'certificate_invalid',
+      );
+    expect(await codesFor(token, { header, raw: [hash(thief)], certificate: XFCC })).toContain(
+      'certificate_invalid',
+    );
+    expect(await codesFor(token, { raw: [header, header], certificate: XFCC })).toContain(
+      'certificate_invalid',
+    );
+  });
+
+  test('a certificate that is written in another way is none, and a place that there is not is an error', async () => {
+    const token = await stage.granted(holder);
+    const { cert } = holder.pem;
+    for (const odd of [
+      encodeURIComponent(`${cert}${thief.pem.cert}`),
+      encodeURIComponent(`x\n${cert}`),
+      encodeURIComponent(cert.replace(/\n-----END/, '=\n-----END')),
+      `${encodeURIComponent(cert)}%zz`,
+      encodeURIComponent(cert) + '%0A'.repeat(10_000),
+      thumbprint(holder),
+    ])
+      expect(await codesFor(token, { certificate: 'source', source: odd })).toContain('certificate_invalid');
+    for (const certificate of ['Source', 'header', 'toString', '__proto__'])
+      expect(await codesFor(token, { certificate })).toEqual(['invalid_argument']);
   });
 });
 

@@ -351,6 +351,7 @@ export function assemble(
     node: config.node,
     clock,
     base,
+    takesCertificates: config.tls?.client_ca !== undefined,
     issuerOf,
     decisions,
     offload,

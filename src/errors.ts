@@ -30,6 +30,7 @@ export const errorCodes = [
   'usage_exceeded',
   'dpop_invalid',
   'dpop_nonce_required',
+  'certificate_invalid',
   'exchange_denied',
   'insufficient_user_authentication',
   'challenge_required',

@@ -74,6 +74,7 @@ const grantAt = (parent: GrantRow | undefined): GrantRow => {
     moreAudiences: [],
     mayAct: null,
     jkt: null,
+    x5tS256: null,
     task: null,
     authentication: {},
     issuedAt,

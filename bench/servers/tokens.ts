@@ -86,6 +86,7 @@ if (process.send) {
       mayAct: undefined,
       lifetimeSeconds: 0,
       proof: undefined,
+      certificate: undefined,
       task: undefined,
       approval: undefined,
     };

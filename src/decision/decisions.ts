@@ -305,7 +305,7 @@ export class Decisions {
       const principal = await this.#options.resolveToken(tenant, token, now, proof);
       return await this.#decided(tenant, caller, request, now, principal, how);
     } catch (error) {
-      if (!(error instanceof ServiceError) || !/^(?:token|dpop)_/.test(error.code)) throw error;
+      if (!(error instanceof ServiceError) || !/^(?:token|dpop|certificate)_/.test(error.code)) throw error;
       const parts = this.#options.recorder.shares(tenant) ? how.shared : undefined;
       return this.#refused(tenant, caller, soundQuestion(request, parts), now, error);
     }

@@ -1,7 +1,7 @@
 import type { TenantId } from '../ids.ts';
 import { Lasting, Outline, type PolicyInput } from '../input.ts';
 import { storedJson } from '../storage/faults.ts';
-import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
+import { type Authentication, audiencesOf, confirmationOf, type GrantRow } from '../storage/rows.ts';
 import type { Facts } from '../tenancy/facts.ts';
 import { isoTime } from '../time.ts';
 import type { HeldApproval } from './approval/presented.ts';
@@ -193,7 +193,7 @@ const grantMembers = (grant: GrantRow): JsonObject => ({
   authorization_details: grant.details,
   may_act: grant.mayAct,
   // Absent for a bearer's.
-  ...(grant.jkt === null ? {} : { cnf: { jkt: grant.jkt } }),
+  ...(confirmationOf(grant) && { cnf: confirmationOf(grant) }),
   // Absent for what is part of none.
   ...(grant.task === null ? {} : { task: taskMembers(grant.task) }),
   depth: grant.depth,

@@ -19,7 +19,9 @@ export interface TokenPrincipal {
 
 /**
  * Turns a presented token into a principal; `delegation/` implements it. Throws `token_invalid`, `token_expired`,
- * `token_revoked`, `dpop_invalid` for one that is bound to a key without its proof, or `unavailable`. A token is looked at anew each time: what was revoked a moment ago is refused.
+ * `token_revoked`, `dpop_invalid` for one that is bound to a key without its proof, `certificate_invalid` for one that is
+ * bound to a certificate without it, or `unavailable`. A token is looked at anew each time: what was revoked a moment
+ * ago is refused.
  */
 export type TokenResolver = (
   tenant: Tenant,

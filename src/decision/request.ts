@@ -3,13 +3,15 @@ import { type PrincipalRef, principalClass } from '../ids.ts';
 
 export type JsonObject = { readonly [name: string]: unknown };
 
-/** What came beside a token that is bound to a key (RFC 9449), and with which request. All of a batch share one. */
+/** What came beside a token that is bound, and with which request. All of a batch share one. */
 export interface Proof {
-  /** The header DPoP. */
+  /** The header DPoP (RFC 9449); empty, as are the next two, where there is none. */
   readonly dpop: string;
   readonly method: string;
   /** Absolute. */
   readonly uri: string;
+  /** The caller's word on whose connection it came over: SHA-256 of its certificate, base64url (RFC 8705 section 3). */
+  readonly x5tS256?: string | undefined;
 }
 
 /** A request as it came from some protocol: nothing in it is trusted. */
@@ -104,11 +106,23 @@ function principalOf(
 
 /** As it is: by it a batch knows that it is the same. */
 function soundProof(proof: Proof): Proof {
+  const { x5tS256 } = proof;
+  if (x5tS256) {
+    if (!isThumbprint(x5tS256))
+      throw new ServiceError('invalid_request', 'proof.x5t_s256 is no SHA-256 in base64url');
+    if (proof.dpop === '' && proof.method === '' && proof.uri === '') return proof;
+  }
   name('proof.dpop', proof.dpop, MAX_TOKEN);
   name('proof.method', proof.method, MAX_METHOD);
   name('proof.uri', proof.uri, MAX_URI);
   return proof;
 }
+
+const THUMBPRINT = /^[A-Za-z0-9_-]{43}$/;
+
+/** As base64url has it: of the last character two bits are none of a hash's, and are zero. */
+const isThumbprint = (text: string): boolean =>
+  THUMBPRINT.test(text) && Buffer.from(text, 'base64url').toString('base64url') === text;
 
 const missing = (member: string): ServiceError => new ServiceError('invalid_request', `${member} is missing`);
 

@@ -28,6 +28,8 @@ export interface ExchangeAsked extends ExchangeRequest {
   readonly authority: string | undefined;
   /** With the request itself: what it gets is bound to that key. */
   readonly proof: Proof | undefined;
+  /** Thumbprint of the verified certificate of the connection that it came over (RFC 8705 section 3.1). */
+  readonly certificate: string | undefined;
   /** To be opened with it. */
   readonly task: TaskAsked | undefined;
   /** Undefined: nothing is said of approval. */

@@ -12,6 +12,7 @@ import { actionName, type ExchangeAsked, MAX_AUDIENCE, MAX_SCOPES } from './aske
 import type { Narrowed } from './exchange.ts';
 import { cutMembers, type Limited } from './limits.ts';
 import type { SubjectToken } from './presented.ts';
+import type { Binding } from './sender/certificates.ts';
 
 /** One exchange on its way, with what is known of it so far, so that wherever it ends its record says as much. */
 export class Attempt {
@@ -87,7 +88,7 @@ function grantedMembers({ grant, cut }: Limited): string {
 export function proposedGrant(
   narrowed: Narrowed,
   presented: SubjectToken,
-  jkt: string | undefined,
+  bound: Binding,
   now: number,
   id: GrantId,
 ): GrantRow {
@@ -104,7 +105,7 @@ export function proposedGrant(
     audience,
     moreAudiences,
     mayAct: narrowed.mayAct ?? null,
-    jkt: jkt ?? null,
+    ...bound,
     task: presented.parent?.task ?? null,
     authentication: presented.authentication,
     issuedAt: now,

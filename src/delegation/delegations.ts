@@ -3,7 +3,6 @@ import type { Admission } from '../decision/admission.ts';
 import type { HeldApproval } from '../decision/approval/presented.ts';
 import { type Decided, decide, type Policy } from '../decision/decide.ts';
 import type { Recorder } from '../decision/recorder.ts';
-import type { Proof } from '../decision/request.ts';
 import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
@@ -12,6 +11,7 @@ import type { GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
+import type { Held } from '../tenancy/held.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
@@ -27,6 +27,7 @@ import { ownGrant } from './own.ts';
 import { type SubjectToken, verifyActorToken, verifySubjectToken } from './presented.ts';
 import { questionOf } from './question.ts';
 import { ExchangeRefused } from './refused.ts';
+import { bindingFor, checkCertified } from './sender/certificates.ts';
 import type { DpopProofs } from './sender/dpop.ts';
 import { nodeOf, taskOf } from './tasks.ts';
 import type { Tokens } from './tokens.ts';
@@ -146,20 +147,20 @@ export class Delegations {
     const { facts, random } = this.#options;
     if (asked.actorToken !== undefined)
       await verifyActorToken(this.#options, tenant, actor, asked.actorToken);
-    const jkt = await this.#proven(tenant, actor, asked.proof);
+    const held = await this.#held(tenant, actor, asked);
     const newId = (): GrantId => uuidv7(now, random(10)) as GrantId;
     if (asked.subjectToken === undefined) {
       attempt.subject = actor;
       const issuer = this.#options.tokens.issuerOf(tenant);
       return ownGrant(tenant, actor, facts.heldScopes(tenant, actor), {
         asked,
-        jkt,
+        bound: bindingFor(tenant, actor, held, false),
         issuer,
         now,
         id: newId(),
       });
     }
-    const presented = await this.#presented(attempt, actor, asked.subjectToken, jkt);
+    const presented = await this.#presented(attempt, actor, asked.subjectToken, held);
     const request = attempt.asked;
     checkTaker(tenant, request.mayAct);
     const authority = authorityFor(tenant, request, this.#options.tokens.issuerOf(tenant));
@@ -180,25 +181,21 @@ export class Delegations {
       renews: presented.renews,
       now,
     });
-    const proposed = proposedGrant(narrowed, presented, jkt, now, newId());
+    const bound = bindingFor(tenant, actor, held, presented.isCertificateBound);
+    const proposed = proposedGrant(narrowed, presented, bound, now, newId());
     if (authority) return grantedFor(authority, proposed);
     const task = asked.task && taskOf(tenant, asked.task, presented, now, newId());
     return task ? { ...proposed, task, expiresAt: Math.min(proposed.expiresAt, task.endsAt) } : proposed;
   }
 
   /** Who is acted for, by what was presented. An identity assertion says as well what is asked for. */
-  async #presented(
-    attempt: Attempt,
-    actor: PrincipalRef,
-    text: string,
-    jkt: string | undefined,
-  ): Promise<SubjectToken> {
+  async #presented(attempt: Attempt, actor: PrincipalRef, text: string, held: Held): Promise<SubjectToken> {
     const { tenant, asked, now } = attempt;
     const { subjectTokenType: type } = asked;
     const presented =
       type === ID_JAG_TYPE
-        ? await acceptAssertion(this.#options, tenant, actor, { text, jkt }, now)
-        : await verifySubjectToken(this.#options, tenant, actor, { text, type, jkt }, now);
+        ? await acceptAssertion(this.#options, tenant, actor, { text, held }, now)
+        : await verifySubjectToken(this.#options, tenant, actor, { text, type, held }, now);
     attempt.subject = presented.subject;
     if (presented.asserted) attempt.asked = askedWith(asked, presented.asserted);
     return presented;
@@ -227,20 +224,21 @@ export class Delegations {
     return { ...limited, decided };
   }
 
-  /** The key that what is granted is bound to (RFC 9449 section 5). A tenant may ask for one. */
-  async #proven(tenant: Tenant, actor: PrincipalRef, proof: Proof | undefined): Promise<string | undefined> {
+  /** What the client is known to hold. A tenant may ask for a certificate, and for a key (RFC 9449 section 5). */
+  async #held(tenant: Tenant, actor: PrincipalRef, { proof, certificate }: ExchangeAsked): Promise<Held> {
     const { required, nonce } = tenant.manifest.dpop;
+    checkCertified(tenant, actor, { x5tS256: certificate });
     if (proof) {
       const { dpop, method, uri } = proof;
       const asked = { proof: dpop, method, uri, nonce: nonce ? 'required' : 'ours' } as const;
-      return await this.#options.dpop.verify(tenant.no, asked);
+      return { jkt: await this.#options.dpop.verify(tenant.no, asked), x5tS256: certificate };
     }
     if (required.includes(actor.class))
       throw new ServiceError(
         'dpop_invalid',
         `tokens of class ${actor.class} are bound to a key here: send a DPoP proof`,
       );
-    return undefined;
+    return { x5tS256: certificate };
   }
 }
 

@@ -4,6 +4,7 @@ import type { GrantRow } from '../storage/rows.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { ExchangeAsked } from './asked.ts';
 import { MAX_LIFETIME_SECONDS } from './exchange.ts';
+import type { Binding } from './sender/certificates.ts';
 
 /** Who acts for itself. An agent acts for somebody, and a user through one. */
 const ACT_FOR_THEMSELVES: readonly PrincipalClass[] = ['service', 'job', 'mcp_server'];
@@ -18,11 +19,11 @@ export function ownGrant(
   held: ReadonlySet<string>,
   {
     asked,
-    jkt,
+    bound,
     issuer,
     now,
     id,
-  }: { asked: ExchangeAsked; jkt: string | undefined; issuer: string; now: number; id: GrantId },
+  }: { asked: ExchangeAsked; bound: Binding; issuer: string; now: number; id: GrantId },
 ): GrantRow {
   if (!ACT_FOR_THEMSELVES.includes(client.class))
     throw new ServiceError(
@@ -54,7 +55,7 @@ export function ownGrant(
     audience,
     moreAudiences,
     mayAct: null,
-    jkt: jkt ?? null,
+    ...bound,
     task: null,
     authentication: {},
     issuedAt: now,

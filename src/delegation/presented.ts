@@ -4,11 +4,13 @@ import { isSame, principalKey } from '../ids.ts';
 import { type Authentication, actingIn, type GrantRow } from '../storage/rows.ts';
 import { authenticationIn } from '../tenancy/authentication.ts';
 import { CLOCK_TOLERANCE } from '../tenancy/claims.ts';
+import type { Held } from '../tenancy/held.ts';
 import type { Issuers, IssuerToken } from '../tenancy/issuers.ts';
 import { readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { clientClaims } from '../tenancy/token-kind.ts';
 import { type Asserted, type TokenType, tokenTypes } from './exchange.ts';
+import { checkCertificate } from './sender/certificates.ts';
 import { notHeld } from './sender/dpop.ts';
 import { TASK_TYPE } from './tasks.ts';
 import type { Tokens } from './tokens.ts';
@@ -24,6 +26,8 @@ export interface SubjectToken {
   readonly authentication: Authentication;
   /** Who issued the token that the chain of grants begins with. */
   readonly issuer: string;
+  /** It is bound to the certificate of who handed it in: so is what comes of it (RFC 8705 section 3). */
+  readonly isCertificateBound: boolean;
   /** Where it is an identity assertion. */
   readonly asserted?: Asserted;
 }
@@ -36,22 +40,20 @@ export async function verifySubjectToken(
   { tokens, issuers }: { tokens: Tokens; issuers: Issuers },
   tenant: Tenant,
   actor: PrincipalRef,
-  { text, type, jkt }: { text: string; type: TokenType; jkt: string | undefined },
+  { text, type, held }: { text: string; type: TokenType; held: Held },
   now: number,
 ): Promise<SubjectToken> {
-  if (type === TASK_TYPE) return renewed(tokens.task(tenant, actor, text, now), actor, jkt);
+  if (type === TASK_TYPE) return renewed(tokens.task(tenant, actor, text, now), actor, held);
   const token = readToken(text);
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);
-    checkHolder(parent, actor, jkt);
-    const { subject, expiresAt: until, mayAct, authentication, issuer } = parent;
-    return { subject, until, parent, renews: false, mayAct: mayAct ?? undefined, authentication, issuer };
+    return { ...handedIn(parent, actor, held), renews: false };
   }
   const issuer = issuers.trusted(tenant, token.issuer);
   if (!issuer)
     throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
-  const verified = await issuers.verify(tenant, issuer, token, boundTo(token, jkt));
+  const verified = await issuers.verify(tenant, issuer, token, boundTo(token, held));
   if (!accepts(type, verified.kind)) throw wrongType();
   issuedTo(tenant, actor, verified);
   return {
@@ -63,6 +65,7 @@ export async function verifySubjectToken(
     mayAct: verified.claims['may_act'] === undefined ? undefined : actor,
     authentication: authenticationIn(verified.claims, now),
     issuer: issuer.issuer,
+    isCertificateBound: isCertificateBound(verified.claims['cnf']),
   };
 }
 
@@ -85,20 +88,37 @@ export async function verifyActorToken(
 }
 
 /** A task of the agent's own goes on: no token of its subject's has to be there. */
-function renewed(task: GrantRow, actor: PrincipalRef, jkt: string | undefined): SubjectToken {
-  checkHolder(task, actor, jkt);
-  const { subject, expiresAt: until, mayAct, authentication, issuer } = task;
-  return { subject, until, parent: task, renews: true, mayAct: mayAct ?? undefined, authentication, issuer };
+const renewed = (task: GrantRow, actor: PrincipalRef, held: Held): SubjectToken => ({
+  ...handedIn(task, actor, held),
+  renews: true,
+});
+
+/** Whoever acts by it holds what it is bound to; whom it is for was handed it, and holds something else. */
+function handedIn(parent: GrantRow, actor: PrincipalRef, held: Held): Omit<SubjectToken, 'renews'> {
+  const isActing = isSame(actingIn(parent), actor);
+  if (isActing && parent.jkt !== null && parent.jkt !== held.jkt) throw notHeld(true, held.jkt);
+  if (isActing) checkCertificate(parent, held);
+  const { subject, expiresAt: until, mayAct, authentication, issuer, x5tS256 } = parent;
+  return {
+    subject,
+    until,
+    parent,
+    mayAct: mayAct ?? undefined,
+    authentication,
+    issuer,
+    isCertificateBound: isActing && x5tS256 !== null,
+  };
 }
 
-/** Whoever acts by it holds its key; whom it is for was handed it, and holds another. */
-function checkHolder(parent: GrantRow, actor: PrincipalRef, jkt: string | undefined): void {
-  if (parent.jkt !== null && isSame(actingIn(parent), actor) && parent.jkt !== jkt) throw notHeld(true, jkt);
+/** Unverified: the client may bind what it gets to a key that the token is not bound to. */
+export function boundTo({ claims: { cnf } }: UnverifiedToken, { jkt, x5tS256 }: Held): Held {
+  const isKeyNamed = typeof cnf === 'object' && cnf !== null && Object.hasOwn(cnf, 'jkt');
+  return { jkt: isKeyNamed ? jkt : undefined, x5tS256 };
 }
 
-/** The client may bind what it gets to a key that the token is not bound to. */
-export const boundTo = ({ claims }: UnverifiedToken, jkt: string | undefined): string | undefined =>
-  claims['cnf'] === undefined ? undefined : jkt;
+/** By a confirmation that was verified. */
+export const isCertificateBound = (cnf: unknown): boolean =>
+  typeof cnf === 'object' && cnf !== null && Object.hasOwn(cnf, 'x5t#S256');
 
 /** What the clocks' tolerance let in just after its end lasts until the tolerance ends, too: never longer. */
 export const endOf = (expiresAt: number, now: number): number =>

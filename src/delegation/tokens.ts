@@ -7,15 +7,17 @@ import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import { actingIn, audiencesOf, type GrantRow } from '../storage/rows.ts';
+import { actingIn, audiencesOf, confirmationOf, type GrantRow } from '../storage/rows.ts';
 import { authenticationIn } from '../tenancy/authentication.ts';
 import { asTokenError } from '../tenancy/claims.ts';
+import type { Held } from '../tenancy/held.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { signJwt } from './keys/jws.ts';
 import type { Keys } from './keys/keys.ts';
 import { Lifetimes } from './lifetimes.ts';
+import { checkCertificate } from './sender/certificates.ts';
 import { type DpopProofs, notHeld } from './sender/dpop.ts';
 import { isTask } from './tasks.ts';
 import { asPrincipal } from './vouched.ts';
@@ -67,7 +69,7 @@ export class Tokens {
       authorization_details: detailsClaim(grant),
       principal_class: grant.subject.class,
       act: actClaim(grant.actors),
-      cnf: confirmationClaim(grant),
+      cnf: confirmationOf(grant),
       may_act: mayActClaim(grant),
       ...grant.authentication,
     };
@@ -110,22 +112,25 @@ export class Tokens {
   readonly resolve: TokenResolver = async (tenant, text, now, proof): Promise<TokenPrincipal> => {
     // Most tokens come again and again: what was read of one and verified is not read anew.
     const known = this.#verified.get(this.#digestOf(tenant, text));
-    if (known !== undefined && !proof)
-      return asPrincipal(this.#held(this.#living(this.#found(tenant, known), now), undefined));
+    const x5tS256 = proof?.x5tS256 || undefined;
+    const signed = proof?.dpop ? proof : undefined;
+    if (known !== undefined && !signed)
+      return asPrincipal(this.#held(this.#living(this.#found(tenant, known), now), { x5tS256 }));
     const token = readToken(text);
     if (this.isOwn(tenant, token)) {
       const id = await this.#verifiedGrant(tenant, token);
       this.#living(this.#found(tenant, id), now);
-      const jkt = proof && (await this.#proven(tenant, text, proof));
-      return asPrincipal(this.#held(this.#living(this.#found(tenant, id), now), jkt));
+      const jkt = signed && (await this.#proven(tenant, text, signed));
+      return asPrincipal(this.#held(this.#living(this.#found(tenant, id), now), { jkt, x5tS256 }));
     }
     const trusted = this.#issuers.trusted(tenant, token.issuer);
     if (!trusted)
       throw new ServiceError('token_invalid', 'the token is of an issuer that the tenant does not trust');
     // The token goes first: nobody's proof is remembered for what is no token.
-    const bound = proof && boundIn(token);
-    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token, bound);
-    if (proof && (await this.#proven(tenant, text, proof)) !== bound) throw notHeld(true, '');
+    const jkt = signed && boundIn(token);
+    const held = { jkt, x5tS256 };
+    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token, held);
+    if (signed && (await this.#proven(tenant, text, signed)) !== jkt) throw notHeld(true, '');
     this.#issuers.refuseKilled(tenant, trusted);
     if (kind !== 'access_token')
       throw new ServiceError('token_invalid', 'only an access token names a principal here');
@@ -161,10 +166,14 @@ export class Tokens {
     return verified;
   }
 
-  /** RFC 9449 section 7.1: a token that is bound is presented with its key, and one that is not with none. */
-  #held(grant: GrantRow, jkt: string | undefined): GrantRow {
-    if (grant.jkt === (jkt ?? null)) return grant;
-    throw notHeld(grant.jkt !== null, jkt);
+  /**
+   * RFC 9449 section 7.1: a token that is bound to a key is presented with it, and one that is not with none. RFC 8705
+   * section 3: one that is bound to a certificate is presented over a connection that is by it.
+   */
+  #held(grant: GrantRow, held: Held): GrantRow {
+    if (grant.jkt !== (held.jkt ?? null)) throw notHeld(grant.jkt !== null, held.jkt);
+    checkCertificate(grant, held);
+    return grant;
   }
 
   issuerOf(tenant: Tenant): string {
@@ -261,10 +270,6 @@ export const audienceClaim = (grant: GrantRow): string | string[] =>
 /** RFC 8693 section 4.4. */
 export const mayActClaim = ({ mayAct }: GrantRow): Omit<ActClaim, 'act'> | undefined =>
   mayAct ? { sub: mayAct.id, principal_class: mayAct.class } : undefined;
-
-/** RFC 9449 section 6.1. */
-export const confirmationClaim = ({ jkt }: GrantRow): { jkt: string } | undefined =>
-  jkt === null ? undefined : { jkt };
 
 /** RFC 9449 section 5: how a token of the grant is presented. */
 export const tokenTypeOf = ({ jkt }: GrantRow): 'Bearer' | 'DPoP' => (jkt === null ? 'Bearer' : 'DPoP');

@@ -8,7 +8,8 @@ export function challengeOf({ challenge, reasons }: Answer): string | undefined 
   if (stepUp) return `Bearer error="insufficient_user_authentication"${parametersOf(stepUp)}`;
   const code = reasons[0]?.code ?? '';
   if (code === 'unauthenticated') return 'Bearer';
-  if (code.startsWith('token_')) return 'Bearer error="invalid_token"';
+  // RFC 8705 section 3.
+  if (code.startsWith('token_') || code === 'certificate_invalid') return 'Bearer error="invalid_token"';
   // RFC 9449 section 7.1.
   if (code === 'dpop_invalid') return `DPoP error="invalid_dpop_proof", algs="${DPOP_ALGORITHMS.join(' ')}"`;
   // RFC 6750 section 3.1: all that the operation takes, in one challenge.

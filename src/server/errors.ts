@@ -47,6 +47,7 @@ export const errorForms = {
   usage_exceeded: form(403, Code.PermissionDenied),
   dpop_invalid: form(400, Code.InvalidArgument, 'invalid_dpop_proof'),
   dpop_nonce_required: form(400, Code.InvalidArgument, 'use_dpop_nonce'),
+  certificate_invalid: form(400, Code.InvalidArgument),
   exchange_denied: form(400, Code.PermissionDenied),
   insufficient_user_authentication: form(400, Code.PermissionDenied, 'insufficient_user_authentication'),
   challenge_required: form(400, Code.PermissionDenied),

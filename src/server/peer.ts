@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { ServiceError } from '../errors.ts';
 import type { Presented } from '../tenancy/callers.ts';
@@ -8,6 +9,8 @@ export interface Peer {
   readonly loopback: boolean;
   /** The SPIFFE id of a verified client certificate. */
   readonly spiffeId: string | undefined;
+  /** Thumbprint of that certificate (RFC 8705 section 3.1): SHA-256 of its DER, base64url. */
+  readonly x5tS256?: string | undefined;
   /** By what connections and what strangers send are counted. */
   readonly address?: string;
   /** Where it was taken; undefined over the Unix socket, which has no name that a page could borrow. */
@@ -19,7 +22,10 @@ export interface Peer {
 /** Set on connections over the Unix socket by the listener that takes them. */
 export const OVER_SOCKET_FILE = Symbol('over the socket file');
 
-export type Socket = Pick<TLSSocket, 'authorized' | 'getPeerCertificate' | 'localPort' | 'remoteAddress'> & {
+export type Socket = Pick<
+  TLSSocket,
+  'authorized' | 'getPeerCertificate' | 'getPeerX509Certificate' | 'localPort' | 'remoteAddress'
+> & {
   readonly [OVER_SOCKET_FILE]?: true;
 };
 
@@ -38,6 +44,7 @@ export function peerOn(socket: Socket, widen?: () => void): Peer {
   return {
     loopback: isFile || isLoopback(remoteAddress),
     spiffeId: isFile ? undefined : spiffeIdOf(socket),
+    x5tS256: isFile ? undefined : thumbprintOf(socket),
     address: isFile ? 'socket file' : countedAs(remoteAddress),
     port: isFile ? undefined : localPort,
     ...(widen && { welcome }),
@@ -65,6 +72,12 @@ function spiffeIdOf(socket: Socket): string | undefined {
   const names = socket.getPeerCertificate().subjectaltname?.split(', ') ?? [];
   const uris = names.filter((name) => name.startsWith('URI:')).map((name) => name.slice(4));
   return uris.length === 1 && uris[0]?.startsWith('spiffe://') ? uris[0] : undefined;
+}
+
+/** Of a certificate that the TLS layer has verified, and whose key the peer has shown to hold. */
+function thumbprintOf(socket: Socket): string | undefined {
+  const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined;
+  return certificate && hash('sha256', certificate.raw, 'base64url');
 }
 
 /**

@@ -112,6 +112,8 @@ export interface Services {
   readonly records: RecordStore;
   readonly reads: Reads;
   readonly clock: Clock;
+  /** Clients may come with certificates, which TLS verifies. */
+  readonly takesCertificates: boolean;
   /** What the outside calls the data plane. */
   readonly base: () => string;
   readonly parts: PartStore;

@@ -25,6 +25,7 @@ export interface GrantColumns {
   more_audiences: string;
   may_act: string | null;
   jkt: string | null;
+  x5t_s256: string | null;
   task: string | null;
   authentication: string;
   issued_at: number;
@@ -35,7 +36,7 @@ export interface GrantColumns {
 
 /** Of the row `g`. */
 export const GRANT_COLUMNS = `g.id, g.parent_id, g.depth, g.subject_class, g.subject_id, g.actors, g.scopes, g.use, g.details,
-  g.audience, g.more_audiences, g.may_act, g.jkt, g.task, g.authentication, g.issued_at, g.expires_at, g.issuer, ${ENDED_AT} AS ended_at`;
+  g.audience, g.more_audiences, g.may_act, g.jkt, g.x5t_s256, g.task, g.authentication, g.issued_at, g.expires_at, g.issuer, ${ENDED_AT} AS ended_at`;
 
 export const grantOf = (row: GrantColumns): GrantRow => ({
   id: row.id as GrantId,
@@ -50,6 +51,7 @@ export const grantOf = (row: GrantColumns): GrantRow => ({
   moreAudiences: storedJson(row.more_audiences) as string[],
   mayAct: row.may_act === null ? null : (storedJson(row.may_act) as PrincipalRef),
   jkt: row.jkt,
+  x5tS256: row.x5t_s256,
   task: row.task === null ? null : (storedJson(row.task) as GrantRow['task']),
   authentication: storedJson(row.authentication) as Authentication,
   issuedAt: row.issued_at,

@@ -421,4 +421,8 @@ export const migrations: readonly string[] = [
   CREATE INDEX approvals_pending ON approvals (tenant_no, expires_at) WHERE state = 'pending';
   CREATE INDEX approvals_by_end ON approvals (tenant_no, coalesce(approved_until, expires_at));
   `,
+  `
+  -- The thumbprint of the certificate that whoever presents a token of the grant has to hold (RFC 8705).
+  ALTER TABLE grants ADD COLUMN x5t_s256 TEXT;
+  `,
 ];

@@ -79,6 +79,8 @@ export interface GrantRow {
   readonly task: { readonly id: GrantId; readonly purpose: string; readonly endsAt: number } | null;
   /** RFC 7638 thumbprint of the key that whoever presents its token has to hold (RFC 9449 section 6); null: a bearer's. */
   readonly jkt: string | null;
+  /** Thumbprint of the certificate that whoever presents its token has to hold (RFC 8705 section 3.1); null: of none. */
+  readonly x5tS256: string | null;
   /** Of the subject, by the token that the first grant came from. */
   readonly authentication: Authentication;
   /** Milliseconds since the epoch, like the two below. */
@@ -92,6 +94,18 @@ export interface GrantRow {
 
 /** Who acts now: the current actor, or the subject for itself. */
 export const actingIn = ({ subject, actors }: GrantRow): GrantRow['subject'] => actors[0] ?? subject;
+
+/** RFC 7800: what its token is bound to, as that says (RFC 9449 section 6.1, RFC 8705 section 3.1). */
+export type Confirmation = { readonly jkt?: string; readonly 'x5t#S256'?: string };
+
+/** Undefined for a bearer's. */
+export function confirmationOf({
+  jkt,
+  x5tS256,
+}: Pick<GrantRow, 'jkt' | 'x5tS256'>): Confirmation | undefined {
+  if (jkt === null && x5tS256 === null) return undefined;
+  return { ...(jkt !== null && { jkt }), ...(x5tS256 !== null && { 'x5t#S256': x5tS256 }) };
+}
 
 export const audiencesOf = ({ audience, moreAudiences }: GrantRow): readonly string[] => [
   audience,

@@ -21,20 +21,6 @@ export function checkTimes({ exp, iat, nbf }: JWTPayload, now: number): void {
     throw new ServiceError('token_invalid', 'the token was issued in the future');
 }
 
-/** A key may be all that the token is bound to; it names it by its thumbprint (RFC 9449 section 6.1). */
-export function checkHeld(cnf: unknown, jkt: string | undefined): void {
-  if (cnf === undefined && jkt === undefined) return;
-  const members = typeof cnf === 'object' && cnf !== null ? Object.entries(cnf) : [];
-  const [[name, value] = []] = members;
-  if (jkt !== undefined && members.length === 1 && name === 'jkt' && value === jkt) return;
-  throw new ServiceError(
-    'token_invalid',
-    cnf === undefined
-      ? 'the token is bound to no key: present it as a bearer token'
-      : 'a token that is bound to a key is not taken as a bearer token',
-  );
-}
-
 /** RFC 7519 section 4.1.3: a text, or an array of such. */
 export function audiencesOf(claim: unknown): readonly string[] {
   const list: readonly unknown[] = Array.isArray(claim) ? claim : [claim];

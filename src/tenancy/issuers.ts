@@ -3,7 +3,8 @@ import { boundedBody } from '../bounded-body.ts';
 import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
-import { asTokenError, audiencesOf, CLOCK_TOLERANCE, checkHeld, checkTimes } from './claims.ts';
+import { asTokenError, audiencesOf, CLOCK_TOLERANCE, checkTimes } from './claims.ts';
+import { checkHeld, type Held } from './held.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
 import { KeySet, keysIn } from './key-set.ts';
 import type { TrustedIssuer } from './manifest.ts';
@@ -66,16 +67,16 @@ export class Issuers {
   }
 
   /**
-   * A token that whoever holds it may present, or if it is bound to a key whoever holds that: `jkt` is the thumbprint. Throws
-   * as `claimsOf`.
+   * A token that whoever holds it may present, or if it is bound to a key or a certificate whoever holds that. Throws as
+   * `claimsOf`.
    */
   async verify(
     tenant: Tenant,
     issuer: TrustedIssuer,
     token: UnverifiedToken,
-    jkt?: string,
+    held: Held = {},
   ): Promise<IssuerToken> {
-    const claims = await this.claimsOf(tenant, issuer, token, jkt);
+    const claims = await this.claimsOf(tenant, issuer, token, held);
     const kind = kindOf(issuer, token.header, claims);
     if (kind === 'access_token') requireClient(issuer, claims);
     const subject = { class: issuer.subject_class, id: subjectOf(issuer, claims) };
@@ -91,12 +92,12 @@ export class Issuers {
     tenant: Tenant,
     issuer: TrustedIssuer,
     token: UnverifiedToken,
-    jkt: string | undefined,
+    held: Held,
   ): Promise<JWTPayload> {
     const claims = await this.#verified(tenant, issuer, token, [issuer.subject_claim]);
     checkTimes(claims, this.#clock() / 1000);
     // RFC 9449 section 7, RFC 8705 section 3: whoever presents it would have to prove that the key is its own.
-    checkHeld(claims['cnf'], jkt);
+    checkHeld(claims['cnf'], held);
     // RFC 8693 section 4.1: it is the word of another authority on who acts, and here only grants say that.
     if (claims['act'] !== undefined)
       throw new ServiceError('token_invalid', 'a token that was delegated elsewhere is not taken');

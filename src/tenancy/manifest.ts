@@ -164,6 +164,16 @@ const manifest = z.strictObject({
       nonce: z.boolean().default(false),
     })
     .prefault({}),
+  /**
+   * Whose tokens are bound to the certificate that they ask with, if they have one (RFC 8705 section 3), and who is given
+   * no others.
+   */
+  mtls: z
+    .strictObject({
+      bound: z.array(z.enum(principalClasses)).max(8).default([]),
+      required: z.array(z.enum(principalClasses)).max(8).default([]),
+    })
+    .prefault({}),
   /** How long tasks may last; 0: there are none. No more than six days: so long grants are kept that have expired. */
   tasks: z.strictObject({ max_hours: z.number().min(0).max(144).default(0) }).prefault({}),
   /** Where whoever asked for approval may be told that it was decided. */

@@ -28,6 +28,7 @@ const grant = {
   moreAudiences: ['files'],
   mayAct: { class: 'agent', id: 'bot' },
   jkt: 'thumbprint',
+  x5tS256: null,
   task: { id: 'task-1', purpose: 'why', endsAt: Date.UTC(2026, 0, 2) },
   depth: 1,
   expiresAt: Date.UTC(2026, 0, 1),

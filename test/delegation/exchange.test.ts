@@ -66,6 +66,7 @@ const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   moreAudiences: [],
   mayAct: null,
   jkt: null,
+  x5tS256: null,
   task: null,
   authentication: {},
   issuedAt: NOW - 1_000,

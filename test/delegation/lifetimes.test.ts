@@ -19,6 +19,7 @@ const grant = (id: string): GrantRow => ({
   moreAudiences: [],
   mayAct: null,
   jkt: null,
+  x5tS256: null,
   task: null,
   authentication: {},
   issuedAt: NOW,

@@ -26,6 +26,7 @@ const proposed: GrantRow = {
   moreAudiences: [],
   mayAct: null,
   jkt: null,
+  x5tS256: null,
   task: null,
   authentication: {},
   issuedAt: NOW,

@@ -46,6 +46,7 @@ export interface TenantDocument {
   authorities?: { issuer: string; resources: string[]; clients?: Record<string, string> }[];
   approvals?: { callbacks: string[] };
   dpop?: { required?: string[]; nonce?: boolean };
+  mtls?: { bound?: string[]; required?: string[] };
 }
 
 type Editor = (manifest: TenantDocument) => void;

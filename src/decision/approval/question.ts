@@ -30,6 +30,8 @@ export interface GrantFacts {
   readonly authorization_details: GrantRow['details'];
   readonly may_act: PrincipalRef | null;
   readonly jkt: string | null;
+  /** Absent for one that is bound to no certificate, as in questions of before there were any. */
+  readonly x5t_s256?: string;
   /** The task's id, of one that goes on. */
   readonly task: string | null;
 }
@@ -41,6 +43,7 @@ export const factsOf = (grant: GrantRow, task = grant.task?.id ?? null): GrantFa
   authorization_details: grant.details,
   may_act: grant.mayAct,
   jkt: grant.jkt,
+  ...(grant.x5tS256 !== null && { x5t_s256: grant.x5tS256 }),
   task,
 });
 

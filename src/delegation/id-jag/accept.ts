@@ -8,6 +8,7 @@ import type { Writer } from '../../storage/writer.ts';
 import { authenticationIn } from '../../tenancy/authentication.ts';
 import { CLOCK_TOLERANCE } from '../../tenancy/claims.ts';
 import type { Detail } from '../../tenancy/details.ts';
+import type { Held } from '../../tenancy/held.ts';
 import type { Issuers } from '../../tenancy/issuers.ts';
 import { readToken, type UnverifiedToken } from '../../tenancy/jose.ts';
 import type { TrustedIssuer } from '../../tenancy/manifest.ts';
@@ -17,7 +18,7 @@ import { isUse } from '../../tenancy/use.ts';
 import { MAX_SCOPES } from '../asked.ts';
 import { narrowDetails } from '../details.ts';
 import type { Asserted } from '../exchange.ts';
-import { boundTo, endOf, type SubjectToken } from '../presented.ts';
+import { boundTo, endOf, isCertificateBound, type SubjectToken } from '../presented.ts';
 import type { Tokens } from '../tokens.ts';
 
 /** draft-ietf-oauth-identity-assertion-authz-grant section 3.1; RFC 8725 section 3.11 lets no other type pass for it. */
@@ -45,7 +46,7 @@ export async function acceptAssertion(
   { tokens, issuers, writer, clock }: Parts,
   tenant: Tenant,
   actor: PrincipalRef,
-  { text, jkt }: { text: string; jkt: string | undefined },
+  { text, held }: { text: string; held: Held },
   now: number,
 ): Promise<SubjectToken> {
   try {
@@ -56,7 +57,7 @@ export async function acceptAssertion(
     const issuer = issuers.trusted(tenant, token.issuer);
     const setting = issuer?.identity_assertions;
     if (!issuer || !setting) throw refused('the tenant takes no assertions of its issuer');
-    const claims = await issuers.claimsOf(tenant, issuer, token, boundTo(token, jkt));
+    const claims = await issuers.claimsOf(tenant, issuer, token, boundTo(token, held));
     checkAudience(claims, tokens.issuerOf(tenant), tenant, setting);
     checkClient(claims, actor);
     const accepted = {
@@ -67,6 +68,7 @@ export async function acceptAssertion(
       mayAct: claims['may_act'] === undefined ? undefined : actor,
       authentication: authenticationIn(claims, now),
       issuer: issuer.issuer,
+      isCertificateBound: isCertificateBound(claims['cnf']),
       asserted: assertedIn(claims, tenant, setting, now),
     };
     const { exp = 0, jti = '' } = checkBounds(claims, setting);

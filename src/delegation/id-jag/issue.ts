@@ -1,10 +1,10 @@
 import { ServiceError } from '../../errors.ts';
 import { type PrincipalRef, principalKey } from '../../ids.ts';
-import { actingIn, type GrantRow } from '../../storage/rows.ts';
+import { actingIn, confirmationOf, type GrantRow } from '../../storage/rows.ts';
 import type { Authority } from '../../tenancy/crossing-declared.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { ExchangeAsked } from '../asked.ts';
-import { actClaim, confirmationClaim, detailsClaim, mayActClaim, type Tokens } from '../tokens.ts';
+import { actClaim, detailsClaim, mayActClaim, type Tokens } from '../tokens.ts';
 import { ID_JAG } from './accept.ts';
 
 /**
@@ -74,7 +74,7 @@ export function signAssertion(
     authorization_details: detailsClaim(grant),
     act: depth > 1 ? actClaim(actors) : undefined,
     may_act: mayActClaim(grant),
-    cnf: confirmationClaim(grant),
+    cnf: confirmationOf(grant),
     // An extension: left out, all of it.
     use: use === 'act' ? undefined : use,
     ...grant.authentication,

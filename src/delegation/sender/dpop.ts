@@ -1,9 +1,10 @@
-import { createHmac, hash, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 import { calculateJwkThumbprint, compactVerify, type JWK } from 'jose';
 import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { Writer } from '../../storage/writer.ts';
+import { areEqual } from '../../tenancy/held.ts';
 import { readJwt, type UnverifiedJwt } from '../../tenancy/jose.ts';
 import { keysIn } from '../../tenancy/key-set.ts';
 
@@ -134,11 +135,6 @@ function read(proof: string): UnverifiedJwt {
   } catch (cause) {
     throw invalid('it is no signed JWT', cause);
   }
-}
-
-function areEqual(one: string, other: string): boolean {
-  const [a, b] = [Buffer.from(one), Buffer.from(other)];
-  return a.length === b.length && timingSafeEqual(a, b);
 }
 
 /** What a parser would take away: who it is for, a way up, a slash that is none. */

@@ -25,7 +25,7 @@ import {
 import { principalClass } from '../../ids.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
-import { admit } from './context.ts';
+import { admit, peerKey } from './context.ts';
 import { proto } from './messages.ts';
 
 export function delegationService(parts: {
@@ -40,7 +40,9 @@ export function delegationService(parts: {
   return {
     async exchange(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'exchange');
-      const asked = exchangeAsked(message, proofIn(context, parts.base()));
+      const proof = proofIn(context, parts.base());
+      const certificate = context.values.get(peerKey).x5tS256;
+      const asked = exchangeAsked(message, { proof, certificate });
       const exchanged = await delegations.exchange(tenant, caller, asked);
       const { grant, token, cut } = exchanged;
       return create(ExchangeResponseSchema, {
@@ -77,6 +79,7 @@ export function delegationService(parts: {
         ...(grant.mayAct ? { mayAct: grant.mayAct } : {}),
         authentication: proto({ ...grant.authentication }),
         jkt: grant.jkt ?? '',
+        x5tS256: grant.x5tS256 ?? '',
         grantId: grant.id,
         issuedAt: timestampFromMs(grant.issuedAt),
         expiresAt: timestampFromMs(grant.expiresAt),
@@ -106,7 +109,10 @@ function proofIn({ requestHeader, method, service }: HandlerContext, base: strin
 }
 
 /** Throws `unsupported_token_type`, `invalid_request` or `principal_class_unknown`. */
-function exchangeAsked(message: ExchangeRequest, proof: Proof | undefined): ExchangeAsked {
+function exchangeAsked(
+  message: ExchangeRequest,
+  { proof, certificate }: Pick<ExchangeAsked, 'proof' | 'certificate'>,
+): ExchangeAsked {
   const { mayAct } = message;
   return {
     subjectToken: message.forItself ? undefined : message.subjectToken,
@@ -125,6 +131,7 @@ function exchangeAsked(message: ExchangeRequest, proof: Proof | undefined): Exch
     mayAct: mayAct && { class: principalClass(mayAct.class), id: mayAct.id },
     lifetimeSeconds: message.lifetimeSeconds,
     proof,
+    certificate,
     task: message.task && { purpose: message.task.purpose, lifetimeSeconds: message.task.lifetimeSeconds },
     approval: approvalAsked(message.approval, message.requestApproval, message.approvalReason),
   };

@@ -20,6 +20,7 @@ import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { challengeOf } from '../challenge.ts';
 import { admit } from './context.ts';
+import { certificateOf } from './envoy-certificate.ts';
 import { EnvoyHeaders } from './envoy-headers.ts';
 import { proto } from './messages.ts';
 
@@ -96,9 +97,11 @@ function principalOf(
 ): Pick<UncheckedRequest, 'token' | 'subject' | 'proof'> | undefined {
   const [, scheme, token] = /^(bearer|dpop) +(\S+)$/i.exec(headers.only('authorization') ?? '') ?? [];
   const dpop = headers.only('dpop');
-  if (token && scheme?.toLowerCase() === 'bearer') return { token };
+  const x5tS256 = certificateOf(attributes, headers);
+  if (token && scheme?.toLowerCase() === 'bearer')
+    return { token, ...(x5tS256 !== undefined && { proof: { dpop: '', method: '', uri: '', x5tS256 } }) };
   if (token && dpop !== undefined)
-    return { token, proof: { dpop, method: http.method, uri: addressOf(attributes, http) } };
+    return { token, proof: { dpop, method: http.method, uri: addressOf(attributes, http), x5tS256 } };
   // A request that came with a credential is judged by it: a token nobody can read does not become the workload's word.
   if (headers.has('authorization')) return undefined;
   const source = attributes.source?.principal ?? '';
@@ -169,6 +172,7 @@ const denials: ReadonlyMap<string, readonly [number, number]> = new Map<ErrorCod
     ['token_expired', [401, UNAUTHENTICATED]],
     ['token_revoked', [401, UNAUTHENTICATED]],
     ['dpop_invalid', [401, UNAUTHENTICATED]],
+    ['certificate_invalid', [401, UNAUTHENTICATED]],
     ['invalid_request', [400, INVALID_ARGUMENT]],
   ],
 );

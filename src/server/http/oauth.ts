@@ -10,16 +10,10 @@ import {
   SIGNED_INTROSPECTION,
   signedIntrospection,
 } from '../../delegation/signed-introspection.ts';
-import {
-  actClaim,
-  audienceClaim,
-  confirmationClaim,
-  detailsClaim,
-  mayActClaim,
-  tokenTypeOf,
-} from '../../delegation/tokens.ts';
+import { actClaim, audienceClaim, detailsClaim, mayActClaim, tokenTypeOf } from '../../delegation/tokens.ts';
 import type { Clock } from '../../effects.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
+import { confirmationOf } from '../../storage/rows.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
@@ -43,6 +37,7 @@ interface Parts {
   readonly keys: Keys;
   readonly dpop: Pick<DpopProofs, 'nonce'>;
   readonly issuerOf: (tenant: string) => string;
+  readonly takesCertificates: boolean;
   readonly clock: Clock;
 }
 
@@ -68,7 +63,8 @@ export function oauthRoutes(parts: Parts): Route[] {
       handle: form('exchange', async (tenant, caller, fields, request) => {
         const dpop = request.header('dpop');
         const uri = `${issuerOf(tenant.id)}/oauth2/token`;
-        const asked = exchangeAsked(fields, dpop === undefined ? undefined : { dpop, method: 'POST', uri });
+        const proof = dpop === undefined ? undefined : { dpop, method: 'POST', uri };
+        const asked = exchangeAsked(fields, { proof, certificate: request.peer.x5tS256 });
         const exchanged = await delegations.exchange(tenant, caller, asked);
         const headers = dpop === undefined ? NO_STORE : { ...NO_STORE, 'dpop-nonce': parts.dpop.nonce() };
         return { status: 200, headers, body: exchangeBody(exchanged, asked.issuedTokenType) };
@@ -97,7 +93,7 @@ export function oauthRoutes(parts: Parts): Route[] {
               iat: Math.floor(grant.issuedAt / 1000),
               exp: Math.floor(grant.expiresAt / 1000),
               jti: grant.id,
-              cnf: confirmationClaim(grant),
+              cnf: confirmationOf(grant),
               task_id: grant.task?.id,
               token_type: tokenTypeOf(grant),
             }

@@ -99,10 +99,10 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
     .pluck();
   const insert = db.prepare<[object]>(`
     INSERT INTO grants (tenant_no, id, parent_id, depth, subject_class, subject_id, actors, actor_class, actor_id,
-      scopes, use, details, audience, more_audiences, may_act, jkt, task, is_task, authentication, issued_at,
+      scopes, use, details, audience, more_audiences, may_act, jkt, x5t_s256, task, is_task, authentication, issued_at,
       expires_at, seq, path, issuer)
     VALUES (@no, @id, @parentId, @depth, @subjectClass, @subjectId, @actors, @actorClass, @actorId,
-      @scopes, @use, @details, @audience, @moreAudiences, @mayAct, @jkt, @task, @isTask, @authentication, @issuedAt, @expiresAt, @seq, @path,
+      @scopes, @use, @details, @audience, @moreAudiences, @mayAct, @jkt, @x5tS256, @task, @isTask, @authentication, @issuedAt, @expiresAt, @seq, @path,
       @issuer)`);
   // A child goes before its parent, so that no grant is looked at whose parent cannot be.
   const removeOld = db.prepare<[object]>(`
@@ -219,6 +219,7 @@ const columnsOf = ({ subject, actors, scopes, ...grant }: GrantRow) => ({
   moreAudiences: JSON.stringify(grant.moreAudiences),
   mayAct: grant.mayAct && JSON.stringify(grant.mayAct),
   jkt: grant.jkt,
+  x5tS256: grant.x5tS256,
   task: grant.task && JSON.stringify(grant.task),
   isTask: grant.task?.id === grant.id ? 1 : 0,
   authentication: JSON.stringify(grant.authentication),

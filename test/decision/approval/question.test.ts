@@ -68,6 +68,7 @@ describe('the digest of a question', () => {
       authorization_details: [],
       may_act: null,
       jkt: null,
+      x5tS256: null,
       task: null,
     };
     const all = [
@@ -85,6 +86,7 @@ describe('the digest of a question', () => {
       digest({ grant }),
       digest({ grant: { ...grant, task: 't' } }),
       digest({ grant: { ...grant, jkt: 'k' } }),
+      digest({ grant: { ...grant, x5t_s256: 'k' } }),
     ];
     expect(new Set(all).size).toBe(all.length);
     expect(digest()).toBe(digest());

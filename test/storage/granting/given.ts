@@ -32,6 +32,7 @@ export const grant = (changes: Partial<GrantRow> = {}): GrantRow => ({
   moreAudiences: [],
   mayAct: null,
   jkt: null,
+  x5tS256: null,
   task: null,
   authentication: {},
   issuedAt: T0,

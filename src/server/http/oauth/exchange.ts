@@ -1,4 +1,3 @@
-import type { Proof } from '../../../decision/request.ts';
 import { type ApprovalAsked, ApprovalPending, POLL_SECONDS } from '../../../delegation/approval.ts';
 import {
   actorTokenIn,
@@ -69,7 +68,10 @@ export const grantTypes = Object.keys(grants);
  * Throws `unsupported_grant_type`, `unsupported_token_type`, `invalid_request`, `invalid_target` or
  * `invalid_authorization_details`.
  */
-export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsked {
+export function exchangeAsked(
+  form: Form,
+  { proof, certificate }: Pick<ExchangeAsked, 'proof' | 'certificate'>,
+): ExchangeAsked {
   const grantType = form.one('grant_type');
   const present = Object.hasOwn(grants, grantType) ? grants[grantType] : undefined;
   if (!present)
@@ -84,6 +86,7 @@ export function exchangeAsked(form: Form, proof: Proof | undefined): ExchangeAsk
     mayAct: mayActIn(form.maybe('may_act')),
     lifetimeSeconds: 0,
     proof,
+    certificate,
     task: taskIn(form),
     approval: approvalIn(form),
   };

@@ -12,9 +12,12 @@ import { grantTypes } from './exchange.ts';
 export function metadataRoutes({
   tenants,
   issuerOf,
+  takesCertificates,
 }: {
   readonly tenants: Tenants;
   readonly issuerOf: (tenant: string) => string;
+  /** Clients may come with certificates. */
+  readonly takesCertificates: boolean;
 }): Route[] {
   return [
     {
@@ -22,7 +25,7 @@ export function metadataRoutes({
       path: '/.well-known/oauth-authorization-server/t/{tenant}',
       handle: async (_request, { tenant: id = '' }) => {
         const tenant = tenants.get(id);
-        return { status: 200, body: serverMetadata(issuerOf(tenant.id), tenant) };
+        return { status: 200, body: serverMetadata(issuerOf(tenant.id), tenant, takesCertificates) };
       },
     },
     {
@@ -58,7 +61,7 @@ const NOBODY_SIGNS_IN = {
 const AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
 
 /** RFC 8414. */
-const serverMetadata = (issuer: string, tenant: Tenant) => ({
+const serverMetadata = (issuer: string, tenant: Tenant, takesCertificates: boolean) => ({
   issuer,
   // RFC 8414 section 2 asks for it only of who has response types; the MCP SDK's client reads no metadata without it.
   authorization_endpoint: `${issuer}/oauth2/authorize`,
@@ -81,6 +84,8 @@ const serverMetadata = (issuer: string, tenant: Tenant) => ({
   revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   // RFC 9449 section 5.1.
   dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
+  // RFC 8705 section 3.3.
+  tls_client_certificate_bound_access_tokens: takesCertificates,
   ...detailTypesOf(tenant),
   scopes_supported: scopesOf(tenant),
 });
@@ -93,8 +98,12 @@ const resourceMetadata = (issuer: string, tenant: Tenant, resource: string) => (
   bearer_methods_supported: ['header'],
   ...detailTypesOf(tenant),
   dpop_signing_alg_values_supported: DPOP_ALGORITHMS,
+  // Where the tenant gives such.
+  ...(givesBound(tenant) && { tls_client_certificate_bound_access_tokens: true }),
   dpop_bound_access_tokens_required: HOLDERS.every((each) => tenant.manifest.dpop.required.includes(each)),
 });
+
+const givesBound = ({ manifest: { mtls } }: Tenant): boolean => mtls.bound.length + mtls.required.length > 0;
 
 /** Who may be given a token for a server. */
 const HOLDERS: readonly PrincipalClass[] = ['agent', 'mcp_server', 'service', 'job'];

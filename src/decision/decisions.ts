@@ -9,7 +9,6 @@ import type { FactSource } from '../tenancy/facts.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission, Share } from './admission.ts';
-import type { Presented } from './approval/presented.ts';
 import { decisionQuestion } from './approval/question.ts';
 import type { ApprovalRequests } from './approval/requests.ts';
 import { decidedWith } from './approval/used.ts';

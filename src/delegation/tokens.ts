@@ -148,7 +148,7 @@ export class Tokens {
     const known = this.#verified.get(this.#digestOf(tenant, text));
     if (known === undefined) return false;
     try {
-      this.#held(this.#living(this.#found(tenant, known), now), undefined);
+      this.#held(this.#living(this.#found(tenant, known), now), {});
       return true;
     } catch {
       return false;

@@ -8,6 +8,12 @@ const common = {
   execArgv: ['--wasm-wrapper-tiering-budget=2147483647'],
 } as const;
 
+/** They take long, and ask the transport nothing that others do not ask. */
+const NOT_OF_THE_TRANSPORT = [
+  'test/e2e/{folders,witnessing,untaken,shares,log-*,own-records,ml-dsa,editing}.test.ts',
+  'test/e2e/{sealed,offload,registry}/**',
+];
+
 export default defineConfig({
   test: {
     maxWorkers: 2,
@@ -22,6 +28,7 @@ export default defineConfig({
           ...common,
           name: 'node-http2',
           include: ['test/e2e/**/*.test.ts'],
+          exclude: NOT_OF_THE_TRANSPORT,
           env: { MANDATE_HTTP2: 'node' },
         },
       },

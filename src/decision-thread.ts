@@ -54,7 +54,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     policyOf,
     facts,
     kills,
-    resolveToken: async (tenant, token, now) => vouchedPrincipal(grants, tenant, token, now),
+    resolveToken: (tenant, token, now) => vouchedPrincipal(grants, tenant, token, now),
     meters: { look: countNothing },
     approvals: {
       present: () => Promise.reject(new ServiceError('internal', 'approvals are looked at by main')),

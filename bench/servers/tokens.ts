@@ -1,5 +1,6 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { readConfig } from '../../src/config.ts';
 import { start } from '../../src/main.ts';
@@ -72,6 +73,11 @@ if (process.send) {
     await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
     return ((performance.now() - began) * 1_000) / items.length;
   };
+  /** Whoever asks beside another one has half of the processor at most; one that asks no more is forgotten in a while. */
+  const alone: typeof timed = async (items, each) => {
+    await delay(2_500);
+    return await timed(items, each);
+  };
   const exchanged = async (): Promise<string> => {
     const asked = {
       subjectToken: user.access_token,
@@ -107,11 +113,11 @@ if (process.send) {
       );
       const stated = { subject: { type: 'user', id: 'alice' } };
       process.send?.({
-        verify: await timed(tokens, (each) => jwtVerify(each, keys, { audience: 'docs-mcp' })),
+        verify: await alone(tokens, (each) => jwtVerify(each, keys, { audience: 'docs-mcp' })),
         checkNew: await timed(tokens, (each) => allowed({ token: each })),
         checkSeen: await timed(tokens, (each) => allowed({ token: each })),
         check: await timed(tokens, () => allowed(stated)),
-        checkMetered: await timed(tokens, () => allowed(stated, counting)),
+        checkMetered: await alone(tokens, () => allowed(stated, counting)),
       } satisfies TokenRound);
     })();
   });

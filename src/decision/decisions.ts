@@ -292,22 +292,28 @@ export class Decisions {
     return this.#withToken(tenant, caller, request, request.principal, now, how);
   }
 
-  async #withToken(
+  #withToken(
     tenant: Tenant,
     caller: Caller,
     request: CheckRequest,
     { token, proof }: { readonly token: string; readonly proof: Proof | undefined },
     now: number,
     how: How = {},
-  ): Promise<Pending> {
-    try {
-      const principal = await this.#options.resolveToken(tenant, token, now, proof);
-      return await this.#decided(tenant, caller, request, now, principal, how);
-    } catch (error) {
+  ): Pending | Promise<Pending> {
+    const decided = (principal: TokenPrincipal): Pending | Promise<Pending> =>
+      this.#decided(tenant, caller, request, now, principal, how);
+    const refused = (error: unknown): Pending => {
       if (!(error instanceof ServiceError) || !/^(?:token|dpop|certificate)_/.test(error.code)) throw error;
       const parts = this.#options.recorder.shares(tenant) ? how.shared : undefined;
       return this.#refused(tenant, caller, soundQuestion(request, parts), now, error);
+    };
+    let principal: TokenPrincipal | Promise<TokenPrincipal>;
+    try {
+      principal = this.#options.resolveToken(tenant, token, now, proof);
+    } catch (error) {
+      return refused(error);
     }
+    return principal instanceof Promise ? principal.then(decided, refused) : decided(principal);
   }
 
   #decided(

@@ -18,17 +18,17 @@ export interface TokenPrincipal {
 }
 
 /**
- * Turns a presented token into a principal; `delegation/` implements it. Throws `token_invalid`, `token_expired`,
- * `token_revoked`, `dpop_invalid` for one that is bound to a key without its proof, `certificate_invalid` for one that is
- * bound to a certificate without it, or `unavailable`. A token is looked at anew each time: what was revoked a moment
- * ago is refused.
+ * Turns a presented token into a principal, at once where it was seen before; `delegation/` implements it. Throws or
+ * rejects with `token_invalid`, `token_expired`, `token_revoked`, `dpop_invalid` for one that is bound to a key without
+ * its proof, `certificate_invalid` for one that is bound to a certificate without it, or `unavailable`. A token is looked
+ * at anew each time: what was revoked a moment ago is refused.
  */
 export type TokenResolver = (
   tenant: Tenant,
   token: string,
   now: number,
   proof: Proof | undefined,
-) => Promise<TokenPrincipal>;
+) => TokenPrincipal | Promise<TokenPrincipal>;
 
 /** Who the caller says it is about. */
 export const asStated = (subject: PrincipalRef): TokenPrincipal => ({

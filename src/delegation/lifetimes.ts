@@ -1,9 +1,10 @@
 import type { Clock } from '../effects.ts';
+import { Generations } from '../generations.ts';
 import type { GrantId } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 
-/** How many ends are kept, twice: grants last five minutes, so what was made before that many others has mostly ended. */
-const KEPT = 50_000;
+/** How many ends are kept: grants last five minutes, so what was made before that many others has mostly ended. */
+const KEPT = 100_000;
 
 /** How far into the future a grant may seem to have been issued, in milliseconds: another node's clock, or a small step. */
 const TOLERANCE = 30_000;
@@ -15,8 +16,7 @@ const TOLERANCE = 30_000;
  */
 export class Lifetimes {
   readonly #monotonic: Clock;
-  #young = new Map<GrantId, number>();
-  #old: ReadonlyMap<GrantId, number> = new Map();
+  readonly #ends = new Generations<GrantId, number>(KEPT);
 
   constructor(monotonic: Clock) {
     this.#monotonic = monotonic;
@@ -25,10 +25,9 @@ export class Lifetimes {
   /** Whether the grant lasts, at `now` by the clock that may be set. */
   lasts({ id, issuedAt, expiresAt }: GrantRow, now: number): boolean {
     if (expiresAt <= now || issuedAt > now + TOLERANCE) return false;
-    const end = this.#young.get(id) ?? this.#old.get(id);
+    const end = this.#ends.get(id);
     if (end !== undefined) return this.#monotonic() < end;
-    if (this.#young.size >= KEPT) [this.#old, this.#young] = [this.#young, new Map()];
-    this.#young.set(id, this.#monotonic() + (expiresAt - now));
+    this.#ends.set(id, this.#monotonic() + (expiresAt - now));
     return true;
   }
 }

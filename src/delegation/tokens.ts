@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
 import { compactVerify } from 'jose';
-import { LRUCache } from 'lru-cache';
 import type { TokenPrincipal, TokenResolver } from '../decision/principal.ts';
 import type { Proof } from '../decision/request.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
+import { Generations } from '../generations.ts';
 import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
 import { actingIn, audiencesOf, confirmationOf, type GrantRow } from '../storage/rows.ts';
@@ -26,7 +26,7 @@ import { asPrincipal } from './vouched.ts';
 const TOKEN_TYPE = 'at+jwt';
 
 /** How many verified tokens are remembered. What is remembered is the signature alone, never that a grant is alive. */
-const REMEMBERED = 20_000;
+const REMEMBERED = 40_000;
 
 /** Mints the tokens of grants and tells what a presented token is. */
 export class Tokens {
@@ -35,7 +35,7 @@ export class Tokens {
   readonly #issuers: Issuers;
   readonly #issuerOf: (tenant: Tenant) => string;
   /** Tenant and SHA-256 of a token → its grant, once the signature was verified. */
-  readonly #verified = new LRUCache<string, GrantId>({ max: REMEMBERED });
+  readonly #verified = new Generations<string, GrantId>(REMEMBERED);
   readonly #lifetimes: Lifetimes;
   readonly #dpop: DpopProofs;
   /** Those of requests that are under way: the tenant and the token come with each. */
@@ -109,13 +109,17 @@ export class Tokens {
   }
 
   /** See `TokenResolver`. An ID token is for its client, not for here: only access tokens name a principal. */
-  readonly resolve: TokenResolver = async (tenant, text, now, proof): Promise<TokenPrincipal> => {
+  readonly resolve: TokenResolver = (tenant, text, now, proof) => {
     // Most tokens come again and again: what was read of one and verified is not read anew.
     const known = this.#verified.get(this.#digestOf(tenant, text));
+    if (known === undefined || proof?.dpop) return this.#read(tenant, text, now, proof);
+    const x5tS256 = proof?.x5tS256 || undefined;
+    return asPrincipal(this.#held(this.#living(this.#found(tenant, known), now), { x5tS256 }));
+  };
+
+  async #read(tenant: Tenant, text: string, now: number, proof: Proof | undefined): Promise<TokenPrincipal> {
     const x5tS256 = proof?.x5tS256 || undefined;
     const signed = proof?.dpop ? proof : undefined;
-    if (known !== undefined && !signed)
-      return asPrincipal(this.#held(this.#living(this.#found(tenant, known), now), { x5tS256 }));
     const token = readToken(text);
     if (this.isOwn(tenant, token)) {
       const id = await this.#verifiedGrant(tenant, token);
@@ -138,7 +142,7 @@ export class Tokens {
       throw new ServiceError('token_invalid', 'the token is for another audience');
     const authentication = authenticationIn(claims, now);
     return { subject, actors: [], grant: undefined, authentication, issuer: trusted.issuer };
-  };
+  }
 
   /**
    * Whether the token is one of ours that was verified before, of a grant that lives, and that takes no proof: then another

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { describe, ServiceError } from '../errors.ts';
 import { checkStrict } from './strict-json.ts';
 
@@ -52,7 +53,7 @@ export function readJwt(text: string): UnverifiedJwt {
 const malformed = (message: string, cause?: unknown): ServiceError =>
   new ServiceError('token_invalid', message, cause === undefined ? {} : { cause, detail: describe(cause) });
 
-function bytesOf(part: string, what: string): Uint8Array {
+function bytesOf(part: string, what: string): Buffer {
   const bytes = Buffer.from(part, 'base64url');
   if (part === '' || bytes.toString('base64url') !== part)
     throw malformed(`the ${what} of the token is not base64url`);
@@ -62,7 +63,8 @@ function bytesOf(part: string, what: string): Uint8Array {
 function membersOf(part: string, what: string): Members {
   const bytes = bytesOf(part, what);
   try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    if (!isUtf8(bytes)) throw new SyntaxError('it is not UTF-8');
+    const text = bytes.toString();
     checkStrict(text, MAX_DEPTH);
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Members;

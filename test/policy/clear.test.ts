@@ -29,7 +29,7 @@ const actions = {
 };
 
 const mostly = <T>(sound: fc.Arbitrary<T>, ...odd: readonly unknown[]): fc.Arbitrary<unknown> =>
-  fc.oneof({ weight: 6, arbitrary: sound as fc.Arbitrary<unknown> }, fc.constantFrom(...odd));
+  fc.oneof({ weight: 6, arbitrary: sound }, fc.constantFrom(...odd));
 
 const status = mostly(fc.constant('active'), 'disabled', 'unknown', null, 1);
 const subject = mostly(fc.record({ status }), {}, null, 'active');

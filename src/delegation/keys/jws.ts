@@ -1,8 +1,10 @@
-import { sign } from 'node:crypto';
+import { sign, verify } from 'node:crypto';
 import { promisify } from 'node:util';
-import type { SigningKey } from './signing-key.ts';
+import type { UnverifiedJwt } from '../../tenancy/jose.ts';
+import type { SigningKey, VerifyingKey } from './signing-key.ts';
 
 const signElsewhere = promisify(sign);
+const verifyElsewhere = promisify(verify);
 
 /**
  * The claims as a signed JWT in compact form (RFC 7515 section 7.1). ES256 and EdDSA are signed at once: to hand one
@@ -23,6 +25,19 @@ export async function signJwt(
           sign('sha256', bytes, { key: privateKey, dsaEncoding: 'ieee-p1363' })
         : sign(null, bytes, privateKey);
   return `${signed}.${signature.toString('base64url')}`;
+}
+
+/**
+ * Whether the key signed it, by the algorithm that is the key's own: what the header says is compared with it and never
+ * followed (RFC 8725 section 3.1).
+ */
+export async function isSignedBy({ alg, publicKey }: VerifyingKey, jwt: UnverifiedJwt): Promise<boolean> {
+  if (jwt.header['alg'] !== alg) return false;
+  const end = jwt.text.lastIndexOf('.');
+  const signed = Buffer.from(jwt.text.slice(0, end), 'latin1');
+  const signature = Buffer.from(jwt.text.slice(end + 1), 'base64url');
+  const key = alg === 'ES256' ? { key: publicKey, dsaEncoding: 'ieee-p1363' as const } : publicKey;
+  return await verifyElsewhere(alg === 'EdDSA' ? null : 'sha256', signed, key, signature);
 }
 
 const encoded = (members: object): string => Buffer.from(JSON.stringify(members)).toString('base64url');

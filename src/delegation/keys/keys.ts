@@ -192,7 +192,7 @@ export class Keys {
 
   async #open(tenant: Tenant): Promise<KeySet> {
     const rows = this.#options.store.list(tenant.no);
-    const all = await Promise.all(rows.map(verifyingKey));
+    const all = rows.map(verifyingKey);
     const at = rows.findIndex(({ state }) => state === 'active');
     const [row, key] = [rows[at], all[at]];
     try {

@@ -1,12 +1,5 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto';
-import {
-  type CryptoKey,
-  calculateJwkThumbprint,
-  exportJWK,
-  generateKeyPair,
-  importJWK,
-  type JWK,
-} from 'jose';
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
 import { storedJson } from '../../storage/faults.ts';
 import type { KeyRow } from '../../storage/rows.ts';
 import type { KeyAlgorithm } from '../../tenancy/keys-declared.ts';
@@ -14,7 +7,7 @@ import type { KeyFacts } from './lifecycle.ts';
 
 /** A key of a tenant, as far as it may be known here. */
 export interface VerifyingKey extends KeyFacts {
-  readonly publicKey: CryptoKey;
+  readonly publicKey: KeyObject;
   readonly publicJwk: JWK;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
@@ -44,30 +37,28 @@ export async function newKey(algorithm: KeyAlgorithm): Promise<NewKey> {
   };
 }
 
-export async function verifyingKey({
-  kid,
-  alg,
-  state,
-  stateAt,
-  createdAt,
-  publicJwk,
-}: KeyRow): Promise<VerifyingKey> {
+/** Throws for a key that is of another algorithm than it says. */
+export function verifyingKey({ kid, alg, state, stateAt, createdAt, publicJwk }: KeyRow): VerifyingKey {
   const jwk = storedJson(publicJwk) as JWK;
-  const publicKey = (await importJWK(jwk, alg)) as CryptoKey;
+  const publicKey = ofAlgorithm(alg, createPublicKey({ format: 'jwk', key: jwk }));
   return { kid, alg, state, stateAt, createdAt, publicJwk: jwk, publicKey };
 }
 
 /** Throws for a key that is of another algorithm than it says. */
 export function signingKey(key: VerifyingKey, privateJwk: string): SigningKey {
   const privateKey = createPrivateKey({ format: 'jwk', key: JSON.parse(privateJwk) as JWK });
-  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = privateKey;
+  return { ...key, privateKey: ofAlgorithm(key.alg, privateKey) };
+}
+
+function ofAlgorithm(alg: string, key: KeyObject): KeyObject {
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key;
   if (
     type === undefined ||
-    type !== KEY_TYPES[key.alg] ||
+    type !== KEY_TYPES[alg] ||
     (type === 'ec' && details?.namedCurve !== 'prime256v1')
   )
-    throw new Error(`a key for ${key.alg} is one of type ${type}`);
-  return { ...key, privateKey };
+    throw new Error(`a key for ${alg} is one of type ${type}`);
+  return key;
 }
 
 const KEY_TYPES: Readonly<Record<string, KeyObject['asymmetricKeyType']>> = {

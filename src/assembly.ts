@@ -41,7 +41,7 @@ import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
 import { toServiceError } from './server/errors.ts';
-import { devTrust } from './server/http/dev.ts';
+import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
 import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
@@ -149,7 +149,7 @@ export function assemble(
     clock,
     systemMonotonic,
     config.dev,
-    () => (config.dev ? [devTrust(base())] : []),
+    config.dev ? devIssuers(base) : undefined,
     (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
   );
   const sealed = keyStore(reader);

@@ -1,4 +1,4 @@
-import type { RecordDraft, RecordOutcome } from '../audit/record.ts';
+import type { Named, RecordDraft, RecordOutcome } from '../audit/record.ts';
 import type { Question } from '../decision/approval/question.ts';
 import type { Decided } from '../decision/decide.ts';
 import { decidedMembers } from '../decision/rows.ts';
@@ -23,8 +23,10 @@ export class Attempt {
   readonly decisionId: DecisionId;
   subject: PrincipalRef | undefined;
   input: string | undefined;
+  /** What of the input the record is found by. */
+  named: Named | undefined;
   decided: Decided | undefined;
-  /** What would be granted, once that is known, and what approval would be for. */
+  /** What would be granted, once that is known, and what approval would be for where it asks for any. */
   proposed: GrantRow | undefined;
   question: Question | undefined;
 
@@ -63,6 +65,7 @@ export class Attempt {
       reason: decided.reasons[0]?.code,
       revision: decided.revision,
       members: `${decidedMembers(decided, grant?.id)}${limited ? grantedMembers(limited) : ''}${more}`,
+      named: this.named,
       input: this.input ?? this.#asFarAsKnown(asked),
     };
   }

@@ -25,7 +25,7 @@ import { authorityFor, checkUser, grantedFor, signAssertion, withResources } fro
 import { type Cut, type Limited, limit } from './limits.ts';
 import { ownGrant } from './own.ts';
 import { type SubjectToken, verifyActorToken, verifySubjectToken } from './presented.ts';
-import { questionOf } from './question.ts';
+import { namedIn, questionOf } from './question.ts';
 import { ExchangeRefused } from './refused.ts';
 import { bindingFor, checkCertified } from './sender/certificates.ts';
 import type { DpopProofs } from './sender/dpop.ts';
@@ -113,7 +113,7 @@ export class Delegations {
       );
     checkShape(asked);
     const proposed = await this.#proposed(attempt, actor);
-    attempt.question = exchangeQuestion(attempt, proposed);
+    attempt.question = asked.approval && exchangeQuestion(attempt, proposed);
     attempt.proposed = proposed;
     const approved = await approvals.presented(attempt);
     const allowed = this.#allowed(attempt, proposed, approved?.held);
@@ -211,6 +211,7 @@ export class Delegations {
     const { admission, facts, policyOf } = this.#options;
     const input = questionOf(attempt, proposed, facts, approval);
     attempt.input = input.json;
+    attempt.named = namedIn(attempt.asked, proposed);
     const context = { nowMs: now, seed: decisionId };
     const decided = decide(policyOf(tenant), 'mandate/delegation', input, context);
     attempt.decided = decided;

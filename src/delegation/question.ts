@@ -1,3 +1,4 @@
+import type { Named } from '../audit/record.ts';
 import type { HeldApproval } from '../decision/approval/presented.ts';
 import { type BuiltInput, buildInput } from '../decision/input.ts';
 import type { GrantRow } from '../storage/rows.ts';
@@ -22,6 +23,13 @@ const resourceOf = (
   authority === undefined
     ? { type: 'audience', id: audience, properties: { ...audiences.get(audience) } }
     : { type: 'authority', id: audience, properties: { resources: moreAudiences } };
+
+/** What the record of it is found by. */
+export const namedIn = (asked: ExchangeAsked, { audience, actors }: GrantRow): Named => ({
+  action: actionName(asked),
+  resource: { type: asked.authority === undefined ? 'audience' : 'authority', id: audience },
+  actors,
+});
 
 /** What the package `delegation` is asked: may this be granted? */
 export function questionOf(

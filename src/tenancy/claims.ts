@@ -21,6 +21,18 @@ export function checkTimes({ exp, iat, nbf }: JWTPayload, now: number): void {
     throw new ServiceError('token_invalid', 'the token was issued in the future');
 }
 
+/**
+ * As jose checks the times of a token when it verifies it, for one that was verified before. `now` in milliseconds since
+ * the epoch. Throws `token_expired` too.
+ */
+export function checkLasting({ exp, nbf }: JWTPayload, now: number): void {
+  const seconds = Math.floor(now / 1000);
+  if (nbf !== undefined && nbf > seconds + CLOCK_TOLERANCE)
+    throw new ServiceError('token_invalid', 'the token is not valid', { detail: 'it is not valid yet' });
+  if (exp === undefined || exp <= seconds - CLOCK_TOLERANCE)
+    throw new ServiceError('token_expired', 'the token has expired');
+}
+
 /** RFC 7519 section 4.1.3: a text, or an array of such. */
 export function audiencesOf(claim: unknown): readonly string[] {
   const list: readonly unknown[] = Array.isArray(claim) ? claim : [claim];

@@ -1,9 +1,9 @@
-import { errors, type JWTPayload, jwtVerify } from 'jose';
+import type { JWTPayload } from 'jose';
 import { boundedBody } from '../bounded-body.ts';
 import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
-import { asTokenError, audiencesOf, CLOCK_TOLERANCE, checkTimes } from './claims.ts';
+import { audiencesOf, checkTimes } from './claims.ts';
 import { checkHeld, type Held } from './held.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
 import { KeySet, keysIn } from './key-set.ts';
@@ -11,6 +11,7 @@ import type { TrustedIssuer } from './manifest.ts';
 import { isGood } from './registry/credentials.ts';
 import type { WorkloadHolder } from './registry/registry.ts';
 import { matches } from './registry/workload.ts';
+import { SignedTokens } from './signed.ts';
 import { subjectOf } from './subject-claim.ts';
 import type { Tenant } from './tenants.ts';
 import { kindOf, requireClient, type TokenKind } from './token-kind.ts';
@@ -34,6 +35,7 @@ const MOST_DESCRIBED = 64;
 /** Verifies tokens of the issuers a tenant trusts. One key set a tenant and issuer: no cache is shared by tenants. */
 export class Issuers {
   readonly #keys = new Map<string, KeySet>();
+  readonly #signed = new SignedTokens();
   readonly #clock: Clock;
   readonly #monotonic: Clock;
   readonly #loopbackHttp: boolean;
@@ -173,38 +175,10 @@ export class Issuers {
   ): Promise<JWTPayload> {
     // Before its keys are asked for, and after: they may take a while.
     this.refuseKilled(tenant, issuer);
-    const claims = await this.#signed(tenant, issuer, token, required);
+    const keys = this.#keysOf(tenant, issuer);
+    const claims = await this.#signed.claims(tenant.id, issuer, token, required, keys, this.#clock());
     this.refuseKilled(tenant, issuer);
     return claims;
-  }
-
-  /** Tries the keys that may have signed it, one after the other. */
-  async #signed(
-    tenant: Tenant,
-    issuer: TrustedIssuer,
-    token: UnverifiedToken,
-    required: readonly string[],
-  ): Promise<JWTPayload> {
-    const { alg, kid } = token.header as { alg?: string; kid?: string };
-    if (alg === undefined || !(issuer.algorithms as readonly string[]).includes(alg))
-      throw new ServiceError('token_invalid', 'the token is signed by an algorithm that is not taken');
-    for await (const key of this.#keysOf(tenant, issuer).candidates(alg, kid)) {
-      try {
-        const { payload } = await jwtVerify(token.text, key, {
-          issuer: issuer.issuer,
-          algorithms: issuer.algorithms,
-          requiredClaims: ['exp', 'iat', 'aud', ...required],
-          clockTolerance: CLOCK_TOLERANCE,
-          currentDate: new Date(this.#clock()),
-        });
-        return payload;
-      } catch (cause) {
-        if (!(cause instanceof errors.JWSSignatureVerificationFailed)) throw asTokenError(cause);
-      }
-    }
-    throw new ServiceError('token_invalid', 'the token is not valid', {
-      detail: `no key of ${issuer.issuer} verifies it`,
-    });
   }
 
   #keysOf(tenant: Tenant, issuer: TrustedIssuer): KeySet {

@@ -61,8 +61,18 @@ export async function devIssuer(clock: Clock, base: () => string, tenants: Tenan
 const devAudience = 'mandate-dev';
 const devIssuerOf = (base: string): string => `${base}/dev`;
 
-/** What makes a tenant trust the development issuer. */
-export const devTrust = (base: string): TrustedIssuer => ({
+/** The development issuer, which every tenant trusts: one object for as long as it is at one place. */
+export function devIssuers(base: () => string): () => readonly TrustedIssuer[] {
+  let known: readonly TrustedIssuer[] = [];
+  let at: string | undefined;
+  return () => {
+    const now = base();
+    if (now !== at) [known, at] = [[devTrust(now)], now];
+    return known;
+  };
+}
+
+const devTrust = (base: string): TrustedIssuer => ({
   issuer: devIssuerOf(base),
   jwks_uri: `${base}/dev/jwks`,
   algorithms: ['ES256'],

@@ -20,10 +20,7 @@ export async function signJwt(
   const signature =
     alg === 'RS256'
       ? await signElsewhere('sha256', bytes, privateKey)
-      : alg === 'ES256'
-        ? // RFC 7518 section 3.4: the two numbers one after the other, not in DER.
-          sign('sha256', bytes, { key: privateKey, dsaEncoding: 'ieee-p1363' })
-        : sign(null, bytes, privateKey);
+      : sign(digestOf(alg), bytes, privateKey);
   return `${signed}.${signature.toString('base64url')}`;
 }
 
@@ -36,8 +33,9 @@ export async function isSignedBy({ alg, publicKey }: VerifyingKey, jwt: Unverifi
   const end = jwt.text.lastIndexOf('.');
   const signed = Buffer.from(jwt.text.slice(0, end), 'latin1');
   const signature = Buffer.from(jwt.text.slice(end + 1), 'base64url');
-  const key = alg === 'ES256' ? { key: publicKey, dsaEncoding: 'ieee-p1363' as const } : publicKey;
-  return await verifyElsewhere(alg === 'EdDSA' ? null : 'sha256', signed, key, signature);
+  return await verifyElsewhere(digestOf(alg), signed, publicKey, signature);
 }
+
+const digestOf = (alg: string): string | null => (alg === 'EdDSA' ? null : 'sha256');
 
 const encoded = (members: object): string => Buffer.from(JSON.stringify(members)).toString('base64url');

@@ -58,8 +58,14 @@ function ofAlgorithm(alg: string, key: KeyObject): KeyObject {
     (type === 'ec' && details?.namedCurve !== 'prime256v1')
   )
     throw new Error(`a key for ${alg} is one of type ${type}`);
-  return key;
+  return alg === 'ES256' ? Object.assign(key, P1363) : key;
 }
+
+/**
+ * RFC 7518 section 3.4: the two numbers one after the other, not in DER. Node looks for it at whatever it is given as a
+ * key; in an object of options beside the key it costs more to look at than half a signature.
+ */
+const P1363 = { dsaEncoding: 'ieee-p1363' } as const;
 
 const KEY_TYPES: Readonly<Record<string, KeyObject['asymmetricKeyType']>> = {
   ES256: 'ec',

@@ -13,4 +13,9 @@ has_role(role) if role in input.subject.roles
 
 in_group(group) if group in input.subject.groups
 
+# What the subject's identity provider said of it when it signed in, by the claims that the tenant names.
+has_issuer_role(role) if role in input.context.authentication.roles
+
+in_issuer_group(group) if group in input.context.authentication.groups
+
 owns_resource if input.resource.properties.owner == input.subject.id

@@ -2,7 +2,6 @@ import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { isSame, principalKey } from '../ids.ts';
 import { type Authentication, actingIn, type GrantRow } from '../storage/rows.ts';
-import { authenticationIn } from '../tenancy/authentication.ts';
 import { CLOCK_TOLERANCE } from '../tenancy/claims.ts';
 import type { Held } from '../tenancy/held.ts';
 import type { Issuers, IssuerToken } from '../tenancy/issuers.ts';
@@ -63,7 +62,7 @@ export async function verifySubjectToken(
     renews: false,
     // It named the actor, or would have been refused.
     mayAct: verified.claims['may_act'] === undefined ? undefined : actor,
-    authentication: authenticationIn(verified.claims, now),
+    authentication: verified.authentication,
     issuer: issuer.issuer,
     isCertificateBound: isCertificateBound(verified.claims['cnf']),
   };

@@ -6,8 +6,7 @@ import { ServiceError } from '../errors.ts';
 import { Generations } from '../generations.ts';
 import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import { actingIn, audiencesOf, confirmationOf, type GrantRow } from '../storage/rows.ts';
-import { authenticationIn } from '../tenancy/authentication.ts';
+import { actingIn, audiencesOf, confirmationOf, type GrantRow, signInOf } from '../storage/rows.ts';
 import type { Held } from '../tenancy/held.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
@@ -69,7 +68,7 @@ export class Tokens {
       act: actClaim(grant.actors),
       cnf: confirmationOf(grant),
       may_act: mayActClaim(grant),
-      ...grant.authentication,
+      ...signInOf(grant.authentication),
     };
     return this.sign(tenant, grant, { type: TOKEN_TYPE, audience: audienceClaim(grant), claims });
   }
@@ -131,14 +130,18 @@ export class Tokens {
     // The token goes first: nobody's proof is remembered for what is no token.
     const jkt = signed && boundIn(token);
     const held = { jkt, x5tS256 };
-    const { subject, kind, audiences, claims } = await this.#issuers.verify(tenant, trusted, token, held);
+    const { subject, kind, audiences, authentication } = await this.#issuers.verify(
+      tenant,
+      trusted,
+      token,
+      held,
+    );
     if (signed && (await this.#proven(tenant, text, signed)) !== jkt) throw notHeld(true, '');
     this.#issuers.refuseKilled(tenant, trusted);
     if (kind !== 'access_token')
       throw new ServiceError('token_invalid', 'only an access token names a principal here');
     if (!audiences.some((audience) => trusted.audiences.includes(audience)))
       throw new ServiceError('token_invalid', 'the token is for another audience');
-    const authentication = authenticationIn(claims, now);
     return { subject, actors: [], grant: undefined, authentication, issuer: trusted.issuer };
   }
 

@@ -53,7 +53,13 @@ export interface Authentication {
   readonly amr?: readonly string[];
   /** When it signed in, in seconds since the epoch. */
   readonly auth_time?: number;
+  /** What the issuer said of it then, where the tenant has said which claims do. For policies, and for nobody else. */
+  readonly groups?: readonly string[];
+  readonly roles?: readonly string[];
 }
+
+/** How it signed in, without what else the issuer said of it. */
+export const signInOf = ({ groups: _groups, roles: _roles, ...signIn }: Authentication) => signIn;
 
 /** What a grant is for: to read, to suggest as well, or to act. */
 export type Use = 'read' | 'suggest' | 'act';

@@ -3,6 +3,8 @@ import { boundedBody } from '../bounded-body.ts';
 import type { Clock } from '../effects.ts';
 import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
+import type { Authentication } from '../storage/rows.ts';
+import { authenticationIn } from './authentication.ts';
 import { audiencesOf, checkTimes } from './claims.ts';
 import { checkHeld, type Held } from './held.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
@@ -24,6 +26,7 @@ export interface IssuerToken {
   /** Milliseconds since the epoch. */
   readonly expiresAt: number;
   readonly audiences: readonly string[];
+  readonly authentication: Authentication;
   readonly claims: JWTPayload;
 }
 
@@ -83,7 +86,8 @@ export class Issuers {
     if (kind === 'access_token') requireClient(issuer, claims);
     const subject = { class: issuer.subject_class, id: subjectOf(issuer, claims) };
     const audiences = audiencesOf(claims.aud);
-    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, audiences, claims };
+    const authentication = authenticationIn(claims, this.#clock(), issuer);
+    return { subject, issuer, kind, expiresAt: (claims.exp ?? 0) * 1000, audiences, authentication, claims };
   }
 
   /**
@@ -230,7 +234,7 @@ export class Issuers {
     tenant: Tenant,
     issuer: TrustedIssuer,
     text: string,
-  ): Promise<Pick<IssuerToken, 'subject' | 'kind'> | { readonly problem: string }> {
+  ): Promise<Pick<IssuerToken, 'subject' | 'kind' | 'authentication'> | { readonly problem: string }> {
     try {
       const token = readToken(text);
       if (token.issuer !== issuer.issuer) return { problem: 'the token is of another issuer' };

@@ -91,6 +91,11 @@ const ACCESS_TOKEN_CLAIMS = [
   'permissions',
 ];
 
+/** A claim's name, or the names on the way to one within another. */
+const claimPath = z
+  .union([name, z.array(name).min(1).max(8)], { error: 'name a claim, or the way to one as a list of names' })
+  .transform((said): readonly string[] => (typeof said === 'string' ? [said] : said));
+
 const issuer = z
   .strictObject({
     issuer: z.url(),
@@ -109,6 +114,9 @@ const issuer = z
     subject_claim_trusted: z.boolean().default(false),
     /** The claim that names an access token's client, such as Okta's `cid`; else `client_id` or `azp`. */
     client_claim: name.optional(),
+    /** The claims that hold the subject's groups and roles; for one within another, the way there. */
+    groups_claim: claimPath.optional(),
+    roles_claim: claimPath.optional(),
     /** `jwt` takes access tokens of type `JWT`, or of none, too: for providers from before RFC 9068. */
     access_token_types: z
       .array(z.enum(['at+jwt', 'jwt']))

@@ -12,8 +12,8 @@ describe('what claims say of an authentication', () => {
   test('is acr, amr and auth_time, and nothing else', () => {
     const claims = { acr: 'urn:acme:mfa', amr: ['pwd', 'otp'], auth_time: NOW / 1000 - 60, sub: 'alice' };
     const { sub: _, ...said } = claims;
-    expect(authenticationIn(claims, NOW)).toEqual(said);
-    expect(authenticationIn({}, NOW)).toEqual({});
+    expect(authenticationIn(claims, NOW, {})).toEqual(said);
+    expect(authenticationIn({}, NOW, {})).toEqual({});
   });
 
   test.each<[string, object]>([
@@ -28,7 +28,7 @@ describe('what claims say of an authentication', () => {
     ['a time that is none', { auth_time: Number.NaN }],
     ['a time before all time', { auth_time: -1 }],
   ])('leaves out %s', (_what, claims) => {
-    expect(authenticationIn(claims as Record<string, unknown>, NOW)).toEqual({});
+    expect(authenticationIn(claims as Record<string, unknown>, NOW, {})).toEqual({});
   });
 });
 

@@ -24,9 +24,17 @@ export const principalsIn = (file: string): Promise<Principal[]> =>
 /** Issuers, likewise. */
 export const issuersIn = (file: string): Promise<Issuer[]> =>
   messagesIn(file, 'issuer', (value) => {
-    if (isObject(value)) return fromJson(IssuerSchema, value);
+    if (isObject(value)) return fromJson(IssuerSchema, { ...value, ...claimPaths(value) });
     throw new TypeError('it is no object');
   });
+
+/** A tenant.yaml may name a claim without a list. */
+const claimPaths = (value: JsonObject): JsonObject =>
+  Object.fromEntries(
+    ['groups_claim', 'roles_claim']
+      .filter((member) => typeof value[member] === 'string')
+      .map((member) => [member, [value[member] as string]]),
+  );
 
 /** `-` is standard input; YAML or JSON: one, a list, or the list that a tenant.yaml has. */
 async function messagesIn<T>(file: string, what: string, read: (value: unknown) => T): Promise<T[]> {

@@ -86,15 +86,18 @@ const documentOf = ({
   subject,
   tokenKind,
   tokenProblem,
+  groups,
+  roles,
 }: TestIssuerResponse) => ({
   jwks_uri: jwksUri,
   keys: keys.map(({ kid, kty, algorithms }) => ({ kid, kty, algorithms })),
   keys_problem: keysProblem,
-  ...(subject && { subject: `${subject.class}:${subject.id}`, token_kind: tokenKind }),
+  ...(subject && { subject: `${subject.class}:${subject.id}`, token_kind: tokenKind, groups, roles }),
   token_problem: tokenProblem,
 });
 
-function show({ jwksUri, keys, keysProblem, subject, tokenKind, tokenProblem }: TestIssuerResponse): void {
+function show(answer: TestIssuerResponse): void {
+  const { jwksUri, keys, keysProblem, subject, tokenKind, tokenProblem, groups, roles } = answer;
   printFields([
     ['keys at', jwksUri],
     ['problem', keysProblem],
@@ -108,6 +111,8 @@ function show({ jwksUri, keys, keysProblem, subject, tokenKind, tokenProblem }: 
         ? `${tokenKind === 'id_token' ? 'an ID token' : 'an access token'} of ${subject.class}:${subject.id}`
         : '',
     ],
+    ['groups', groups.join(', ')],
+    ['roles', roles.join(', ')],
     ['token', tokenProblem === '' ? '' : `not taken: ${tokenProblem}`],
   ]);
 }

@@ -66,7 +66,7 @@ export async function acceptAssertion(
       parent: undefined,
       renews: false,
       mayAct: claims['may_act'] === undefined ? undefined : actor,
-      authentication: authenticationIn(claims, now),
+      authentication: authenticationIn(claims, now, issuer),
       issuer: issuer.issuer,
       isCertificateBound: isCertificateBound(claims['cnf']),
       asserted: assertedIn(claims, tenant, setting, now),

@@ -1,6 +1,6 @@
 import { ServiceError } from '../../errors.ts';
 import { type PrincipalRef, principalKey } from '../../ids.ts';
-import { actingIn, confirmationOf, type GrantRow } from '../../storage/rows.ts';
+import { actingIn, confirmationOf, type GrantRow, signInOf } from '../../storage/rows.ts';
 import type { Authority } from '../../tenancy/crossing-declared.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { ExchangeAsked } from '../asked.ts';
@@ -77,7 +77,7 @@ export function signAssertion(
     cnf: confirmationOf(grant),
     // An extension: left out, all of it.
     use: use === 'act' ? undefined : use,
-    ...grant.authentication,
+    ...signInOf(grant.authentication),
   };
   return tokens.sign(tenant, grant, { type: ID_JAG, audience: issuer, claims });
 }

@@ -23,6 +23,7 @@ import {
   RevokeResponseSchema,
 } from '../../gen/mandate/v1/delegation_pb.ts';
 import { principalClass } from '../../ids.ts';
+import { signInOf } from '../../storage/rows.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit, peerKey } from './context.ts';
@@ -77,7 +78,7 @@ export function delegationService(parts: {
         audience: grant.audience,
         moreAudiences: [...grant.moreAudiences],
         ...(grant.mayAct ? { mayAct: grant.mayAct } : {}),
-        authentication: proto({ ...grant.authentication }),
+        authentication: proto(signInOf(grant.authentication)),
         jkt: grant.jkt ?? '',
         x5tS256: grant.x5tS256 ?? '',
         grantId: grant.id,

@@ -13,7 +13,7 @@ import {
 import { actClaim, audienceClaim, detailsClaim, mayActClaim, tokenTypeOf } from '../../delegation/tokens.ts';
 import type { Clock } from '../../effects.ts';
 import { type ErrorCode, ServiceError } from '../../errors.ts';
-import { confirmationOf } from '../../storage/rows.ts';
+import { confirmationOf, signInOf } from '../../storage/rows.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
@@ -89,7 +89,7 @@ export function oauthRoutes(parts: Parts): Route[] {
               act: actClaim(grant.actors),
               may_act: mayActClaim(grant),
               // RFC 9470 section 6.2.
-              ...grant.authentication,
+              ...signInOf(grant.authentication),
               iat: Math.floor(grant.issuedAt / 1000),
               exp: Math.floor(grant.expiresAt / 1000),
               jti: grant.id,

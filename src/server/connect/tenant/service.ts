@@ -8,7 +8,7 @@ import type { RecordStore } from '../../../storage/log/records.ts';
 import type { PrincipalStore, StoredPrincipal } from '../../../storage/principals/store.ts';
 import type { Administration } from '../../../tenancy/administration.ts';
 import { type Caller, type Callers, operationsOf } from '../../../tenancy/callers.ts';
-import type { Issuers } from '../../../tenancy/issuers.ts';
+import type { Issuers, IssuerToken } from '../../../tenancy/issuers.ts';
 import type { ManifestPrincipal } from '../../../tenancy/manifest.ts';
 import type { Credentials } from '../../../tenancy/registry/changes.ts';
 import type { Tenant, Tenants } from '../../../tenancy/tenants.ts';
@@ -151,11 +151,22 @@ export function tenantService(parts: {
         keys: keys.map((each) => ({ ...each, algorithms: [...each.algorithms] })),
         keysProblem,
         ...(token && 'problem' in token && { tokenProblem: token.problem }),
-        ...(token && 'subject' in token && { subject: token.subject, tokenKind: token.kind }),
+        ...(token && 'subject' in token && foundIn(token)),
       };
     },
   };
 }
+
+const foundIn = ({
+  subject,
+  kind,
+  authentication: { groups = [], roles = [] },
+}: Pick<IssuerToken, 'subject' | 'kind' | 'authentication'>) => ({
+  subject,
+  tokenKind: kind,
+  groups: [...groups],
+  roles: [...roles],
+});
 
 const MAX_OVERLAP_SECONDS = 30 * 86_400;
 

@@ -2,13 +2,14 @@ import { hash } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { ServiceError } from '../errors.ts';
 import type { Presented } from '../tenancy/callers.ts';
+import { dnsName } from '../tenancy/registry/credentials.ts';
 
 /** The connection a request came over. */
 export interface Peer {
   /** From this machine, over TCP or the Unix socket. */
   readonly loopback: boolean;
-  /** The SPIFFE id of a verified client certificate. */
-  readonly spiffeId: string | undefined;
+  /** Whom a verified client certificate names: a SPIFFE id, or a host as `dnsName` writes it. */
+  readonly certified: string | undefined;
   /** Thumbprint of that certificate (RFC 8705 section 3.1): SHA-256 of its DER, base64url. */
   readonly x5tS256?: string | undefined;
   /** By what connections and what strangers send are counted. */
@@ -43,7 +44,7 @@ export function peerOn(socket: Socket, widen?: () => void): Peer {
   };
   return {
     loopback: isFile || isLoopback(remoteAddress),
-    spiffeId: isFile ? undefined : spiffeIdOf(socket),
+    certified: isFile ? undefined : certifiedBy(socket),
     x5tS256: isFile ? undefined : thumbprintOf(socket),
     address: isFile ? 'socket file' : countedAs(remoteAddress),
     port: isFile ? undefined : localPort,
@@ -66,13 +67,23 @@ export function countedAs(address: string): string {
   return [...groups, ...Array<string>(zeros).fill('0'), ...after].slice(0, 4).join(':');
 }
 
-/** SPIFFE X.509-SVID: exactly one URI name, of the scheme spiffe, in a certificate the TLS layer has verified. */
-function spiffeIdOf(socket: Socket): string | undefined {
-  if (!socket.authorized) return undefined;
-  const names = socket.getPeerCertificate().subjectaltname?.split(', ') ?? [];
-  const uris = names.filter((name) => name.startsWith('URI:')).map((name) => name.slice(4));
-  return uris.length === 1 && uris[0]?.startsWith('spiffe://') ? uris[0] : undefined;
+/**
+ * Whom a certificate that the TLS layer has verified names: by its one URI, of the scheme spiffe (X.509-SVID section 2), or
+ * without any URI by its one DNS name. One that could be read in two ways names nobody.
+ */
+function certifiedBy(socket: Socket): string | undefined {
+  const text = socket.authorized ? (socket.getPeerCertificate().subjectaltname ?? '') : '';
+  // A name in quotes holds what could pass for another name.
+  if (text === '' || text.includes('"')) return undefined;
+  const names = text.split(', ');
+  const [uri, ...otherUris] = ofKind(names, 'URI:');
+  if (uri !== undefined) return otherUris.length === 0 && uri.startsWith('spiffe://') ? uri : undefined;
+  const [host, ...otherHosts] = ofKind(names, 'DNS:');
+  return host !== undefined && otherHosts.length === 0 ? dnsName(host) : undefined;
 }
+
+const ofKind = (names: readonly string[], kind: string): string[] =>
+  names.filter((name) => name.startsWith(kind)).map((name) => name.slice(kind.length));
 
 /** Of a certificate that the TLS layer has verified, and whose key the peer has shown to hold. */
 function thumbprintOf(socket: Socket): string | undefined {
@@ -99,7 +110,7 @@ const latest = new WeakMap<Peer, { authorization: string | undefined; presented:
 function read(authorization: string | undefined, peer: Peer): Presented {
   const { address } = peer;
   if (authorization === undefined) {
-    if (peer.spiffeId !== undefined) return { kind: 'certificate', spiffeId: peer.spiffeId, address };
+    if (peer.certified !== undefined) return { kind: 'certificate', name: peer.certified, address };
     return { kind: 'none', loopback: peer.loopback, address };
   }
   const [scheme = '', value = ''] = authorization.split(' ', 2);

@@ -32,7 +32,8 @@ type ChosenPresented = Extract<Presented, { kind: 'secret' }> & { readonly clien
 export type Presented = (
   | { readonly kind: 'none'; readonly loopback: boolean }
   | { readonly kind: 'secret'; readonly secret: string; readonly clientId?: string | undefined }
-  | { readonly kind: 'certificate'; readonly spiffeId: string }
+  /** `name`: whom it names, as `presentedAs` says it. */
+  | { readonly kind: 'certificate'; readonly name: string }
   /** A JWT that the client signed for this (RFC 7523). */
   | { readonly kind: 'assertion'; readonly assertion: string; readonly clientId: string | undefined }
 ) & {
@@ -46,7 +47,7 @@ export type RefusalListener = (refusal: {
   readonly presented: Presented;
   /** Empty where nobody is known. */
   readonly caller: string;
-  /** The beginning of the SHA-256 of a secret that some tenant knows, or a SPIFFE id; empty for nothing. */
+  /** The beginning of the SHA-256 of a secret that some tenant knows, or whom a certificate names; empty for nothing. */
   readonly fingerprint: string;
   /** Whom a credential that nobody has was said to be of, where the tenant has one of that name; else empty. */
   readonly claimed: string;
@@ -188,7 +189,7 @@ export class Callers {
 
   #isKnown(presented: Presented): boolean {
     if (presented.kind === 'none') return this.#dev && presented.loopback;
-    if (presented.kind === 'certificate') return this.#tenants.knowCredential(presented.spiffeId);
+    if (presented.kind === 'certificate') return this.#tenants.knowCredential(presented.name);
     // Known by its signature alone.
     if (presented.kind === 'assertion') return false;
     // Under --dev everybody on this machine may go on, with or without a credential.
@@ -257,7 +258,7 @@ export class Callers {
       if (this.#dev && presented.loopback) return devCaller;
       throw nobody();
     }
-    if (presented.kind === 'certificate') return this.#callerOf(this.holder(tenant, presented.spiffeId));
+    if (presented.kind === 'certificate') return this.#callerOf(this.holder(tenant, presented.name));
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
     const digest = digestOf(presented);
     const principal = this.holder(tenant, digest);
@@ -374,7 +375,7 @@ const FINGERPRINT_CHARACTERS = 'sha256:'.length + 16;
 /** By which one that comes again is known again, and nobody can be let in. */
 function fingerprintOf(presented: Presented): string {
   if (presented.kind === 'none') return '';
-  if (presented.kind === 'certificate') return presented.spiffeId;
+  if (presented.kind === 'certificate') return presented.name;
   if (presented.kind === 'assertion')
     return `sha256:${hash('sha256', presented.assertion, 'hex')}`.slice(0, FINGERPRINT_CHARACTERS);
   return digestOf(presented).slice(0, FINGERPRINT_CHARACTERS);

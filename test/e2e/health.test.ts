@@ -226,7 +226,7 @@ describe('/livez and /readyz', () => {
 
 test('from beyond the machine, /metrics and the names of tenants are for operators', async () => {
   const { router } = adminPlane(server.mandate.services);
-  const peer = { loopback: false, spiffeId: undefined };
+  const peer = { loopback: false, certified: undefined };
   const intake = {
     uploads: new Uploads(),
     anteroom: new Places({ total: 1, each: 1, full: '' }),

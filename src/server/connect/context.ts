@@ -5,7 +5,7 @@ import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { type Peer, presentedBy } from '../peer.ts';
 
 /** The connection a call came over; set by the server for each request. */
-export const peerKey = createContextKey<Peer>({ loopback: false, spiffeId: undefined });
+export const peerKey = createContextKey<Peer>({ loopback: false, certified: undefined });
 
 export const presentedIn = (context: HandlerContext): Presented =>
   presentedBy(context.requestHeader.get('authorization') ?? undefined, context.values.get(peerKey));

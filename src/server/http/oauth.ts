@@ -146,6 +146,7 @@ function formHandler(
       form = formIn(await (isKnown ? request.body() : request.strangersBody()));
       const client = clientOf(request, form, presented);
       const caller = early ?? (await callers.authenticate(tenant, client, operation));
+      checkClientId(form, caller);
       return await handle(tenant, caller, form, request);
     } catch (error) {
       const isGrant = form?.maybe('grant_type') === JWT_BEARER;
@@ -162,6 +163,13 @@ async function isGreeted(callers: Callers, presented: Presented): Promise<boolea
     if (error instanceof ServiceError && error.code === 'unauthenticated') return false;
     throw error;
   }
+}
+
+/** Whoever names a client is that client, however it has shown it (RFC 8705 section 2, RFC 7521 section 4.2). */
+function checkClientId(form: Form, { principal }: Caller): void {
+  const named = form.maybe('client_id');
+  if (named !== undefined && principal && named !== principal.id)
+    throw new ServiceError('unauthenticated', 'the credential is of another client than client_id names');
 }
 
 /** RFC 6749 section 2.3: one way of authentication, not two. */

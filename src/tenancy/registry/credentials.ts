@@ -42,6 +42,14 @@ const forms = {
     .string()
     .max(2_048)
     .regex(/^spiffe:\/\/[^\s?#]+$/, 'a SPIFFE id'),
+  /** The one DNS name in a client certificate (RFC 8705 section 2.1.2, `tls_client_auth_san_dns`). */
+  certificate_dns: z
+    .string()
+    .max(253)
+    .regex(
+      /^(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*$/,
+      "a host's name in lower case, without wildcards",
+    ),
   /** Of private_key_jwt (RFC 7523). */
   jwks,
   jwks_uri: z.url().max(2_048),
@@ -54,6 +62,7 @@ export const credential = z.union(
     z.strictObject({ ...common, secret_sha256: forms.secret_sha256 }),
     z.strictObject({ ...common, secret_scrypt: forms.secret_scrypt }),
     z.strictObject({ ...common, spiffe_id: forms.spiffe_id }),
+    z.strictObject({ ...common, certificate_dns: forms.certificate_dns }),
     z.strictObject({ ...common, jwks: forms.jwks }),
     z.strictObject({ ...common, jwks_uri: forms.jwks_uri }),
     z.strictObject({ ...common, workload: forms.workload }),
@@ -64,7 +73,7 @@ export const credential = z.union(
 export type Credential = z.infer<typeof credential>;
 
 const FORMS =
-  'a credential is {secret_sha256: <64 hex digits>}, {secret_scrypt: $scrypt$…}, {spiffe_id: spiffe://…}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
+  'a credential is {secret_sha256: <64 hex digits>}, {secret_scrypt: $scrypt$…}, {spiffe_id: spiffe://…}, {certificate_dns: <host>}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
 
 /** A union alone says no more than that none of its forms fits. Keys are named, values may be secrets. */
 function problemOf(input: unknown): string {
@@ -81,8 +90,12 @@ export const shownDigest = (digest: string): string => `${digest.slice(0, FINGER
 /** By which its holder is found when it is presented; undefined for what names its holder itself. */
 export function presentedAs(one: Credential): string | undefined {
   if ('secret_sha256' in one) return `sha256:${one.secret_sha256}`;
+  if ('certificate_dns' in one) return dnsName(one.certificate_dns);
   return 'spiffe_id' in one ? one.spiffe_id : undefined;
 }
+
+/** How a certificate names its holder by a host's name; a SPIFFE id is one itself. */
+export const dnsName = (host: string): string => `dns:${host.toLowerCase()}`;
 
 /** By which a client is let be heard before it is known in which tenant it has a secret that it chose. */
 export const chosenBy = (clientId: string): string => `client ${clientId}`;

@@ -105,6 +105,7 @@ function credentialIn({ id, kind, expiresAt }: Credential): object {
     secretSha256: 'secret_sha256',
     secretScrypt: 'secret_scrypt',
     spiffeId: 'spiffe_id',
+    certificateDns: 'certificate_dns',
     jwks: 'jwks',
     jwksUri: 'jwks_uri',
     workload: 'workload',
@@ -193,6 +194,7 @@ function kindOf(one: Registered): Credential['kind'] {
   if ('secret_sha256' in one) return { case: 'secretSha256', value: shownDigest(one.secret_sha256) };
   if ('secret_scrypt' in one) return { case: 'secretScrypt', value: shownScrypt(one.secret_scrypt) };
   if ('spiffe_id' in one) return { case: 'spiffeId', value: one.spiffe_id };
+  if ('certificate_dns' in one) return { case: 'certificateDns', value: one.certificate_dns };
   if ('jwks' in one) return { case: 'jwks', value: proto(one.jwks) };
   if ('jwks_uri' in one) return { case: 'jwksUri', value: one.jwks_uri };
   return { case: 'workload', value: create(WorkloadSchema, one.workload) };

@@ -58,7 +58,11 @@ const NOBODY_SIGNS_IN = {
   code: 'unimplemented',
 };
 
-const AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
+/** RFC 8705 section 2.1.1 for the last. */
+const authMethods = (takesCertificates: boolean): string[] => [
+  ...['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
+  ...(takesCertificates ? ['tls_client_auth'] : []),
+];
 
 /** RFC 8414. */
 const serverMetadata = (issuer: string, tenant: Tenant, takesCertificates: boolean) => ({
@@ -74,11 +78,11 @@ const serverMetadata = (issuer: string, tenant: Tenant, takesCertificates: boole
   identity_chaining_requested_token_types_supported: [ID_JAG_TYPE],
   authorization_grant_profiles_supported: ['urn:ietf:params:oauth:grant-profile:id-jag'],
   response_types_supported: [],
-  token_endpoint_auth_methods_supported: AUTH_METHODS,
-  introspection_endpoint_auth_methods_supported: AUTH_METHODS,
+  token_endpoint_auth_methods_supported: authMethods(takesCertificates),
+  introspection_endpoint_auth_methods_supported: authMethods(takesCertificates),
   // RFC 9701 section 7.
   introspection_signing_alg_values_supported: keyAlgorithms,
-  revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+  revocation_endpoint_auth_methods_supported: authMethods(takesCertificates),
   token_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
   revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,

@@ -58,11 +58,11 @@ const NOBODY_SIGNS_IN = {
   code: 'unimplemented',
 };
 
-/** RFC 8705 section 2.1.1 for the last. */
-const authMethods = (takesCertificates: boolean): string[] => [
-  ...['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
-  ...(takesCertificates ? ['tls_client_auth'] : []),
-];
+const AUTH_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
+
+/** RFC 8705 section 2.1.1. */
+const authMethods = (takesCertificates: boolean): string[] =>
+  takesCertificates ? [...AUTH_METHODS, 'tls_client_auth'] : AUTH_METHODS;
 
 /** RFC 8414. */
 const serverMetadata = (issuer: string, tenant: Tenant, takesCertificates: boolean) => ({

@@ -71,7 +71,11 @@ describe('commands', () => {
       'bash',
       [
         '-c',
-        script.replaceAll(/(?<=http:\/\/127\.0\.0\.1:)(7\d{3})/g, (port) => `${ports.get(port) ?? port}`),
+        // A terminal shows what goes wrong, too.
+        `exec 2>&1\n${script}`.replaceAll(
+          /(?<=127\.0\.0\.1:)(7\d{3})/g,
+          (port) => `${ports.get(port) ?? port}`,
+        ),
       ],
       {
         cwd: repository,

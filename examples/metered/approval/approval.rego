@@ -1,0 +1,5 @@
+package approval
+
+default allow := false
+
+allow if "controller" in input.approver.roles

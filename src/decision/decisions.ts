@@ -127,10 +127,11 @@ export class Decisions {
     return row instanceof Promise ? row.then((made) => writer.append(made)) : writer.append(row);
   }
 
-  async #counted(row: Pending['row'], taken: Taken): Promise<number> {
-    const made = await taken.made(row);
-    const { index } = await taken.by(this.#options.writer.run('countUsage', taken.command, made));
-    return index;
+  #counted(row: Pending['row'], taken: Taken): Promise<number> {
+    const write = (made: RecordRow): Promise<number> =>
+      taken.by(this.#options.writer.run('countUsage', taken.command, made)).then(({ index }) => index);
+    const made = taken.made(row);
+    return made instanceof Promise ? made.then(write) : write(made);
   }
 
   /** Is given nothing of the record, so that nothing of it is kept while it is committed. */

@@ -11,7 +11,7 @@ import { amountOf } from './amount.ts';
 import { beginning, Counter, oldest, spanOf } from './counter.ts';
 import { type Met, metersMet } from './met.ts';
 import { Taken } from './taken.ts';
-import { Usage } from './usage.ts';
+import { type Counting, Usage } from './usage.ts';
 
 export interface MetersOptions {
   readonly store: UsageStore;
@@ -74,7 +74,7 @@ export class Meters {
       throw unavailable('what meters counted is not known yet');
     return new Usage(
       met.flatMap((each) => this.#reading(tenant, each, request, principal, now)),
-      purpose === 'act' ? (counts) => this.#take(tenant.no, counts, now) : undefined,
+      purpose === 'act' ? (counting) => this.#take(tenant.no, counting, now) : undefined,
     );
   }
 
@@ -87,7 +87,7 @@ export class Meters {
       const counter = this.#counter(tenant.no, name, of, from);
       // A clock that is set back by a window finds it still.
       const until = window === undefined ? ends : since + 2 * (window + spanOf(window));
-      return { of, until, total: counter.total(from), bounded: leastOf(grant, bounds) };
+      return { of, until, total: counter.total(from), bounded: leastOf(grant, bounds), counter };
     });
     // The first of a chain counts all that came of it: who exchanges a token anew begins no new count.
     const seen = levels.at(-1);
@@ -134,9 +134,11 @@ export class Meters {
     const known = this.#counters.get(name);
     if (known && (known.has(from) || !known.isIdle)) {
       if (!known.has(from)) known.reach(from, this.#options.store.of(no, meter, of, from));
-      // What was used last goes last.
-      this.#counters.delete(name);
-      this.#counters.set(name, known);
+      // What was used last goes last, as soon as some may have to go.
+      if (this.#counters.size > KEPT / 2) {
+        this.#counters.delete(name);
+        this.#counters.set(name, known);
+      }
       return known;
     }
     const counter = new Counter(this.#options.store.of(no, meter, of, from), from);
@@ -154,19 +156,22 @@ export class Meters {
     }
   }
 
-  #take(no: TenantNo, counts: readonly UsageCount[], at: number): Taken {
-    const taken = counts.map(({ meter, of, since, amount }) => {
-      const name = nameOf(no, meter, of);
-      // It was looked at in this very turn.
-      const counter = this.#counter(no, meter, of, since);
-      counter.add(since, amount);
-      counter.pending += 1;
-      return { name, counter, since, amount };
-    });
+  /** Nothing was awaited since its counters were looked at. */
+  #take(no: TenantNo, counting: readonly Counting[], at: number): Taken {
+    const counts: UsageCount[] = [];
+    const counters: Counter[] = [];
+    for (const { name: meter, levels, since, amount } of counting)
+      for (const { of, until, counter } of levels) {
+        counter.add(since, amount);
+        counter.pending += 1;
+        counters.push(counter);
+        counts.push({ meter, of, since, amount, until });
+      }
     return new Taken({ tenantNo: no, counts, at }, (how) => {
-      for (const { name, counter, since, amount } of taken) {
+      for (const [index, { meter, of, since, amount }] of counts.entries()) {
+        const counter = counters[index] as Counter;
         if (how === 'not written') counter.takeBack(since, amount);
-        this.#settle(no, name, counter, how !== 'unknown');
+        this.#settle(no, nameOf(no, meter, of), counter, how !== 'unknown');
       }
     });
   }

@@ -16,7 +16,11 @@ export class Taken {
   }
 
   /** What it is to be written with; where that cannot be made, it is released. */
-  async made<Row>(row: Row | Promise<Row>): Promise<Row> {
+  made<Row>(row: Row | Promise<Row>): Row | Promise<Row> {
+    return row instanceof Promise ? this.#made(row) : row;
+  }
+
+  async #made<Row>(row: Promise<Row>): Promise<Row> {
     try {
       return await row;
     } catch (error) {
@@ -26,18 +30,17 @@ export class Taken {
   }
 
   /** Settles it by what becomes of the write. A value of `undefined` means: nothing was done. */
-  async by<Result extends { readonly value: unknown }>(write: Promise<Result>): Promise<Result> {
-    let how: Settled = 'unknown';
-    try {
-      const result = await write;
-      how = result.value === undefined ? 'not written' : 'written';
-      return result;
-    } catch (error) {
-      if (isUntried(error)) how = 'not written';
-      throw error;
-    } finally {
-      this.#settle(how);
-    }
+  by<Result extends { readonly value: unknown }>(write: Promise<Result>): Promise<Result> {
+    return write.then(
+      (result) => {
+        this.#settle(result.value === undefined ? 'not written' : 'written');
+        return result;
+      },
+      (error: unknown) => {
+        this.#settle(isUntried(error) ? 'not written' : 'unknown');
+        throw error;
+      },
+    );
   }
 
   /** Nothing was sent to be written. */

@@ -1,6 +1,6 @@
-import type { UsageCount } from '../../storage/usage.ts';
 import { refusal, type Verdict } from '../verdict.ts';
 import { inUnits } from './amount.ts';
+import type { Counter } from './counter.ts';
 import type { Taken } from './taken.ts';
 
 /** A meter as a decision finds it. Amounts in millionths. */
@@ -8,12 +8,7 @@ export interface Reading {
   readonly name: string;
   readonly seen: number;
   /** Where it is counted: for one, or for a grant and each that it came from. */
-  readonly levels: readonly {
-    readonly of: string;
-    readonly until: number | null;
-    readonly total: number;
-    readonly bounded: { readonly type: string; readonly member: string; readonly most: number } | undefined;
-  }[];
+  readonly levels: readonly Level[];
   readonly since: number;
   readonly counts: boolean;
   /** How much this one is; undefined where the request does not say it, or nothing is counted. */
@@ -21,15 +16,28 @@ export interface Reading {
   readonly sum: string | undefined;
 }
 
+export interface Level {
+  readonly of: string;
+  readonly until: number | null;
+  readonly total: number;
+  readonly bounded: { readonly type: string; readonly member: string; readonly most: number } | undefined;
+  readonly counter: Counter;
+}
+
+/** A meter that something counts for, and how much. */
+export type Counting = Reading & { readonly amount: number };
+
 /** What was counted before a decision, and what it counts itself. */
 export class Usage {
   readonly #readings: readonly Reading[];
-  readonly #take: ((counts: readonly UsageCount[]) => Taken) | undefined;
+  readonly #take: ((counting: readonly Counting[]) => Taken) | undefined;
+  readonly #counting: readonly Counting[];
 
   /** Without `take` nothing is counted: it is but asked what would be decided. */
-  constructor(readings: readonly Reading[], take: ((counts: readonly UsageCount[]) => Taken) | undefined) {
+  constructor(readings: readonly Reading[], take: ((counting: readonly Counting[]) => Taken) | undefined) {
     this.#readings = readings;
     this.#take = take;
+    this.#counting = take ? readings.filter(isCounting) : [];
   }
 
   /** `input.usage`. */
@@ -62,25 +70,16 @@ export class Usage {
 
   /** What it counts, for the record: JSON members with a leading comma. */
   get counted(): string {
-    const amounts = this.#counting().map(({ name, amount }) => [name, inUnits(amount)]);
-    return amounts.length === 0 ? '' : `,"counted":${JSON.stringify(Object.fromEntries(amounts))}`;
+    const amounts = this.#counting.map(({ name, amount }) => `"${name}":${inUnits(amount)}`);
+    return amounts.length === 0 ? '' : `,"counted":{${amounts.join(',')}}`;
   }
 
   /** Counts. Called with nothing awaited since it was looked at. Undefined where there is nothing to count. */
   take(): Taken | undefined {
-    const counts = this.#counting().flatMap(({ name: meter, levels, since, amount }) =>
-      levels.map(({ of, until }) => ({ meter, of, since, amount, until })),
-    );
-    return counts.length === 0 ? undefined : this.#take?.(counts);
-  }
-
-  #counting() {
-    if (!this.#take) return [];
-    return this.#readings.flatMap((reading) => {
-      const { counts, amount = 0 } = reading;
-      return counts && amount > 0 ? [{ ...reading, amount }] : [];
-    });
+    return this.#counting.length === 0 ? undefined : this.#take?.(this.#counting);
   }
 }
+
+const isCounting = (reading: Reading): reading is Counting => reading.counts && (reading.amount ?? 0) > 0;
 
 const A_NUMBER = 'a number, 0 or more, of at most six decimals';

@@ -23,11 +23,23 @@ export class Lifetimes {
   }
 
   /** Whether the grant lasts, at `now` by the clock that may be set. */
-  lasts({ id, issuedAt, expiresAt }: GrantRow, now: number): boolean {
-    if (expiresAt <= now || issuedAt > now + TOLERANCE) return false;
-    const end = this.#ends.get(id);
-    if (end !== undefined) return this.#monotonic() < end;
-    this.#ends.set(id, this.#monotonic() + (expiresAt - now));
-    return true;
+  lasts(grant: GrantRow, now: number): boolean {
+    const end = this.endOf(grant, now);
+    return end !== undefined && this.lastsUntil(end, grant, now);
+  }
+
+  /** The same where `endOf` has told the end. */
+  lastsUntil(end: number, { issuedAt, expiresAt }: GrantRow, now: number): boolean {
+    return expiresAt > now && issuedAt <= now + TOLERANCE && this.#monotonic() < end;
+  }
+
+  /** When it ends, by the clock that nobody sets; undefined for one that has ended, or is yet to be issued. */
+  endOf({ id, issuedAt, expiresAt }: GrantRow, now: number): number | undefined {
+    const known = this.#ends.get(id);
+    if (known !== undefined) return known;
+    if (expiresAt <= now || issuedAt > now + TOLERANCE) return undefined;
+    const end = this.#monotonic() + (expiresAt - now);
+    this.#ends.set(id, end);
+    return end;
   }
 }

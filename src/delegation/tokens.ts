@@ -22,8 +22,14 @@ import { asPrincipal } from './vouched.ts';
 /** RFC 9068 section 2.1. */
 const TOKEN_TYPE = 'at+jwt';
 
-/** How many verified tokens are remembered. What is remembered is the signature alone, never that a grant is alive. */
+/** How many verified tokens are remembered: the signature, and the grant for as long as none has ended. */
 const REMEMBERED = 40_000;
+
+interface Verified {
+  readonly id: GrantId;
+  /** The grant as it was found alive, and when it ends by the clock that nobody sets. */
+  last: { readonly grant: WeakRef<GrantRow>; readonly ends: number; readonly end: number } | undefined;
+}
 
 /** Mints the tokens of grants and tells what a presented token is. */
 export class Tokens {
@@ -32,7 +38,7 @@ export class Tokens {
   readonly #issuers: Issuers;
   readonly #issuerOf: (tenant: Tenant) => string;
   /** Tenant and SHA-256 of a token → its grant, once the signature was verified. */
-  readonly #verified = new Generations<string, GrantId>(REMEMBERED);
+  readonly #verified = new Generations<string, Verified>(REMEMBERED);
   readonly #lifetimes: Lifetimes;
   readonly #dpop: DpopProofs;
   /** Those of requests that are under way: the tenant and the token come with each. */
@@ -111,7 +117,7 @@ export class Tokens {
     const known = this.#verified.get(this.#digestOf(tenant, text));
     if (known === undefined || proof?.dpop) return this.#read(tenant, text, now, proof);
     const x5tS256 = proof?.x5tS256 || undefined;
-    return asPrincipal(this.#held(this.#living(this.#found(tenant, known), now), { x5tS256 }));
+    return asPrincipal(this.#held(this.#alive(tenant, known, now), { x5tS256 }));
   };
 
   async #read(tenant: Tenant, text: string, now: number, proof: Proof | undefined): Promise<TokenPrincipal> {
@@ -153,7 +159,7 @@ export class Tokens {
     const known = this.#verified.get(this.#digestOf(tenant, text));
     if (known === undefined) return false;
     try {
-      this.#held(this.#living(this.#found(tenant, known), now), {});
+      this.#held(this.#alive(tenant, known, now), {});
       return true;
     } catch {
       return false;
@@ -215,6 +221,19 @@ export class Tokens {
     return grant;
   }
 
+  /** The same as `#living`, without looking it up again as long as nothing has ended. */
+  #alive(tenant: Tenant, known: Verified, now: number): GrantRow {
+    // Read before the grant is: what ends in between makes it one of the number before.
+    const { ends } = this.#grants;
+    const last = known.last?.ends === ends ? known.last : undefined;
+    const kept = last?.grant.deref();
+    if (last && kept && this.#lifetimes.lastsUntil(last.end, kept, now)) return kept;
+    const grant = this.#living(this.#found(tenant, known.id), now);
+    const end = this.#lifetimes.endOf(grant, now);
+    known.last = end === undefined ? undefined : { grant: new WeakRef(grant), ends, end };
+    return grant;
+  }
+
   #living(grant: GrantRow, now: number): GrantRow {
     if (grant.revokedAt !== null) throw new ServiceError('token_revoked', 'the token was revoked');
     if (!this.#lifetimes.lasts(grant, now)) throw new ServiceError('token_expired', 'the token has expired');
@@ -229,9 +248,9 @@ export class Tokens {
   async #verifiedGrant(tenant: Tenant, token: UnverifiedToken): Promise<GrantId> {
     const digest = this.#digestOf(tenant, token.text);
     const known = this.#verified.get(digest);
-    if (known) return known;
+    if (known) return known.id;
     const id = await this.#verify(tenant, token);
-    this.#verified.set(digest, id);
+    this.#verified.set(digest, { id, last: undefined });
     return id;
   }
 

@@ -8,6 +8,8 @@ import type { Authentication, GrantRow, TenantNo, Use } from './rows.ts';
 export interface GrantStore {
   /** The grant as it stands in the last commit: a revocation that was answered is always seen. */
   find(tenantNo: TenantNo, id: GrantId): GrantRow | undefined;
+  /** Another number once a grant may have ended: until then one that was found alive is. NaN where nobody can tell. */
+  readonly ends: number;
 }
 
 /** A row as `GRANT_COLUMNS` selects it. */
@@ -67,6 +69,9 @@ export function grantStore(db: Connection, ends?: () => number): GrantStore {
     `SELECT ${GRANT_COLUMNS} FROM grants g WHERE g.tenant_no = ? AND g.id = ?`,
   );
   return {
+    get ends() {
+      return ends?.() ?? Number.NaN;
+    },
     find(no, id) {
       // Read before the row is: what ends in between makes it one of the number before.
       const now = ends?.();

@@ -121,6 +121,32 @@ describe.concurrent('a folder of a tenant', () => {
     await becomes(server, 'initech', ALLOW);
   });
 
+  test('of a name that is taken changes nothing of whoever has it', async () => {
+    await using server = await startServer();
+    await place(server, 'initech', 'initech', 'allow if "root" in input.subject.roles');
+    await becomes(server, 'initech', 'DECISION_DENY');
+    const made = path.join(server.folder, '..made-other');
+    await mkdir(made);
+    const principals = [
+      { class: 'user', id: 'u', roles: ['root'] },
+      { class: 'service', id: 'pep', status: 'disabled' },
+    ];
+    await writeFile(path.join(made, 'tenant.yaml'), JSON.stringify({ id: 'initech', principals }));
+    await rename(made, path.join(server.folder, 'tenants', 'other'));
+    await eventually(
+      () => problems(server),
+      (text) => text.includes('tenant initech stands in'),
+    );
+    expect(await decision(server, 'initech')).toBe('DECISION_DENY');
+    const asked = { tenant: 'initech', kind: 'administration' };
+    const { body } = await connect<{ records: { action?: string }[] }>(
+      server.admin,
+      'AuditService/Query',
+      asked,
+    );
+    expect(body.records.filter(({ action }) => action === 'manifest.apply')).toHaveLength(1);
+  });
+
   test('of a name that is taken waits until the other one is gone', async () => {
     await using server = await startServer();
     const first = await place(server, 'initech');

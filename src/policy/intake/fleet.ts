@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { realpathSync } from 'node:fs';
 import type { Clock } from '../../effects.ts';
-import { describe, ServiceError } from '../../errors.ts';
+import { describe } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { TenantPlace } from '../../tenancy/folder/list.ts';
 import { tenantPlaces } from '../../tenancy/folder/places.ts';
@@ -9,6 +9,7 @@ import { readTenantFiles } from '../../tenancy/folder/read.ts';
 import { readTenant, type Tenant } from '../../tenancy/tenants.ts';
 import { Arrivals } from './arrivals.ts';
 import { Intake, type IntakeParts } from './intake.ts';
+import { Names } from './names.ts';
 import { isMistake, rejectionOf } from './rejections.ts';
 import { Retries } from './retries.ts';
 import { watchFolder } from './watch.ts';
@@ -55,6 +56,7 @@ export interface FolderNews {
 export class Fleet implements Disposable {
   readonly #parts: FleetParts;
   readonly #folders = new Map<string, Known>();
+  readonly #names = new Names();
   readonly #intake: Intake;
   /** Of folders whose tenant is not known yet. */
   readonly #entering = new Retries<string>();
@@ -144,6 +146,7 @@ export class Fleet implements Disposable {
     this.#folders.delete(folder);
     this.#waiting.delete(folder);
     this.#entering.settle(folder);
+    this.#names.giveUp(folder);
     const { id } = known.entry;
     const tenant = id && this.#parts.tenants.find(id);
     if (!tenant) return;
@@ -224,15 +227,15 @@ export class Fleet implements Disposable {
     const { place } = entry;
     entry.isMissed = false;
     const files = await readTenantFiles(place);
-    const tenant = await this.#parts.administration.adopt(await readTenant(files));
+    const source = await readTenant(files);
+    if (!this.#isThere(entry)) return entry.isIn();
+    this.#names.take(source.id, place.folder);
+    const tenant = await this.#parts.administration.adopt(source).catch((error: unknown) => {
+      if (this.#isThere(entry)) this.#names.giveUp(place.folder);
+      throw error;
+    });
     await entry.before;
     if (!this.#isThere(entry)) return entry.isIn();
-    const twin = this.#parts.tenants.find(tenant.id);
-    if (twin)
-      throw new ServiceError(
-        'config_invalid',
-        `tenant ${tenant.id} stands in ${twin.folder} and in ${place.folder}`,
-      );
     this.#waiting.delete(place.folder);
     this.#entering.settle(place.folder);
     this.#parts.tenants.put(tenant);

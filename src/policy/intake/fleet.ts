@@ -155,12 +155,12 @@ export class Fleet implements Disposable {
     this.#intake.forget(tenant.id);
     policies.retire(tenant.id);
     this.#tell(folder, 'retired', tenant.id);
-    await administration.recordRetired(tenant);
-    // One of the same name may have waited for it.
+    // One of the same name may have waited for it, and waits no longer for its record.
     for (const other of this.#waiting.keys()) {
       const waits = this.#folders.get(other);
       if (waits && waits.entry.id === undefined) this.#entering.plan(other, waits.again);
     }
+    await administration.recordRetired(tenant);
   }
 
   #tell(folder: string, what: FolderNews['what'], tenant: TenantId | undefined, why = ''): void {

@@ -372,6 +372,7 @@ export function assemble(
       admission,
       tokens,
       issuers,
+      current: ({ id }) => tenants.find(id),
       approvals: new ExchangeApprovals({ store: approvals, requests, clock }),
     }),
     tokens,

@@ -6,7 +6,7 @@ import type { Recorder } from '../decision/recorder.ts';
 import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { type DecisionId, type GrantId, type PrincipalRef, principalKey, uuidv7 } from '../ids.ts';
+import { type DecisionId, type GrantId, type PrincipalRef, uuidv7 } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
@@ -22,6 +22,7 @@ import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
 import { ID_JAG_TYPE, narrow } from './exchange.ts';
 import { acceptAssertion } from './id-jag/accept.ts';
 import { authorityFor, checkUser, grantedFor, signAssertion, withResources } from './id-jag/issue.ts';
+import { checkLasting } from './lasting.ts';
 import { type Cut, type Limited, limit } from './limits.ts';
 import { ownGrant } from './own.ts';
 import { type SubjectToken, verifyActorToken, verifySubjectToken } from './presented.ts';
@@ -51,6 +52,8 @@ export interface DelegationsOptions {
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly policyOf: (tenant: Tenant) => Policy;
+  /** The tenant as it is now; undefined where it is served no more. */
+  readonly current: (tenant: Tenant) => Tenant | undefined;
   readonly approvals: ExchangeApprovals;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
@@ -129,7 +132,7 @@ export class Delegations {
       tenant,
       attempt.record('allow', allowed.decided, { ...allowed, grant }, usedFor(approved?.use)),
     );
-    checkLasting(tenant, caller);
+    checkLasting(tenant, this.#options.current(tenant), caller, grant);
     const { no: tenantNo } = tenant;
     const { value, index } = approved
       ? await writer.run('grantApproved', { tenantNo, use: approved.use, grant, task: opened }, record)
@@ -240,12 +243,6 @@ export class Delegations {
       );
     return { x5tS256: certificate };
   }
-}
-
-/** Called with no await before the grant is on its way: a credential that was taken away meanwhile grants nothing. */
-function checkLasting(tenant: Tenant, { principal, registered }: Caller): void {
-  if (principal && tenant.declared.get(principalKey(principal)) !== registered)
-    throw new ServiceError('unavailable', 'who asks was registered anew meanwhile; ask again');
 }
 
 /** What exactly the policy said is told once it is recorded. */

@@ -14,6 +14,7 @@ import type { FactSource } from '../tenancy/facts.ts';
 import type { Held } from '../tenancy/held.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import type { Kills } from '../tenancy/kills.ts';
+import { checkLasting } from '../tenancy/lasting.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { admitted } from './admitted.ts';
 import { type ExchangeApprovals, exchangeQuestion, usedFor } from './approval.ts';
@@ -22,7 +23,6 @@ import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
 import { ID_JAG_TYPE, narrow } from './exchange.ts';
 import { acceptAssertion } from './id-jag/accept.ts';
 import { authorityFor, checkUser, grantedFor, signAssertion, withResources } from './id-jag/issue.ts';
-import { checkLasting } from './lasting.ts';
 import { type Cut, type Limited, limit } from './limits.ts';
 import { ownGrant } from './own.ts';
 import { type SubjectToken, verifyActorToken, verifySubjectToken } from './presented.ts';
@@ -132,7 +132,7 @@ export class Delegations {
       tenant,
       attempt.record('allow', allowed.decided, { ...allowed, grant }, usedFor(approved?.use)),
     );
-    checkLasting(tenant, this.#options.current(tenant), caller, grant);
+    checkLasting(tenant, this.#options.current(tenant), caller, grant.issuer);
     const { no: tenantNo } = tenant;
     const { value, index } = approved
       ? await writer.run('grantApproved', { tenantNo, use: approved.use, grant, task: opened }, record)

@@ -3,10 +3,12 @@ import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connect } from '../../e2e/requests.ts';
 import { editTenant, eventually, sha256 } from '../../e2e/server.ts';
-import { Stage } from '../stage.ts';
+import { Approving, asking } from '../approving.ts';
+import type { Stage } from '../stage.ts';
 
-/** An exchange that waits for the keys of its issuer, while what it is asked with is taken away. */
+/** What waits for the keys of an issuer, while what it is asked with is taken away. */
 
+let on: Approving;
 let stage: Stage;
 let keys: PromiseWithResolvers<void>;
 let asked: PromiseWithResolvers<void>;
@@ -14,14 +16,15 @@ let asked: PromiseWithResolvers<void>;
 beforeEach(async () => {
   keys = Promise.withResolvers();
   asked = Promise.withResolvers();
-  stage = await Stage.open({}, (request, response) => {
+  on = await Approving.open({}, (request, response) => {
     if (request.url !== '/jwks') return false;
     asked.resolve();
     void keys.promise.then(() => response.end(JSON.stringify({ keys: [stage.issuer.publicJwk] })));
     return true;
   });
+  ({ stage } = on);
 });
-afterEach(() => stage[Symbol.asyncDispose]());
+afterEach(() => on[Symbol.asyncDispose]());
 
 const reload = () => connect(stage.server.admin, 'PolicyService/ReloadPolicy', { tenant: 'acme' });
 
@@ -52,6 +55,24 @@ test('a manifest that changes somebody else keeps nothing from being granted', a
   expect((await reload()).status).toBe(200);
   keys.resolve();
   expect((await exchange).status).toBe(200);
+});
+
+test.each([
+  ['the right of who passes it on', { may: ['approval.read'] }],
+  ['the issuer of the approver', undefined],
+])('an approval that waits while a manifest takes %s away is none', async (_what, change) => {
+  const id = await on.opened(asking());
+  const approval = on.settle('Approve', id, { user: 'carol' });
+  await asked.promise;
+  await editTenant(stage.server.tenantFolder('acme'), (manifest) => {
+    const console = manifest.principals.find(({ id: each }) => each === 'console');
+    if (change) Object.assign(console ?? {}, change);
+    else manifest.issuers = [];
+  });
+  expect((await reload()).status).toBe(200);
+  keys.resolve();
+  expect((await approval).status).toBe(503);
+  expect((await on.status(id)).body).toMatchObject({ task: { status: 'pending' } });
 });
 
 test('a tenant whose folder goes grants nothing any more', async () => {

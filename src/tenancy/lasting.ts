@@ -1,20 +1,20 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ServiceError } from '../errors.ts';
 import { principalKey } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
-import type { Caller } from '../tenancy/callers.ts';
-import type { Tenant } from '../tenancy/tenants.ts';
+import type { Caller } from './callers.ts';
+import type { Tenant } from './tenants.ts';
 
 /**
- * Called with no await before the grant is on its way: a credential, a ceiling or an issuer that was taken away meanwhile
- * grants nothing, and neither does a tenant that is gone. Throws `tenant_unknown` or `unavailable`.
+ * Called with no await before what is asked for is on its way: a credential, a ceiling, a right or an issuer that was taken
+ * away while something was waited for gets nothing done, and neither does a tenant that is gone. `issuer`: of the token
+ * that it is asked with. Throws `tenant_unknown` or `unavailable`.
  */
 export function checkLasting(
   before: Tenant,
   now: Tenant | undefined,
   { principal, registered }: Caller,
-  { issuer }: GrantRow,
-): void {
+  issuer: string,
+): asserts now is Tenant {
   if (!now) throw new ServiceError('tenant_unknown', 'the tenant is served no more');
   if (principal && !isDeepStrictEqual(now.declared.get(principalKey(principal)), registered))
     throw new ServiceError('unavailable', 'who asks was registered anew meanwhile; ask again');

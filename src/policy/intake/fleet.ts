@@ -8,7 +8,7 @@ import { tenantPlaces } from '../../tenancy/folder/places.ts';
 import { readTenantFiles } from '../../tenancy/folder/read.ts';
 import { readTenant, type Tenant } from '../../tenancy/tenants.ts';
 import { Arrivals } from './arrivals.ts';
-import { Intake, type IntakeParts } from './intake.ts';
+import { Intake, type IntakeParts, QUIET_MS } from './intake.ts';
 import { Names } from './names.ts';
 import { isMistake, rejectionOf } from './rejections.ts';
 import { Retries } from './retries.ts';
@@ -27,6 +27,8 @@ interface Entry {
   /** The one before it is in, and says so; this one says so too. */
   readonly before: Promise<void>;
   readonly isIn: () => void;
+  /** For how long it must have stood still: one that comes while it runs is being made. In milliseconds. */
+  readonly quietMs: number;
   /** Something was saved since it is read, and before the tenant was known. */
   isMissed: boolean;
   id: TenantId | undefined;
@@ -103,6 +105,7 @@ export class Fleet implements Disposable {
       place,
       before: Promise.resolve(),
       isIn: () => undefined,
+      quietMs: QUIET_MS,
       isMissed: false,
       id: undefined,
     };
@@ -191,7 +194,7 @@ export class Fleet implements Disposable {
         const before = turn;
         const { promise, resolve } = Promise.withResolvers<void>();
         turn = promise;
-        await this.#add({ place, before, isIn: resolve, isMissed: false, id: undefined });
+        await this.#add({ place, before, isIn: resolve, quietMs: 0, isMissed: false, id: undefined });
       }
     };
     try {
@@ -226,7 +229,7 @@ export class Fleet implements Disposable {
   async #enter(entry: Entry): Promise<void> {
     const { place } = entry;
     entry.isMissed = false;
-    const files = await readTenantFiles(place);
+    const files = await readTenantFiles(place, entry.quietMs);
     const source = await readTenant(files);
     if (!this.#isThere(entry)) return entry.isIn();
     this.#names.take(source.id, place.folder);

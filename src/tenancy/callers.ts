@@ -248,6 +248,16 @@ export class Callers {
     return caller;
   }
 
+  /**
+   * The tenant as it is now, for a caller that was known before something was waited for: whoever asks decides how long a
+   * body takes to come. Throws `tenant_unknown`, `unauthenticated`, `permission_denied` or `principal_disabled`.
+   */
+  again(tenant: Tenant, caller: Caller, operation: Operation): Tenant {
+    const now = this.#tenants.get(tenant.id);
+    this.#permitted(now, this.#lasting(now, caller), operation);
+    return now;
+  }
+
   /** Which of the tenants the presented credential may do this in; for calls that name no tenant. */
   async visible(tenants: Iterable<Tenant>, presented: Presented, operation: Operation): Promise<Tenant[]> {
     const seen: Tenant[] = [];

@@ -327,6 +327,7 @@ export function assemble(
       keeping: () => (keeper.problem === '' ? 0 : 1),
     }),
   );
+  const current = ({ id }: Tenant): Tenant | undefined => tenants.find(id);
   const services: Services = {
     tenants,
     callers,
@@ -363,7 +364,7 @@ export function assemble(
       clock,
     }),
     approvalRequests: requests,
-    approvers: new Approvers({ ...common, store: approvals, requests, issuers, admission, settled }),
+    approvers: new Approvers({ ...common, current, store: approvals, requests, issuers, admission, settled }),
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
     delegations: new Delegations({
@@ -372,6 +373,7 @@ export function assemble(
       admission,
       tokens,
       issuers,
+      current,
       approvals: new ExchangeApprovals({ store: approvals, requests, clock }),
     }),
     tokens,

@@ -6,7 +6,7 @@ import type { Recorder } from '../decision/recorder.ts';
 import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { type DecisionId, type GrantId, type PrincipalRef, principalKey, uuidv7 } from '../ids.ts';
+import { type DecisionId, type GrantId, type PrincipalRef, uuidv7 } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
@@ -14,6 +14,7 @@ import type { FactSource } from '../tenancy/facts.ts';
 import type { Held } from '../tenancy/held.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import type { Kills } from '../tenancy/kills.ts';
+import { checkLasting } from '../tenancy/lasting.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { admitted } from './admitted.ts';
 import { type ExchangeApprovals, exchangeQuestion, usedFor } from './approval.ts';
@@ -51,6 +52,8 @@ export interface DelegationsOptions {
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly policyOf: (tenant: Tenant) => Policy;
+  /** The tenant as it is now; undefined where it is served no more. */
+  readonly current: (tenant: Tenant) => Tenant | undefined;
   readonly approvals: ExchangeApprovals;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
@@ -129,7 +132,7 @@ export class Delegations {
       tenant,
       attempt.record('allow', allowed.decided, { ...allowed, grant }, usedFor(approved?.use)),
     );
-    checkLasting(tenant, caller);
+    checkLasting(tenant, this.#options.current(tenant), caller, grant.issuer);
     const { no: tenantNo } = tenant;
     const { value, index } = approved
       ? await writer.run('grantApproved', { tenantNo, use: approved.use, grant, task: opened }, record)
@@ -241,12 +244,6 @@ export class Delegations {
       );
     return { x5tS256: certificate };
   }
-}
-
-/** Called with no await before the grant is on its way: a credential that was taken away meanwhile grants nothing. */
-function checkLasting(tenant: Tenant, { principal, registered }: Caller): void {
-  if (principal && tenant.declared.get(principalKey(principal)) !== registered)
-    throw new ServiceError('unavailable', 'who asks was registered anew meanwhile; ask again');
 }
 
 /** What exactly the policy said is told once it is recorded. */

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalClass, type PrincipalRef, principalClasses, principalKey } from '../ids.ts';
@@ -223,17 +224,39 @@ export class Callers {
   }
 
   #authenticated(tenant: Tenant, presented: Presented, operation: Operation): Caller | Promise<Caller> {
-    if (presented.kind === 'assertion')
-      return this.#byAssertion(tenant, presented.assertion, presented.clientId).then((caller) =>
-        this.#permitted(tenant, caller, operation),
-      );
-    if (this.#isChosen(tenant, presented))
-      return this.#byChosen(tenant, presented).then((caller) => this.#permitted(tenant, caller, operation));
-    if (presented.kind === 'secret' && isJwt(presented.secret))
-      return this.#byJwt(tenant, presented.secret, presented.clientId).then((caller) =>
-        this.#permitted(tenant, caller, operation),
-      );
+    const looked = this.#lookedAt(tenant, presented);
+    if (looked)
+      return looked.then((caller) => this.#permitted(tenant, this.#lasting(tenant, caller), operation));
     return this.#permitted(tenant, this.#identify(tenant, presented), operation);
+  }
+
+  /** What takes its time to be known by; undefined for what is looked up. */
+  #lookedAt(tenant: Tenant, presented: Presented): Promise<Caller> | undefined {
+    if (presented.kind === 'assertion')
+      return this.#byAssertion(tenant, presented.assertion, presented.clientId);
+    if (this.#isChosen(tenant, presented)) return this.#byChosen(tenant, presented);
+    if (presented.kind === 'secret' && isJwt(presented.secret))
+      return this.#byJwt(tenant, presented.secret, presented.clientId);
+    return undefined;
+  }
+
+  /** What a caller was known by may have been taken away meanwhile, or its tenant have gone. */
+  #lasting(tenant: Tenant, caller: Caller): Caller {
+    const { principal, registered } = caller;
+    const now = this.#tenants.find(tenant.id);
+    if (principal && !isDeepStrictEqual(now?.declared.get(principalKey(principal)), registered))
+      throw unknownCaller();
+    return caller;
+  }
+
+  /**
+   * The tenant as it is now, for a caller that was known before something was waited for: whoever asks decides how long a
+   * body takes to come. Throws `tenant_unknown`, `unauthenticated`, `permission_denied` or `principal_disabled`.
+   */
+  again(tenant: Tenant, caller: Caller, operation: Operation): Tenant {
+    const now = this.#tenants.get(tenant.id);
+    this.#permitted(now, this.#lasting(now, caller), operation);
+    return now;
   }
 
   /** Which of the tenants the presented credential may do this in; for calls that name no tenant. */
@@ -253,12 +276,13 @@ export class Callers {
     return seen;
   }
 
-  #identify(tenant: Tenant, presented: Exclude<Presented, { kind: 'assertion' }>): Caller {
+  #identify(tenant: Tenant, presented: Presented): Caller {
     if (presented.kind === 'none') {
       if (this.#dev && presented.loopback) return devCaller;
       throw nobody();
     }
     if (presented.kind === 'certificate') return this.#callerOf(this.holder(tenant, presented.name));
+    if (presented.kind === 'assertion') throw unknownCaller();
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
     const digest = digestOf(presented);
     const principal = this.holder(tenant, digest);
@@ -287,8 +311,11 @@ export class Callers {
   }
 
   async #byJwt(tenant: Tenant, token: string, clientId: string | undefined): Promise<Caller> {
+    const issuer = issuerOf(token);
+    const trust = tenant.issuers.get(issuer);
     const ref = await this.#verifyJwt(tenant, token);
     if (clientId !== undefined && clientId !== ref.id) throw unknownCaller();
+    if (!isDeepStrictEqual(this.#tenants.find(tenant.id)?.issuers.get(issuer), trust)) throw unknownCaller();
     return this.#callerOf(tenant.declared.get(principalKey(ref)));
   }
 
@@ -305,10 +332,10 @@ export class Callers {
   async #byChosen(tenant: Tenant, { clientId, secret, address = '' }: ChosenPresented): Promise<Caller> {
     const holder = await this.#chosen.verify(tenant, clientId, secret, address);
     if (!holder) throw unknownCaller();
-    this.#onUse(tenant, holder, this.#clock());
-    // It may have been registered anew meanwhile.
-    const now = tenant.declared.get(principalKey(holder.principal));
-    return this.#callerOf(now === holder.principal ? now : undefined);
+    const now = this.#clock();
+    if (!isGood(holder.credential, now)) throw unknownCaller();
+    this.#onUse(tenant, holder, now);
+    return this.#callerOf(holder.principal);
   }
 
   async #byAssertion(tenant: Tenant, assertion: string, clientId: string | undefined): Promise<Caller> {

@@ -123,8 +123,9 @@ export class Approving implements AsyncDisposable {
     this.stage = stage;
   }
 
-  static async open(options: Options = {}): Promise<Approving> {
-    return new Approving(await Stage.open(approving(options)));
+  /** `answer`: see `startIssuer`. */
+  static async open(options: Options = {}, answer?: Parameters<typeof Stage.open>[1]): Promise<Approving> {
+    return new Approving(await Stage.open(approving(options), answer));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

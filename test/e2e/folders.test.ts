@@ -1,3 +1,4 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -121,6 +122,32 @@ describe.concurrent('a folder of a tenant', () => {
     await becomes(server, 'initech', ALLOW);
   });
 
+  test('of a name that is taken changes nothing of whoever has it', async () => {
+    await using server = await startServer();
+    await place(server, 'initech', 'initech', 'allow if "root" in input.subject.roles');
+    await becomes(server, 'initech', 'DECISION_DENY');
+    const made = path.join(server.folder, '..made-other');
+    await mkdir(made);
+    const principals = [
+      { class: 'user', id: 'u', roles: ['root'] },
+      { class: 'service', id: 'pep', status: 'disabled' },
+    ];
+    await writeFile(path.join(made, 'tenant.yaml'), JSON.stringify({ id: 'initech', principals }));
+    await rename(made, path.join(server.folder, 'tenants', 'other'));
+    await eventually(
+      () => problems(server),
+      (text) => text.includes('tenant initech stands in'),
+    );
+    expect(await decision(server, 'initech')).toBe('DECISION_DENY');
+    const asked = { tenant: 'initech', kind: 'administration' };
+    const { body } = await connect<{ records: { action?: string }[] }>(
+      server.admin,
+      'AuditService/Query',
+      asked,
+    );
+    expect(body.records.filter(({ action }) => action === 'manifest.apply')).toHaveLength(1);
+  });
+
   test('of a name that is taken waits until the other one is gone', async () => {
     await using server = await startServer();
     const first = await place(server, 'initech');
@@ -154,6 +181,32 @@ describe.concurrent('a folder of a tenant', () => {
       () => problems(server),
       (said) => !said.includes('initech'),
     );
+  });
+
+  test('that is written while it is found is taken once it is whole', async () => {
+    await using server = await startServer();
+    const folder = path.join(server.folder, 'tenants', 'initech');
+    await mkdir(folder);
+    await writeFile(path.join(folder, 'policy.rego'), 'package authz\n\nallow := true\n');
+    const file = openSync(path.join(folder, 'tenant.yaml'), 'w');
+    // Each line makes a manifest of its own.
+    writeSync(file, `id: initech\nprincipals:\n- { class: user, id: u }\n`);
+    const pep = { class: 'service', id: 'pep', credentials: [{ secret_sha256: sha256(SECRET) }] };
+    writeSync(file, `- ${JSON.stringify(pep)}\n`);
+    let each = 0;
+    const more = setInterval(() => writeSync(file, `- { class: user, id: u${(each += 1)} }\n`), 2);
+    await delay(2_500);
+    clearInterval(more);
+    expect(await decision(server, 'initech')).toBe(UNKNOWN);
+    closeSync(file);
+    await becomes(server, 'initech', ALLOW);
+    const asked = { tenant: 'initech', kind: 'administration' };
+    const { body } = await connect<{ records: { action?: string }[] }>(
+      server.admin,
+      'AuditService/Query',
+      asked,
+    );
+    expect(body.records.filter(({ action }) => action === 'manifest.apply')).toHaveLength(1);
   });
 
   test('that a link leads to as well is one tenant, and one that leads out is none', async () => {

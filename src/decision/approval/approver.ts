@@ -13,6 +13,8 @@ export interface Approver {
   readonly principal: PrincipalRef | undefined;
   /** Who presents it, as records name callers. */
   readonly caller: string;
+  /** Of the token that names him; empty for none. */
+  readonly issuer: string;
 }
 
 /**
@@ -32,6 +34,7 @@ export async function approverOf(
       named: principal ?? namedIn(caller.id) ?? { class: 'operator', id: caller.id },
       principal,
       caller: caller.id,
+      issuer: '',
     };
   // An operator has no client id that a token could have been given to.
   if (!principal && caller.audiences !== 'any')
@@ -53,5 +56,5 @@ export async function approverOf(
   const isOwn = (client: unknown): boolean => client === undefined || own.some((each) => each === client);
   if (principal && !clientClaims(issuer).every((claim) => isOwn(claims[claim])))
     throw new ServiceError('token_invalid', 'the token was given to another client than the caller');
-  return { named: subject, principal: subject, caller: caller.id };
+  return { named: subject, principal: subject, caller: caller.id, issuer: issuer.issuer };
 }

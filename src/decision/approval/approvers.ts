@@ -9,6 +9,7 @@ import type { Caller } from '../../tenancy/callers.ts';
 import type { FactSource } from '../../tenancy/facts.ts';
 import type { Issuers } from '../../tenancy/issuers.ts';
 import type { Kills } from '../../tenancy/kills.ts';
+import { checkLasting } from '../../tenancy/lasting.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { Admission } from '../admission.ts';
 import { type Decided, decide, type Policy } from '../decide.ts';
@@ -29,6 +30,8 @@ export interface ApproversOptions {
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly policyOf: (tenant: Tenant) => Policy;
+  /** The tenant as it is now; undefined where it is served no more. */
+  readonly current: (tenant: Tenant) => Tenant | undefined;
   readonly admission: Pick<Admission, 'enter' | 'leave' | 'spent'>;
   readonly writer: Writer;
   readonly clock: Clock;
@@ -80,7 +83,7 @@ export class Approvers {
 
   /**
    * Approves or rejects what is pending; what was approved may be rejected after all, and is of no use then. Resolves once
-   * it is durable. Throws `not_found`, `approval_settled`, `invalid_request`, what `approverOf` throws, and after it was
+   * it is durable. Throws `not_found`, `approval_settled`, `invalid_request`, what `approverOf` and `checkLasting` throw, and after it was
    * recorded `permission_denied` for whoever may not.
    */
   async settle(
@@ -96,7 +99,9 @@ export class Approvers {
     try {
       const approver = await approverOf(issuers, tenant, caller, asked.approverToken);
       const row = await this.show(tenant, caller, id);
-      return await this.#settled(tenant, row, approver, asked.ruling, note);
+      const now = this.#options.current(tenant);
+      checkLasting(tenant, now, caller, approver.issuer);
+      return await this.#settled(now, row, approver, asked.ruling, note);
     } finally {
       admission.leave(place, 1);
     }

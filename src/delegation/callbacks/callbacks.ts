@@ -6,6 +6,7 @@ import type { Clock, Random } from '../../effects.ts';
 import { uuidv7 } from '../../ids.ts';
 import type { ApprovalRow } from '../../storage/approvals/rows.ts';
 import { storedJson } from '../../storage/faults.ts';
+import type { TenantNo } from '../../storage/rows.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { Keys } from '../keys/keys.ts';
 import { post } from './outbound.ts';
@@ -22,8 +23,9 @@ export interface CallbacksOptions {
   readonly failed: (error: unknown) => void;
 }
 
-/** How many are told at once; beyond that nobody is: whoever waits polls. */
-const MOST_AT_ONCE = 64;
+/** How many are told at once, of all and of one tenant; beyond that nobody is: whoever waits polls. */
+const MOST_AT_ONCE = 256;
+const MOST_EACH = 16;
 /** Before each attempt, in milliseconds. */
 const ATTEMPTS_MS = [0, 2_000, 20_000];
 /** Of its authentication, in seconds. */
@@ -37,6 +39,8 @@ const TYPE = 'approval-callback+jwt';
 export class Callbacks {
   readonly #options: CallbacksOptions;
   #open = 0;
+  /** Of each tenant that has some: one whose endpoints do not answer keeps no other one's from being told. */
+  readonly #openOf = new Map<TenantNo, number>();
 
   constructor(options: CallbacksOptions) {
     this.#options = options;
@@ -44,17 +48,25 @@ export class Callbacks {
 
   /** Called after the commit. Nobody waits for it. */
   readonly notify = (tenant: Tenant, row: ApprovalRow): void => {
-    if (row.callback === null || this.#open >= MOST_AT_ONCE) return;
+    if (row.callback === null) return;
+    if (this.#open >= MOST_AT_ONCE || (this.#openOf.get(tenant.no) ?? 0) >= MOST_EACH) return;
     const callback = storedJson(row.callback) as Callback;
     const status = taskStatuses[row.state];
     if (callback.events && !callback.events.includes(status)) return;
     // It may have been taken back meanwhile.
     if (!tenant.manifest.approvals.callbacks.includes(callback.endpoint)) return;
-    this.#open += 1;
+    this.#count(tenant.no, 1);
     void this.#told(tenant, callback, row.id, status)
       .catch(this.#options.failed)
-      .finally(() => (this.#open -= 1));
+      .finally(() => this.#count(tenant.no, -1));
   };
+
+  #count(no: TenantNo, by: 1 | -1): void {
+    this.#open += by;
+    const open = (this.#openOf.get(no) ?? 0) + by;
+    if (open > 0) this.#openOf.set(no, open);
+    else this.#openOf.delete(no);
+  }
 
   async #told(tenant: Tenant, { endpoint, state }: Callback, id: string, status: string): Promise<void> {
     const { issuerOf, loopback, stopping: signal } = this.#options;

@@ -11,6 +11,9 @@ const LOOK_MS = 1_000;
 /** What was written just before a look may have the same time as the look. */
 const COARSE_MS = 2_000;
 
+/** How many that came are being taken at once. Looks do not wait for them: what goes meanwhile is gone. */
+const MOST_COMING = 64;
+
 /** Folders without a manifest that are looked into again, for each root: one that is made has none at first. */
 const MOST_EMPTY = 256;
 
@@ -44,6 +47,9 @@ interface Root {
 export class Arrivals implements Disposable {
   readonly #parts: ArrivalsParts;
   readonly #roots: readonly Root[];
+  readonly #coming = new Set<string>();
+  /** Told of once; they are tried again with each look. */
+  readonly #refused = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
 
@@ -91,20 +97,53 @@ export class Arrivals implements Disposable {
     const missing = this.#parts.known(root.folder).filter((folder) => !names.has(path.basename(folder)));
     const gone = missing.filter((folder) => root.missing.has(folder));
     root.missing = new Set(entries.length === 0 ? [] : missing.filter((folder) => !gone.includes(folder)));
-    if (entries.length > 0) for (const folder of gone) await this.#parts.gone(folder);
+    if (entries.length === 0) return;
+    // What one of them fails at is told, and is no reason to serve another any longer.
+    for (const folder of gone) await this.#parts.gone(folder).catch(this.#parts.failed);
   }
 
   async #enter(root: Root, entries: readonly Dirent[]): Promise<void> {
     const empty: string[] = [];
+    this.#forgetRefused(root, entries);
     for (const entry of entries) {
       const folder = path.join(root.folder, entry.name);
       if (isLeftAlone(entry.name) || this.#parts.isKnown(folder)) continue;
+      if (this.#coming.has(folder)) {
+        // It went and came again while it was taken.
+        root.changedAt = Number.NaN;
+        continue;
+      }
       if (!(entry.isDirectory() || entry.isSymbolicLink())) continue;
       if (entry.isSymbolicLink() && (await this.#isKnownByAnother(folder))) continue;
-      if (await holdsManifest(folder)) await this.#parts.arrived({ folder, root: root.folder });
+      if (await holdsManifest(folder)) this.#take(root, folder);
       else if (entry.isDirectory() && empty.length < MOST_EMPTY) empty.push(entry.name);
     }
     root.empty = empty;
+  }
+
+  #forgetRefused({ folder: root }: Root, entries: readonly Dirent[]): void {
+    const folders = new Set(entries.map(({ name }) => path.join(root, name)));
+    for (const folder of this.#refused)
+      if (path.dirname(folder) === path.normalize(root) && !folders.has(folder)) this.#refused.delete(folder);
+  }
+
+  #take(root: Root, folder: string): void {
+    if (this.#coming.size >= MOST_COMING) {
+      root.changedAt = Number.NaN;
+      return;
+    }
+    this.#coming.add(folder);
+    void this.#parts
+      .arrived({ folder, root: root.folder })
+      .then(
+        () => this.#refused.delete(folder),
+        (error: unknown) => {
+          root.changedAt = Number.NaN;
+          if (!this.#refused.has(folder)) this.#parts.failed(error);
+          this.#refused.add(folder);
+        },
+      )
+      .finally(() => this.#coming.delete(folder));
   }
 
   async #isKnownByAnother(link: string): Promise<boolean> {

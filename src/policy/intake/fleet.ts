@@ -1,14 +1,15 @@
 import { channel } from 'node:diagnostics_channel';
 import { realpathSync } from 'node:fs';
 import type { Clock } from '../../effects.ts';
-import { describe, ServiceError } from '../../errors.ts';
+import { describe } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { TenantPlace } from '../../tenancy/folder/list.ts';
 import { tenantPlaces } from '../../tenancy/folder/places.ts';
 import { readTenantFiles } from '../../tenancy/folder/read.ts';
 import { readTenant, type Tenant } from '../../tenancy/tenants.ts';
 import { Arrivals } from './arrivals.ts';
-import { Intake, type IntakeParts } from './intake.ts';
+import { Intake, type IntakeParts, QUIET_MS } from './intake.ts';
+import { Names } from './names.ts';
 import { isMistake, rejectionOf } from './rejections.ts';
 import { Retries } from './retries.ts';
 import { watchFolder } from './watch.ts';
@@ -26,6 +27,8 @@ interface Entry {
   /** The one before it is in, and says so; this one says so too. */
   readonly before: Promise<void>;
   readonly isIn: () => void;
+  /** For how long it must have stood still: one that comes while it runs is being made. In milliseconds. */
+  readonly quietMs: number;
   /** Something was saved since it is read, and before the tenant was known. */
   isMissed: boolean;
   id: TenantId | undefined;
@@ -55,6 +58,7 @@ export interface FolderNews {
 export class Fleet implements Disposable {
   readonly #parts: FleetParts;
   readonly #folders = new Map<string, Known>();
+  readonly #names = new Names();
   readonly #intake: Intake;
   /** Of folders whose tenant is not known yet. */
   readonly #entering = new Retries<string>();
@@ -101,6 +105,7 @@ export class Fleet implements Disposable {
       place,
       before: Promise.resolve(),
       isIn: () => undefined,
+      quietMs: QUIET_MS,
       isMissed: false,
       id: undefined,
     };
@@ -144,6 +149,7 @@ export class Fleet implements Disposable {
     this.#folders.delete(folder);
     this.#waiting.delete(folder);
     this.#entering.settle(folder);
+    this.#names.giveUp(folder);
     const { id } = known.entry;
     const tenant = id && this.#parts.tenants.find(id);
     if (!tenant) return;
@@ -152,12 +158,12 @@ export class Fleet implements Disposable {
     this.#intake.forget(tenant.id);
     policies.retire(tenant.id);
     this.#tell(folder, 'retired', tenant.id);
-    await administration.recordRetired(tenant);
-    // One of the same name may have waited for it.
+    // One of the same name may have waited for it, and waits no longer for its record.
     for (const other of this.#waiting.keys()) {
       const waits = this.#folders.get(other);
       if (waits && waits.entry.id === undefined) this.#entering.plan(other, waits.again);
     }
+    await administration.recordRetired(tenant);
   }
 
   #tell(folder: string, what: FolderNews['what'], tenant: TenantId | undefined, why = ''): void {
@@ -188,7 +194,7 @@ export class Fleet implements Disposable {
         const before = turn;
         const { promise, resolve } = Promise.withResolvers<void>();
         turn = promise;
-        await this.#add({ place, before, isIn: resolve, isMissed: false, id: undefined });
+        await this.#add({ place, before, isIn: resolve, quietMs: 0, isMissed: false, id: undefined });
       }
     };
     try {
@@ -223,16 +229,16 @@ export class Fleet implements Disposable {
   async #enter(entry: Entry): Promise<void> {
     const { place } = entry;
     entry.isMissed = false;
-    const files = await readTenantFiles(place);
-    const tenant = await this.#parts.administration.adopt(await readTenant(files));
+    const files = await readTenantFiles(place, entry.quietMs);
+    const source = await readTenant(files);
+    if (!this.#isThere(entry)) return entry.isIn();
+    this.#names.take(source.id, place.folder);
+    const tenant = await this.#parts.administration.adopt(source).catch((error: unknown) => {
+      if (this.#isThere(entry)) this.#names.giveUp(place.folder);
+      throw error;
+    });
     await entry.before;
     if (!this.#isThere(entry)) return entry.isIn();
-    const twin = this.#parts.tenants.find(tenant.id);
-    if (twin)
-      throw new ServiceError(
-        'config_invalid',
-        `tenant ${tenant.id} stands in ${twin.folder} and in ${place.folder}`,
-      );
     this.#waiting.delete(place.folder);
     this.#entering.settle(place.folder);
     this.#parts.tenants.put(tenant);

@@ -18,7 +18,7 @@ export const rejectionChannel = channel('mandate:policy.rejected');
 export const mendingChannel = channel('mandate:policy.mended');
 
 /** For how long a folder that changed must stand still; a save in place takes a fraction of it. In milliseconds. */
-const QUIET_MS = 20;
+export const QUIET_MS = 20;
 
 export interface IntakeParts {
   readonly tenants: Tenants;

@@ -17,6 +17,7 @@ export async function admit(
   tenantId: string,
   operation: Operation,
 ): Promise<{ tenant: Tenant; caller: Caller }> {
-  const tenant = tenants.get(tenantId);
-  return { tenant, caller: await callers.authenticate(tenant, presentedIn(context), operation) };
+  const caller = await callers.authenticate(tenants.get(tenantId), presentedIn(context), operation);
+  // It may have changed while the caller was looked at.
+  return { tenant: tenants.get(tenantId), caller };
 }

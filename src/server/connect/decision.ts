@@ -48,7 +48,7 @@ export function check(
   const caller = parts.callers.authenticate(tenant, presented, 'check');
   // Most callers are known without waiting, and a turn of the queue is not free.
   if (!(caller instanceof Promise)) return parts.decisions.check(tenant, caller, request);
-  return caller.then((known) => parts.decisions.check(tenant, known, request));
+  return caller.then((known) => parts.decisions.check(parts.tenants.get(tenantId), known, request));
 }
 
 /** A CheckBatchRequest as the core takes it. */
@@ -66,10 +66,9 @@ export async function batch(
   asked: AskedBatch,
   isOver: () => boolean,
 ): Promise<readonly Answer[]> {
-  const tenant = parts.tenants.get(asked.tenant);
-  const caller = await parts.callers.authenticate(tenant, presented, 'check');
+  const caller = await parts.callers.authenticate(parts.tenants.get(asked.tenant), presented, 'check');
   const { items, semantic } = batchOfItems(asked);
-  return parts.decisions.checkBatch(tenant, caller, items, semantic, isOver);
+  return parts.decisions.checkBatch(parts.tenants.get(asked.tenant), caller, items, semantic, isOver);
 }
 
 /** The items with the batch's defaults. Throws `invalid_request`. */

@@ -3,7 +3,7 @@ import type { UncheckedRequest } from '../../decision/request.ts';
 import type { Tokens } from '../../delegation/tokens.ts';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
-import type { Presented } from '../../tenancy/callers.ts';
+import type { Caller, Presented } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { batch, batchOfItems, check, type DecisionParts, MAX_ITEMS } from '../connect/decision.ts';
 import { toServiceError } from '../errors.ts';
@@ -22,14 +22,17 @@ export interface HotParts extends DecisionParts {
   readonly tokens: Pick<Tokens, 'vouches'>;
 }
 
+/** Decides where the protocols are spoken. */
+type Here = (presented: Presented, message: Uint8Array, until: number) => Promise<Uint8Array>;
+
 /** The methods of DecisionService on the hot path: from bytes to bytes. */
 export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
   const opened =
-    (kind: Kind, here: (presented: Presented, message: Uint8Array, until: number) => Promise<Uint8Array>) =>
+    (kind: Kind, here: Here) =>
     (authorization: string | undefined, peer: Peer): UnaryHandler | Promise<UnaryHandler> => {
       const presented = presentedBy(authorization, peer);
       const handle: UnaryHandler = (message, until) =>
-        onThread(parts, kind, presented, message, until) ?? here(presented, message, until);
+        onThread(parts, kind, presented, message, until, here) ?? here(presented, message, until);
       const greeting = parts.callers.greet(presented);
       return greeting instanceof Promise ? greeting.then(() => handle) : handle;
     };
@@ -138,19 +141,19 @@ function isForThread(
   return parts.tokens.vouches(tenant, by.token, systemClock());
 }
 
+/** What a thread can decide, and for which tenant. */
+interface ForThread {
+  readonly tenant: Tenant;
+  readonly items: number;
+  readonly isVouched: boolean;
+}
+
 /**
- * Admits the caller and lets a decision thread do the rest. Undefined for what is done here: there is no thread, it
- * is cheaper so, it is about a token that is new or comes with an approval, it is counted, or anything in it is unusual, and
- * then it is refused here too. Throws or rejects.
+ * Undefined for what is done here: there is no thread, it is cheaper so, it is about a token that is new or comes with an
+ * approval, it is counted, or anything in it is unusual, and then it is refused here too.
  */
-function onThread(
-  parts: HotParts,
-  kind: Kind,
-  presented: Presented,
-  message: Uint8Array,
-  until: number,
-): Promise<Uint8Array> | undefined {
-  const { offload, tenants, callers } = parts;
+function forThread(parts: HotParts, kind: Kind, message: Uint8Array): ForThread | undefined {
+  const { offload, tenants } = parts;
   if (!offload) return undefined;
   const outline = outlines[kind](message);
   const tenant = outline && tenants.find(outline.tenant);
@@ -158,9 +161,28 @@ function onThread(
   if (kind === 'check' && offload.leaves(tenant, message)) return undefined;
   if (!offload.serves(tenant)) return undefined;
   if (!isForThread(parts, tenant, kind, message, outline.token)) return undefined;
-  const caller = callers.authenticate(tenant, presented, 'check');
-  const asking = { items: outline.items, until, isVouched: outline.token };
-  if (!(caller instanceof Promise)) return offload.ask(kind, tenant, caller, message, asking);
-  // It may have changed meanwhile, and what the thread is told of it holds for those who ask after.
-  return caller.then((known) => offload.ask(kind, tenants.get(tenant.id), known, message, asking));
+  return { tenant, items: outline.items, isVouched: outline.token };
+}
+
+/** Admits the caller and lets a decision thread do the rest; undefined for what is done `here`. Throws or rejects. */
+function onThread(
+  parts: HotParts,
+  kind: Kind,
+  presented: Presented,
+  message: Uint8Array,
+  until: number,
+  here: Here,
+): Promise<Uint8Array> | undefined {
+  const { offload, callers } = parts;
+  const found = forThread(parts, kind, message);
+  if (!offload || !found) return undefined;
+  const caller = callers.authenticate(found.tenant, presented, 'check');
+  const asked = (known: Caller, { tenant, items, isVouched }: ForThread): Promise<Uint8Array> =>
+    offload.ask(kind, tenant, known, message, { items, until, isVouched });
+  if (!(caller instanceof Promise)) return asked(caller, found);
+  // What was found may have changed meanwhile: the tenant, what it counts and seals, and what its tokens are worth.
+  return caller.then((known) => {
+    const now = forThread(parts, kind, message);
+    return now ? asked(known, now) : here(presented, message, until);
+  });
 }

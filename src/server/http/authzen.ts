@@ -110,7 +110,8 @@ export function authzenHandler(
       throttle(tenant);
       const body = await readJson(request, maxBytes);
       const token = request.header(SUBJECT_TOKEN_HEADER);
-      return { status: 200, body: await answer({ tenant, caller, token, body }) };
+      const asked = { tenant: callers.again(tenant, caller, 'check'), caller, token, body };
+      return { status: 200, body: await answer(asked) };
     } catch (error) {
       const refused = errorResponse(error, `POST ${request.url.pathname}`);
       // AuthZEN 1.0 knows one status for a request that is not one: 400.

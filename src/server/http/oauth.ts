@@ -147,7 +147,7 @@ function formHandler(
       const client = clientOf(request, form, presented);
       const caller = early ?? (await callers.authenticate(tenant, client, operation));
       checkClientId(form, caller);
-      return await handle(tenant, caller, form, request);
+      return await handle(callers.again(tenant, caller, operation), caller, form, request);
     } catch (error) {
       const isGrant = form?.maybe('grant_type') === JWT_BEARER;
       return oauthError(error, { where: `${request.method} ${request.url.pathname}`, dpop, isGrant });

@@ -28,7 +28,7 @@ export function opaRoutes(parts: {
       checkQuery(request.url.search);
       const input = request.method === 'POST' ? await posted(request) : inQuery(searchParams.get('input'));
       const { result, isDeclared, decisionId, cost } = await parts.data.evaluate(
-        tenant,
+        parts.callers.again(tenant, caller, 'check'),
         caller,
         path.replace(/\/$/, ''),
         input,

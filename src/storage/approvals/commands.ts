@@ -1,10 +1,9 @@
 import { type NamedRef, principalClasses } from '../../ids.ts';
 import type { Connection } from '../database.ts';
 import type { GrantCommands } from '../granting/commands.ts';
-import { TENANT_END } from '../granting/ends.ts';
-import { ENDED_AT } from '../granting/living.ts';
 import type { GrantRow, TenantNo } from '../rows.ts';
 import type { UsageCommands } from '../usage.ts';
+import { ACTIVE, APPROVER_LASTS, GOES_ON, LIVING } from './living.ts';
 import type { NewApproval } from './rows.ts';
 import { requesterText } from './store.ts';
 
@@ -66,29 +65,6 @@ const MOST_KEPT = 10_000;
 
 const isPrincipal = ({ class: cls }: NamedRef): boolean => principalClasses.some((each) => each === cls);
 
-const ACTIVE = 'disabled_at IS NULL AND suspended_at IS NULL AND retired_at IS NULL';
-
-/**
- * SQL, of the row `a`: nothing ended it. No clock is asked: whoever was disabled and the tenant that was killed are known
- * by the numbers that grants and approvals are counted with, so that to be enabled again brings nothing back.
- */
-const LIVING = `
-  NOT EXISTS (SELECT 1 FROM json_each(a.parties) party
-    CROSS JOIN ends e ON e.tenant_no = a.tenant_no AND e.name = 'principal ' || (party.value ->> 'class') || ':' || (party.value ->> 'id')
-    WHERE e.upto >= a.seq)
-  AND NOT EXISTS (SELECT 1 FROM json_each(a.parties) party WHERE NOT EXISTS (SELECT 1 FROM principals p
-    WHERE p.tenant_no = a.tenant_no AND p.class = party.value ->> 'class' AND p.id = party.value ->> 'id' AND ${ACTIVE}))
-  AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.tenant_no = a.tenant_no AND e.name IN ('${TENANT_END}', 'issuer ' || a.issuer)
-    AND (e.upto >= a.seq OR e.is_killed = 1))
-  AND (a.grant_id IS NULL OR EXISTS (SELECT 1 FROM grants g WHERE g.tenant_no = a.tenant_no AND g.id = a.grant_id AND ${ENDED_AT} IS NULL))`;
-
-/** The same of whoever approved it. Operators are no principals. */
-const APPROVER_LASTS = `
-  (a.approver_is_principal = 0 OR EXISTS (SELECT 1 FROM principals p
-    WHERE p.tenant_no = a.tenant_no AND p.class = a.approver_class AND p.id = a.approver_id AND ${ACTIVE})
-  AND NOT EXISTS (SELECT 1 FROM ends e WHERE e.tenant_no = a.tenant_no
-    AND e.name = 'principal ' || a.approver_class || ':' || a.approver_id AND e.upto >= a.approved_seq))`;
-
 export function prepareApprovalCommands(
   db: Connection,
   {
@@ -100,11 +76,7 @@ export function prepareApprovalCommands(
   const nextSeq = db
     .prepare<[number], number>('UPDATE tenants SET grants = grants + 1 WHERE no = ? RETURNING grants')
     .pluck();
-  const goesOn = db
-    .prepare<[object], 1>(`
-    SELECT 1 FROM approvals WHERE tenant_no = @no AND digest = @digest AND caller = @caller
-      AND (state = 'pending' AND expires_at > @openedAt OR state = 'approved' AND approved_until > @openedAt) LIMIT 1`)
-    .pluck();
+  const goesOn = db.prepare<[object], 1>(`SELECT 1 FROM approvals a WHERE ${GOES_ON} LIMIT 1`).pluck();
   const countPending = db.prepare<[object], { all: number; own: number }>(`
     SELECT count(*) AS "all", coalesce(sum(requester = @requester), 0) AS own
     FROM approvals WHERE tenant_no = @no AND state = 'pending' AND expires_at > @openedAt`);
@@ -156,7 +128,7 @@ export function prepareApprovalCommands(
     openApproval: ({ tenantNo: no, approval }) => {
       const { requester, parties, ...rest } = approval;
       const row = { no, ...rest, requester: requesterText(requester), parties: JSON.stringify(parties) };
-      if (goesOn.get(row)) return undefined;
+      if (goesOn.get({ ...row, at: approval.openedAt })) return undefined;
       const { all = 0, own = 0 } = countPending.get(row) ?? {};
       if (all >= MOST_PENDING || own >= MOST_PENDING_EACH) return undefined;
       removeOld.run({ no, before: approval.openedAt - APPROVALS_KEPT_MS });

@@ -2,12 +2,13 @@ import type { GrantId, PrincipalRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
 import { storedJson } from '../faults.ts';
 import type { TenantNo } from '../rows.ts';
+import { GOES_ON } from './living.ts';
 import type { ApprovalRow, ApprovalState } from './rows.ts';
 
 export interface ApprovalStore {
   /** As it stands in the last commit. */
   find(tenantNo: TenantNo, id: string): ApprovalRow | undefined;
-  /** Of the same caller and the very same question, one that goes on at that time: pending, or approved and not used up. */
+  /** Of the same caller and the very same question, one that goes on at that time: pending, or approved, not used up and of use. */
   open(tenantNo: TenantNo, digest: Uint8Array, caller: string, at: number): ApprovalRow | undefined;
   /** The newest first, behind a place. */
   list(
@@ -95,9 +96,7 @@ export function approvalStore(db: Connection): ApprovalStore {
     `SELECT ${COLUMNS} FROM approvals WHERE tenant_no = ? AND id = ?`,
   );
   const open = db.prepare<[object], Columns>(`
-    SELECT ${COLUMNS} FROM approvals WHERE tenant_no = @no AND digest = @digest AND caller = @caller
-      AND (state = 'pending' AND expires_at > @at OR state = 'approved' AND approved_until > @at)
-    ORDER BY opened_at DESC, id LIMIT 1`);
+    SELECT ${COLUMNS} FROM approvals a WHERE ${GOES_ON} ORDER BY opened_at DESC, id LIMIT 1`);
   const behind = '(opened_at, id) < (@openedAt, @id)';
   const newest = 'ORDER BY opened_at DESC, id DESC LIMIT @count';
   const all = db.prepare<[object], Columns>(

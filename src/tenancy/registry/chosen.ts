@@ -1,26 +1,23 @@
 import { createHmac } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Clock, Random } from '../../effects.ts';
-import { ServiceError } from '../../errors.ts';
 import { type PrincipalClass, principalKey } from '../../ids.ts';
 import type { Tenant } from '../tenants.ts';
 import { type Credential, isGood } from './credentials.ts';
 import { Guesses } from './guesses.ts';
+import { Places } from './places.ts';
 import type { Holder } from './registry.ts';
-import { isSecretOf, readScrypt, type ScryptHash } from './scrypt.ts';
+import { isSecretOf, readScrypt } from './scrypt.ts';
 
 /** Those that may have secrets. */
 const CLIENTS: readonly PrincipalClass[] = ['agent', 'mcp_server', 'service', 'job'];
-
-/** How many secrets are looked at at once, over all tenants, and how many wait: each takes memory, and a thread. */
-const AT_ONCE = 2;
-const MOST_WAITING = 32;
 
 /** For how long a right one is known again without the cost of looking at it, and how many are. */
 const REMEMBERED_MS = 600_000;
 const MOST_REMEMBERED = 10_000;
 
 type ChosenCredential = Extract<Credential, { secret_scrypt: string }>;
+type ChosenHolder = Holder & { readonly credential: ChosenCredential };
 
 /**
  * Clients whose secret somebody chose: it may be guessed, so it is kept as scrypt keeps it, guesses at it are slowed down,
@@ -32,8 +29,9 @@ export class ChosenSecrets {
   /** Secrets are remembered by this alone, which is in no file. */
   readonly #key: Uint8Array;
   readonly #right = new LRUCache<string, true>({ max: MOST_REMEMBERED, ttl: REMEMBERED_MS });
-  #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  /** Of those that are looked at now: one that comes many times at once is one try. */
+  readonly #under = new Map<string, Promise<Holder | undefined>>();
+  readonly #places = new Places();
 
   constructor(options: { clock: Clock; monotonic: Clock; random: Random }) {
     this.#clock = options.clock;
@@ -56,19 +54,42 @@ export class ChosenSecrets {
     const held = this.#held(tenant, clientId);
     const known = held.find(({ credential }) => this.#right.has(this.#nameOf(tenant, credential, secret)));
     if (known) return known;
-    const giveBack = this.#guesses.take(tenant.no, address);
-    for (const holder of held) {
-      const { credential } = holder;
-      const hash = readScrypt(credential.secret_scrypt);
-      if (!hash || !(await this.#isRight(hash, secret))) continue;
-      giveBack();
-      this.#right.set(this.#nameOf(tenant, credential, secret), true);
-      return holder;
-    }
-    return undefined;
+    const name = this.#digest([tenant.no, 'client', clientId, secret, ...held.map(hashIn)]);
+    const under = this.#under.get(name);
+    if (under) return under;
+    const found = this.#found(tenant, held, secret, address).finally(() => this.#under.delete(name));
+    this.#under.set(name, found);
+    return found;
   }
 
-  #held(tenant: Tenant, clientId: string): (Holder & { readonly credential: ChosenCredential })[] {
+  async #found(
+    tenant: Tenant,
+    held: readonly ChosenHolder[],
+    secret: string,
+    address: string,
+  ): Promise<Holder | undefined> {
+    const giveBack = this.#guesses.take(tenant.no, address);
+    let looked = 0;
+    try {
+      for (const holder of held) {
+        const hash = readScrypt(hashIn(holder));
+        if (!hash) continue;
+        const isRight = await this.#places.within(tenant.no, () => isSecretOf(hash, secret));
+        looked += 1;
+        if (!isRight) continue;
+        giveBack();
+        this.#right.set(this.#nameOf(tenant, holder.credential, secret), true);
+        return holder;
+      }
+      return undefined;
+    } catch (error) {
+      // What was not looked at is no guess.
+      if (looked === 0) giveBack();
+      throw error;
+    }
+  }
+
+  #held(tenant: Tenant, clientId: string): ChosenHolder[] {
     const now = this.#clock();
     return CLIENTS.flatMap((cls) => {
       const principal = tenant.declared.get(principalKey({ class: cls, id: clientId }));
@@ -81,27 +102,12 @@ export class ChosenSecrets {
   }
 
   #nameOf(tenant: Tenant, { secret_scrypt: hash }: ChosenCredential, secret: string): string {
-    return createHmac('sha256', this.#key)
-      .update(JSON.stringify([tenant.no, hash, secret]))
-      .digest('base64');
+    return this.#digest([tenant.no, hash, secret]);
   }
 
-  async #isRight(hash: ScryptHash, secret: string): Promise<boolean> {
-    if (this.#running < AT_ONCE) this.#running += 1;
-    else {
-      if (this.#waiting.length >= MOST_WAITING)
-        throw new ServiceError('resource_exhausted', 'too many secrets are looked at; ask again', {
-          retryAfterMs: 1_000,
-        });
-      // Whoever ends gives its place on.
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    try {
-      return await isSecretOf(hash, secret);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#running -= 1;
-    }
+  #digest(of: readonly (string | number)[]): string {
+    return createHmac('sha256', this.#key).update(JSON.stringify(of)).digest('base64');
   }
 }
+
+const hashIn = ({ credential }: ChosenHolder): string => credential.secret_scrypt;

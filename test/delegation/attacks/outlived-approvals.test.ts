@@ -41,6 +41,25 @@ describe('outlived: it is of no use', () => {
     expect(said(await on.again(asked, id))).toEqual([false, 'approval_pending']);
   });
 
+  test.each([
+    ['the approver', 'carol', true],
+    ['who asked', 'bob', true],
+    ['who asked, before it was decided,', 'bob', false],
+  ])(
+    'after %s was disabled for a while it stands in the way of no other one',
+    async (_who, who, isApproved) => {
+      const asked = asking();
+      const id = isApproved ? await on.approved(asked) : await on.opened(asked);
+      expect((await on.request(asked)).body.task?.id).toBe(id);
+      await setStatus('user', who, 'DISABLED');
+      await setStatus('user', who, 'ACTIVE');
+      const anew = await on.opened(asked);
+      expect(anew).not.toBe(id);
+      expect((await on.settle('Approve', anew, { user: 'carol' })).status).toBe(200);
+      expect((await on.again(asked, anew)).body.decision).toBe(true);
+    },
+  );
+
   test('after whoever asked was disabled, and enabled again', async () => {
     const asked = asking();
     const id = await on.approved(asked);

@@ -2,7 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { asks } from '../../containment/tenants.ts';
-import { failure } from '../grpc.ts';
+import { failure, Grpc } from '../grpc.ts';
+import { type Issuer, startIssuer, trustIn } from '../issuer.ts';
 import { check, connect } from '../requests.ts';
 import { bearer } from '../server.ts';
 import { ask, caller, onThread, principals, SECRET, started } from './started.ts';
@@ -91,4 +92,42 @@ test('a tenant that is killed, and one that is restored', async () => {
   });
   expect((await ask(fresh.pep, 'one')).reasons ?? []).not.toMatchObject([{ code: 'tenant_killed' }]);
   expect(await press('Restore')).toMatchObject({ decision: 'DECISION_ALLOW' });
+});
+
+test('a meter that comes while a caller’s keys are fetched counts', async () => {
+  await using fresh = await started();
+  const keys = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  await using issuer: Issuer = await startIssuer((called, response) => {
+    if (called.url !== '/jwks') return false;
+    asked.resolve();
+    void keys.promise.then(() => response.end(JSON.stringify({ keys: [issuer.publicJwk] })));
+    return true;
+  });
+  const { folder } = fresh.served.mandate.tenants.get('two');
+  const saved = async (more: object): Promise<void> => {
+    const issuers = [{ ...trustIn(issuer.url), subject_class: 'service' }];
+    const manifest = { id: 'two', issuers, principals, ...more };
+    await writeFile(path.join(folder, 'tenant.yaml'), JSON.stringify(manifest));
+    await connect(fresh.served.admin, 'PolicyService/ReloadPolicy', { tenant: 'two' });
+  };
+  await saved({});
+  using pep = new Grpc(fresh.served.data, await issuer.sign({ sub: 'pep', client_id: 'pep' }));
+  const { value, answered } = await onThread(fresh.served, async () => {
+    const answer = ask(pep, 'two');
+    await asked.promise;
+    await saved({ meters: { reads: { actions: ['read'], per: 'subject' } } });
+    keys.resolve();
+    return answer;
+  });
+  expect([answered, value.decision]).toEqual([0, 'DECISION_ALLOW']);
+  const record = { tenant: 'two', decisionId: value.decision_id };
+  const { body } = await connect<{ records: { body: string }[] }>(
+    fresh.served.admin,
+    'AuditService/Query',
+    record,
+  );
+  expect(body.records.map((each) => Buffer.from(each.body, 'base64').toString())).toEqual([
+    expect.stringContaining('"counted":{"reads":1}'),
+  ]);
 });

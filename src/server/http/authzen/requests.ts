@@ -29,8 +29,7 @@ export function accessRequestRoutes(parts: RequestParts): Route[] {
     {
       method: 'POST',
       path: '/t/{tenant}/access/v1/requests',
-      handle: admitted(parts, async ({ tenant, caller, request }) => {
-        const body = await readJson(request);
+      handle: admitted(parts, readJson, async ({ tenant, caller, request, body }) => {
         onlyMembers('the request', body, ['subject', 'action', 'resource', 'context', 'denial', 'callback']);
         const { reason, context } = withoutReason(part(body, 'context'));
         const token = request.header(SUBJECT_TOKEN_HEADER);
@@ -43,33 +42,36 @@ export function accessRequestRoutes(parts: RequestParts): Route[] {
     {
       method: 'GET',
       path: '/t/{tenant}/access/v1/requests/{id}',
-      handle: admitted(parts, async ({ tenant, caller, id }) =>
+      handle: admitted(parts, nothing, async ({ tenant, caller, id }) =>
         told(tenant, await approvalRequests.show(tenant, caller, id), 200),
       ),
     },
     {
       method: 'POST',
       path: '/t/{tenant}/access/v1/requests/{id}/cancel',
-      handle: admitted(parts, async ({ tenant, caller, request, id }) => {
-        const note = await commentIn(request);
-        return told(tenant, await approvalRequests.cancel(tenant, caller, id, note), 200);
-      }),
+      handle: admitted(parts, commentIn, async ({ tenant, caller, body: note, id }) =>
+        told(tenant, await approvalRequests.cancel(tenant, caller, id, note), 200),
+      ),
     },
   ];
 }
 
-interface Admitted {
+interface Admitted<Body> {
   readonly tenant: Tenant;
   readonly caller: Caller;
   readonly request: HttpRequest;
+  readonly body: Body;
   /** Of the task, where the path has one. */
   readonly id: string;
 }
 
-/** Admits the caller; errors that the profile has a type for are in its form (RFC 9457). */
-function admitted(
+const nothing = (): Promise<undefined> => Promise.resolve(undefined);
+
+/** Admits the caller and reads the body; errors that the profile has a type for are in its form (RFC 9457). */
+function admitted<Body>(
   { tenants, callers, throttle }: RequestParts,
-  answer: (asked: Admitted) => Promise<HttpResponse>,
+  read: (request: HttpRequest) => Promise<Body>,
+  answer: (asked: Admitted<Body>) => Promise<HttpResponse>,
 ): HttpHandler {
   return async (request, { tenant: tenantId = '', id = '' }) => {
     try {
@@ -77,7 +79,8 @@ function admitted(
       const presented = presentedBy(request.header('authorization'), request.peer);
       const caller = await callers.authenticate(tenant, presented, 'check');
       throttle(tenant);
-      return await answer({ tenant, caller, request, id });
+      const body = await read(request);
+      return await answer({ tenant: callers.again(tenant, caller, 'check'), caller, request, body, id });
     } catch (error) {
       const refused = errorResponse(error, `${request.method} ${request.url.pathname}`);
       return error instanceof ServiceError ? problemOf(error, refused) : refused;

@@ -3,8 +3,8 @@ import type { Proof } from '../decision/request.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalRef, principalKey } from '../ids.ts';
 import type { Use } from '../storage/rows.ts';
+import { isUse, uses } from '../storage/use.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
-import { isUse, uses } from '../tenancy/use.ts';
 import type { ApprovalAsked } from './approval.ts';
 import {
   type Asserted,

@@ -251,7 +251,10 @@ function checkLasting(tenant: Tenant, { principal, registered }: Caller): void {
 /** What exactly the policy said is told once it is recorded. */
 const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not allow it');
 
-const REVOKED = new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
+const REVOKED = new ServiceError(
+  'token_revoked',
+  'the token or one of its principals was revoked meanwhile, or its task capped: ask again',
+);
 
 const SPENT = new ServiceError('approval_invalid', 'the approval, or what it was for, is of no use any more');
 

@@ -2,9 +2,9 @@ import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
 import { actingIn, audiencesOf, type GrantRow, type Use } from '../storage/rows.ts';
+import { narrowest } from '../storage/use.ts';
 import type { Detail, DetailTypes } from '../tenancy/details.ts';
 import type { Ceiling } from '../tenancy/manifest.ts';
-import { narrowest } from '../tenancy/use.ts';
 import { narrowDetails } from './details.ts';
 import { TASK_TYPE } from './tasks.ts';
 

@@ -16,7 +16,8 @@ const TOLERANCE = 30_000;
  */
 export class Lifetimes {
   readonly #monotonic: Clock;
-  readonly #ends = new Generations<GrantId, number>(KEPT);
+  /** By how much that clock was ahead of the other when a grant was first seen: one that is to end sooner is found by it. */
+  readonly #offsets = new Generations<GrantId, number>(KEPT);
 
   constructor(monotonic: Clock) {
     this.#monotonic = monotonic;
@@ -25,9 +26,9 @@ export class Lifetimes {
   /** Whether the grant lasts, at `now` by the clock that may be set. */
   lasts({ id, issuedAt, expiresAt }: GrantRow, now: number): boolean {
     if (expiresAt <= now || issuedAt > now + TOLERANCE) return false;
-    const end = this.#ends.get(id);
-    if (end !== undefined) return this.#monotonic() < end;
-    this.#ends.set(id, this.#monotonic() + (expiresAt - now));
+    const offset = this.#offsets.get(id);
+    if (offset !== undefined) return this.#monotonic() < expiresAt + offset;
+    this.#offsets.set(id, this.#monotonic() - now);
     return true;
   }
 }

@@ -279,7 +279,7 @@ test('all of a task is found in the log by its id, and nothing of another', asyn
   ]);
 });
 
-test('mandate task: listed, shown as a tree, renewed and ended', async () => {
+test('mandate task: listed, shown as a tree, renewed, capped and ended', async () => {
   const dev = at(stage.server, agent.secret);
   const line = async (...args: string[]): Promise<Ran> => await dev(...args);
   const opened = await line(
@@ -326,6 +326,12 @@ test('mandate task: listed, shown as a tree, renewed and ended', async () => {
     new RegExp(
       `\n${task} {2}task: tidy up {2}living until \\S+\n├─ \\S+ {2}agent:research-agent at docs-mcp: docs.read`,
     ),
+  );
+  const cap = await line('task', 'cap', '-t', 'acme', task, '--use', 'read', '--lifetime', '10m');
+  expect(cap.stdout).toMatch(/^scope +docs\.read\nuse +read\nends +\S+\n$/);
+  expect((await line('task', 'list', '-t', 'acme')).stdout).toMatch(/living until \S+, capped +tidy up\n/);
+  expect((await line('task', 'show', '-t', 'acme', task)).stdout).toMatch(
+    /\ncapped to +\{"at":"[^"]+","ends_at":"[^"]+","use":"read"\}\n/,
   );
   expect((await line('task', 'end', '-t', 'acme', task)).stdout).toBe('task ended, 3 grants with it\n');
   expect((await line('task', 'list', '-t', 'acme')).stdout).not.toContain(task);

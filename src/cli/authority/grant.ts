@@ -6,6 +6,7 @@ import type { PrincipalRef } from '../../gen/mandate/v1/model_pb.ts';
 import { clientOf } from '../client.ts';
 import { globalsOf, print, printFields, printJson, printTable } from '../terminal/output.ts';
 import { keyed, wholeNumber } from '../terminal/values.ts';
+import { capJson } from './cap.ts';
 import { drawn } from './tree.ts';
 
 export const grantCommands = (): Command =>
@@ -120,6 +121,7 @@ export const grantFields = (grant: Grant): [string, string][] => [
   ['expires', timeOf(grant.expiresAt)],
   ['state', stateOf(grant)],
   ['task', grant.taskId],
+  ['capped to', grant.taskCap ? JSON.stringify(capJson(grant.taskCap)) : ''],
 ];
 
 /** More than that nobody reads. */
@@ -183,6 +185,7 @@ export const asJson = (grant: Grant) => ({
   may_act: nameOf(grant.mayAct) || null,
   task_id: grant.taskId || null,
   task_purpose: grant.taskPurpose || null,
+  ...(grant.taskCap && { task_cap: capJson(grant.taskCap) }),
   issuer: grant.issuer,
   issued_at: timeOf(grant.issuedAt),
   expires_at: timeOf(grant.expiresAt),

@@ -4,14 +4,16 @@ import { GrantService } from '../../gen/mandate/v1/grant_pb.ts';
 import { clientOf } from '../client.ts';
 import { globalsOf, print, printFields, printJson, printTable } from '../terminal/output.ts';
 import { wholeNumber } from '../terminal/values.ts';
+import { cap } from './cap.ts';
 import { asJson, drawTree, gathered, grantFields, nameOf, stateOf } from './grant.ts';
 
 export const taskCommands = (): Command =>
   new Command('task')
-    .description('tasks of agents: list, show and end them, and get fresh tokens of one')
+    .description('tasks of agents: list, show, narrow and end them, and get fresh tokens of one')
     .addCommand(list())
     .addCommand(show())
     .addCommand(renew())
+    .addCommand(cap())
     .addCommand(end());
 
 const TASK = 'urn:mandate:params:oauth:token-type:task';
@@ -44,7 +46,7 @@ const list = (): Command =>
           each.id,
           nameOf(each.subject),
           nameOf(each.actors[0]),
-          stateOf(each),
+          `${stateOf(each)}${each.taskCap ? ', capped' : ''}`,
           each.taskPurpose,
         ]),
       );

@@ -3,6 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Proof } from '../../decision/request.ts';
 import { actorTokenIn, approvalAsked, type ExchangeAsked, useIn } from '../../delegation/asked.ts';
+import type { Capping } from '../../delegation/capping.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
 import {
   ACCESS_TOKEN_TYPE,
@@ -16,6 +17,7 @@ import type { Revocation } from '../../delegation/revocation.ts';
 import { tokenTypeOf } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import {
+  CapTaskResponseSchema,
   type DelegationService,
   type ExchangeRequest,
   ExchangeResponseSchema,
@@ -26,7 +28,7 @@ import { principalClass } from '../../ids.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit, peerKey } from './context.ts';
-import { proto } from './messages.ts';
+import { capMessage, proto } from './messages.ts';
 
 export function delegationService(parts: {
   tenants: Tenants;
@@ -34,9 +36,10 @@ export function delegationService(parts: {
   delegations: Delegations;
   introspection: Introspection;
   revocation: Revocation;
+  capping: Capping;
   base: () => string;
 }): ServiceImpl<typeof DelegationService> {
-  const { delegations, introspection, revocation } = parts;
+  const { delegations, introspection, revocation, capping } = parts;
   return {
     async exchange(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'exchange');
@@ -83,6 +86,8 @@ export function delegationService(parts: {
         grantId: grant.id,
         issuedAt: timestampFromMs(grant.issuedAt),
         expiresAt: timestampFromMs(grant.expiresAt),
+        ...(grant.task && { taskId: grant.task.id }),
+        ...(grant.task?.cap && { taskCap: capMessage(grant.task.cap) }),
       });
     },
     async revoke(message, context) {
@@ -96,6 +101,23 @@ export function delegationService(parts: {
         target.case === 'token' ? { token: target.value } : { grantId: target.value },
       );
       return create(RevokeResponseSchema, { revoked });
+    },
+    async capTask(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'revoke');
+      const { expiresAt, scopes, use, details } = await capping.cap(tenant, caller, {
+        taskId: message.taskId,
+        lifetimeSeconds: message.lifetimeSeconds,
+        scopes: message.scopes,
+        use: useIn(message.use || undefined),
+        details: message.authorizationDetails,
+        reason: message.reason,
+      });
+      return create(CapTaskResponseSchema, {
+        endsAt: timestampFromMs(expiresAt),
+        scopes: [...scopes],
+        use,
+        authorizationDetails: details.map(proto),
+      });
     },
   };
 }

@@ -9,7 +9,7 @@ import { audiencesOf } from '../../storage/rows.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit } from './context.ts';
-import { proto } from './messages.ts';
+import { capMessage, proto } from './messages.ts';
 
 const DEFAULT_PAGE = 100;
 
@@ -65,6 +65,7 @@ const grantMessage = ({ grant, state }: ShownGrant): Grant =>
     ...(grant.mayAct && { mayAct: grant.mayAct }),
     issuer: grant.issuer,
     ...(grant.task && { taskId: grant.task.id, taskPurpose: grant.task.purpose }),
+    ...(grant.task?.cap && { taskCap: capMessage(grant.task.cap) }),
     issuedAt: timestampFromMs(grant.issuedAt),
     expiresAt: timestampFromMs(grant.expiresAt),
     state: states[state],

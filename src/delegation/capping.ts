@@ -12,7 +12,6 @@ import type { Caller } from '../tenancy/callers.ts';
 import { type DetailTypes, detailProblem } from '../tenancy/details.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { sizeProblem } from './details.ts';
-import { isTask } from './tasks.ts';
 
 /** To what a task is to be narrowed. What says nothing leaves that as it is. */
 export interface CapAsked {
@@ -55,7 +54,8 @@ export class Capping {
     if (asked.reason.length > MAX_REASON)
       throw new ServiceError('invalid_request', `a reason is at most ${MAX_REASON} characters`);
     const task = grants.find(tenant.no, asked.taskId as GrantId);
-    if (!task || !isTask(task) || !mayCap(caller, task))
+    // An agent's part in it is narrowed with it, or revoked.
+    if (!task || task.task?.id !== task.id || !mayCap(caller, task))
       throw new ServiceError('not_found', 'no such task of the caller in this tenant');
     if (task.revokedAt !== null) throw ENDED;
     if (task.expiresAt <= now) throw new ServiceError('token_expired', 'the time of the task is over');

@@ -63,6 +63,8 @@ export interface TaskPart {
   readonly id: GrantId;
   readonly purpose: string;
   readonly endsAt: number;
+  /** The part of an agent that joined it: the grant above all that it has of the task. Left out: the agent opened it. */
+  readonly node?: GrantId;
   /** What it was narrowed to since. The grant is narrowed by it already. */
   readonly cap?: TaskCap;
 }
@@ -111,6 +113,12 @@ export interface GrantRow {
   /** When it was ended, or one it came from, or whom or what it is of. */
   readonly revokedAt: number | null;
 }
+
+/**
+ * Whether a grant is a task itself, or an agent's part in one, by which that agent goes on. It has no token.
+ */
+export const isTaskNode = ({ id, task }: Pick<GrantRow, 'id' | 'task'>): boolean =>
+  task !== null && (task.node ?? task.id) === id;
 
 /** Who acts now: the current actor, or the subject for itself. */
 export const actingIn = ({ subject, actors }: GrantRow): GrantRow['subject'] => actors[0] ?? subject;

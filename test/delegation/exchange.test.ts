@@ -49,6 +49,7 @@ const facts = (changes: Partial<ExchangeFacts> = {}): ExchangeFacts => ({
   parent: undefined,
   asserted: undefined,
   renews: false,
+  joins: false,
   now: NOW,
   ...changes,
 });

@@ -148,10 +148,9 @@ export async function drawTree(
   const { grants, more } = await gathered(client, { tenant, under, ended: true, limit: MOST_DRAWN });
   if (json) return printJson({ grants: grants.map(asJson), more });
   for (const { branch, node } of drawn(grants)) {
-    const what =
-      node.id === node.taskId
-        ? `task: ${node.taskPurpose}`
-        : `${nameOf(node.actors[0])} at ${node.audiences.join(', ')}: ${node.scopes.join(' ')}`;
+    const part = `${nameOf(node.actors[0])} at ${node.audiences.join(', ')}: ${node.scopes.join(' ')}`;
+    const joined = node.isTask ? `joined: ${part}` : part;
+    const what = node.id === node.taskId ? `task: ${node.taskPurpose}` : joined;
     print(`${branch}${node.id}  ${what}  ${stateOf(node)}`);
   }
   if (more) print(`and more than ${MOST_DRAWN}: mandate grant list --under`);
@@ -185,6 +184,7 @@ export const asJson = (grant: Grant) => ({
   may_act: nameOf(grant.mayAct) || null,
   task_id: grant.taskId || null,
   task_purpose: grant.taskPurpose || null,
+  is_task: grant.isTask,
   ...(grant.taskCap && { task_cap: capJson(grant.taskCap) }),
   issuer: grant.issuer,
   issued_at: timeOf(grant.issuedAt),

@@ -14,6 +14,7 @@ import {
 import type { Introspection } from '../../delegation/introspection.ts';
 import { type Cut, cutMembers } from '../../delegation/limits.ts';
 import type { Revocation } from '../../delegation/revocation.ts';
+import { TASK_TYPE } from '../../delegation/tasks.ts';
 import { tokenTypeOf } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import {
@@ -51,7 +52,7 @@ export function delegationService(parts: {
       return create(ExchangeResponseSchema, {
         accessToken: token,
         issuedTokenType: asked.issuedTokenType,
-        tokenType: tokenTypeOf(grant),
+        tokenType: asked.issuedTokenType === TASK_TYPE ? 'N_A' : tokenTypeOf(grant),
         expiresInSeconds: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
         scopes: [...grant.scopes],
         use: grant.use,
@@ -144,7 +145,10 @@ function exchangeAsked(
       Object.keys(tokenTypes) as TokenType[],
     ),
     actorToken: actorTokenIn(message.actorToken || undefined, message.actorTokenType || undefined),
-    issuedTokenType: oneOf('requested_token_type', message.requestedTokenType, issuedTokenTypes),
+    issuedTokenType: oneOf('requested_token_type', message.requestedTokenType, [
+      ...issuedTokenTypes,
+      TASK_TYPE,
+    ]),
     authority: undefined,
     audiences: [message.audience, ...message.moreAudiences],
     scopes: message.scopes,

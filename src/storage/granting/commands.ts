@@ -1,7 +1,7 @@
 import type { GrantId, PrincipalRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
 import { storedJson } from '../faults.ts';
-import type { GrantRow, TaskCap, TaskPart, TenantNo } from '../rows.ts';
+import { type GrantRow, isTaskNode, type TaskCap, type TaskPart, type TenantNo } from '../rows.ts';
 import { tighter } from './cap.ts';
 import {
   type EndName,
@@ -249,7 +249,7 @@ const columnsOf = ({ subject, actors, scopes, ...grant }: GrantRow) => ({
   jkt: grant.jkt,
   x5tS256: grant.x5tS256,
   task: grant.task && taskText(grant.task),
-  isTask: grant.task?.id === grant.id ? 1 : 0,
+  isTask: isTaskNode(grant) ? 1 : 0,
   authentication: JSON.stringify(grant.authentication),
   issuedAt: grant.issuedAt,
   expiresAt: grant.expiresAt,

@@ -13,7 +13,7 @@ import { openStore, T0, temporaryFolder, tenantNo } from '../store.ts';
 import { grant, principal } from './given.ts';
 
 /**
- * Trees of grants that are made, capped and ended in any order, many at once, beside what they mean: a plain list of
+ * Trees of grants that are made, joined, capped and ended in any order, many at once, beside what they mean: a plain list of
  * grants, each with a mark. No grant lives whose parent does not, or whose subject, actors, issuer or tenant was ended
  * since; none is wider or longer than its parent, nor than its task was capped to.
  */
@@ -50,6 +50,8 @@ type Step =
       readonly late: boolean;
       /** As long as if there were none. */
       readonly long: boolean;
+      /** It has no token, and is what its agent goes on by. */
+      readonly joins: boolean;
     }
   | { readonly do: 'cap'; readonly of: number; readonly cap: TaskCap }
   | { readonly do: 'revoke'; readonly of: number }
@@ -75,6 +77,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       use: fc.constantFrom(...uses),
       late: fc.boolean(),
       long: fc.boolean(),
+      joins: fc.boolean(),
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('cap'), of: fc.nat(), cap }) },
@@ -215,6 +218,7 @@ function taken(writer: Writer, model: Model, made: GrantRow[], no: TenantNo, eac
       const { id, depth, subject, issuer, actors: chain, task } = parent;
       if (depth === 8) return undefined;
       const left = model.left(parent);
+      const own = grant().id;
       const [now, before] = model.capOf(parent);
       const named = each.late ? before : now;
       const scopes = left.scopes.filter((scope) => each.scopes.includes(scope));
@@ -229,7 +233,8 @@ function taken(writer: Writer, model: Model, made: GrantRow[], no: TenantNo, eac
           scopes: scopes.length > 0 ? scopes : left.scopes,
           use: narrowest(left.use, each.use),
           actors: [pick(actors, each.actor), ...chain],
-          task: task && { ...task, ...(named && { cap: named }) },
+          id: own,
+          task: task && { ...task, ...(each.joins && { node: own }), ...(named && { cap: named }) },
         }),
       );
     }

@@ -25,6 +25,7 @@ import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
 import { ExchangeApprovals } from './delegation/approval.ts';
 import { Callbacks } from './delegation/callbacks/callbacks.ts';
+import { Capping } from './delegation/capping.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
@@ -379,6 +380,7 @@ export function assemble(
     tokens,
     introspection: new Introspection({ ...common, admission, tokens }),
     revocation: new Revocation({ ...common, tokens, grants }),
+    capping: new Capping({ ...common, grants }),
     killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),
     grants: new Grants({ grants, lister: grantLister(reader), clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),

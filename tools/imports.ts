@@ -7,7 +7,6 @@ const ranks: Readonly<Record<string, number>> = {
   'bounded-body.ts': 0,
   'errors.ts': 0,
   'effects.ts': 0,
-  'generations.ts': 0,
   'time.ts': 0,
   'generations.ts': 0,
   'turns.ts': 0,

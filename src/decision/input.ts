@@ -7,6 +7,7 @@ import { isoTime } from '../time.ts';
 import type { HeldApproval } from './approval/presented.ts';
 import type { JsonObject } from './request.ts';
 import { Kept, type SharedParts } from './shared-parts.ts';
+import { taskMembers } from './task.ts';
 
 /** Everything a policy gets to see. A decision is a function of it and the revision, and of nothing else. */
 export interface InputParts {
@@ -177,12 +178,6 @@ function ofGrant(grant: GrantRow): PolicyInput {
   grantForms.set(grant, form);
   return form;
 }
-
-const taskMembers = ({ id, purpose, endsAt }: NonNullable<GrantRow['task']>): JsonObject => ({
-  id,
-  purpose,
-  ends_at: new Date(endsAt).toISOString(),
-});
 
 const grantMembers = (grant: GrantRow): JsonObject => ({
   id: grant.id,

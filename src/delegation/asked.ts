@@ -3,8 +3,8 @@ import type { Proof } from '../decision/request.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalRef, principalKey } from '../ids.ts';
 import type { Use } from '../storage/rows.ts';
+import { isUse, uses } from '../storage/use.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
-import { isUse, uses } from '../tenancy/use.ts';
 import type { ApprovalAsked } from './approval.ts';
 import {
   type Asserted,
@@ -23,7 +23,8 @@ export interface ExchangeAsked extends ExchangeRequest {
   readonly subjectTokenType: TokenType | typeof ID_JAG_TYPE;
   /** Who acts, in a second form: it must be the client itself. */
   readonly actorToken: string | undefined;
-  readonly issuedTokenType: IssuedTokenType | typeof ID_JAG_TYPE;
+  /** A task: another agent is let into the one that is presented. */
+  readonly issuedTokenType: IssuedTokenType | typeof ID_JAG_TYPE | typeof TASK_TYPE;
   /** For which authority an identity assertion is asked; the audiences are resources of that one. */
   readonly authority: string | undefined;
   /** With the request itself: what it gets is bound to that key. */
@@ -37,11 +38,13 @@ export interface ExchangeAsked extends ExchangeRequest {
 }
 
 /** What is done, as policies and records have it. */
-export function actionName({ task, subjectToken, subjectTokenType, authority }: ExchangeAsked): string {
+export function actionName(asked: ExchangeAsked): string {
+  const { task, subjectToken, subjectTokenType, issuedTokenType, authority } = asked;
   if (subjectToken === undefined) return 'token.issue';
   if (authority !== undefined) return 'assertion.issue';
   if (task) return 'task.open';
   if (subjectTokenType === ID_JAG_TYPE) return 'assertion.accept';
+  if (issuedTokenType === TASK_TYPE) return 'task.join';
   return subjectTokenType === TASK_TYPE ? 'task.renew' : 'token.exchange';
 }
 

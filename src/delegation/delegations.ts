@@ -7,7 +7,7 @@ import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, type PrincipalRef, uuidv7 } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import { type GrantRow, isTaskNode } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -23,13 +23,15 @@ import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
 import { ID_JAG_TYPE, narrow } from './exchange.ts';
 import { acceptAssertion } from './id-jag/accept.ts';
 import { authorityFor, checkUser, grantedFor, signAssertion, withResources } from './id-jag/issue.ts';
+import { joinerOf, partOf, UNBOUND } from './joining.ts';
 import { type Cut, type Limited, limit } from './limits.ts';
 import { ownGrant } from './own.ts';
 import { type SubjectToken, verifyActorToken, verifySubjectToken } from './presented.ts';
 import { namedIn, questionOf } from './question.ts';
 import { ExchangeRefused } from './refused.ts';
-import { bindingFor, checkCertified } from './sender/certificates.ts';
+import { bindingFor } from './sender/certificates.ts';
 import type { DpopProofs } from './sender/dpop.ts';
+import { heldBy } from './sender/held.ts';
 import { nodeOf, taskOf } from './tasks.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -123,10 +125,7 @@ export class Delegations {
     const { cut } = allowed;
     const opened = asked.task && proposed.task ? nodeOf(proposed.task, allowed.grant) : undefined;
     const grant = opened ? { ...allowed.grant, parentId: opened.id } : allowed.grant;
-    const authority = authorityFor(tenant, asked, tokens.issuerOf(tenant));
-    const token = authority
-      ? await signAssertion(tokens, tenant, grant, authority)
-      : await tokens.mint(tenant, grant);
+    const token = await this.#token(attempt, grant);
     tokens.begin(grant);
     const record = await recorder.row(
       tenant,
@@ -144,13 +143,22 @@ export class Delegations {
     return { token, grant, cut, decisionId, recordIndex: index };
   }
 
+  /** What stands for the grant: who joins a task goes on by its id. */
+  async #token({ tenant, asked }: Attempt, grant: GrantRow): Promise<string> {
+    const { tokens } = this.#options;
+    if (isTaskNode(grant)) return grant.id;
+    const authority = authorityFor(tenant, asked, tokens.issuerOf(tenant));
+    return authority ? signAssertion(tokens, tenant, grant, authority) : tokens.mint(tenant, grant);
+  }
+
   /** What may be granted at most: by the tokens that were presented, and by what the tenant declares. */
   async #proposed(attempt: Attempt, actor: PrincipalRef): Promise<GrantRow> {
     const { tenant, asked, now } = attempt;
     const { facts, random } = this.#options;
+    const joiner = joinerOf(asked, actor);
     if (asked.actorToken !== undefined)
       await verifyActorToken(this.#options, tenant, actor, asked.actorToken);
-    const held = await this.#held(tenant, actor, asked);
+    const held = await heldBy(this.#options.dpop, tenant, actor, asked);
     const newId = (): GrantId => uuidv7(now, random(10)) as GrantId;
     if (asked.subjectToken === undefined) {
       attempt.subject = actor;
@@ -170,8 +178,8 @@ export class Delegations {
     if (authority) checkUser(presented.subject);
     const narrowed = narrow({
       request,
-      actor,
-      ceiling: ceilingOf(tenant, actor),
+      actor: joiner ?? actor,
+      ceiling: ceilingOf(tenant, joiner ?? actor),
       chain: (presented.parent?.actors ?? []).map((each) => ceilingOf(tenant, each)),
       audiences: authority ? withResources(tenant, authority) : tenant.audiences,
       detailTypes: tenant.manifest.authorization_details,
@@ -181,11 +189,13 @@ export class Delegations {
       presentedUntil: presented.until,
       parent: presented.parent,
       asserted: presented.asserted,
-      renews: presented.renews,
+      renews: presented.renews && !joiner,
+      joins: joiner !== undefined,
       now,
     });
-    const bound = bindingFor(tenant, actor, held, presented.isCertificateBound);
+    const bound = joiner ? UNBOUND : bindingFor(tenant, actor, held, presented.isCertificateBound);
     const proposed = proposedGrant(narrowed, presented, bound, now, newId());
+    if (joiner) return partOf(proposed, presented, asked.lifetimeSeconds, now);
     if (authority) return grantedFor(authority, proposed);
     const task = asked.task && taskOf(tenant, asked.task, presented, now, newId());
     return task ? { ...proposed, task, expiresAt: Math.min(proposed.expiresAt, task.endsAt) } : proposed;
@@ -227,29 +237,15 @@ export class Delegations {
     }
     return { ...limited, decided };
   }
-
-  /** What the client is known to hold. A tenant may ask for a certificate, and for a key (RFC 9449 section 5). */
-  async #held(tenant: Tenant, actor: PrincipalRef, { proof, certificate }: ExchangeAsked): Promise<Held> {
-    const { required, nonce } = tenant.manifest.dpop;
-    checkCertified(tenant, actor, { x5tS256: certificate });
-    if (proof) {
-      const { dpop, method, uri } = proof;
-      const asked = { proof: dpop, method, uri, nonce: nonce ? 'required' : 'ours' } as const;
-      return { jkt: await this.#options.dpop.verify(tenant.no, asked), x5tS256: certificate };
-    }
-    if (required.includes(actor.class))
-      throw new ServiceError(
-        'dpop_invalid',
-        `tokens of class ${actor.class} are bound to a key here: send a DPoP proof`,
-      );
-    return { x5tS256: certificate };
-  }
 }
 
 /** What exactly the policy said is told once it is recorded. */
 const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not allow it');
 
-const REVOKED = new ServiceError('token_revoked', 'the token or one of its principals was revoked meanwhile');
+const REVOKED = new ServiceError(
+  'token_revoked',
+  'the token or one of its principals was revoked meanwhile, or its task capped: ask again',
+);
 
 const SPENT = new ServiceError('approval_invalid', 'the approval, or what it was for, is of no use any more');
 

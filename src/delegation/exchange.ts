@@ -2,9 +2,9 @@ import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { principalKey } from '../ids.ts';
 import { actingIn, audiencesOf, type GrantRow, type Use } from '../storage/rows.ts';
+import { narrowest } from '../storage/use.ts';
 import type { Detail, DetailTypes } from '../tenancy/details.ts';
 import type { Ceiling } from '../tenancy/manifest.ts';
-import { narrowest } from '../tenancy/use.ts';
 import { narrowDetails } from './details.ts';
 import { TASK_TYPE } from './tasks.ts';
 
@@ -69,6 +69,8 @@ export interface ExchangeFacts {
   readonly asserted: Pick<Asserted, 'scopes' | 'use' | 'details'> | undefined;
   /** Whether the parent is a task that goes on: what is granted anew is no step deeper. */
   readonly renews: boolean;
+  /** Whether the actor is let into the task that is presented, by the agent that goes on with it. */
+  readonly joins: boolean;
   readonly now: number;
 }
 
@@ -164,9 +166,9 @@ const ceilingsBefore = ({ chain: ceilings }: ExchangeFacts): Ceiling[] =>
  * Who may hand in a token that Mandate issued: the one its `may_act` names, or else the actor it was issued to and the one
  * it was issued for.
  */
-function mayPresent({ actor, parent, renews, audiences }: ExchangeFacts): void {
-  // A task is nobody's to present but of the agent that opened it, which is seen to before.
-  if (!parent || renews) return;
+function mayPresent({ actor, parent, renews, joins, audiences }: ExchangeFacts): void {
+  // A task is nobody's to present but of the agent that goes on with it, which is seen to before.
+  if (!parent || renews || joins) return;
   const targets = audiencesOf(parent).map((audience) => audiences.get(audience));
   const holders = parent.mayAct ? [parent.mayAct] : [actingIn(parent), ...targets];
   if (!holders.some((holder) => holder && principalKey(holder) === principalKey(actor)))

@@ -16,7 +16,8 @@ const TOLERANCE = 30_000;
  */
 export class Lifetimes {
   readonly #monotonic: Clock;
-  readonly #ends = new Generations<GrantId, number>(KEPT);
+  /** By how much that clock was ahead of the other when a grant was first seen: one that is to end sooner is found by it. */
+  readonly #offsets = new Generations<GrantId, number>(KEPT);
 
   constructor(monotonic: Clock) {
     this.#monotonic = monotonic;
@@ -35,11 +36,11 @@ export class Lifetimes {
 
   /** When it ends, by the clock that nobody sets; undefined for one that has ended, or is yet to be issued. */
   endOf({ id, issuedAt, expiresAt }: GrantRow, now: number): number | undefined {
-    const known = this.#ends.get(id);
-    if (known !== undefined) return known;
+    const known = this.#offsets.get(id);
+    if (known !== undefined) return expiresAt + known;
     if (expiresAt <= now || issuedAt > now + TOLERANCE) return undefined;
-    const end = this.#monotonic() + (expiresAt - now);
-    this.#ends.set(id, end);
-    return end;
+    const offset = this.#monotonic() - now;
+    this.#offsets.set(id, offset);
+    return expiresAt + offset;
   }
 }

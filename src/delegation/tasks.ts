@@ -54,6 +54,3 @@ export const nodeOf = (task: NonNullable<GrantRow['task']>, granted: GrantRow): 
   task,
   expiresAt: task.endsAt,
 });
-
-/** Whether a grant is a task itself, and no token of one. */
-export const isTask = ({ id, task }: GrantRow): boolean => task?.id === id;

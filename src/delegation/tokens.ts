@@ -6,7 +6,14 @@ import { ServiceError } from '../errors.ts';
 import { Generations } from '../generations.ts';
 import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import { actingIn, audiencesOf, confirmationOf, type GrantRow, signInOf } from '../storage/rows.ts';
+import {
+  actingIn,
+  audiencesOf,
+  confirmationOf,
+  type GrantRow,
+  isTaskNode,
+  signInOf,
+} from '../storage/rows.ts';
 import type { Held } from '../tenancy/held.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
@@ -16,7 +23,6 @@ import type { Keys } from './keys/keys.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { checkCertificate } from './sender/certificates.ts';
 import { type DpopProofs, notHeld } from './sender/dpop.ts';
-import { isTask } from './tasks.ts';
 import { asPrincipal } from './vouched.ts';
 
 /** RFC 9068 section 2.1. */
@@ -201,11 +207,11 @@ export class Tokens {
     return this.#living(await this.grantBehind(tenant, token), now);
   }
 
-  /** A living task of the agent's own, by its id. Throws `token_invalid`, `token_expired`, `token_revoked`. */
-  task(tenant: Tenant, opener: PrincipalRef, id: string, now: number): GrantRow {
+  /** A living task that the agent opened, or its part in one that it joined, by its id. Throws `token_invalid`, `token_expired`, `token_revoked`. */
+  task(tenant: Tenant, agent: PrincipalRef, id: string, now: number): GrantRow {
     const grant = this.#grants.find(tenant.no, id as GrantId);
     // Nobody is told of another one's, nor what became of it.
-    if (!grant || !isTask(grant) || !isSame(grant.actors[0], opener)) throw noTask();
+    if (!grant || !isTaskNode(grant) || !isSame(grant.actors[0], agent)) throw noTask();
     return this.#living(grant, now);
   }
 

@@ -13,6 +13,7 @@ import type { ApprovalRequests } from '../decision/approval/requests.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Search } from '../decision/search.ts';
+import type { Capping } from '../delegation/capping.ts';
 import type { Delegations } from '../delegation/delegations.ts';
 import type { Grants } from '../delegation/grants.ts';
 import type { Introspection } from '../delegation/introspection.ts';
@@ -89,6 +90,7 @@ export interface Services {
   readonly delegations: Delegations;
   readonly introspection: Introspection;
   readonly revocation: Revocation;
+  readonly capping: Capping;
   readonly grants: Grants;
   readonly killSwitches: KillSwitches;
   readonly keys: Keys;

@@ -1,9 +1,10 @@
 import type { GrantId, PrincipalClass, PrincipalRef } from '../ids.ts';
 import type { Connection } from './database.ts';
 import { storedJson } from './faults.ts';
+import { capped } from './granting/cap.ts';
 import { Kept } from './granting/kept.ts';
-import { ENDED_AT } from './granting/living.ts';
-import type { Authentication, GrantRow, TenantNo, Use } from './rows.ts';
+import { CAP, ENDED_AT } from './granting/living.ts';
+import type { Authentication, GrantRow, TaskCap, TenantNo, Use } from './rows.ts';
 
 export interface GrantStore {
   /** The grant as it stands in the last commit: a revocation that was answered is always seen. */
@@ -29,6 +30,7 @@ export interface GrantColumns {
   jkt: string | null;
   x5t_s256: string | null;
   task: string | null;
+  cap: string | null;
   authentication: string;
   issued_at: number;
   expires_at: number;
@@ -38,9 +40,15 @@ export interface GrantColumns {
 
 /** Of the row `g`. */
 export const GRANT_COLUMNS = `g.id, g.parent_id, g.depth, g.subject_class, g.subject_id, g.actors, g.scopes, g.use, g.details,
-  g.audience, g.more_audiences, g.may_act, g.jkt, g.x5t_s256, g.task, g.authentication, g.issued_at, g.expires_at, g.issuer, ${ENDED_AT} AS ended_at`;
+  g.audience, g.more_audiences, g.may_act, g.jkt, g.x5t_s256, g.task, g.authentication, g.issued_at, g.expires_at, g.issuer, ${CAP} AS cap, ${ENDED_AT} AS ended_at`;
 
-export const grantOf = (row: GrantColumns): GrantRow => ({
+/** As it is good for now: what its task was capped to is all that is left of it. */
+export function grantOf(row: GrantColumns): GrantRow {
+  const grant = asMade(row);
+  return row.cap === null ? grant : capped(grant, storedJson(row.cap) as TaskCap);
+}
+
+const asMade = (row: GrantColumns): GrantRow => ({
   id: row.id as GrantId,
   parentId: row.parent_id as GrantId | null,
   depth: row.depth,
@@ -93,5 +101,10 @@ const OVERHEAD = 2_560;
 
 const bytesOf = (row: GrantColumns): number =>
   OVERHEAD +
-  2 * (row.actors.length + row.scopes.length + row.details.length + (row.task?.length ?? 0)) +
+  2 *
+    (row.actors.length +
+      row.scopes.length +
+      row.details.length +
+      (row.task?.length ?? 0) +
+      (row.cap?.length ?? 0)) +
   2 * (row.more_audiences.length + row.authentication.length);

@@ -425,4 +425,8 @@ export const migrations: readonly string[] = [
   -- The thumbprint of the certificate that whoever presents a token of the grant has to hold (RFC 8705).
   ALTER TABLE grants ADD COLUMN x5t_s256 TEXT;
   `,
+  `
+  -- Of a task: what it was narrowed to since it was opened, as JSON (TaskCap). It holds for all that came of it.
+  ALTER TABLE grants ADD COLUMN cap TEXT;
+  `,
 ];

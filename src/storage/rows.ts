@@ -64,6 +64,28 @@ export const signInOf = ({ groups: _groups, roles: _roles, ...signIn }: Authenti
 /** What a grant is for: to read, to suggest as well, or to act. */
 export type Use = 'read' | 'suggest' | 'act';
 
+/** The task that a grant is part of. */
+export interface TaskPart {
+  readonly id: GrantId;
+  readonly purpose: string;
+  readonly endsAt: number;
+  /** The part of an agent that joined it: the grant above all that it has of the task. Left out: the agent opened it. */
+  readonly node?: GrantId;
+  /** What it was narrowed to since. The grant is narrowed by it already. */
+  readonly cap?: TaskCap;
+}
+
+/** What a task may be no more than; a member that is not there bounds nothing. Times in milliseconds since the epoch. */
+export interface TaskCap {
+  /** When it was set, or made tighter. */
+  readonly at: number;
+  readonly endsAt?: number;
+  readonly scopes?: readonly string[];
+  readonly use?: Use;
+  /** By type of authorization detail and member: the numbers that each such detail is good for at most. */
+  readonly details?: Readonly<Record<string, Readonly<Record<string, number>>>>;
+}
+
 export interface GrantRow {
   readonly id: GrantId;
   readonly parentId: GrantId | null;
@@ -82,7 +104,7 @@ export interface GrantRow {
   /** Who alone may take it on, of whatever comes of it too (RFC 8693 section 4.4). */
   readonly mayAct: { readonly class: PrincipalClass; readonly id: string } | null;
   /** The task it is part of, or is. Times in milliseconds since the epoch. */
-  readonly task: { readonly id: GrantId; readonly purpose: string; readonly endsAt: number } | null;
+  readonly task: TaskPart | null;
   /** RFC 7638 thumbprint of the key that whoever presents its token has to hold (RFC 9449 section 6); null: a bearer's. */
   readonly jkt: string | null;
   /** Thumbprint of the certificate that whoever presents its token has to hold (RFC 8705 section 3.1); null: of none. */
@@ -97,6 +119,12 @@ export interface GrantRow {
   /** When it was ended, or one it came from, or whom or what it is of. */
   readonly revokedAt: number | null;
 }
+
+/**
+ * Whether a grant is a task itself, or an agent's part in one, by which that agent goes on. It has no token.
+ */
+export const isTaskNode = ({ id, task }: Pick<GrantRow, 'id' | 'task'>): boolean =>
+  task !== null && (task.node ?? task.id) === id;
 
 /** Who acts now: the current actor, or the subject for itself. */
 export const actingIn = ({ subject, actors }: GrantRow): GrantRow['subject'] => actors[0] ?? subject;

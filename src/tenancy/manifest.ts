@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { auditDeclared } from '../audit/privacy/declared.ts';
 import { describe } from '../errors.ts';
 import { principalClasses } from '../ids.ts';
+import { uses } from '../storage/use.ts';
 import { authorities, identityAssertions } from './crossing-declared.ts';
 import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
@@ -10,7 +11,6 @@ import { ManifestInvalid } from './manifest-invalid.ts';
 import { metersDeclared } from './meters-declared.ts';
 import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
-import { uses } from './use.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
 export const operations = [

@@ -4,8 +4,8 @@ import { type ExchangeFacts, MAX_LIFETIME_SECONDS, narrow } from '../../src/dele
 import type { GrantId, PrincipalRef } from '../../src/ids.ts';
 import { principalKey } from '../../src/ids.ts';
 import type { GrantRow } from '../../src/storage/rows.ts';
+import { uses } from '../../src/storage/use.ts';
 import type { Ceiling } from '../../src/tenancy/manifest.ts';
-import { uses } from '../../src/tenancy/use.ts';
 
 /** The exchange rule by itself: facts in, what may be granted at most out. */
 
@@ -49,6 +49,7 @@ const facts = (changes: Partial<ExchangeFacts> = {}): ExchangeFacts => ({
   parent: undefined,
   asserted: undefined,
   renews: false,
+  joins: false,
   now: NOW,
   ...changes,
 });

@@ -51,6 +51,17 @@ describe('how long a grant lasts', () => {
     expect(lifetimes.lasts(grant('a'), NOW + 1)).toBe(false);
   });
 
+  test('no longer than what a cap leaves of it, where the clock is set back then', () => {
+    const clock = { ticks: 5 };
+    const lifetimes = new Lifetimes(() => clock.ticks);
+    expect(lifetimes.lasts(grant('a'), NOW)).toBe(true);
+    const capped = { ...grant('a'), expiresAt: NOW + 60_000 };
+    clock.ticks += 59_999;
+    expect(lifetimes.lasts(capped, NOW + 1)).toBe(true);
+    clock.ticks += 1;
+    expect(lifetimes.lasts(capped, NOW + 1)).toBe(false);
+  });
+
   test('not at all where it was issued in the future, as it seems after a restart under a clock set back', () => {
     const lifetimes = new Lifetimes(() => 5);
     expect(lifetimes.lasts(grant('a'), NOW - HOUR)).toBe(false);

@@ -279,7 +279,7 @@ test('all of a task is found in the log by its id, and nothing of another', asyn
   ]);
 });
 
-test('mandate task: listed, shown as a tree, renewed and ended', async () => {
+test('mandate task: listed, shown as a tree, renewed, joined, capped and ended', async () => {
   const dev = at(stage.server, agent.secret);
   const line = async (...args: string[]): Promise<Ran> => await dev(...args);
   const opened = await line(
@@ -326,6 +326,48 @@ test('mandate task: listed, shown as a tree, renewed and ended', async () => {
     new RegExp(
       `\n${task} {2}task: tidy up {2}living until \\S+\n├─ \\S+ {2}agent:research-agent at docs-mcp: docs.read`,
     ),
+  );
+  const part = await line(
+    'task',
+    'join',
+    '-t',
+    'acme',
+    task,
+    '--agent',
+    otherAgent.id,
+    '--audience',
+    'docs-mcp',
+    '--scope',
+    'docs.read',
+  );
+  const joined = at(stage.server, otherAgent.secret);
+  const id = part.stdout.trim();
+  const own = await joined(
+    'task',
+    'renew',
+    '-t',
+    'acme',
+    id,
+    '--audience',
+    'docs-mcp',
+    '--scope',
+    'docs.read',
+  );
+  expect(claimsOf(own.stdout)).toMatchObject({ act: { sub: otherAgent.id, act: { sub: agent.id } } });
+  expect((await joined('task', 'list', '-t', 'acme')).stdout).toMatch(
+    new RegExp(`${id} +user:alice +agent:other-agent +living until \\S+ +tidy up\n`),
+  );
+  expect((await line('task', 'show', '-t', 'acme', task)).stdout).toMatch(
+    new RegExp(
+      `\n[├└]─ ${id} {2}joined: agent:other-agent at docs-mcp: docs.read {2}living until \\S+\n. {2}└─ \\S+ {2}agent:other-agent at docs-mcp`,
+    ),
+  );
+  expect((await joined('task', 'end', '-t', 'acme', id)).stdout).toBe('task ended, 2 grants with it\n');
+  const cap = await line('task', 'cap', '-t', 'acme', task, '--use', 'read', '--lifetime', '10m');
+  expect(cap.stdout).toMatch(/^scope +docs\.read\nuse +read\nends +\S+\n$/);
+  expect((await line('task', 'list', '-t', 'acme')).stdout).toMatch(/living until \S+, capped +tidy up\n/);
+  expect((await line('task', 'show', '-t', 'acme', task)).stdout).toMatch(
+    /\ncapped to +\{"at":"[^"]+","ends_at":"[^"]+","use":"read"\}\n/,
   );
   expect((await line('task', 'end', '-t', 'acme', task)).stdout).toBe('task ended, 3 grants with it\n');
   expect((await line('task', 'list', '-t', 'acme')).stdout).not.toContain(task);

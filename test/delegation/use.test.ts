@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { narrowest, uses } from '../../src/tenancy/use.ts';
+import { narrowest, uses } from '../../src/storage/use.ts';
 import { at } from '../cli/run.ts';
 import { check, claimsOf, connect } from '../e2e/requests.ts';
 import { basic, bearer } from '../e2e/server.ts';

@@ -6,6 +6,7 @@ import type { PrincipalRef } from '../../gen/mandate/v1/model_pb.ts';
 import { clientOf } from '../client.ts';
 import { globalsOf, print, printFields, printJson, printTable } from '../terminal/output.ts';
 import { keyed, wholeNumber } from '../terminal/values.ts';
+import { capJson } from './cap.ts';
 import { drawn } from './tree.ts';
 
 export const grantCommands = (): Command =>
@@ -120,6 +121,7 @@ export const grantFields = (grant: Grant): [string, string][] => [
   ['expires', timeOf(grant.expiresAt)],
   ['state', stateOf(grant)],
   ['task', grant.taskId],
+  ['capped to', grant.taskCap ? JSON.stringify(capJson(grant.taskCap)) : ''],
 ];
 
 /** More than that nobody reads. */
@@ -146,10 +148,9 @@ export async function drawTree(
   const { grants, more } = await gathered(client, { tenant, under, ended: true, limit: MOST_DRAWN });
   if (json) return printJson({ grants: grants.map(asJson), more });
   for (const { branch, node } of drawn(grants)) {
-    const what =
-      node.id === node.taskId
-        ? `task: ${node.taskPurpose}`
-        : `${nameOf(node.actors[0])} at ${node.audiences.join(', ')}: ${node.scopes.join(' ')}`;
+    const part = `${nameOf(node.actors[0])} at ${node.audiences.join(', ')}: ${node.scopes.join(' ')}`;
+    const joined = node.isTask ? `joined: ${part}` : part;
+    const what = node.id === node.taskId ? `task: ${node.taskPurpose}` : joined;
     print(`${branch}${node.id}  ${what}  ${stateOf(node)}`);
   }
   if (more) print(`and more than ${MOST_DRAWN}: mandate grant list --under`);
@@ -183,6 +184,8 @@ export const asJson = (grant: Grant) => ({
   may_act: nameOf(grant.mayAct) || null,
   task_id: grant.taskId || null,
   task_purpose: grant.taskPurpose || null,
+  is_task: grant.isTask,
+  ...(grant.taskCap && { task_cap: capJson(grant.taskCap) }),
   issuer: grant.issuer,
   issued_at: timeOf(grant.issuedAt),
   expires_at: timeOf(grant.expiresAt),

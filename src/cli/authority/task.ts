@@ -4,14 +4,18 @@ import { GrantService } from '../../gen/mandate/v1/grant_pb.ts';
 import { clientOf } from '../client.ts';
 import { globalsOf, print, printFields, printJson, printTable } from '../terminal/output.ts';
 import { wholeNumber } from '../terminal/values.ts';
+import { cap } from './cap.ts';
 import { asJson, drawTree, gathered, grantFields, nameOf, stateOf } from './grant.ts';
+import { join } from './join.ts';
 
 export const taskCommands = (): Command =>
   new Command('task')
-    .description('tasks of agents: list, show and end them, and get fresh tokens of one')
+    .description('tasks of agents: list, show, narrow and end them, let others join, and get fresh tokens')
     .addCommand(list())
     .addCommand(show())
     .addCommand(renew())
+    .addCommand(join())
+    .addCommand(cap())
     .addCommand(end());
 
 const TASK = 'urn:mandate:params:oauth:token-type:task';
@@ -29,7 +33,7 @@ const list = (): Command =>
     .description('list tasks that go on, those that end last first; an agent sees its own')
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .option('--subject <class:id>', 'on whose behalf')
-    .option('--actor <class:id>', 'which agent opened it')
+    .option('--actor <class:id>', 'which agent opened or joined it')
     .option('--ended', 'also those that are over, for a week')
     .option('--limit <count>', 'at most so many', wholeNumber(1, 1_000_000), 100)
     .addHelpText('after', '\nExample:\n  $ mandate task list -t acme --subject user:alice\n')
@@ -44,7 +48,7 @@ const list = (): Command =>
           each.id,
           nameOf(each.subject),
           nameOf(each.actors[0]),
-          stateOf(each),
+          `${stateOf(each)}${each.taskCap ? ', capped' : ''}`,
           each.taskPurpose,
         ]),
       );
@@ -68,8 +72,10 @@ const show = (): Command =>
 
 const renew = (): Command =>
   new Command('renew')
-    .description('get a fresh token of a task of yours, without one of its subject; prints the token alone')
-    .argument('<task-id>')
+    .description(
+      'get a fresh token of a task that you opened or joined, without one of its subject; prints the token alone',
+    )
+    .argument('<task-id>', 'of who joined: the id that "mandate task join" printed')
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .requiredOption('--audience <name>', 'the one target the token is for')
     .requiredOption('--scope <scopes>', 'separated by spaces; no more than the task has')

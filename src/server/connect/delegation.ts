@@ -3,6 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Proof } from '../../decision/request.ts';
 import { actorTokenIn, approvalAsked, type ExchangeAsked, useIn } from '../../delegation/asked.ts';
+import type { Capping } from '../../delegation/capping.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
 import {
   ACCESS_TOKEN_TYPE,
@@ -13,9 +14,11 @@ import {
 import type { Introspection } from '../../delegation/introspection.ts';
 import { type Cut, cutMembers } from '../../delegation/limits.ts';
 import type { Revocation } from '../../delegation/revocation.ts';
+import { TASK_TYPE } from '../../delegation/tasks.ts';
 import { tokenTypeOf } from '../../delegation/tokens.ts';
 import { ServiceError } from '../../errors.ts';
 import {
+  CapTaskResponseSchema,
   type DelegationService,
   type ExchangeRequest,
   ExchangeResponseSchema,
@@ -27,7 +30,7 @@ import { signInOf } from '../../storage/rows.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit, peerKey } from './context.ts';
-import { proto } from './messages.ts';
+import { capMessage, proto } from './messages.ts';
 
 export function delegationService(parts: {
   tenants: Tenants;
@@ -35,9 +38,10 @@ export function delegationService(parts: {
   delegations: Delegations;
   introspection: Introspection;
   revocation: Revocation;
+  capping: Capping;
   base: () => string;
 }): ServiceImpl<typeof DelegationService> {
-  const { delegations, introspection, revocation } = parts;
+  const { delegations, introspection, revocation, capping } = parts;
   return {
     async exchange(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'exchange');
@@ -49,7 +53,7 @@ export function delegationService(parts: {
       return create(ExchangeResponseSchema, {
         accessToken: token,
         issuedTokenType: asked.issuedTokenType,
-        tokenType: tokenTypeOf(grant),
+        tokenType: asked.issuedTokenType === TASK_TYPE ? 'N_A' : tokenTypeOf(grant),
         expiresInSeconds: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
         scopes: [...grant.scopes],
         use: grant.use,
@@ -84,6 +88,8 @@ export function delegationService(parts: {
         grantId: grant.id,
         issuedAt: timestampFromMs(grant.issuedAt),
         expiresAt: timestampFromMs(grant.expiresAt),
+        ...(grant.task && { taskId: grant.task.id }),
+        ...(grant.task?.cap && { taskCap: capMessage(grant.task.cap) }),
       });
     },
     async revoke(message, context) {
@@ -97,6 +103,23 @@ export function delegationService(parts: {
         target.case === 'token' ? { token: target.value } : { grantId: target.value },
       );
       return create(RevokeResponseSchema, { revoked });
+    },
+    async capTask(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'revoke');
+      const { expiresAt, scopes, use, details } = await capping.cap(tenant, caller, {
+        taskId: message.taskId,
+        lifetimeSeconds: message.lifetimeSeconds,
+        scopes: message.scopes,
+        use: useIn(message.use || undefined),
+        details: message.authorizationDetails,
+        reason: message.reason,
+      });
+      return create(CapTaskResponseSchema, {
+        endsAt: timestampFromMs(expiresAt),
+        scopes: [...scopes],
+        use,
+        authorizationDetails: details.map(proto),
+      });
     },
   };
 }
@@ -123,7 +146,10 @@ function exchangeAsked(
       Object.keys(tokenTypes) as TokenType[],
     ),
     actorToken: actorTokenIn(message.actorToken || undefined, message.actorTokenType || undefined),
-    issuedTokenType: oneOf('requested_token_type', message.requestedTokenType, issuedTokenTypes),
+    issuedTokenType: oneOf('requested_token_type', message.requestedTokenType, [
+      ...issuedTokenTypes,
+      TASK_TYPE,
+    ]),
     authority: undefined,
     audiences: [message.audience, ...message.moreAudiences],
     scopes: message.scopes,

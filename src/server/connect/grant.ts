@@ -5,11 +5,11 @@ import type { Grants, ShownGrant, GrantState as State } from '../../delegation/g
 import { type Grant, GrantSchema, type GrantService, GrantState } from '../../gen/mandate/v1/grant_pb.ts';
 import type { PrincipalRef as PrincipalMessage } from '../../gen/mandate/v1/model_pb.ts';
 import { type PrincipalRef, principalClass } from '../../ids.ts';
-import { audiencesOf } from '../../storage/rows.ts';
+import { audiencesOf, isTaskNode } from '../../storage/rows.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit } from './context.ts';
-import { proto } from './messages.ts';
+import { capMessage, proto } from './messages.ts';
 
 const DEFAULT_PAGE = 100;
 
@@ -65,6 +65,8 @@ const grantMessage = ({ grant, state }: ShownGrant): Grant =>
     ...(grant.mayAct && { mayAct: grant.mayAct }),
     issuer: grant.issuer,
     ...(grant.task && { taskId: grant.task.id, taskPurpose: grant.task.purpose }),
+    isTask: isTaskNode(grant),
+    ...(grant.task?.cap && { taskCap: capMessage(grant.task.cap) }),
     issuedAt: timestampFromMs(grant.issuedAt),
     expiresAt: timestampFromMs(grant.expiresAt),
     state: states[state],

@@ -13,8 +13,9 @@ import {
   type CheckResponse,
   CheckResponseSchema,
 } from '../../gen/mandate/v1/decision_pb.ts';
-import { Decision } from '../../gen/mandate/v1/model_pb.ts';
+import { Decision, type TaskCap, TaskCapSchema } from '../../gen/mandate/v1/model_pb.ts';
 import type { StoredRecord } from '../../storage/log/records.ts';
+import type { TaskCap as Cap } from '../../storage/rows.ts';
 import type { AskedBatch } from './decision.ts';
 
 export const decisionOf = {
@@ -22,6 +23,16 @@ export const decisionOf = {
   deny: Decision.DENY,
   challenge: Decision.CHALLENGE,
 } as const satisfies Record<Outcome, Decision>;
+
+/** What a task was capped to. */
+export const capMessage = ({ at, endsAt, scopes = [], use, details = {} }: Cap): TaskCap =>
+  create(TaskCapSchema, {
+    cappedAt: timestampFromMs(at),
+    ...(endsAt !== undefined && { endsAt: timestampFromMs(endsAt) }),
+    scopes: [...scopes],
+    use: use ?? '',
+    authorizationDetails: Object.entries(details).map(([type, numbers]) => proto({ type, ...numbers })),
+  });
 
 export function requestOf(message: CheckRequest | CheckBatchRequest): UncheckedRequest {
   const { principal } = message;

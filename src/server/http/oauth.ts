@@ -1,3 +1,4 @@
+import { capMembers } from '../../decision/task.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
 import type { Introspection } from '../../delegation/introspection.ts';
 import type { Keys } from '../../delegation/keys/keys.ts';
@@ -95,6 +96,7 @@ export function oauthRoutes(parts: Parts): Route[] {
               jti: grant.id,
               cnf: confirmationOf(grant),
               task_id: grant.task?.id,
+              task_cap: grant.task?.cap && capMembers(grant.task.cap),
               token_type: tokenTypeOf(grant),
             }
           : { active: false };

@@ -1,6 +1,8 @@
 import type { GrantId, PrincipalRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
-import type { GrantRow, TenantNo } from '../rows.ts';
+import { storedJson } from '../faults.ts';
+import { type GrantRow, isTaskNode, type TaskCap, type TaskPart, type TenantNo } from '../rows.ts';
+import { tighter } from './cap.ts';
 import {
   type EndName,
   issuerEnd,
@@ -10,13 +12,13 @@ import {
   principalEnd,
   TENANT_END,
 } from './ends.ts';
-import { ENDED_AT, isWithin, STEP } from './living.ts';
+import { CAP, ENDED_AT, EXPIRES_AT, isWithin, STEP } from './living.ts';
 
 export interface GrantCommands {
   /**
-   * `undefined` when the parent was revoked or has expired, the subject or an actor was disabled, or the issuer or the
-   * tenant killed since the exchange was decided: the check and the insert are one transaction of one writer, so no
-   * revocation can pass between them.
+   * `undefined` when the parent was revoked or has expired, its task was capped, the subject or an actor was disabled, or
+   * the issuer or the tenant killed since the exchange was decided: the check and the insert are one transaction of one
+   * writer, so no revocation can pass between them.
    */
   readonly insertGrant: (args: { tenantNo: TenantNo; grant: GrantRow }) => boolean | undefined;
   /** The same of a task and the first grant in it, which stands below it: both or none. */
@@ -26,6 +28,11 @@ export interface GrantCommands {
    * has expired is asked of no clock.
    */
   readonly revokeGrant: (args: { tenantNo: TenantNo; id: GrantId; at: number }) => number | undefined;
+  /**
+   * Narrows a task, and with it all that came and will come of it, to what this cap and those before it leave; answers
+   * that. `undefined` for what is no task, or was ended before.
+   */
+  readonly capTask: (args: { tenantNo: TenantNo; id: GrantId; cap: TaskCap }) => TaskCap | undefined;
   /** Ends what was granted so far, and refuses what comes until it is restored. Answers how many were alive, up to MOST_COUNTED. */
   readonly kill: (args: { tenantNo: TenantNo; name: KillName; at: number }) => number;
   /** `undefined` for what is not killed. What had ended stays so. */
@@ -52,7 +59,7 @@ export interface GrantEnder {
 /** SQL that counts grants that have not ended among the first that are so. */
 const countLiving = (so: string): string => `
   SELECT count(*) FROM (SELECT * FROM grants WHERE tenant_no = @no AND ${so} LIMIT ${MOST_COUNTED}) g
-  WHERE ${ENDED_AT} IS NULL`;
+  WHERE ${ENDED_AT} IS NULL AND ${EXPIRES_AT} > @at`;
 
 /** One row for each name: all grants up to the newest there is. No clock is asked which those are. */
 function prepareMark(db: Connection): (no: TenantNo, name: EndName, at: number, isKilled: boolean) => void {
@@ -75,7 +82,7 @@ export function prepareGrantEnder(db: Connection): GrantEnder {
         CROSS JOIN grants g ON g.tenant_no = @no AND ${isWithin('g.path', 'own.path')} AND g.expires_at > @at
       WHERE own.tenant_no = @no AND own.actor_class = @class AND own.actor_id = @id AND own.expires_at > @at
       LIMIT ${MOST_COUNTED}
-    ) lasting CROSS JOIN grants g ON g.tenant_no = @no AND g.id = lasting.id WHERE ${ENDED_AT} IS NULL`)
+    ) lasting CROSS JOIN grants g ON g.tenant_no = @no AND g.id = lasting.id WHERE ${ENDED_AT} IS NULL AND ${EXPIRES_AT} > @at`)
     .pluck();
   return {
     end: (no, principal, at) => mark(no, principalEnd(principal), at, false),
@@ -86,8 +93,9 @@ export function prepareGrantEnder(db: Connection): GrantEnder {
 export function prepareGrantCommands(db: Connection): GrantCommands {
   const mark = prepareMark(db);
   const kills = killStore(db);
-  const parentOf = db.prepare<[object], { path: string }>(
-    `SELECT g.path FROM grants g WHERE g.tenant_no = @no AND g.id = @id AND g.expires_at >= @until AND ${ENDED_AT} IS NULL`,
+  const parentOf = db.prepare<[object], { path: string; cap: string | null }>(
+    `SELECT g.path, ${CAP} AS cap FROM grants g
+     WHERE g.tenant_no = @no AND g.id = @id AND ${EXPIRES_AT} >= @until AND ${ENDED_AT} IS NULL`,
   );
   const active = db
     .prepare(
@@ -109,11 +117,14 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
     DELETE FROM grants WHERE tenant_no = @no AND id IN (
       SELECT id FROM grants WHERE tenant_no = @no AND expires_at < @before
       ORDER BY expires_at, path DESC LIMIT ${REMOVED_EACH})`);
-  const living = db.prepare<[object], { path: string; seq: number }>(
-    `SELECT g.path, g.seq FROM grants g WHERE g.tenant_no = @no AND g.id = @id AND ${ENDED_AT} IS NULL`,
+  const living = db.prepare<[object], Living>(
+    `SELECT g.path, g.seq, ${CAP} AS cap FROM grants g WHERE g.tenant_no = @no AND g.id = @id AND ${ENDED_AT} IS NULL`,
   );
   const revoke = db.prepare<[object]>(
     'UPDATE grants SET revoked_at = @at WHERE tenant_no = @no AND id = @id',
+  );
+  const setCap = db.prepare<[object]>(
+    `UPDATE grants SET cap = @cap WHERE tenant_no = @no AND id = @id AND task ->> 'id' = id`,
   );
   const countBelow = prepareCountBelow(db);
   const countAll = (of: string) =>
@@ -124,10 +135,11 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
   );
 
   /** Undefined where there is none to come from any more; empty for a grant that comes from none. */
-  const pathAbove = (no: TenantNo, { parentId, expiresAt }: GrantRow): string | undefined => {
+  const pathAbove = (no: TenantNo, { parentId, expiresAt, task }: GrantRow): string | undefined => {
     if (parentId === null) return '';
     const parent = parentOf.get({ no, id: parentId, until: expiresAt });
-    return parent && `${parent.path}${STEP}`;
+    // What was decided by what it was before it was capped may be wider.
+    return parent && parent.cap === capText(task) ? `${parent.path}${STEP}` : undefined;
   };
 
   const insertGrant: GrantCommands['insertGrant'] = ({ tenantNo: no, grant }) => {
@@ -157,6 +169,12 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
       revoke.run({ no, id, at });
       return count;
     },
+    capTask: ({ tenantNo: no, id, cap }) => {
+      const task = living.get({ no, id });
+      if (!task) return undefined;
+      const left = tighter(task.cap === null ? undefined : (storedJson(task.cap) as TaskCap), cap);
+      return setCap.run({ no, id, cap: JSON.stringify(left) }).changes === 1 ? left : undefined;
+    },
     kill: ({ tenantNo: no, name, at }) => {
       const issuer = issuerIn(name);
       const ended =
@@ -168,13 +186,20 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
   };
 }
 
+interface Living {
+  readonly path: string;
+  readonly seq: number;
+  readonly cap: string | null;
+}
+
+/** As a cap is kept. */
+const capText = (task: TaskPart | null): string | null => (task?.cap ? JSON.stringify(task.cap) : null);
+
 /**
- * How many living grants there are in the tree of a living one. Where nobody was ended since it was made, it is enough to
- * count those in the tree, and to take off the trees in it that were ended before.
+ * How many living grants there are in the tree of a living one. Where nobody was ended since it was made, nor its task
+ * capped, it is enough to count those in the tree, and to take off the trees in it that were ended before.
  */
-function prepareCountBelow(
-  db: Connection,
-): (no: TenantNo, grant: { path: string; seq: number }, at: number) => number {
+function prepareCountBelow(db: Connection): (no: TenantNo, grant: Living, at: number) => number {
   const lasting = `${isWithin('path', '@path')} AND expires_at > @at`;
   const countAll = db
     .prepare<[object], number>(`SELECT count(*) FROM grants WHERE tenant_no = @no AND ${lasting}`)
@@ -188,8 +213,8 @@ function prepareCountBelow(
       `SELECT path FROM grants WHERE tenant_no = @no AND revoked_at IS NOT NULL AND ${isWithin('path', '@path')} ORDER BY path`,
     )
     .pluck();
-  return (no, { path, seq }, at) => {
-    if (endedSince.get({ no, seq })) return countEach.get({ no, path, at }) ?? 0;
+  return (no, { path, seq, cap }, at) => {
+    if (cap !== null || endedSince.get({ no, seq })) return countEach.get({ no, path, at }) ?? 0;
     let count = countAll.get({ no, path, at }) ?? 0;
     for (const top of topmost(revoked.all({ no, path }))) count -= countAll.get({ no, path: top, at }) ?? 0;
     return count;
@@ -202,6 +227,9 @@ function topmost(paths: readonly string[]): string[] {
   for (const path of paths) if (!path.startsWith(`${tops.at(-1)}${STEP}`)) tops.push(path);
   return tops;
 }
+
+/** Without the cap, which stands with the task alone. */
+const taskText = ({ cap: _cap, ...task }: TaskPart): string => JSON.stringify(task);
 
 const columnsOf = ({ subject, actors, scopes, ...grant }: GrantRow) => ({
   id: grant.id,
@@ -220,8 +248,8 @@ const columnsOf = ({ subject, actors, scopes, ...grant }: GrantRow) => ({
   mayAct: grant.mayAct && JSON.stringify(grant.mayAct),
   jkt: grant.jkt,
   x5tS256: grant.x5tS256,
-  task: grant.task && JSON.stringify(grant.task),
-  isTask: grant.task?.id === grant.id ? 1 : 0,
+  task: grant.task && taskText(grant.task),
+  isTask: isTaskNode(grant) ? 1 : 0,
   authentication: JSON.stringify(grant.authentication),
   issuedAt: grant.issuedAt,
   expiresAt: grant.expiresAt,

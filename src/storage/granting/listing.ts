@@ -1,7 +1,7 @@
 import { isSame, type PrincipalRef } from '../../ids.ts';
 import type { Connection } from '../database.ts';
 import { GRANT_COLUMNS, type GrantColumns, grantOf } from '../grants.ts';
-import { audiencesOf, type GrantRow, type TenantNo } from '../rows.ts';
+import { audiencesOf, type GrantRow, isTaskNode, type TenantNo } from '../rows.ts';
 import { endOf, STEP } from './living.ts';
 
 /** Which grants are meant: all that is given must be so. */
@@ -13,7 +13,7 @@ export interface GrantFilter {
   readonly audience?: string | undefined;
   /** The path of a grant: itself and all that came from it, each behind what it came from. Else the last to end is first. */
   readonly under?: string | undefined;
-  /** Only tasks. */
+  /** Only tasks, and the parts of agents that joined one. */
   readonly tasks?: boolean | undefined;
   /** Milliseconds since the epoch: only those that live then. */
   readonly livingAt?: number | undefined;
@@ -113,7 +113,7 @@ const isMeant = (
   grant: GrantRow,
   { subject, actor, audience, tasks = false, livingAt }: GrantFilter,
 ): boolean =>
-  (!tasks || grant.task?.id === grant.id) &&
+  (!tasks || isTaskNode(grant)) &&
   (subject === undefined || isSame(grant.subject, subject)) &&
   (actor === undefined || isSame(grant.actors[0], actor)) &&
   (audience === undefined || audiencesOf(grant).includes(audience)) &&

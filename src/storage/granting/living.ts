@@ -15,14 +15,26 @@ export const endOf = (root: string): string => `${root} || '${AFTER_STEP}'`;
 export const isWithin = (path: string, root: string): string =>
   `${path} >= ${root} AND ${path} < ${endOf(root)}`;
 
+/** SQL for what the task of the row `g` of `grants` was capped to, as JSON (`TaskCap`); null where it was not, or is none. */
+export const CAP = "(SELECT t.cap FROM grants t WHERE t.tenant_no = g.tenant_no AND t.id = g.task ->> 'id')";
+
+/** SQL for when the time of the row `g` is over. */
+export const EXPIRES_AT = `min(g.expires_at, coalesce(${CAP} ->> 'endsAt', g.expires_at))`;
+
 /**
- * SQL for when the row `g` of `grants` ended, null while nothing has ended it; time is another matter. The joins are
- * CROSS, which SQLite takes in the order they stand in: the few names first, each then looked up.
+ * SQL for when the row `g` of `grants` ended, null while nothing has ended it; time is another matter. A cap that leaves
+ * it no scope has ended it. The joins are CROSS, which SQLite takes in the order they stand in: the few names first, each
+ * then looked up.
  */
 export const ENDED_AT = `(
   SELECT min(at) FROM (
     SELECT a.revoked_at AS at FROM json_each('["' || replace(g.path, '${STEP}', '","') || '"]') step
       CROSS JOIN grants a ON a.tenant_no = g.tenant_no AND a.id = step.value
+    UNION ALL
+    SELECT t.cap ->> 'at' FROM grants t
+    WHERE t.tenant_no = g.tenant_no AND t.id = g.task ->> 'id' AND t.cap ->> 'scopes' IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM json_each(g.scopes) held CROSS JOIN json_each(t.cap, '$.scopes') scope
+        WHERE scope.value = held.value)
     UNION ALL
     SELECT e.at FROM (
       SELECT 'principal ' || g.subject_class || ':' || g.subject_id AS name

@@ -82,6 +82,7 @@ export class Room {
 /** What ends a grant, and what makes room. */
 const ENDING: ReadonlySet<string> = new Set([
   'revokeGrant',
+  'capTask',
   'kill',
   'setStatus',
   'putVolume',

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { agent, api, type Client, mcp, otherAgent, Stage } from '../../delegation/stage.ts';
 import { Grpc, struct } from '../grpc.ts';
-import { tokenReads } from '../requests.ts';
+import { connect, tokenReads } from '../requests.ts';
+import { basic } from '../server.ts';
 import { type Answer, until } from './started.ts';
 
 /** Decisions by tokens that were seen before are a thread's, and what ended is seen there as at once. */
@@ -9,7 +10,11 @@ import { type Answer, until } from './started.ts';
 let stage: Stage;
 let pep: Grpc;
 beforeAll(async () => {
-  stage = await Stage.open();
+  stage = await Stage.open({
+    acme: (manifest) => {
+      manifest.tasks = { max_hours: 1 };
+    },
+  });
   pep = new Grpc(stage.server.data, mcp.secret);
   const offload = () => stage.server.mandate.services.offload;
   await pep.checkByStream({ ...asks(await stage.granted()) });
@@ -86,6 +91,27 @@ describe('what ended', () => {
       expect((await decides(token))[0]).toBe('token_revoked');
     }
   });
+});
+
+test('what a task was capped to is seen by the next decision', async () => {
+  for (let turn = 0; turn < 20; turn += 1) {
+    const fields = { task_purpose: 'x', scope: 'docs.read docs.suggest' };
+    const { body } = await stage.exchange(await stage.issuer.sign(), fields);
+    const { access_token: token, task_id: taskId } = body as typeof body & { task_id: string };
+    await decides(token);
+    expect(await decides(token)).toEqual([ALLOW, true]);
+    const cap = { tenant: 'acme', taskId, scopes: ['docs.suggest'] };
+    const capped = connect(
+      stage.server.data,
+      'DelegationService/CapTask',
+      cap,
+      basic(agent.id, agent.secret),
+    );
+    const [{ status }, racing] = await Promise.all([capped, decides(token)]);
+    expect(status).toBe(200);
+    expect([ALLOW, 'scope_insufficient']).toContain(racing[0]);
+    expect(await decides(token)).toEqual(['scope_insufficient', true]);
+  }
 });
 
 test('a token for another caller is denied there, whatever that one serves', async () => {

@@ -17,7 +17,7 @@ import {
 } from '../../../delegation/exchange.ts';
 import { cutMembers } from '../../../delegation/limits.ts';
 import { type ExchangeRefused, stepUpOf } from '../../../delegation/refused.ts';
-import type { TaskAsked } from '../../../delegation/tasks.ts';
+import { TASK_TYPE, type TaskAsked } from '../../../delegation/tasks.ts';
 import { detailsClaim, tokenTypeOf } from '../../../delegation/tokens.ts';
 import { describe, ServiceError } from '../../../errors.ts';
 import { type PrincipalRef, principalClass } from '../../../ids.ts';
@@ -84,10 +84,9 @@ export function exchangeAsked(
     use: useIn(form.maybe('use')),
     details: detailsIn(form.maybe('authorization_details')),
     mayAct: mayActIn(form.maybe('may_act')),
-    lifetimeSeconds: 0,
+    ...lastingIn(form),
     proof,
     certificate,
-    task: taskIn(form),
     approval: approvalIn(form),
   };
 }
@@ -101,12 +100,12 @@ type Wanted = Pick<ExchangeAsked, 'issuedTokenType' | 'audiences' | 'authority'>
 function wanted(form: Form, grantType: string): Wanted {
   const type = form.maybe('requested_token_type') ?? ACCESS_TOKEN_TYPE;
   const [names, resources] = [form.all('audience'), form.all('resource').map(resource)];
-  if (isIssued(type))
+  if (isIssued(type) || (type === TASK_TYPE && grantType === TOKEN_EXCHANGE))
     return { issuedTokenType: type, audiences: [...names, ...resources], authority: undefined };
   if (type !== ID_JAG_TYPE || grantType !== TOKEN_EXCHANGE)
     throw new ServiceError(
       'unsupported_token_type',
-      `requested_token_type is one of ${[...issuedTokenTypes, ID_JAG_TYPE].join(', ')}; the last of an exchange alone`,
+      `requested_token_type is one of ${[...issuedTokenTypes, TASK_TYPE, ID_JAG_TYPE].join(', ')}; the last two of an exchange alone`,
     );
   const [authority, ...others] = names;
   if (authority === undefined || others.length > 0 || resources.length === 0)
@@ -153,16 +152,20 @@ function detailsIn(text: string | undefined): readonly unknown[] {
 /** Of the array; what is within a detail is bounded where it is read. */
 const MAX_JSON_DEPTH = 16;
 
-/** Extensions: `task_purpose` opens a task, `task_lifetime` in seconds says until when. */
-function taskIn(form: Form): TaskAsked | undefined {
+/**
+ * Extensions: `task_purpose` opens a task, `task_lifetime` in seconds says until when; of an agent that joins one too.
+ */
+function lastingIn(form: Form): { task: TaskAsked | undefined; lifetimeSeconds: number } {
   const purpose = form.maybe('task_purpose');
   const lifetime = form.maybe('task_lifetime');
-  if (purpose === undefined && lifetime === undefined) return undefined;
-  if (purpose === undefined)
+  const joins = form.maybe('requested_token_type') === TASK_TYPE;
+  if (purpose === undefined && lifetime !== undefined && !joins)
     throw new ServiceError('invalid_request', 'task_lifetime comes with task_purpose');
   if (lifetime !== undefined && !/^[1-9]\d{0,6}$/.test(lifetime))
     throw new ServiceError('invalid_request', 'task_lifetime is a number of seconds');
-  return { purpose, lifetimeSeconds: Number(lifetime ?? 0) };
+  const seconds = Number(lifetime ?? 0);
+  if (purpose === undefined) return { task: undefined, lifetimeSeconds: seconds };
+  return { task: { purpose, lifetimeSeconds: seconds }, lifetimeSeconds: 0 };
 }
 
 /**
@@ -183,8 +186,8 @@ function approvalIn(form: Form): ApprovalAsked | undefined {
 export const exchangeBody = ({ token, grant, cut }: Exchanged, type: ExchangeAsked['issuedTokenType']) => ({
   access_token: token,
   issued_token_type: type,
-  // RFC 8693 section 2.2.1: an assertion gives no access by itself.
-  token_type: type === ID_JAG_TYPE ? 'N_A' : tokenTypeOf(grant),
+  // RFC 8693 section 2.2.1: an assertion gives no access by itself, and a task neither.
+  token_type: type === ID_JAG_TYPE || type === TASK_TYPE ? 'N_A' : tokenTypeOf(grant),
   expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
   scope: grant.scopes.join(' '),
   use: grant.use,

@@ -1,4 +1,4 @@
-import type { Use } from '../storage/rows.ts';
+import type { Use } from './rows.ts';
 
 /** Classes of use, each of which has those before it: who may suggest may read. */
 export const uses = ['read', 'suggest', 'act'] as const satisfies readonly Use[];

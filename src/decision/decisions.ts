@@ -18,10 +18,17 @@ import { type How, Judge } from './judge.ts';
 import { isMetered } from './metering/met.ts';
 import type { Meters } from './metering/meters.ts';
 import type { Taken } from './metering/taken.ts';
-import { asStated, type TokenPrincipal, type TokenResolver } from './principal.ts';
+import { asStated, GrantRefused, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import type { Recorder } from './recorder.ts';
 import { type CheckRequest, checkRequest, type Proof, type UncheckedRequest } from './request.ts';
-import { decisionDraft, errorRow, soundQuestion, unsoundCodes, unsoundQuestion } from './rows.ts';
+import {
+  decisionDraft,
+  errorRow,
+  type Question,
+  soundQuestion,
+  unsoundCodes,
+  unsoundQuestion,
+} from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
 import { refusal } from './verdict.ts';
 
@@ -306,7 +313,8 @@ export class Decisions {
     const refused = (error: unknown): Pending => {
       if (!(error instanceof ServiceError) || !/^(?:token|dpop|certificate)_/.test(error.code)) throw error;
       const parts = this.#options.recorder.shares(tenant) ? how.shared : undefined;
-      return this.#refused(tenant, caller, soundQuestion(request, parts), now, error);
+      const grant = error instanceof GrantRefused ? error.grant : undefined;
+      return this.#refused(tenant, caller, soundQuestion(request, grant, parts), now, error);
     };
     let principal: TokenPrincipal | Promise<TokenPrincipal>;
     try {
@@ -394,13 +402,7 @@ export class Decisions {
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */
-  #refused(
-    tenant: Tenant,
-    caller: Caller,
-    asked: { readonly input: string; readonly parts?: string },
-    now: number,
-    error: ServiceError,
-  ): Pending {
+  #refused(tenant: Tenant, caller: Caller, asked: Question, now: number, error: ServiceError): Pending {
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const { revision } = this.#options.policyOf(tenant);
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };

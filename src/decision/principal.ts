@@ -1,3 +1,4 @@
+import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
@@ -29,6 +30,29 @@ export type TokenResolver = (
   now: number,
   proof: Proof | undefined,
 ) => TokenPrincipal | Promise<TokenPrincipal>;
+
+/**
+ * A token of ours is refused, and whose it is is known: it has ended, or whoever presents it does not hold what it is bound
+ * to. The record says so; an answer does not.
+ */
+export class GrantRefused extends ServiceError {
+  readonly grant: GrantRow;
+
+  constructor(grant: GrantRow, { code, message, detail, fields }: ServiceError) {
+    super(code, message, { ...(detail !== undefined && { detail }), fields });
+    this.grant = grant;
+  }
+}
+
+const REVOKED = new ServiceError('token_revoked', 'the token was revoked');
+const EXPIRED = new ServiceError('token_expired', 'the token has expired');
+
+/** Of a grant that has ended. */
+export const endedGrant = (grant: GrantRow): GrantRefused =>
+  new GrantRefused(grant, grant.revokedAt === null ? EXPIRED : REVOKED);
+
+/** What a record says of the grant behind a token that is refused. */
+export const refusedGrant = ({ id, task }: GrantRow) => ({ id, ...(task && { task: { id: task.id } }) });
 
 /** Who the caller says it is about. */
 export const asStated = (subject: PrincipalRef): TokenPrincipal => ({

@@ -1,8 +1,9 @@
 import { buildRecord, type Named, type RecordDraft } from '../audit/record.ts';
 import type { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
-import type { RecordRow, TenantNo } from '../storage/rows.ts';
+import type { GrantRow, RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Decided } from './decide.ts';
+import { refusedGrant } from './principal.ts';
 import type { CheckRequest, UncheckedRequest } from './request.ts';
 import { Kept, type SharedParts } from './shared-parts.ts';
 import { verdictText } from './verdict.ts';
@@ -14,7 +15,7 @@ interface Head {
   readonly caller: string;
 }
 
-interface Question {
+export interface Question {
   readonly named?: Named | undefined;
   readonly subject?: PrincipalRef | undefined;
   readonly actor?: PrincipalRef | undefined;
@@ -68,26 +69,35 @@ export function decidedMembers(decided: Decided, grantId: string | undefined): s
   return `,"revision":"${revision}","cost":${cost}${text}${asked}${grant}`;
 }
 
-/** A request whose parts are sound but whose principal is not: nobody is named. */
+/** A request whose parts are sound but whose principal is not: nobody is named, but for who is in a grant of ours. */
 export function soundQuestion(
   { action, resource, context = {} }: CheckRequest,
+  grant: GrantRow | undefined,
   shared?: SharedParts,
-): { readonly input: string; readonly parts: string } {
+): Question {
+  const { subject = null, actors = [] } = grant ?? {};
+  const of = {
+    named: { action: action.name, resource, actors },
+    subject: grant?.subject,
+    actor: actors[0],
+    grantId: grant?.id,
+  };
+  const behind = grant && { grant: refusedGrant(grant) };
   if (!shared)
-    return { input: JSON.stringify({ subject: null, actors: [], action, resource, context }), parts: '' };
+    return { ...of, input: JSON.stringify({ subject, actors, action, resource, context, ...behind }) };
   const kept = new Kept(shared);
   const textOf = (member: string, object: object | undefined): string =>
     kept.text(member, object, JSON.stringify(object ?? {}));
   const { name } = action;
   const { type, id } = resource;
-  const input = `{"subject":null,"actors":[],"action":{"name":${JSON.stringify(name)},"properties":${textOf(
+  const input = `{"subject":${JSON.stringify(subject)},"actors":${JSON.stringify(actors)},"action":{"name":${JSON.stringify(name)},"properties":${textOf(
     'action.properties',
     action.properties,
   )}},"resource":{"type":${JSON.stringify(type)},"id":${JSON.stringify(id)},"properties":${textOf(
     'resource.properties',
     resource.properties,
-  )}},"context":${textOf('context', context)}}`;
-  return { input, parts: kept.members };
+  )}},"context":${textOf('context', context)}${behind ? `,${JSON.stringify(behind).slice(1, -1)}` : ''}}`;
+  return { ...of, input, parts: kept.members };
 }
 
 /** Of a request that is not sound only names are kept, and not all of those: it may be anything. */

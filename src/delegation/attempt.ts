@@ -1,6 +1,7 @@
 import type { Named, RecordDraft, RecordOutcome } from '../audit/record.ts';
 import type { Question } from '../decision/approval/question.ts';
 import type { Decided } from '../decision/decide.ts';
+import { GrantRefused, refusedGrant } from '../decision/principal.ts';
 import { decidedMembers } from '../decision/rows.ts';
 import { type Reason, refusal } from '../decision/verdict.ts';
 import type { ServiceError } from '../errors.ts';
@@ -22,6 +23,8 @@ export class Attempt {
   readonly now: number;
   readonly decisionId: DecisionId;
   subject: PrincipalRef | undefined;
+  /** The grant behind a token of ours that is refused. */
+  presented: GrantRow | undefined;
   input: string | undefined;
   /** What of the input the record is found by. */
   named: Named | undefined;
@@ -44,6 +47,10 @@ export class Attempt {
   }
 
   refused(error: ServiceError): RecordDraft {
+    if (error instanceof GrantRefused) {
+      this.presented = error.grant;
+      this.subject ??= error.grant.subject;
+    }
     const verdict = this.objection ?? { ...refusal(error.code, error.message), revision: '', cost: 0 };
     return this.record(verdict.outcome, verdict, undefined);
   }
@@ -78,6 +85,7 @@ export class Attempt {
       actors: this.caller.principal ? [this.caller.principal] : [],
       action: { name: actionName(asked), properties: { scopes } },
       resource: { type: 'audience', id: audience.slice(0, MAX_AUDIENCE) },
+      ...(this.presented && { grant: refusedGrant(this.presented) }),
     });
   }
 }

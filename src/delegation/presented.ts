@@ -1,3 +1,4 @@
+import { GrantRefused } from '../decision/principal.ts';
 import { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import { isSame, principalKey } from '../ids.ts';
@@ -9,7 +10,7 @@ import { readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { clientClaims } from '../tenancy/token-kind.ts';
 import { type Asserted, type TokenType, tokenTypes } from './exchange.ts';
-import { checkCertificate } from './sender/certificates.ts';
+import { uncertified } from './sender/certificates.ts';
 import { notHeld } from './sender/dpop.ts';
 import { TASK_TYPE } from './tasks.ts';
 import type { Tokens } from './tokens.ts';
@@ -95,8 +96,9 @@ const renewed = (task: GrantRow, actor: PrincipalRef, held: Held): SubjectToken 
 /** Whoever acts by it holds what it is bound to; whom it is for was handed it, and holds something else. */
 function handedIn(parent: GrantRow, actor: PrincipalRef, held: Held): Omit<SubjectToken, 'renews'> {
   const isActing = isSame(actingIn(parent), actor);
-  if (isActing && parent.jkt !== null && parent.jkt !== held.jkt) throw notHeld(true, held.jkt);
-  if (isActing) checkCertificate(parent, held);
+  const isProven = parent.jkt === null || parent.jkt === held.jkt;
+  const refused = isProven ? uncertified(parent, held) : notHeld(true, held.jkt);
+  if (isActing && refused) throw new GrantRefused(parent, refused);
   const { subject, expiresAt: until, mayAct, authentication, issuer, x5tS256 } = parent;
   return {
     subject,

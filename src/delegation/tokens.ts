@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { TokenPrincipal, TokenResolver } from '../decision/principal.ts';
+import { endedGrant, GrantRefused, type TokenPrincipal, type TokenResolver } from '../decision/principal.ts';
 import type { Proof } from '../decision/request.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
@@ -21,7 +21,7 @@ import type { Tenant } from '../tenancy/tenants.ts';
 import { isSignedBy, signJwt } from './keys/jws.ts';
 import type { Keys } from './keys/keys.ts';
 import { Lifetimes } from './lifetimes.ts';
-import { checkCertificate } from './sender/certificates.ts';
+import { uncertified } from './sender/certificates.ts';
 import { type DpopProofs, notHeld } from './sender/dpop.ts';
 import { asPrincipal } from './vouched.ts';
 
@@ -188,8 +188,9 @@ export class Tokens {
    * section 3: one that is bound to a certificate is presented over a connection that is by it.
    */
   #held(grant: GrantRow, held: Held): GrantRow {
-    if (grant.jkt !== (held.jkt ?? null)) throw notHeld(grant.jkt !== null, held.jkt);
-    checkCertificate(grant, held);
+    const isProven = grant.jkt === (held.jkt ?? null);
+    const refused = isProven ? uncertified(grant, held) : notHeld(grant.jkt !== null, held.jkt);
+    if (refused) throw new GrantRefused(grant, refused);
     return grant;
   }
 
@@ -241,8 +242,7 @@ export class Tokens {
   }
 
   #living(grant: GrantRow, now: number): GrantRow {
-    if (grant.revokedAt !== null) throw new ServiceError('token_revoked', 'the token was revoked');
-    if (!this.#lifetimes.lasts(grant, now)) throw new ServiceError('token_expired', 'the token has expired');
+    if (grant.revokedAt !== null || !this.#lifetimes.lasts(grant, now)) throw endedGrant(grant);
     return grant;
   }
 

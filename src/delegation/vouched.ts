@@ -1,4 +1,4 @@
-import type { TokenPrincipal } from '../decision/principal.ts';
+import { endedGrant, type TokenPrincipal } from '../decision/principal.ts';
 import { ServiceError } from '../errors.ts';
 import type { GrantId } from '../ids.ts';
 import type { GrantStore } from '../storage/grants.ts';
@@ -26,8 +26,7 @@ export function vouchedPrincipal(
 ): TokenPrincipal {
   const grant = grants.find(tenant.no, grantIdIn(token));
   if (!grant) throw new ServiceError('token_invalid', 'the token belongs to no grant');
-  if (grant.revokedAt !== null) throw new ServiceError('token_revoked', 'the token was revoked');
-  if (now >= grant.expiresAt) throw new ServiceError('token_expired', 'the token has expired');
+  if (grant.revokedAt !== null || now >= grant.expiresAt) throw endedGrant(grant);
   return asPrincipal(grant);
 }
 

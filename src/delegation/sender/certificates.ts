@@ -32,9 +32,9 @@ export function checkCertified({ manifest: { mtls } }: Tenant, actor: PrincipalR
     );
 }
 
-/** Throws `certificate_invalid` where the token of the grant is bound to a certificate, and that is not held. */
-export function checkCertificate({ x5tS256: bound }: Binding, { x5tS256: held }: Held): void {
-  if (bound === null || areEqual(held, bound)) return;
+/** `certificate_invalid` where the token of the grant is bound to a certificate, and that is not held. */
+export function uncertified({ x5tS256: bound }: Binding, { x5tS256: held }: Held): ServiceError | undefined {
+  if (bound === null || areEqual(held, bound)) return undefined;
   const what = held === undefined ? 'it comes with none' : 'it comes with another';
-  throw new ServiceError('certificate_invalid', `the token is bound to a certificate: ${what}`);
+  return new ServiceError('certificate_invalid', `the token is bound to a certificate: ${what}`);
 }

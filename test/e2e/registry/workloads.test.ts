@@ -62,6 +62,20 @@ test('is let in by it, as who it is, and is shown by it', async () => {
   });
 });
 
+test('a SPIFFE JWT-SVID is the workload of its trust domain that it names, and no other', async () => {
+  const id = 'spiffe://acme.example/ns/prod/sa/deploy';
+  const claims = { sub: id };
+  const credential = { workload: { issuer: platform.url, audience: AUDIENCE, claims } };
+  await registrar.put(deploy({ id: 'svid', credentials: [credential] }));
+  // JWT-SVID section 3: sub, aud and exp, and whatever else.
+  const svid = (sub: string, iss?: string) =>
+    token({ sub, 'kubernetes.io': undefined, ...(iss !== undefined && { iss }) });
+  expect(await asks(await svid(id))).toBe(200);
+  for (const other of [`${id}/x`, 'spiffe://evil.example/ns/prod/sa/deploy', id.toUpperCase(), ` ${id}`])
+    expect(await asks(await svid(other)), other).toBe(401);
+  expect(await asks(await svid(id, 'https://spire.evil.example'))).toBe(401);
+});
+
 test.each<[string, Record<string, unknown>]>([
   ['another repository', { sub: 'repo:acme/app-fork:ref:refs/heads/main' }],
   ['another owner whose name begins alike', { sub: 'repo:acme/app:pull_request' }],

@@ -6,11 +6,12 @@ import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, uuidv7 } from '../ids.ts';
 import { capped } from '../storage/granting/cap.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import type { GrantRow, RecordRow, TaskCap, Use } from '../storage/rows.ts';
+import type { Budget, GrantRow, RecordRow, TaskCap, Use } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import { type DetailTypes, detailProblem } from '../tenancy/details.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { budgetOf } from './budgets.ts';
 import { sizeProblem } from './details.ts';
 
 /** To what a task is to be narrowed. What says nothing leaves that as it is. */
@@ -23,6 +24,8 @@ export interface CapAsked {
   readonly use: Use | undefined;
   /** Types and numbers of authorization details, unchecked. */
   readonly details: readonly unknown[];
+  /** Unchecked. */
+  readonly budget: Budget;
   readonly reason: string;
 }
 
@@ -59,7 +62,7 @@ export class Capping {
       throw new ServiceError('not_found', 'no such task of the caller in this tenant');
     if (task.revokedAt !== null) throw ENDED;
     if (task.expiresAt <= now) throw new ServiceError('token_expired', 'the time of the task is over');
-    const cap = capOf(tenant.manifest.authorization_details, task, asked, now);
+    const cap = capOf(tenant, task, asked, now);
     const record = this.#record(tenant, caller, task, cap, asked.reason);
     const { value } = await writer.run('capTask', { tenantNo: tenant.no, id: task.id, cap }, record);
     if (value === undefined) throw ENDED;
@@ -96,17 +99,18 @@ const mayCap = ({ principal }: Caller, { actors }: GrantRow): boolean =>
   principal === undefined || actors.some((actor) => isSame(actor, principal));
 
 /** Whole seconds, as all ends of grants are. */
-function capOf(types: DetailTypes, task: GrantRow, asked: CapAsked, now: number): TaskCap {
+function capOf(tenant: Tenant, task: GrantRow, asked: CapAsked, now: number): TaskCap {
   const { lifetimeSeconds: seconds, scopes, use } = asked;
   const unknown = scopes.find((scope) => !task.scopes.includes(scope));
   // A slip of the pen would end what it was to narrow.
   if (unknown !== undefined)
     throw new ServiceError('invalid_scope', `the task has no scope ${unknown.slice(0, 256)}`);
-  const details = boundsOf(types, task, asked.details);
-  if (seconds === 0 && scopes.length === 0 && use === undefined && !details)
+  const details = boundsOf(tenant.manifest.authorization_details, task, asked.details);
+  const budget = budgetOf(tenant, asked.budget);
+  if (seconds === 0 && scopes.length === 0 && use === undefined && !details && !budget)
     throw new ServiceError(
       'invalid_request',
-      'a cap says a lifetime, scopes, a use or authorization_details',
+      'a cap says a lifetime, scopes, a use, authorization_details or a budget',
     );
   return {
     at: now,
@@ -114,6 +118,7 @@ function capOf(types: DetailTypes, task: GrantRow, asked: CapAsked, now: number)
     ...(scopes.length > 0 && { scopes: [...new Set(scopes)] }),
     ...(use && { use }),
     ...(details && { details }),
+    ...(budget && { budget }),
   };
 }
 

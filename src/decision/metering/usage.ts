@@ -3,6 +3,12 @@ import { refusal, type Verdict } from '../verdict.ts';
 import { inUnits } from './amount.ts';
 import type { Taken } from './taken.ts';
 
+/** How much may be counted in all, and what says so. */
+export interface Bounded {
+  readonly what: string;
+  readonly most: number;
+}
+
 /** A meter as a decision finds it. Amounts in millionths. */
 export interface Reading {
   readonly name: string;
@@ -12,7 +18,7 @@ export interface Reading {
     readonly of: string;
     readonly until: number | null;
     readonly total: number;
-    readonly bounded: { readonly type: string; readonly member: string; readonly most: number } | undefined;
+    readonly bounded: Bounded | undefined;
   }[];
   readonly since: number;
   readonly counts: boolean;
@@ -54,7 +60,7 @@ export class Usage {
         if (!Number.isSafeInteger(total + more))
           return refusal('usage_exceeded', `the meter ${name} is full`);
         if (bounded && inUnits(total + more) > bounded.most)
-          return refusal('usage_exceeded', `${bounded.member} of ${bounded.type} allows no more`);
+          return refusal('usage_exceeded', `${bounded.what} allows no more`);
       }
     }
     return undefined;

@@ -82,6 +82,13 @@ describe('once a task was capped', () => {
         use: 'read',
         task_cap: { scope: ['docs.read'], use: 'read' },
       });
+    const rpc = await connect(
+      stage.server.data,
+      'DelegationService/Introspect',
+      { tenant: 'acme', token: before },
+      basic(agent.id, agent.secret),
+    );
+    expect(rpc.body).toMatchObject({ scopes: ['docs.read'], taskId: task, taskCap: { use: 'read' } });
     const again = await stage.exchange(before, { audience: 'docs-api', scope: 'docs.suggest' }, mcp);
     expect(refusalOf(again)).toMatchObject({ code: 'invalid_scope' });
     expect((await renew(task, { use: 'act' })).body).toMatchObject({ scope: 'docs.read', use: 'read' });

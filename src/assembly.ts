@@ -379,7 +379,7 @@ export function assemble(
     tokens,
     introspection: new Introspection({ ...common, admission, tokens }),
     revocation: new Revocation({ ...common, tokens, grants }),
-    capping: new Capping({ ...common, grants }),
+    capping: new Capping({ ...common, admission, grants }),
     killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),
     grants: new Grants({ grants, lister: grantLister(reader), usage, clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),

@@ -1,16 +1,19 @@
+import { isDeepStrictEqual } from 'node:util';
 import { inTask } from '../audit/kill.ts';
 import { buildRecord } from '../audit/record.ts';
+import type { Admission } from '../decision/admission.ts';
 import { capMembers } from '../decision/task.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, uuidv7 } from '../ids.ts';
-import { capped } from '../storage/granting/cap.ts';
+import { capped, tighter } from '../storage/granting/cap.ts';
 import type { GrantStore } from '../storage/grants.ts';
 import type { Budget, GrantRow, RecordRow, TaskCap, Use } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import { type DetailTypes, detailProblem } from '../tenancy/details.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { admitted } from './admitted.ts';
 import { budgetOf } from './budgets.ts';
 import { sizeProblem } from './details.ts';
 
@@ -31,6 +34,7 @@ export interface CapAsked {
 
 export interface CappingOptions {
   readonly grants: GrantStore;
+  readonly admission: Pick<Admission, 'enter' | 'leave'>;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
@@ -48,10 +52,16 @@ export class Capping {
 
   /**
    * By whoever may revoke the task. Answers what is left of it, once all who decide know. Throws `invalid_request`,
-   * `invalid_scope`, `invalid_authorization_details`, `token_expired`, `token_revoked`, and `not_found` also for what is
-   * not the caller's.
+   * `invalid_scope`, `invalid_authorization_details`, `token_expired`, `token_revoked`, `resource_exhausted` for an agent
+   * alone, and `not_found` also for what is not the caller's.
    */
-  async cap(tenant: Tenant, caller: Caller, asked: CapAsked): Promise<GrantRow> {
+  cap(tenant: Tenant, caller: Caller, asked: CapAsked): Promise<GrantRow> {
+    const work = (): Promise<GrantRow> => this.#cap(tenant, caller, asked);
+    // Operators are not kept from it by what is under way.
+    return caller.principal ? admitted(this.#options.admission, tenant, work) : work();
+  }
+
+  async #cap(tenant: Tenant, caller: Caller, asked: CapAsked): Promise<GrantRow> {
     const { grants, writer, clock } = this.#options;
     const now = clock();
     if (asked.reason.length > MAX_REASON)
@@ -64,6 +74,11 @@ export class Capping {
     if (task.expiresAt <= now) throw new ServiceError('token_expired', 'the time of the task is over');
     const cap = capOf(tenant, task, asked, now);
     const record = this.#record(tenant, caller, task, cap, asked.reason);
+    // All threads read anew what they keep once something may have been taken away: not for what takes nothing.
+    if (takesNothing(task.task.cap, cap)) {
+      await writer.append(record);
+      return task;
+    }
     const { value } = await writer.run('capTask', { tenantNo: tenant.no, id: task.id, cap }, record);
     if (value === undefined) throw ENDED;
     return capped(task, value);
@@ -93,6 +108,10 @@ export class Capping {
 }
 
 const ENDED = new ServiceError('token_revoked', 'the task has ended');
+
+/** Whether a cap leaves what one before it has left. */
+const takesNothing = (before: TaskCap | undefined, cap: TaskCap): boolean =>
+  before !== undefined && isDeepStrictEqual({ ...tighter(before, cap), at: 0 }, { ...before, at: 0 });
 
 /** Whoever acts in it, and operators. */
 const mayCap = ({ principal }: Caller, { actors }: GrantRow): boolean =>

@@ -155,6 +155,17 @@ describe('once a task was capped', () => {
     expect(back.body.message).toContain('invalid_scope');
   });
 
+  test('the same again takes nothing, however often: it is recorded, and stands as it stood', async () => {
+    const { access_token: before, task_id: task } = await opened();
+    const to = { scopes: ['docs.read'], use: 'read', lifetimeSeconds: 600 };
+    await cap(task, to);
+    const stood = await stage.introspect(before);
+    for (const again of [{ use: 'read' }, { use: 'act', lifetimeSeconds: 6_000 }, { scopes: ['docs.read'] }])
+      expect((await cap(task, again)).body).toMatchObject({ scopes: ['docs.read'], use: 'read' });
+    expect(await stage.introspect(before)).toEqual(stood);
+    expect(await stage.records({ kind: 'revocation', taskId: task })).toHaveLength(4);
+  });
+
   test('a renewal that races the cap leaves no token that is wider', async () => {
     for (let round = 0; round < 5; round += 1) {
       const { task_id: task } = await opened();

@@ -293,7 +293,8 @@ export function assemble(
           }),
         )
       : undefined;
-  const meters = new Meters({ store: usageStore(reader), grants, doubt });
+  const usage = usageStore(reader);
+  const meters = new Meters({ store: usage, grants, doubt });
   const shared = partStore(reader);
   const approvals = approvalStore(reader);
   const callbacks = new Callbacks({
@@ -380,9 +381,9 @@ export function assemble(
     tokens,
     introspection: new Introspection({ ...common, admission, tokens }),
     revocation: new Revocation({ ...common, tokens, grants }),
-    capping: new Capping({ ...common, grants }),
+    capping: new Capping({ ...common, admission, grants }),
     killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),
-    grants: new Grants({ grants, lister: grantLister(reader), clock }),
+    grants: new Grants({ grants, lister: grantLister(reader), usage, clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),

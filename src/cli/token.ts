@@ -5,7 +5,7 @@ import { type Cut, DelegationService } from '../gen/mandate/v1/delegation_pb.ts'
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
 import { globalsOf, print, printFields, printJson, warn } from './terminal/output.ts';
-import { duration, jsonObjects, keyed, wholeNumber } from './terminal/values.ts';
+import { budgetOption, duration, jsonObjects, keyed, wholeNumber } from './terminal/values.ts';
 
 const TOKEN_TYPES = 'urn:ietf:params:oauth:token-type:';
 const ACCESS_TOKEN = `${TOKEN_TYPES}access_token`;
@@ -43,6 +43,11 @@ const exchange = (): Command =>
       duration,
     )
     .option(
+      '--task-budget <meter=most>',
+      'how much it may come to by a meter; again for others',
+      budgetOption,
+    )
+    .option(
       '--request-approval <reason>',
       'where the policy wants approval first, ask for it; the error says by which id to go on',
     )
@@ -66,6 +71,7 @@ const exchange = (): Command =>
           lifetime?: number;
           task?: string;
           taskLifetime?: number;
+          taskBudget?: Record<string, number>;
           requestApproval?: string;
           approval?: string;
         },
@@ -88,7 +94,11 @@ const exchange = (): Command =>
           actorTokenType: options.actorToken === undefined ? '' : ACCESS_TOKEN,
           lifetimeSeconds: options.lifetime ?? 0,
           ...(options.task !== undefined && {
-            task: { purpose: options.task, lifetimeSeconds: options.taskLifetime ?? 0 },
+            task: {
+              purpose: options.task,
+              lifetimeSeconds: options.taskLifetime ?? 0,
+              budget: options.taskBudget ?? {},
+            },
           }),
           requestApproval: options.requestApproval !== undefined,
           approvalReason: options.requestApproval ?? '',

@@ -67,7 +67,8 @@ export class Attempt {
       decisionId: this.decisionId,
       caller: caller.id,
       subject: this.subject,
-      actor: caller.principal,
+      // Who joins a task does not ask itself: whoever reads records finds it by both.
+      actor: this.proposed?.actors[0] ?? caller.principal,
       grantId: grant?.id,
       reason: decided.reasons[0]?.code,
       revision: decided.revision,

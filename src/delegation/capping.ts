@@ -1,16 +1,20 @@
+import { isDeepStrictEqual } from 'node:util';
 import { inTask } from '../audit/kill.ts';
 import { buildRecord } from '../audit/record.ts';
+import type { Admission } from '../decision/admission.ts';
 import { capMembers } from '../decision/task.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, uuidv7 } from '../ids.ts';
-import { capped } from '../storage/granting/cap.ts';
+import { capped, tighter } from '../storage/granting/cap.ts';
 import type { GrantStore } from '../storage/grants.ts';
-import type { GrantRow, RecordRow, TaskCap, Use } from '../storage/rows.ts';
+import type { Budget, GrantRow, RecordRow, TaskCap, Use } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import { type DetailTypes, detailProblem } from '../tenancy/details.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { admitted } from './admitted.ts';
+import { budgetOf } from './budgets.ts';
 import { sizeProblem } from './details.ts';
 
 /** To what a task is to be narrowed. What says nothing leaves that as it is. */
@@ -23,11 +27,14 @@ export interface CapAsked {
   readonly use: Use | undefined;
   /** Types and numbers of authorization details, unchecked. */
   readonly details: readonly unknown[];
+  /** Unchecked. */
+  readonly budget: Budget;
   readonly reason: string;
 }
 
 export interface CappingOptions {
   readonly grants: GrantStore;
+  readonly admission: Pick<Admission, 'enter' | 'leave'>;
   readonly writer: Writer;
   readonly clock: Clock;
   readonly random: Random;
@@ -45,10 +52,16 @@ export class Capping {
 
   /**
    * By whoever may revoke the task. Answers what is left of it, once all who decide know. Throws `invalid_request`,
-   * `invalid_scope`, `invalid_authorization_details`, `token_expired`, `token_revoked`, and `not_found` also for what is
-   * not the caller's.
+   * `invalid_scope`, `invalid_authorization_details`, `token_expired`, `token_revoked`, `resource_exhausted` for an agent
+   * alone, and `not_found` also for what is not the caller's.
    */
-  async cap(tenant: Tenant, caller: Caller, asked: CapAsked): Promise<GrantRow> {
+  cap(tenant: Tenant, caller: Caller, asked: CapAsked): Promise<GrantRow> {
+    const work = (): Promise<GrantRow> => this.#cap(tenant, caller, asked);
+    // Operators are not kept from it by what is under way.
+    return caller.principal ? admitted(this.#options.admission, tenant, work) : work();
+  }
+
+  async #cap(tenant: Tenant, caller: Caller, asked: CapAsked): Promise<GrantRow> {
     const { grants, writer, clock } = this.#options;
     const now = clock();
     if (asked.reason.length > MAX_REASON)
@@ -59,8 +72,13 @@ export class Capping {
       throw new ServiceError('not_found', 'no such task of the caller in this tenant');
     if (task.revokedAt !== null) throw ENDED;
     if (task.expiresAt <= now) throw new ServiceError('token_expired', 'the time of the task is over');
-    const cap = capOf(tenant.manifest.authorization_details, task, asked, now);
+    const cap = capOf(tenant, task, asked, now);
     const record = this.#record(tenant, caller, task, cap, asked.reason);
+    // All threads read anew what they keep once something may have been taken away: not for what takes nothing.
+    if (takesNothing(task.task.cap, cap)) {
+      await writer.append(record);
+      return task;
+    }
     const { value } = await writer.run('capTask', { tenantNo: tenant.no, id: task.id, cap }, record);
     if (value === undefined) throw ENDED;
     return capped(task, value);
@@ -91,22 +109,27 @@ export class Capping {
 
 const ENDED = new ServiceError('token_revoked', 'the task has ended');
 
+/** Whether a cap leaves what one before it has left. */
+const takesNothing = (before: TaskCap | undefined, cap: TaskCap): boolean =>
+  before !== undefined && isDeepStrictEqual({ ...tighter(before, cap), at: 0 }, { ...before, at: 0 });
+
 /** Whoever acts in it, and operators. */
 const mayCap = ({ principal }: Caller, { actors }: GrantRow): boolean =>
   principal === undefined || actors.some((actor) => isSame(actor, principal));
 
 /** Whole seconds, as all ends of grants are. */
-function capOf(types: DetailTypes, task: GrantRow, asked: CapAsked, now: number): TaskCap {
+function capOf(tenant: Tenant, task: GrantRow, asked: CapAsked, now: number): TaskCap {
   const { lifetimeSeconds: seconds, scopes, use } = asked;
   const unknown = scopes.find((scope) => !task.scopes.includes(scope));
   // A slip of the pen would end what it was to narrow.
   if (unknown !== undefined)
     throw new ServiceError('invalid_scope', `the task has no scope ${unknown.slice(0, 256)}`);
-  const details = boundsOf(types, task, asked.details);
-  if (seconds === 0 && scopes.length === 0 && use === undefined && !details)
+  const details = boundsOf(tenant.manifest.authorization_details, task, asked.details);
+  const budget = budgetOf(tenant, asked.budget);
+  if (seconds === 0 && scopes.length === 0 && use === undefined && !details && !budget)
     throw new ServiceError(
       'invalid_request',
-      'a cap says a lifetime, scopes, a use or authorization_details',
+      'a cap says a lifetime, scopes, a use, authorization_details or a budget',
     );
   return {
     at: now,
@@ -114,6 +137,7 @@ function capOf(types: DetailTypes, task: GrantRow, asked: CapAsked, now: number)
     ...(scopes.length > 0 && { scopes: [...new Set(scopes)] }),
     ...(use && { use }),
     ...(details && { details }),
+    ...(budget && { budget }),
   };
 }
 

@@ -20,6 +20,7 @@ import { admitted } from './admitted.ts';
 import { type ExchangeApprovals, exchangeQuestion, usedFor } from './approval.ts';
 import { askedWith, checkShape, checkTaker, type ExchangeAsked } from './asked.ts';
 import { Attempt, deniedByLimits, proposedGrant } from './attempt.ts';
+import { checkBudget } from './budgets.ts';
 import { ID_JAG_TYPE, narrow } from './exchange.ts';
 import { acceptAssertion } from './id-jag/accept.ts';
 import { authorityFor, checkUser, grantedFor, signAssertion, withResources } from './id-jag/issue.ts';
@@ -173,6 +174,7 @@ export class Delegations {
     }
     const presented = await this.#presented(attempt, actor, asked.subjectToken, held);
     const request = attempt.asked;
+    checkBudget(tenant, presented.parent?.task);
     checkTaker(tenant, request.mayAct);
     const authority = authorityFor(tenant, request, this.#options.tokens.issuerOf(tenant));
     if (authority) checkUser(presented.subject);

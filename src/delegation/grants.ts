@@ -1,9 +1,11 @@
+import { inUnits } from '../decision/metering/amount.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
 import type { GrantFilter, GrantLister, GrantPlace } from '../storage/granting/listing.ts';
 import type { GrantStore } from '../storage/grants.ts';
 import type { GrantRow } from '../storage/rows.ts';
+import type { UsageStore } from '../storage/usage.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 
@@ -29,11 +31,13 @@ const MAX_PAGE = 1_000;
 export class Grants {
   readonly #grants: GrantStore;
   readonly #lister: GrantLister;
+  readonly #usage: UsageStore;
   readonly #clock: Clock;
 
-  constructor(options: { grants: GrantStore; lister: GrantLister; clock: Clock }) {
+  constructor(options: { grants: GrantStore; lister: GrantLister; usage: UsageStore; clock: Clock }) {
     this.#grants = options.grants;
     this.#lister = options.lister;
+    this.#usage = options.usage;
     this.#clock = options.clock;
   }
 
@@ -60,6 +64,13 @@ export class Grants {
     const grant = this.#grants.find(tenant.no, id as GrantId);
     if (!grant || !maySee(caller, grant)) throw new ServiceError('not_found', 'no such grant in this tenant');
     return shown(grant, this.#clock());
+  }
+
+  /** How much a task has come to of what it has a budget for, as the last commit has it. */
+  used({ no }: Tenant, { task }: GrantRow): Record<string, number> {
+    const used = (meter: string): number =>
+      this.#usage.of(no, meter, `task ${task?.id}`, 0).reduce((sum, { amount }) => sum + amount, 0);
+    return Object.fromEntries(Object.keys(task?.budget ?? {}).map((meter) => [meter, inUnits(used(meter))]));
   }
 
   /** Under a grant of an agent's all have the agent in their chain; elsewhere it is shown those it acts by. */

@@ -11,7 +11,8 @@ export function actionOf(asked: ExchangeAsked, { task }: GrantRow, now: number) 
   const { scopes } = asked;
   // As it would be granted, and not as it was asked for.
   const seconds = task && Math.ceil((task.endsAt - now) / 1_000);
-  const opened = asked.task && task && { purpose: task.purpose, lifetime_seconds: seconds };
+  const budget = task?.budget && { budget: task.budget };
+  const opened = asked.task && task && { purpose: task.purpose, lifetime_seconds: seconds, ...budget };
   return { name: actionName(asked), properties: { scopes, ...(opened && { task: opened }) } };
 }
 

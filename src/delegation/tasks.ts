@@ -1,7 +1,8 @@
 import { ServiceError } from '../errors.ts';
 import type { GrantId } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import type { Budget, GrantRow } from '../storage/rows.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { budgetOf } from './budgets.ts';
 import type { SubjectToken } from './presented.ts';
 
 /** By which a task is presented to be renewed: its id in the place of a token. Only the agent that opened it may. */
@@ -13,6 +14,8 @@ export interface TaskAsked {
   readonly purpose: string;
   /** 0: as long as the tenant allows. */
   readonly lifetimeSeconds: number;
+  /** Unchecked. */
+  readonly budget: Budget;
 }
 
 const MAX_PURPOSE = 256;
@@ -23,7 +26,7 @@ const MAX_PURPOSE = 256;
  */
 export function taskOf(
   tenant: Tenant,
-  { purpose, lifetimeSeconds }: TaskAsked,
+  { purpose, lifetimeSeconds, budget: askedBudget }: TaskAsked,
   { parent, asserted }: Pick<SubjectToken, 'parent' | 'asserted'>,
   now: number,
   id: GrantId,
@@ -41,7 +44,13 @@ export function taskOf(
   if (lifetimeSeconds > most)
     throw new ServiceError('exchange_denied', `a task of this tenant lasts ${most} seconds at most`);
   const endsAt = Math.floor(now / 1_000) * 1_000 + (lifetimeSeconds || most) * 1_000;
-  return { id, purpose, endsAt: Math.min(endsAt, asserted?.sessionEnds ?? Number.POSITIVE_INFINITY) };
+  const budget = budgetOf(tenant, askedBudget);
+  return {
+    id,
+    purpose,
+    endsAt: Math.min(endsAt, asserted?.sessionEnds ?? Number.POSITIVE_INFINITY),
+    ...(budget && { budget }),
+  };
 }
 
 /**

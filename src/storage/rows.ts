@@ -71,9 +71,14 @@ export interface TaskPart {
   readonly endsAt: number;
   /** The part of an agent that joined it: the grant above all that it has of the task. Left out: the agent opened it. */
   readonly node?: GrantId;
+  /** How much it may be used for in all. Left out: nothing is said of that. */
+  readonly budget?: Budget;
   /** What it was narrowed to since. The grant is narrowed by it already. */
   readonly cap?: TaskCap;
 }
+
+/** Meters of the tenant's that count for each task, and how much each may come to. */
+export type Budget = Readonly<Record<string, number>>;
 
 /** What a task may be no more than; a member that is not there bounds nothing. Times in milliseconds since the epoch. */
 export interface TaskCap {
@@ -84,6 +89,7 @@ export interface TaskCap {
   readonly use?: Use;
   /** By type of authorization detail and member: the numbers that each such detail is good for at most. */
   readonly details?: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly budget?: Budget;
 }
 
 export interface GrantRow {

@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
 import { basic, bearer, secrets } from '../e2e/server.ts';
-import { agent, type Client, mcp, Stage } from './stage.ts';
+import { agent, type Client, mcp, otherAgent, Stage } from './stage.ts';
 
 /**
  * Whatever is done to tokens, tasks and principals, several things at once and in whatever order: no token lives whose
- * ancestor does not, none is wider than what it came from, and each that was given has its record.
+ * ancestor does not, none is wider than what it came from or than its task was capped to, and each that was given has its
+ * record.
  */
 
 const TASK = 'urn:mandate:params:oauth:token-type:task';
@@ -17,6 +18,8 @@ type Step =
   | { readonly do: 'onward'; readonly of: number; readonly scope: string }
   | { readonly do: 'narrow'; readonly of: number; readonly scope: string }
   | { readonly do: 'renew'; readonly of: number; readonly scope: string }
+  | { readonly do: 'join' | 'go on'; readonly of: number; readonly scope: string }
+  | { readonly do: 'cap'; readonly of: number; readonly scope: string; readonly use: string }
   | { readonly do: 'revoke' | 'end'; readonly of: number }
   | { readonly do: 'disable' | 'enable'; readonly whom: number }
   | { readonly do: 'kill' | 'restore' };
@@ -37,10 +40,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       scope,
     }),
   },
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constantFrom('join' as const, 'go on' as const), of, scope }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('cap' as const), of, scope, use }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('revoke' as const, 'end' as const), of }) },
   {
     weight: 2,
-    arbitrary: fc.record({ do: fc.constantFrom('disable' as const, 'enable' as const), whom: fc.nat(2) }),
+    arbitrary: fc.record({ do: fc.constantFrom('disable' as const, 'enable' as const), whom: fc.nat(3) }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('kill' as const, 'restore' as const) }) },
 );
@@ -61,12 +69,14 @@ interface Grant {
   readonly use: string;
   readonly state: string;
   readonly expiresAt: string;
+  readonly taskCap?: { readonly scopes?: readonly string[]; readonly use?: string };
 }
 
 const principals = [
   ['user', 'alice'],
   ['agent', agent.id],
   ['mcp_server', mcp.id],
+  ['agent', otherAgent.id],
 ] as const;
 
 let stage: Stage;
@@ -82,8 +92,16 @@ beforeAll(async () => {
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
+interface GrantedJson {
+  readonly access_token: string;
+  readonly grant_id: string;
+  readonly task_id?: string;
+}
+
 class Play {
   readonly given: Given[] = [];
+  /** Of the other agent, in tasks that it joined. */
+  readonly parts: string[] = [];
   readonly #user: string;
 
   constructor(user: string) {
@@ -106,6 +124,27 @@ class Play {
         return this.#of(each.of, ({ task }) =>
           this.#ask(task ?? 'none', { scope: each.scope, subject_token_type: TASK }, agent),
         );
+      case 'join':
+        return this.#of(each.of, async ({ task = 'none' }) => {
+          const joins = {
+            subject_token_type: TASK,
+            requested_token_type: TASK,
+            may_act: 'agent:other-agent',
+          };
+          const part = await this.#granted(task, { scope: each.scope, ...joins }, agent);
+          if (part) this.parts.push(part.access_token);
+        });
+      case 'go on': {
+        const part = this.parts[each.of % Math.max(1, this.parts.length)] ?? 'none';
+        return this.#ask(part, { scope: each.scope, subject_token_type: TASK }, otherAgent);
+      }
+      case 'cap':
+        return this.#of(each.of, async ({ task }) => {
+          const cap = { tenant: 'acme', taskId: task, scopes: each.scope.split(' '), use: each.use };
+          const by = basic(agent.id, agent.secret);
+          const { status } = await connect(stage.server.data, 'DelegationService/CapTask', cap, by);
+          expect(status).toBeLessThan(500);
+        });
       case 'revoke':
         return this.#of(each.of, async ({ token, holder }) => void (await stage.revoke(token, holder)));
       case 'end':
@@ -143,16 +182,20 @@ class Play {
   }
 
   async #ask(subject: string, fields: Record<string, string>, holder: Client): Promise<void> {
-    const { status, body } = await form<{ access_token: string; grant_id: string; task_id?: string }>(
-      stage.server.data,
-      'token',
-      exchangeFields(subject, fields),
-      holder,
-    );
+    const body = await this.#granted(subject, fields, holder);
+    if (body) this.given.push({ token: body.access_token, grant: body.grant_id, task: body.task_id, holder });
+  }
+
+  async #granted(
+    subject: string,
+    fields: Record<string, string>,
+    holder: Client,
+  ): Promise<GrantedJson | undefined> {
+    const asked = exchangeFields(subject, fields);
+    const { status, body } = await form<GrantedJson>(stage.server.data, 'token', asked, holder);
     // A refusal is the caller's; a fault would be ours.
     expect(status).toBeLessThan(500);
-    if (status === 200)
-      this.given.push({ token: body.access_token, grant: body.grant_id, task: body.task_id, holder });
+    return status === 200 ? body : undefined;
   }
 }
 
@@ -186,6 +229,9 @@ async function holds({ given }: Play): Promise<void> {
     const { body } = await check(stage.server.data, { ...asked, audience: String(claimsOf(token)['aud']) });
     const isDead =
       body.reasons?.some(({ code }) => code === 'token_revoked' || code === 'token_expired') ?? false;
+    const { scopes = grant.scopes, use: most } = grant.taskCap ?? {};
+    expect(grant.scopes.every((each) => scopes.includes(each))).toBe(true);
+    expect(USES.indexOf(grant.use)).toBeLessThanOrEqual(USES.indexOf(most || 'act'));
     let parent = grant.parentId ? all.get(grant.parentId) : undefined;
     let child = grant;
     while (parent) {

@@ -367,7 +367,7 @@ test('mandate task: listed, shown as a tree, renewed, joined, capped and ended',
   expect(cap.stdout).toMatch(/^scope +docs\.read\nuse +read\nends +\S+\n$/);
   expect((await line('task', 'list', '-t', 'acme')).stdout).toMatch(/living until \S+, capped +tidy up\n/);
   expect((await line('task', 'show', '-t', 'acme', task)).stdout).toMatch(
-    /\ncapped to +\{"at":"[^"]+","ends_at":"[^"]+","use":"read"\}\n/,
+    /\ncap +\{"at":"[^"]+","ends_at":"[^"]+","use":"read"\}\n/,
   );
   expect((await line('task', 'end', '-t', 'acme', task)).stdout).toBe('task ended, 3 grants with it\n');
   expect((await line('task', 'list', '-t', 'acme')).stdout).not.toContain(task);

@@ -5,7 +5,7 @@ import { DelegationService } from '../../gen/mandate/v1/delegation_pb.ts';
 import type { TaskCap } from '../../gen/mandate/v1/model_pb.ts';
 import { clientOf } from '../client.ts';
 import { globalsOf, printFields, printJson } from '../terminal/output.ts';
-import { duration, jsonObjects } from '../terminal/values.ts';
+import { budgetOption, duration, jsonObjects } from '../terminal/values.ts';
 
 interface Options {
   readonly tenant: string;
@@ -13,6 +13,7 @@ interface Options {
   readonly scope?: string;
   readonly use?: string;
   readonly authorizationDetails?: JsonObject[];
+  readonly budget?: Record<string, number>;
   readonly reason?: string;
 }
 
@@ -29,6 +30,7 @@ export const cap = (): Command =>
       'an array: of each type the numbers that its details are good for at most',
       jsonObjects,
     )
+    .option('--budget <meter=most>', 'how much it may come to by a meter; again for others', budgetOption)
     .option('--reason <text>', 'for the record, such as the number of an incident')
     .addHelpText(
       'after',
@@ -43,6 +45,7 @@ export const cap = (): Command =>
         scopes: (options.scope ?? '').split(' ').filter((each) => each !== ''),
         use: options.use ?? '',
         authorizationDetails: options.authorizationDetails ?? [],
+        budget: options.budget ?? {},
         reason: options.reason ?? '',
       });
       const ends = left.endsAt ? timestampDate(left.endsAt).toISOString() : '';
@@ -53,21 +56,34 @@ export const cap = (): Command =>
           scope,
           use: left.use,
           authorization_details: left.authorizationDetails,
+          ...(Object.keys(left.budget).length > 0 && { budget: left.budget }),
           ends_at: ends,
         });
       printFields([
         ['scope', scope],
         ['use', left.use],
         ...left.authorizationDetails.map((each): [string, string] => ['details', JSON.stringify(each)]),
+        ...Object.entries(left.budget).map(([name, most]): [string, string] => [
+          'budget',
+          `${name}: ${most}`,
+        ]),
         ['ends', ends],
       ]);
     });
 
 /** What a task was capped to, as it stands in records. */
-export const capJson = ({ cappedAt, endsAt, scopes, use, authorizationDetails: details }: TaskCap) => ({
+export const capJson = ({
+  cappedAt,
+  endsAt,
+  scopes,
+  use,
+  authorizationDetails: details,
+  budget,
+}: TaskCap) => ({
   ...(cappedAt && { at: timestampDate(cappedAt).toISOString() }),
   ...(endsAt && { ends_at: timestampDate(endsAt).toISOString() }),
   ...(scopes.length > 0 && { scope: scopes }),
   ...(use !== '' && { use }),
   ...(details.length > 0 && { authorization_details: details }),
+  ...(Object.keys(budget).length > 0 && { budget }),
 });

@@ -121,7 +121,11 @@ export const grantFields = (grant: Grant): [string, string][] => [
   ['expires', timeOf(grant.expiresAt)],
   ['state', stateOf(grant)],
   ['task', grant.taskId],
-  ['capped to', grant.taskCap ? JSON.stringify(capJson(grant.taskCap)) : ''],
+  ...Object.entries(grant.taskBudget).map(([name, most]): [string, string] => [
+    'budget',
+    `${name}: ${grant.taskUsed[name] ?? 0} of ${most}`,
+  ]),
+  ['cap', grant.taskCap ? JSON.stringify(capJson(grant.taskCap)) : ''],
 ];
 
 /** More than that nobody reads. */
@@ -185,6 +189,8 @@ export const asJson = (grant: Grant) => ({
   task_id: grant.taskId || null,
   task_purpose: grant.taskPurpose || null,
   is_task: grant.isTask,
+  ...(Object.keys(grant.taskBudget).length > 0 && { task_budget: grant.taskBudget }),
+  ...(Object.keys(grant.taskUsed).length > 0 && { task_used: grant.taskUsed }),
   ...(grant.taskCap && { task_cap: capJson(grant.taskCap) }),
   issuer: grant.issuer,
   issued_at: timeOf(grant.issuedAt),

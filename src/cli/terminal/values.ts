@@ -48,6 +48,14 @@ export function untilWhen(text: string, now: number): number {
   throw new ServiceError('invalid_request', `${text} is neither a time to come nor one such as 90d`);
 }
 
+/** For commander: `exports=5`, once for each. */
+export function budgetOption(text: string, before: Record<string, number> = {}): Record<string, number> {
+  const [, meter = '', most = ''] = /^(\w+)=(\d+(?:\.\d+)?)$/.exec(text) ?? [];
+  if (meter === '' || meter in before)
+    throw new InvalidArgumentError('It is a meter and a number such as exports=5, once for each.');
+  return { ...before, [meter]: Number(most) };
+}
+
 /** For commander too. */
 export function jsonObjects(text: string): Record<string, unknown>[] {
   const value = parsed(text);

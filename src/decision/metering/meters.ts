@@ -8,10 +8,11 @@ import type { Tenant } from '../../tenancy/tenants.ts';
 import type { TokenPrincipal } from '../principal.ts';
 import type { CheckRequest } from '../request.ts';
 import { amountOf } from './amount.ts';
+import { budgeted } from './budget.ts';
 import { beginning, Counter, oldest, spanOf } from './counter.ts';
 import { type Met, metersMet } from './met.ts';
 import { Taken } from './taken.ts';
-import { type Counting, Usage } from './usage.ts';
+import { type Bounded, type Counting, Usage } from './usage.ts';
 
 export interface MetersOptions {
   readonly store: UsageStore;
@@ -82,12 +83,13 @@ export class Meters {
     const { name, meter, bounds, counts } = met;
     const all = this.#countedFor(tenant, meter.per, principal);
     const { window } = meter;
+    const budget = budgeted(tenant.manifest.meters, name, principal.grant);
     const [since, from] = [beginning(now, window), oldest(now, window)];
     const levels = all.map(({ of, ends, grant }) => {
       const counter = this.#counter(tenant.no, name, of, from);
       // A clock that is set back by a window finds it still.
       const until = window === undefined ? ends : since + 2 * (window + spanOf(window));
-      return { of, until, total: counter.total(from), bounded: leastOf(grant, bounds), counter };
+      return { of, until, total: counter.total(from), bounded: leastOf(grant, bounds) ?? budget, counter };
     });
     // The first of a chain counts all that came of it: who exchanges a token anew begins no new count.
     const seen = levels.at(-1);
@@ -207,15 +209,12 @@ const MOST_LOOKED_AT = 100;
 const nameOf = (no: TenantNo, meter: string, of: string): string => `${no} ${meter} ${of}`;
 
 /** The smallest of the numbers by which a grant's details bound the meter; undefined where none does. */
-function leastOf(
-  grant: GrantRow | undefined,
-  bounds: Met['bounds'],
-): { readonly type: string; readonly member: string; readonly most: number } | undefined {
+function leastOf(grant: GrantRow | undefined, bounds: Met['bounds']): Bounded | undefined {
   if (!grant || bounds.length === 0) return undefined;
   const all = grant.details.flatMap((detail) =>
     bounds
       .filter(({ type, member }) => type === detail.type && typeof detail[member] === 'number')
-      .map(({ type, member }) => ({ type, member, most: detail[member] as number })),
+      .map(({ type, member }) => ({ what: `${member} of ${type}`, most: detail[member] as number })),
   );
   return all.toSorted((one, other) => one.most - other.most)[0];
 }

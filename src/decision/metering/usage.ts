@@ -3,6 +3,12 @@ import { inUnits } from './amount.ts';
 import type { Counter } from './counter.ts';
 import type { Taken } from './taken.ts';
 
+/** How much may be counted in all, and what says so. */
+export interface Bounded {
+  readonly what: string;
+  readonly most: number;
+}
+
 /** A meter as a decision finds it. Amounts in millionths. */
 export interface Reading {
   readonly name: string;
@@ -20,7 +26,7 @@ export interface Level {
   readonly of: string;
   readonly until: number | null;
   readonly total: number;
-  readonly bounded: { readonly type: string; readonly member: string; readonly most: number } | undefined;
+  readonly bounded: Bounded | undefined;
   readonly counter: Counter;
 }
 
@@ -62,7 +68,7 @@ export class Usage {
         if (!Number.isSafeInteger(total + more))
           return refusal('usage_exceeded', `the meter ${name} is full`);
         if (bounded && inUnits(total + more) > bounded.most)
-          return refusal('usage_exceeded', `${bounded.member} of ${bounded.type} allows no more`);
+          return refusal('usage_exceeded', `${bounded.what} allows no more`);
       }
     }
     return undefined;

@@ -106,12 +106,13 @@ export function delegationService(parts: {
     },
     async capTask(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'revoke');
-      const { expiresAt, scopes, use, details } = await capping.cap(tenant, caller, {
+      const { expiresAt, scopes, use, details, task } = await capping.cap(tenant, caller, {
         taskId: message.taskId,
         lifetimeSeconds: message.lifetimeSeconds,
         scopes: message.scopes,
         use: useIn(message.use || undefined),
         details: message.authorizationDetails,
+        budget: message.budget,
         reason: message.reason,
       });
       return create(CapTaskResponseSchema, {
@@ -119,6 +120,7 @@ export function delegationService(parts: {
         scopes: [...scopes],
         use,
         authorizationDetails: details.map(proto),
+        budget: { ...task?.budget },
       });
     },
   };
@@ -159,7 +161,11 @@ function exchangeAsked(
     lifetimeSeconds: message.lifetimeSeconds,
     proof,
     certificate,
-    task: message.task && { purpose: message.task.purpose, lifetimeSeconds: message.task.lifetimeSeconds },
+    task: message.task && {
+      purpose: message.task.purpose,
+      lifetimeSeconds: message.task.lifetimeSeconds,
+      budget: message.task.budget,
+    },
     approval: approvalAsked(message.approval, message.requestApproval, message.approvalReason),
   };
 }

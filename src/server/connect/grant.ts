@@ -36,7 +36,8 @@ export function grantService(parts: {
     },
     async getGrant(message, context) {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'grant.read');
-      return { grant: grantMessage(grants.show(tenant, caller, message.id)) };
+      const shown = grants.show(tenant, caller, message.id);
+      return { grant: { ...grantMessage(shown), taskUsed: grants.used(tenant, shown.grant) } };
     },
   };
 }
@@ -66,6 +67,7 @@ const grantMessage = ({ grant, state }: ShownGrant): Grant =>
     issuer: grant.issuer,
     ...(grant.task && { taskId: grant.task.id, taskPurpose: grant.task.purpose }),
     isTask: isTaskNode(grant),
+    taskBudget: { ...grant.task?.budget },
     ...(grant.task?.cap && { taskCap: capMessage(grant.task.cap) }),
     issuedAt: timestampFromMs(grant.issuedAt),
     expiresAt: timestampFromMs(grant.expiresAt),

@@ -25,12 +25,13 @@ export const decisionOf = {
 } as const satisfies Record<Outcome, Decision>;
 
 /** What a task was capped to. */
-export const capMessage = ({ at, endsAt, scopes = [], use, details = {} }: Cap): TaskCap =>
+export const capMessage = ({ at, endsAt, scopes = [], use, details = {}, budget = {} }: Cap): TaskCap =>
   create(TaskCapSchema, {
     cappedAt: timestampFromMs(at),
     ...(endsAt !== undefined && { endsAt: timestampFromMs(endsAt) }),
     scopes: [...scopes],
     use: use ?? '',
+    budget: { ...budget },
     authorizationDetails: Object.entries(details).map(([type, numbers]) => proto({ type, ...numbers })),
   });
 

@@ -14,7 +14,12 @@ export function capped(grant: GrantRow, cap: TaskCap): GrantRow {
     scopes: cap.scopes ? scopes.filter((each) => cap.scopes?.includes(each)) : scopes,
     use: narrowest(use, cap.use ?? 'act'),
     details: cap.details ? details.map((each) => lowered(each, cap.details)) : details,
-    task: task && { ...task, endsAt: Math.min(task.endsAt, until), cap },
+    task: task && {
+      ...task,
+      endsAt: Math.min(task.endsAt, until),
+      ...(cap.budget && { budget: leastOf(task.budget, cap.budget) }),
+      cap,
+    },
     expiresAt: Math.min(expiresAt, until),
   };
 }
@@ -45,6 +50,7 @@ export function tighter(before: TaskCap | undefined, cap: TaskCap): TaskCap {
     ...(scopes && { scopes }),
     ...((before.use ?? cap.use) && { use: narrowest(before.use ?? 'act', cap.use ?? 'act') }),
     ...(details && { details }),
+    ...((cap.budget ?? before.budget) && { budget: leastOf(before.budget, cap.budget) }),
   };
 }
 
@@ -52,9 +58,17 @@ const bothOf = (one: readonly string[], other: readonly string[]): readonly stri
   one.filter((each) => other.includes(each));
 
 function lowerOf(before: TaskCap['details'] = {}, more: NonNullable<TaskCap['details']>) {
-  const all: Record<string, Record<string, number>> = {};
+  const all: Record<string, Numbers> = {};
   for (const [type, numbers] of [...Object.entries(before), ...Object.entries(more)])
-    for (const [name, most] of Object.entries(numbers))
-      all[type] = { ...all[type], [name]: Math.min(all[type]?.[name] ?? most, most) };
+    all[type] = leastOf(all[type], numbers);
   return all;
+}
+
+type Numbers = Readonly<Record<string, number>>;
+
+/** All that either bounds, each by the lower one. */
+function leastOf(one: Numbers = {}, other: Numbers = {}): Numbers {
+  const least: Record<string, number> = { ...one };
+  for (const [name, most] of Object.entries(other)) least[name] = Math.min(least[name] ?? most, most);
+  return least;
 }

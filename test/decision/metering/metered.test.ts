@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openReader } from '../../../src/storage/reader.ts';
 import type { TenantNo } from '../../../src/storage/rows.ts';
 import { usageStore } from '../../../src/storage/usage.ts';
-import { agent, deniedFor, mcp, Stage } from '../../delegation/stage.ts';
+import { agent, deniedFor, mcp, otherAgent, Stage } from '../../delegation/stage.ts';
 import { check, connect, exchangeFields, form, postJson, tokenReads } from '../../e2e/requests.ts';
 import { bearer, secrets } from '../../e2e/server.ts';
 
@@ -59,6 +59,8 @@ beforeAll(async () => {
           bounds: { max_calls: 'calls' },
         },
       };
+      for (const { id, ceiling } of manifest.principals)
+        if (id === otherAgent.id && ceiling) ceiling.authorization_details = [{ type: 'tool_call' }];
       for (let each = 0; each < 40; each += 1)
         manifest.principals.push({
           class: 'user',
@@ -288,6 +290,23 @@ describe('by a token', () => {
     });
     expect(sumIn('by_task', `task ${task.task_id}`)).toBe(4);
     expect(sumIn('calls', `grant ${task.task_id}`)).toBe(4);
+  });
+
+  test('what an agent that joined a task is bounded by is counted for its part and for the task', async () => {
+    const task = await granted(somebody(), { task_purpose: 'read', authorization_details: details(3) });
+    const join = { subject_token_type: TASK, requested_token_type: TASK, may_act: 'agent:other-agent' };
+    const part = await again(task.task_id, { ...join, authorization_details: details(2) });
+    const renew = async () => {
+      const fields = exchangeFields(part.access_token, { subject_token_type: TASK });
+      return (await form(stage.server.data, 'token', fields, otherAgent)).body.access_token;
+    };
+    for (let each = 0; each < 2; each += 1) expect(await decides(await renew())).toMatchObject(allowed);
+    expect(await decides(await renew())).toMatchObject(deniedFor('usage_exceeded'));
+    expect(await decides(task.access_token)).toMatchObject(allowed);
+    expect(await decides(task.access_token)).toMatchObject(deniedFor('usage_exceeded'));
+    expect(sumIn('calls', `grant ${part.grant_id}`)).toBe(2);
+    expect(sumIn('calls', `grant ${task.task_id}`)).toBe(3);
+    expect(sumIn('by_task', `task ${task.task_id}`)).toBe(3);
   });
 
   test('many at once overspend no bound', async () => {

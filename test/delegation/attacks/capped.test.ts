@@ -82,6 +82,13 @@ describe('once a task was capped', () => {
         use: 'read',
         task_cap: { scope: ['docs.read'], use: 'read' },
       });
+    const rpc = await connect(
+      stage.server.data,
+      'DelegationService/Introspect',
+      { tenant: 'acme', token: before },
+      basic(agent.id, agent.secret),
+    );
+    expect(rpc.body).toMatchObject({ scopes: ['docs.read'], taskId: task, taskCap: { use: 'read' } });
     const again = await stage.exchange(before, { audience: 'docs-api', scope: 'docs.suggest' }, mcp);
     expect(refusalOf(again)).toMatchObject({ code: 'invalid_scope' });
     expect((await renew(task, { use: 'act' })).body).toMatchObject({ scope: 'docs.read', use: 'read' });
@@ -146,6 +153,17 @@ describe('once a task was capped', () => {
     expect(body.task_expires_in).toBeLessThanOrEqual(600);
     const back = await cap(task, { scopes: ['docs.read', 'docs.suggest'] });
     expect(back.body.message).toContain('invalid_scope');
+  });
+
+  test('the same again takes nothing, however often: it is recorded, and stands as it stood', async () => {
+    const { access_token: before, task_id: task } = await opened();
+    const to = { scopes: ['docs.read'], use: 'read', lifetimeSeconds: 600 };
+    await cap(task, to);
+    const stood = await stage.introspect(before);
+    for (const again of [{ use: 'read' }, { use: 'act', lifetimeSeconds: 6_000 }, { scopes: ['docs.read'] }])
+      expect((await cap(task, again)).body).toMatchObject({ scopes: ['docs.read'], use: 'read' });
+    expect(await stage.introspect(before)).toEqual(stood);
+    expect(await stage.records({ kind: 'revocation', taskId: task })).toHaveLength(4);
   });
 
   test('a renewal that races the cap leaves no token that is wider', async () => {

@@ -289,6 +289,14 @@ test('what joined is in the token, in the tree and in the log', async () => {
   expect(tasks.body.grants.map(({ id }) => id)).not.toContain(task);
   const records = await stage.records({ taskId: task, pageSize: 100 });
   expect(records.map(({ action }) => action).toReversed()).toEqual(['task.open', 'task.join', 'task.renew']);
+  for (const { id } of [agent, otherAgent]) {
+    const found = await stage.records({
+      taskId: task,
+      principal: { class: 'agent', id },
+      action: 'task.join',
+    });
+    expect(found, id).toHaveLength(1);
+  }
   const [, record] = records;
   const { input } = JSON.parse(Buffer.from(record?.['body'] as string, 'base64').toString()) as {
     input: { actors: { id: string }[] };

@@ -16,7 +16,7 @@ import {
   tokenReads,
 } from '../../e2e/requests.ts';
 import { basic, bearer, secrets } from '../../e2e/server.ts';
-import { agent, type Client, deniedFor, mcp, Stage } from '../stage.ts';
+import { agent, type Client, deniedFor, mcp, otherAgent, Stage } from '../stage.ts';
 
 /** Tokens that are bound to a key, through every endpoint; two libraries as clients, and whoever has a token alone. */
 
@@ -37,12 +37,17 @@ const make = async (): Promise<Holder> => {
 };
 
 beforeAll(async () => {
-  stage = await Stage.open();
+  stage = await Stage.open({
+    acme: (manifest) => {
+      manifest.tasks = { max_hours: 1 };
+    },
+  });
   [holder, thief] = [await make(), await make()];
 });
 afterAll(() => stage[Symbol.asyncDispose]());
 
 const endpoint = (): string => `${stage.server.data}/t/acme/oauth2/token`;
+const TASK = 'urn:mandate:params:oauth:token-type:task';
 const TOOL = 'https://docs.acme.example/mcp';
 let serial = 0;
 
@@ -352,6 +357,22 @@ describe('a token that is bound', () => {
     // Whom it is for was handed it, without its key.
     const onward = await exchange(token, undefined, mcp, { audience: 'docs-api' });
     expect(onward).toMatchObject({ status: 200, body: { token_type: 'Bearer' } });
+  });
+
+  test('of a task is bound to what each agent of it holds, and to nothing of the other', async () => {
+    const opening = { task_purpose: 'x' };
+    const opened = await exchange(await stage.issuer.sign(), await proof(), agent, opening);
+    const { task_id: task } = opened.body as TokenJson & { task_id: string };
+    const joins = { subject_token_type: TASK, requested_token_type: TASK, may_act: 'agent:other-agent' };
+    expect(await exchange(task, await proof({ by: thief }), agent, joins)).toMatchObject(refusedProof);
+    expect(await exchange(task, undefined, agent, joins)).toMatchObject(refusedProof);
+    const joined = await exchange(task, await proof(), agent, joins);
+    expect(joined.body).toMatchObject({ token_type: 'N_A' });
+    const { access_token: part } = joined.body;
+    const renewal = { subject_token_type: TASK };
+    const own = await exchange(part, await proof({ by: thief }), otherAgent, renewal);
+    expect(claimsOf(own.body.access_token)).toMatchObject({ cnf: { jkt: thief.jkt } });
+    expect(await exchange(task, await proof({ by: thief }), agent, renewal)).toMatchObject(refusedProof);
   });
 
   test('that was revoked is denied, whoever holds its key', async () => {

@@ -33,6 +33,7 @@ const cap: fc.Arbitrary<TaskCap> = fc.record(
     scopes: fc.subarray(SCOPES, { minLength: 1 }),
     use: fc.constantFrom(...uses),
     details: fc.nat(9).map((value) => ({ call: { most: value } })),
+    budget: fc.dictionary(fc.constantFrom('reads', 'paid'), fc.nat(9), { minKeys: 1 }),
   },
   { requiredKeys: ['at'] },
 );
@@ -135,6 +136,13 @@ class Model {
     return [now, before];
   }
 
+  budgetOf({ id }: GrantRow): Record<string, number> {
+    const left: Record<string, number> = { reads: 5 };
+    for (const { budget = {} } of this.caps.get(id) ?? [])
+      for (const [name, bound] of Object.entries(budget)) left[name] = Math.min(left[name] ?? bound, bound);
+    return left;
+  }
+
   left(grant: GrantRow): Pick<GrantRow, 'scopes' | 'use' | 'details' | 'expiresAt'> {
     let { scopes, use, details, expiresAt } = grant;
     for (const each of this.caps.get(grant.task?.id ?? '') ?? []) {
@@ -205,7 +213,7 @@ function taken(writer: Writer, model: Model, made: GrantRow[], no: TenantNo, eac
         issuer: pick(issuers, each.issuer),
         scopes: SCOPES,
         details: [most(5)],
-        task: { id, purpose: 'x', endsAt: T0 + 300_000 },
+        task: { id, purpose: 'x', endsAt: T0 + 300_000, budget: { reads: 5 } },
       };
       const [task, first] = [grant({ ...common, id }), grant({ ...common, parentId: id })];
       made.push(task, first);
@@ -302,6 +310,7 @@ test('whatever is made, capped and ended in whatever order, what lives and what 
           const found = store.find(no, known.id);
           expect(found?.revokedAt ?? null, known.id).toBe(known.isLive ? null : T0);
           expect(found).toMatchObject(model.left(known));
+          if (known.task?.id === known.id) expect(found?.task?.budget).toEqual(model.budgetOf(known));
           if (found?.parentId) expect(isWithin(found, store.find(no, found.parentId)), known.id).toBe(true);
         }
       }

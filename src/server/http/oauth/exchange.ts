@@ -153,20 +153,42 @@ function detailsIn(text: string | undefined): readonly unknown[] {
 const MAX_JSON_DEPTH = 16;
 
 /**
- * Extensions: `task_purpose` opens a task, `task_lifetime` in seconds says until when; of an agent that joins one too.
+ * Extensions: `task_purpose` opens a task, `task_lifetime` in seconds says until when, of an agent that joins one too;
+ * `task_budget` says how much it may come to.
  */
 function lastingIn(form: Form): { task: TaskAsked | undefined; lifetimeSeconds: number } {
   const purpose = form.maybe('task_purpose');
   const lifetime = form.maybe('task_lifetime');
+  const budget = form.maybe('task_budget');
   const joins = form.maybe('requested_token_type') === TASK_TYPE;
-  if (purpose === undefined && lifetime !== undefined && !joins)
-    throw new ServiceError('invalid_request', 'task_lifetime comes with task_purpose');
+  if (purpose === undefined && ((lifetime !== undefined && !joins) || budget !== undefined))
+    throw new ServiceError('invalid_request', 'task_lifetime and task_budget come with task_purpose');
   if (lifetime !== undefined && !/^[1-9]\d{0,6}$/.test(lifetime))
     throw new ServiceError('invalid_request', 'task_lifetime is a number of seconds');
   const seconds = Number(lifetime ?? 0);
   if (purpose === undefined) return { task: undefined, lifetimeSeconds: seconds };
-  return { task: { purpose, lifetimeSeconds: seconds }, lifetimeSeconds: 0 };
+  return { task: { purpose, lifetimeSeconds: seconds, budget: budgetIn(budget) }, lifetimeSeconds: 0 };
 }
+
+/** A JSON object of numbers, by meter. Read so that nobody after it can read it otherwise. */
+function budgetIn(text = '{}'): TaskAsked['budget'] {
+  const invalid = (why: string, cause?: unknown): ServiceError =>
+    new ServiceError('invalid_request', `task_budget ${why}`, { cause });
+  if (text.length > MAX_BUDGET_CHARACTERS)
+    throw invalid(`is longer than ${MAX_BUDGET_CHARACTERS} characters`);
+  let value: unknown;
+  try {
+    checkStrict(text, 1);
+    value = parseJson(Buffer.from(text));
+  } catch (cause) {
+    throw invalid(`is not sound JSON: ${describe(cause)}`, cause);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid('is no JSON object');
+  return value as TaskAsked['budget'];
+}
+
+/** More than a tenant's meters, each with its number. */
+const MAX_BUDGET_CHARACTERS = 4_096;
 
 /**
  * `auth_req_id` goes on with a request for approval (CIBA section 10.1); extensions: `request_approval` asks for it, and

@@ -276,7 +276,8 @@ export function assemble(
 
   const admission = new Admission(clock, config.max_open_decisions);
   const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
-  const common = { facts, kills, policyOf, writer, recorder, clock, random };
+  const current = ({ id }: Tenant): Tenant | undefined => tenants.find(id);
+  const common = { facts, kills, policyOf, current, writer, recorder, clock, random };
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
@@ -329,7 +330,6 @@ export function assemble(
       keeping: () => (keeper.problem === '' ? 0 : 1),
     }),
   );
-  const current = ({ id }: Tenant): Tenant | undefined => tenants.find(id);
   const services: Services = {
     tenants,
     callers,
@@ -366,7 +366,7 @@ export function assemble(
       clock,
     }),
     approvalRequests: requests,
-    approvers: new Approvers({ ...common, current, store: approvals, requests, issuers, admission, settled }),
+    approvers: new Approvers({ ...common, store: approvals, requests, issuers, admission, settled }),
     search: new Search({ decisions, principals, random }),
     data: new DataQueries({ ...common, admission }),
     delegations: new Delegations({
@@ -375,7 +375,6 @@ export function assemble(
       admission,
       tokens,
       issuers,
-      current,
       approvals: new ExchangeApprovals({ store: approvals, requests, clock }),
     }),
     tokens,

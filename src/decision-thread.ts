@@ -52,6 +52,8 @@ function serve(main: MessagePort, options: ThreadOptions): void {
   const policyOf = (tenant: Tenant) => policies.of(tenant);
   const decisions = new Decisions({
     policyOf,
+    // Nothing is waited for before it is decided.
+    current: (tenant) => tenant,
     facts,
     kills,
     resolveToken: (tenant, token, now) => vouchedPrincipal(grants, tenant, token, now),

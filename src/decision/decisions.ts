@@ -31,6 +31,7 @@ import {
 } from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
 import { refusal } from './verdict.ts';
+import { isTrusted, sameLog } from './waited.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */
 export const decisionChannel = channel('mandate:decision');
@@ -55,6 +56,8 @@ interface Pending {
 
 /** What a request would be answered, and whom it turned out to be about. */
 export interface Weighed {
+  /** As it was when it was weighed. */
+  readonly tenant: Tenant;
   readonly request: CheckRequest;
   readonly principal: TokenPrincipal;
   readonly decided: Decided;
@@ -62,6 +65,8 @@ export interface Weighed {
 
 export interface DecisionsOptions {
   readonly policyOf: (tenant: Tenant) => Policy;
+  /** The tenant as it is now; undefined where it is served no more. */
+  readonly current: (tenant: Tenant) => Tenant | undefined;
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly resolveToken: TokenResolver;
@@ -297,7 +302,9 @@ export class Decisions {
       return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, ONE_BY_ONE);
     if ('stated' in request.principal)
       return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), how);
-    return this.#withToken(tenant, caller, request, request.principal, now, how);
+    return this.#withToken(tenant, caller, request, request.principal, now, how, (changed) =>
+      sameLog(tenant, changed),
+    );
   }
 
   #withToken(
@@ -307,9 +314,8 @@ export class Decisions {
     { token, proof }: { readonly token: string; readonly proof: Proof | undefined },
     now: number,
     how: How = {},
+    changed: (tenant: Tenant) => Tenant = (same) => same,
   ): Pending | Promise<Pending> {
-    const decided = (principal: TokenPrincipal): Pending | Promise<Pending> =>
-      this.#decided(tenant, caller, request, now, principal, how);
     const refused = (error: unknown): Pending => {
       if (!(error instanceof ServiceError) || !/^(?:token|dpop|certificate)_/.test(error.code)) throw error;
       const parts = this.#options.recorder.shares(tenant) ? how.shared : undefined;
@@ -322,7 +328,19 @@ export class Decisions {
     } catch (error) {
       return refused(error);
     }
-    return principal instanceof Promise ? principal.then(decided, refused) : decided(principal);
+    if (!(principal instanceof Promise)) return this.#decided(tenant, caller, request, now, principal, how);
+    return principal.then((found) => {
+      const after = changed(this.#after(tenant));
+      if (isTrusted(tenant, after, found)) return this.#decided(after, caller, request, now, found, how);
+      return refused(new ServiceError('token_invalid', 'the tenant trusts the issuer of the token no more'));
+    }, refused);
+  }
+
+  /** The tenant once something was waited for: what it seals, counts and trusts may be something else by then. */
+  #after(before: Tenant): Tenant {
+    const now = this.#options.current(before);
+    if (!now) throw new ServiceError('tenant_unknown', 'the tenant is served no more');
+    return now;
   }
 
   #decided(
@@ -394,11 +412,11 @@ export class Decisions {
       'stated' in by
         ? asStated(by.stated)
         : await this.#options.resolveToken(tenant, by.token, now, by.proof);
-    return {
-      request,
-      principal,
-      decided: this.#judge.of(tenant, caller, request, now, principal, { purpose: 'search' }).decided,
-    };
+    const after = this.#after(tenant);
+    if (!isTrusted(tenant, after, principal))
+      throw new ServiceError('token_invalid', 'the tenant trusts the issuer of the token no more');
+    const { decided } = this.#judge.of(after, caller, request, now, principal, { purpose: 'search' });
+    return { tenant: after, request, principal, decided };
   }
 
   /** What cannot be put to the policy is a deny with the reason, recorded with as much of the question as is sound. */

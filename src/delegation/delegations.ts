@@ -102,7 +102,8 @@ export class Delegations {
     if (error instanceof ServiceError && error.code === 'audit_unavailable') return error;
     const { writer, recorder } = this.#options;
     const draft = attempt.refused(error instanceof ServiceError ? error : UNKNOWN);
-    const index = await writer.append(await recorder.row(attempt.tenant, draft));
+    const { tenant } = attempt;
+    const index = await writer.append(await recorder.row(this.#options.current(tenant) ?? tenant, draft));
     const { objection, decisionId } = attempt;
     return objection ? new ExchangeRefused(objection, decisionId, index) : error;
   }
@@ -129,7 +130,7 @@ export class Delegations {
     const token = await this.#token(attempt, grant);
     tokens.begin(grant);
     const record = await recorder.row(
-      tenant,
+      this.#options.current(tenant) ?? tenant,
       attempt.record('allow', allowed.decided, { ...allowed, grant }, usedFor(approved?.use)),
     );
     checkLasting(tenant, this.#options.current(tenant), caller, grant.issuer);

@@ -45,7 +45,7 @@ export class AccessRequests {
     try {
       const weighed = await decisions.weigh(tenant, caller, asked);
       checkDenial(source, tenant, caller, denial, weighed, clock());
-      const { decided, request, principal } = weighed;
+      const { decided, request, principal, tenant: now } = weighed;
       const terms = decided.outcome === 'challenge' ? termsOf(decided.challenge) : undefined;
       if (!terms)
         throw new ServiceError(
@@ -54,7 +54,7 @@ export class AccessRequests {
         );
       const question = decisionQuestion(request, principal, terms.bound);
       const { decisionId } = denial;
-      return await requests.open(tenant, caller, {
+      return await requests.open(now, caller, {
         question,
         terms,
         decisionId,

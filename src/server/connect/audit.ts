@@ -123,15 +123,16 @@ export function auditService(parts: {
     },
     async *tail(message, context) {
       const reader = await admit(parts, context, message.tenant, 'audit.read');
-      const { tenant, caller } = reader;
-      using _place = tails.take(`${tenant.id} ${caller.id}`);
+      using _place = tails.take(`${reader.tenant.id} ${reader.caller.id}`);
       const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
       const signal = AbortSignal.any([context.signal, stopping]);
       const filter = from === undefined ? {} : { from };
       let sent = 0;
       note(reader, 'audit.tail', filter, 0);
       try {
-        for await (const page of tailPages(records, tenant.no, from, signal, arrivals)) {
+        for await (const page of tailPages(records, reader.tenant.no, from, signal, arrivals)) {
+          // Whoever follows it may read it still, and what was read is not told before that is known.
+          const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
           sent += page.length;
           if (message.stored) {
             const clear = await allOpened(memberKeys, tenant, page);

@@ -209,7 +209,8 @@ async function grants(): Promise<Map<string, Grant>> {
       { tenant: 'acme', includeEnded: true, pageSize: 1_000, pageToken },
       operator,
     );
-    for (const each of body.grants ?? []) all.set(each.id, each);
+    // A cap may leave none of the scopes, and JSON says nothing of an empty list.
+    for (const each of body.grants ?? []) all.set(each.id, { ...each, scopes: each.scopes ?? [] });
     pageToken = body.nextPageToken ?? '';
   } while (pageToken !== '');
   return all;

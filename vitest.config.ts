@@ -11,6 +11,7 @@ const common = {
 /** They take long, and ask the transport nothing that others do not ask. */
 const NOT_OF_THE_TRANSPORT = [
   'test/e2e/{folders,witnessing,untaken,shares,log-*,own-records,ml-dsa,editing}.test.ts',
+  'test/e2e/{access,callers,compiling,jwt-callers,late-keys,mounted,protected-resource,tails}.test.ts',
   'test/e2e/{sealed,offload,registry}/**',
 ];
 

@@ -80,6 +80,8 @@ test('SIGKILL before the commit: the keys are those of before', async () => {
 test('SIGKILL at any moment: the keys are those that the records tell of', async () => {
   for (let life = 0; life < 4; life += 1) {
     const server = await serveProcess({ folder });
+    // Whoever asks first makes the first one.
+    await ask(server, 'ListKeys');
     const changing = (async () => {
       for (let turn = 0; turn < 100; turn += 1)
         if (!(await ask(server, 'RotateKey', { compromised: turn % 2 === 1 }))) return;

@@ -52,6 +52,15 @@ const UNKNOWN = 'unauthenticated';
 const problems = async (server: Running): Promise<string> =>
   (await fetch(`${server.admin}/readyz?verbose`)).text();
 
+/** How many manifests the log says were taken. */
+async function applied(server: Running, tenant: string): Promise<number> {
+  const { body } = await connect<{ records: { action?: string }[] }>(server.admin, 'AuditService/Query', {
+    tenant,
+    kind: 'administration',
+  });
+  return body.records.filter(({ action }) => action === 'manifest.apply').length;
+}
+
 // They wait most of the time.
 describe.concurrent('a folder of a tenant', () => {
   test('that appears is served, and is served no more once it is gone', async () => {
@@ -139,13 +148,7 @@ describe.concurrent('a folder of a tenant', () => {
       (text) => text.includes('tenant initech stands in'),
     );
     expect(await decision(server, 'initech')).toBe('DECISION_DENY');
-    const asked = { tenant: 'initech', kind: 'administration' };
-    const { body } = await connect<{ records: { action?: string }[] }>(
-      server.admin,
-      'AuditService/Query',
-      asked,
-    );
-    expect(body.records.filter(({ action }) => action === 'manifest.apply')).toHaveLength(1);
+    expect(await applied(server, 'initech')).toBe(1);
   });
 
   test('of a name that is taken waits until the other one is gone', async () => {
@@ -200,13 +203,7 @@ describe.concurrent('a folder of a tenant', () => {
     expect(await decision(server, 'initech')).toBe(UNKNOWN);
     closeSync(file);
     await becomes(server, 'initech', ALLOW);
-    const asked = { tenant: 'initech', kind: 'administration' };
-    const { body } = await connect<{ records: { action?: string }[] }>(
-      server.admin,
-      'AuditService/Query',
-      asked,
-    );
-    expect(body.records.filter(({ action }) => action === 'manifest.apply')).toHaveLength(1);
+    expect(await applied(server, 'initech')).toBe(1);
   });
 
   test('that a link leads to as well is one tenant, and one that leads out is none', async () => {

@@ -1,6 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
+import type { Clock } from '../../effects.ts';
 import type { TenantPlace } from '../../tenancy/folder/list.ts';
 import { isLeftAlone } from '../../tenancy/folder/names.ts';
 import { MANIFEST } from '../../tenancy/manifest-invalid.ts';
@@ -18,6 +19,8 @@ const MOST_COMING = 64;
 const MOST_EMPTY = 256;
 
 export interface ArrivalsParts {
+  /** What files are dated by. */
+  readonly clock: Clock;
   /** The folders that hold tenants' folders. */
   readonly roots: readonly string[];
   /** Whether the folder is known, as a tenant's or as what could not be taken: by its name, or by its real path. */
@@ -83,7 +86,7 @@ export class Arrivals implements Disposable {
     // What cannot be looked at is as it was.
     const status = await stat(root.folder).catch(() => undefined);
     if (!status) return;
-    const isSettled = Date.now() - status.mtimeMs > COARSE_MS;
+    const isSettled = this.#parts.clock() - status.mtimeMs > COARSE_MS;
     if (status.mtimeMs === root.changedAt && root.empty.length === 0 && root.missing.size === 0) return;
     const entries = await readdir(root.folder, { withFileTypes: true }).catch(() => undefined);
     if (!entries) return;

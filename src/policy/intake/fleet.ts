@@ -85,6 +85,7 @@ export class Fleet implements Disposable {
   ): void {
     const reals = (): Set<string> => new Set(Array.from(this.#folders.values(), ({ real }) => real));
     this.#arrivals = new Arrivals({
+      clock: this.#parts.clock,
       // One that is a tenant's itself holds no others.
       roots: places.filter((place) => !this.#folders.has(place)),
       isKnown: (folder) => this.#folders.has(folder) || reals().has(folder),

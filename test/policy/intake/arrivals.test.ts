@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { systemClock } from '../../../src/effects.ts';
 import { Arrivals } from '../../../src/policy/intake/arrivals.ts';
 import { eventually } from '../../e2e/server.ts';
 
@@ -23,6 +24,7 @@ async function looking(does: (what: string) => Promise<void>): Promise<Look> {
     await does(`${what} ${path.basename(folder)}`);
   };
   const arrivals = new Arrivals({
+    clock: systemClock,
     roots: [root],
     isKnown: (folder) => known.has(folder),
     known: () => [...known],

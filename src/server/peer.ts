@@ -73,7 +73,7 @@ export function countedAs(address: string): string {
  */
 function certifiedBy(socket: Socket): string | undefined {
   const text = socket.authorized ? (socket.getPeerCertificate().subjectaltname ?? '') : '';
-  // A name in quotes holds what could pass for another name.
+  // Node escapes what could pass for another name, and quotes it: nobody here is named so.
   if (text === '' || text.includes('"')) return undefined;
   const names = text.split(', ');
   const [uri, ...otherUris] = ofKind(names, 'URI:');

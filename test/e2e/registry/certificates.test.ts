@@ -72,6 +72,7 @@ describe('nobody is', () => {
     ['its name as an address', { 'email.1': `a@${HOST}` }],
     ['its name as a URI', { 'URI.1': `dns:${HOST}` }],
     ['its name within another', { 'DNS.1': `x, DNS:${HOST}` }],
+    ['its name within an address', { 'email.1': `a, DNS:${HOST}, b` }],
   ])('%s', async (_what, names) => {
     expect(codeOf(await exchange(await certificate(names)))).toEqual(NOBODY);
   });

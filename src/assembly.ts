@@ -41,6 +41,8 @@ import { vkeyOf } from './merkle/keys.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
+import { Releases } from './policy/revisions/releases.ts';
+import { TestGate } from './policy/testing/gate.ts';
 import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
@@ -62,6 +64,7 @@ import { logKeyStore } from './storage/log-keys.ts';
 import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
+import { revisionStore } from './storage/revisions/store.ts';
 import { tenantKeyStore } from './storage/tenant-keys.ts';
 import { usageStore } from './storage/usage.ts';
 import { volumeStore } from './storage/volume/store.ts';
@@ -138,13 +141,35 @@ export function assemble(
     onChange: (tenant) => offload?.forget(tenant),
   });
   const policyOf = (tenant: Tenant) => policies.of(tenant);
-  const compiler = new Compiler({
+  const compilerOptions = {
     opa: config.opa,
     policies: path.join(config.home, 'policies'),
     cache: path.join(config.data_dir, 'policy-cache'),
-  });
+  };
+  const compiler = new Compiler(compilerOptions);
   const health = stack.use(new StoreHealth());
-  const fleet = stack.use(new Fleet({ tenants, policies, compiler, administration, clock }));
+  const revisions = revisionStore(reader);
+  const releases = new Releases({
+    tenants,
+    policies,
+    compiler,
+    gate: new TestGate(compilerOptions),
+    store: revisions,
+    administration,
+    clock,
+    allowance: limitsOf(config),
+  });
+  const fleet = stack.use(
+    new Fleet({
+      tenants,
+      policies,
+      compiler,
+      releases,
+      administration,
+      clock,
+      watchesAll: config.dev,
+    }),
+  );
 
   const issuers = new Issuers(
     clock,
@@ -384,6 +409,8 @@ export function assemble(
     killSwitches: new KillSwitches({ ...common, tokens, issuers, grants, store: killed, administration }),
     grants: new Grants({ grants, lister: grantLister(reader), usage, clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
+    revisions,
+    releases,
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {

@@ -14,6 +14,7 @@ export const errorCodes = [
   'payload_too_large',
   'not_found',
   'gone',
+  'conflict',
   'unauthenticated',
   'permission_denied',
   'tenant_unknown',

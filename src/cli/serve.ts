@@ -182,6 +182,10 @@ function announcePolicies(): void {
     const { tenant, revision } = message as { tenant: string; revision: string };
     print(`mandate: ${tenant}: the files on disk are taken again; it decides by ${short(revision)}`);
   });
+  subscribe('mandate:policy.unread', (message) => {
+    const { tenant } = message as { tenant: string };
+    print(`mandate: ${tenant}: its folder changed; it counts after "mandate policy reload -t ${tenant}"`);
+  });
   subscribe('mandate:policy.rejected', (message) => {
     const { tenant, diagnostics, kept } = message as {
       tenant: string;

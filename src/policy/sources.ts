@@ -50,7 +50,10 @@ export const keepsOut = ({ files }: TenantFiles): boolean =>
 export const isTest = (path: string): boolean => path.endsWith('_test.rego');
 
 /** What of the files as they were read is the tenant's policy. Throws `policy_invalid`, naming each file at fault. */
-export async function sourcesOf(read: TenantFiles, manifest: Manifest): Promise<PolicySources> {
+export async function sourcesOf(
+  read: Pick<TenantFiles, 'files' | 'faults'>,
+  manifest: Pick<Manifest, 'id' | 'actions' | 'entrypoints'>,
+): Promise<PolicySources> {
   const wrong: Diagnostic[] = read.faults
     .filter(({ file }) => file !== MANIFEST)
     .map(({ file, problem }) => ({ file, line: 0, message: problem }));

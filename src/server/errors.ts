@@ -31,6 +31,7 @@ export const errorForms = {
   payload_too_large: form(413, Code.ResourceExhausted),
   not_found: form(404, Code.NotFound),
   gone: form(410, Code.NotFound),
+  conflict: form(409, Code.Aborted),
   unauthenticated: form(401, Code.Unauthenticated, 'invalid_client'),
   permission_denied: form(403, Code.PermissionDenied, 'unauthorized_client'),
   tenant_unknown: form(404, Code.NotFound),

@@ -38,9 +38,11 @@ import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Policies } from '../policy/policies.ts';
+import type { Releases } from '../policy/revisions/releases.ts';
 import type { PartStore } from '../storage/log/parts.ts';
 import type { RecordStore } from '../storage/log/records.ts';
 import type { PrincipalStore } from '../storage/principals/store.ts';
+import type { RevisionStore } from '../storage/revisions/store.ts';
 import type { VolumeStore } from '../storage/volume/store.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
@@ -121,6 +123,8 @@ export interface Services {
   readonly parts: PartStore;
   readonly issuerOf: (tenant: string) => string;
   readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
+  readonly revisions: RevisionStore;
+  readonly releases: Releases;
   /** Throws `resource_exhausted` for a tenant whose policy is slowed down. */
   readonly throttle: (tenant: Tenant) => void;
   /** Why the tenant is degraded; empty if it is not. */

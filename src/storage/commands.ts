@@ -10,6 +10,7 @@ import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.
 import { type OnceCommands, prepareOnce } from './once.ts';
 import { type PrincipalCommands, preparePrincipalCommands } from './principals/commands.ts';
 import { prepareUses, type UseCommands } from './principals/uses.ts';
+import { prepareRevisions, type RevisionCommands } from './revisions/commands.ts';
 import { checkTenantNo, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
 import { prepareTenantKeyCommands, type TenantKeyCommands } from './tenant-keys.ts';
@@ -33,6 +34,7 @@ export interface Commands
     UseCommands,
     OnceCommands,
     IssuerCommands,
+    RevisionCommands,
     UsageCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
@@ -61,6 +63,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareUses(db),
     ...prepareOnce(db),
     ...prepareIssuers(db),
+    ...prepareRevisions(db),
     ...usage,
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);

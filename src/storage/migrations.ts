@@ -429,4 +429,44 @@ export const migrations: readonly string[] = [
   -- Of a task: what it was narrowed to since it was opened, as JSON (TaskCap). It holds for all that came of it.
   ALTER TABLE grants ADD COLUMN cap TEXT;
   `,
+  `
+  -- The revisions of tenants' policies: revisions/rows.ts. contents (JSON) names the files, each by its SHA-256 as hex; a
+  -- file is kept once for each tenant, deflated.
+  CREATE TABLE revisions (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    revision TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('validated', 'shadow', 'staged', 'active', 'superseded')),
+    parent TEXT NOT NULL,
+    author TEXT NOT NULL,
+    message TEXT NOT NULL,
+    contents TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    tests TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    activated_at INTEGER,
+    PRIMARY KEY (tenant_no, revision)
+  ) STRICT, WITHOUT ROWID;
+  CREATE UNIQUE INDEX revisions_by_number ON revisions (tenant_no, number);
+  CREATE TABLE revision_files (
+    tenant_no INTEGER NOT NULL,
+    revision TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (tenant_no, revision, digest)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX revision_files_by_digest ON revision_files (tenant_no, digest);
+  CREATE TABLE policy_files (
+    id INTEGER PRIMARY KEY,
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    digest TEXT NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE (tenant_no, digest)
+  ) STRICT;
+  -- What each tenant runs, and the digest of what its folder held when it was taken last.
+  CREATE TABLE policies (
+    tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    active TEXT NOT NULL,
+    folder TEXT NOT NULL
+  ) STRICT;
+  `,
 ];

@@ -3,6 +3,7 @@ import { changeRow } from '../audit/administration.ts';
 import type { Clock, Random } from '../effects.ts';
 import type { ServiceError } from '../errors.ts';
 import { type PrincipalRef, type TenantId, uuidv7 } from '../ids.ts';
+import type { Commands } from '../storage/commands.ts';
 import { setAsideChannel } from '../storage/faults.ts';
 import type { IssuerStore } from '../storage/issuers.ts';
 import type { RestartedLog } from '../storage/log/commands.ts';
@@ -127,14 +128,36 @@ export class Administration {
     return log;
   }
 
-  /** Records a change of the active policy, or a refusal of one. */
-  async recordPolicy(tenant: Tenant, caller: string, revision: string, error?: ServiceError): Promise<void> {
-    const detail = error ? { error: error.message.slice(0, 4_000) } : {};
+  /**
+   * Keeps a revision, makes one active, or both, and records it where it is news. Answers whether it was done: not where
+   * another is active than was expected.
+   */
+  async keepRevision(
+    tenant: Tenant,
+    { kept, active }: Omit<Parameters<Commands['keepRevision']>[0], 'tenantNo'>,
+    { caller, message, isRecorded }: { caller: string; message: string; isRecorded: boolean },
+  ): Promise<boolean> {
+    const revision = active?.revision ?? kept?.row.revision ?? '';
+    const detail = message === '' ? {} : { message };
+    const action = active ? 'policy.activate' : 'policy.push';
+    const { value } = await this.#writer.run(
+      'keepRevision',
+      { tenantNo: tenant.no, kept, active },
+      isRecorded ? this.record(tenant, caller, action, undefined, detail, { revision }) : undefined,
+    );
+    return value === true;
+  }
+
+  /** Records that files were refused; `revision` is what stays. */
+  async recordRefusedPolicy(
+    tenant: Tenant,
+    caller: string,
+    revision: string,
+    error: ServiceError,
+  ): Promise<void> {
+    const detail = { error: error.message.slice(0, 4_000) };
     await this.#writer.append(
-      this.record(tenant, caller, error ? 'policy.reject' : 'policy.activate', undefined, detail, {
-        revision,
-        outcome: error ? 'error' : 'done',
-      }),
+      this.record(tenant, caller, 'policy.reject', undefined, detail, { revision, outcome: 'error' }),
     );
   }
 

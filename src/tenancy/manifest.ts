@@ -23,6 +23,7 @@ export const operations = [
   'approval.write',
   'policy.read',
   'policy.write',
+  'policy.activate',
   'tenant.read',
   'tenant.write',
   'kill',
@@ -216,6 +217,10 @@ const manifest = z.strictObject({
     .array(z.string().regex(/^(?:authz|delegation)(?:\/[A-Za-z_]\w*)+$/, 'a path such as authz/allow'))
     .max(64)
     .default([]),
+  /** Whether what is saved in the folder counts at once; else when somebody reloads it. */
+  watch: z.boolean().default(false),
+  /** `four_eyes`: who brings a revision does not make it active. */
+  policy: z.strictObject({ four_eyes: z.boolean().default(false) }).prefault({}),
   limits,
   keys: keysDeclared,
   audit: auditDeclared,

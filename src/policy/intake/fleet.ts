@@ -7,6 +7,7 @@ import type { TenantPlace } from '../../tenancy/folder/list.ts';
 import { tenantPlaces } from '../../tenancy/folder/places.ts';
 import { readTenantFiles } from '../../tenancy/folder/read.ts';
 import { readTenant, type Tenant } from '../../tenancy/tenants.ts';
+import type { Compiler } from '../compiler.ts';
 import { Arrivals } from './arrivals.ts';
 import { Intake, type IntakeParts, QUIET_MS } from './intake.ts';
 import { Names } from './names.ts';
@@ -18,7 +19,10 @@ import { watchFolder } from './watch.ts';
 const PARALLEL = 64;
 
 interface FleetParts extends IntakeParts {
+  readonly compiler: Pick<Compiler, 'keepOnly'>;
   readonly clock: Clock;
+  /** Whether what is saved counts at once, whatever the tenant says. */
+  readonly watchesAll: boolean;
 }
 
 /** A folder on its way in. However long each takes to read, tenants come in the order of their folders. */
@@ -46,6 +50,11 @@ interface Known {
 /** Published when a tenant's folder came, went, or could not be taken, while it runs: FolderNews. */
 export const folderChannel = channel('mandate:tenant.folder');
 
+/** Published where something was saved in a folder that is read only when somebody asks for it: {tenant}. */
+export const unreadChannel = channel('mandate:policy.unread');
+
+const UNREAD = 'its folder changed, and counts once somebody reloads it';
+
 export interface FolderNews {
   readonly folder: string;
   readonly what: 'served' | 'retired' | 'refused';
@@ -60,6 +69,8 @@ export class Fleet implements Disposable {
   readonly #folders = new Map<string, Known>();
   readonly #names = new Names();
   readonly #intake: Intake;
+  /** Whose folder changed since it was read. */
+  readonly #unread = new Set<TenantId>();
   /** Of folders whose tenant is not known yet. */
   readonly #entering = new Retries<string>();
   /** Folders whose tenant the store could not take, with its error; each is tried again until it can. */
@@ -179,7 +190,12 @@ export class Fleet implements Disposable {
 
   async #changed(entry: Entry): Promise<void> {
     // It may be served no more.
-    if (entry.id !== undefined && this.#parts.tenants.find(entry.id)) await this.#intake.changed(entry.id);
+    const tenant = entry.id && this.#parts.tenants.find(entry.id);
+    if (!tenant) return;
+    if (this.#parts.watchesAll || tenant.manifest.watch) return this.#intake.changed(tenant.id);
+    if (this.#unread.has(tenant.id)) return;
+    this.#unread.add(tenant.id);
+    if (unreadChannel.hasSubscribers) unreadChannel.publish({ tenant: tenant.id });
   }
 
   /**
@@ -264,6 +280,7 @@ export class Fleet implements Disposable {
 
   /** See `Intake.reload`. */
   reload(tenant: Tenant, caller: string): Promise<boolean> {
+    this.#unread.delete(tenant.id);
     return this.#intake.reload(tenant, caller);
   }
 
@@ -278,7 +295,10 @@ export class Fleet implements Disposable {
       const degraded = policies.health.degraded(tenant.id, now);
       const { rejected } = policies.of(tenant);
       const refused = rejected.length > 0 ? rejectionOf(rejected) : '';
-      return [degraded, refused].filter((each) => each !== '').map((each) => `tenant ${tenant.id}: ${each}`);
+      const unread = this.#unread.has(tenant.id) ? UNREAD : '';
+      return [degraded, refused, unread]
+        .filter((each) => each !== '')
+        .map((each) => `tenant ${tenant.id}: ${each}`);
     });
     return [...waiting, ...served];
   }

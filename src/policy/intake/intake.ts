@@ -5,9 +5,9 @@ import { readTenantFiles, type TenantFiles } from '../../tenancy/folder/read.ts'
 import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
 import { readTenant, type Tenant, type Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
-import type { Compiler } from '../compiler.ts';
 import type { Policies } from '../policies.ts';
-import { keepsOut, sourcesOf } from '../sources.ts';
+import type { Releases } from '../revisions/releases.ts';
+import { keepsOut } from '../sources.ts';
 import { diagnosticsIn, isMistake, untaken } from './rejections.ts';
 import { Retries } from './retries.ts';
 
@@ -23,7 +23,7 @@ export const QUIET_MS = 20;
 export interface IntakeParts {
   readonly tenants: Tenants;
   readonly policies: Policies;
-  readonly compiler: Compiler;
+  readonly releases: Releases;
   readonly administration: Administration;
 }
 
@@ -32,6 +32,8 @@ interface Look {
   readonly tenant: Tenant;
   readonly caller: string;
   readonly number: number;
+  /** Whether somebody asked for just what stands there. */
+  readonly isAsked: boolean;
 }
 
 /** How many looks there were, and what the newest found, until it is loaded. */
@@ -61,7 +63,7 @@ export class Intake implements Disposable {
   /** Loads what was read of a tenant whose manifest is taken. Resolves also where it could not be loaded. */
   async enter(tenant: Tenant, files: TenantFiles): Promise<void> {
     const number = this.#begin(tenant.id);
-    await this.#queue({ tenant, files, caller: 'start', number }).catch(() => undefined);
+    await this.#queue({ tenant, files, caller: 'start', number, isAsked: false }).catch(() => undefined);
   }
 
   /**
@@ -69,19 +71,19 @@ export class Intake implements Disposable {
    * `unavailable` or `audit_unavailable` where it cannot be taken now, and then it is tried again.
    */
   async reload(tenant: Tenant, caller: string): Promise<boolean> {
-    return (await this.#look(tenant, caller))();
+    return (await this.#look(tenant, caller, true))();
   }
 
   /**
    * Takes the manifest as it is now. What it answers resolves when the Rego beside it is compiled, which may take a
    * minute: whoever is disabled is not allowed for as long.
    */
-  async #look(tenant: Tenant, caller: string): Promise<() => Promise<boolean>> {
+  async #look(tenant: Tenant, caller: string, isAsked: boolean): Promise<() => Promise<boolean>> {
     const number = this.#begin(tenant.id);
     const taken = this.#taking.run(tenant.id, () => this.#take(tenant));
     const next = taken.then(
-      (both) => this.#queue({ ...both, caller, number }),
-      (error: unknown) => this.#missed(tenant, caller, error, number),
+      (both) => this.#queue({ ...both, caller, number, isAsked }),
+      (error: unknown) => this.#missed({ tenant, caller, number, isAsked }, error),
     );
     next.catch(() => undefined);
     await taken.catch(() => undefined);
@@ -120,29 +122,21 @@ export class Intake implements Disposable {
   }
 
   /** A mistake is told after what was saved before it has been loaded; what failed is tried again from now on. */
-  async #missed(tenant: Tenant, caller: string, error: unknown, number: number): Promise<never> {
-    const tell = (): Promise<void> => this.#notTaken({ tenant, caller, number }, error, MANIFEST);
-    await (isMistake(error) ? this.#loading.run(tenant.id, tell) : tell());
+  async #missed(look: Look, error: unknown): Promise<never> {
+    const tell = (): Promise<void> => this.#notTaken(look, error, MANIFEST);
+    await (isMistake(error) ? this.#loading.run(look.tenant.id, tell) : tell());
     throw error;
   }
 
-  /** What decides was recorded before: a revision whose activation cannot be recorded does not decide. */
   async #load(look: Look & { files: TenantFiles }): Promise<boolean> {
-    const { policies, compiler, administration } = this.#parts;
+    const { policies, releases } = this.#parts;
     const { tenant, files, caller } = look;
     try {
-      const sources = await sourcesOf(files, tenant.manifest);
-      const bundle = await compiler.compile(sources);
-      if (!this.#isServed(tenant)) return false;
-      if (policies.prove(tenant, bundle))
-        await administration.recordPolicy(tenant, caller, bundle.revision).catch((error: unknown) => {
-          policies.discard(bundle);
-          throw error;
-        });
-      if (!this.#isServed(tenant)) return false;
       const before = policies.of(tenant);
       const isMended = before.rejected.length > 0;
-      const changed = policies.activate(tenant, bundle);
+      const isServed = (): boolean => this.#isServed(tenant);
+      const changed = await releases.take(tenant, files, { caller, isAsked: look.isAsked, isServed });
+      if (!isServed()) return false;
       this.#settle(look);
       // A policy that was made anew is announced as activated.
       if (isMended && policies.of(tenant) === before && mendingChannel.hasSubscribers)
@@ -168,7 +162,7 @@ export class Intake implements Disposable {
       rejectionChannel.publish({ tenant: tenant.id, diagnostics, kept });
     if (!isMistake(error)) return again();
     const settle = (): void => this.#settle(look);
-    await administration.recordPolicy(tenant, caller, kept, error).then(settle, again);
+    await administration.recordRefusedPolicy(tenant, caller, kept, error).then(settle, again);
   }
 
   /** What a newer look failed at is still to be tried again. */
@@ -178,7 +172,7 @@ export class Intake implements Disposable {
 
   /** Resolves when the manifest is taken, so that the next save of it does not wait for the compiler. */
   async changed(tenant: TenantId, caller = 'watch'): Promise<void> {
-    await this.#look(this.#parts.tenants.get(tenant), caller);
+    await this.#look(this.#parts.tenants.get(tenant), caller, false);
   }
 
   /** Its folder may have gone meanwhile. */

@@ -1,6 +1,7 @@
 import { describe, type ErrorCode, ServiceError } from '../../errors.ts';
 import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
 import { type Diagnostic, PolicyInvalid } from '../diagnostics.ts';
+import { isOfTest } from '../testing/gate.ts';
 
 /** Errors that say something of the files; any other says that they could not be taken now. */
 const mistakes: ReadonlySet<ErrorCode> = new Set([
@@ -42,5 +43,8 @@ const isUntaken = (diagnostics: readonly Diagnostic[]): boolean =>
 /** What is wrong with a tenant's folder, in a line. */
 export function rejectionOf(diagnostics: readonly Diagnostic[]): string {
   if (isUntaken(diagnostics)) return 'a change on disk could not be taken yet, and is tried again';
-  return isOfManifest(diagnostics) ? `${MANIFEST} was not taken` : 'the policy on disk does not compile';
+  if (isOfManifest(diagnostics)) return `${MANIFEST} was not taken`;
+  return diagnostics.every(isOfTest)
+    ? 'tests of the policy on disk fail'
+    : 'the policy on disk does not compile';
 }

@@ -17,9 +17,9 @@ export interface TenantFiles {
 }
 
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-const MAX_REGO_BYTES = 1024 * 1024;
-const MAX_REGO_FILES = 1_000;
-const MAX_DATA_BYTES = 64 * 1024 * 1024;
+export const MAX_REGO_BYTES = 1024 * 1024;
+export const MAX_REGO_FILES = 1_000;
+export const MAX_DATA_BYTES = 64 * 1024 * 1024;
 /** How often a folder that changes under the eyes is read again before somebody else's turn comes. */
 const ATTEMPTS = 5;
 

@@ -1,0 +1,260 @@
+import type { Clock } from '../../effects.ts';
+import { ServiceError } from '../../errors.ts';
+import type { Activation } from '../../storage/revisions/commands.ts';
+import type { NewRevision, RevisionRow } from '../../storage/revisions/rows.ts';
+import type { RevisionStore } from '../../storage/revisions/store.ts';
+import type { Administration } from '../../tenancy/administration.ts';
+import type { TenantFiles } from '../../tenancy/folder/read.ts';
+import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
+import { Turns } from '../../turns.ts';
+import type { Bundle } from '../bundle.ts';
+import type { Compiler } from '../compiler.ts';
+import type { Policies } from '../policies.ts';
+import { type Allowance, limitsFor, prove } from '../proof.ts';
+import { type PolicySources, type SourceFile, sourcesOf } from '../sources.ts';
+import type { TestGate, TestResult } from '../testing/gate.ts';
+import { contentsOf, type Named, sourcesIn, unkeptOf } from './contents.ts';
+import { pushedFiles } from './pushed.ts';
+
+export interface ReleasesOptions {
+  readonly tenants: Pick<Tenants, 'find'>;
+  readonly policies: Policies;
+  readonly compiler: Compiler;
+  readonly gate: TestGate;
+  readonly store: RevisionStore;
+  readonly administration: Pick<Administration, 'keepRevision'>;
+  readonly clock: Clock;
+  /** What the operator allows. */
+  readonly allowance: Allowance;
+}
+
+/** What could be active: its module, what it was made from, and what its tests came to. */
+interface Candidate {
+  readonly bundle: Bundle;
+  readonly sources: PolicySources;
+  readonly named: Named;
+  readonly tests: TestResult | undefined;
+}
+
+/** Who makes something active, and on what condition. */
+interface Release {
+  readonly caller: string;
+  readonly message: string;
+  /** What has to be active until then. */
+  readonly expected?: string | undefined;
+  /** The digest of the folder that it is taken from. */
+  readonly folder?: string | undefined;
+  /** Left out: whoever is served. */
+  readonly isServed?: (() => boolean) | undefined;
+}
+
+export interface Push {
+  readonly files: readonly SourceFile[];
+  readonly message: string;
+  /** What the author started from; empty: whatever is active now. */
+  readonly parent: string;
+  readonly activate: boolean;
+}
+
+/**
+ * The revisions of tenants: kept with all that they were made from, and made active one at a time. Nothing becomes active
+ * that does not compile, cannot be proven to run, or fails a test.
+ */
+export class Releases {
+  readonly #options: ReleasesOptions;
+  /** What becomes active of a tenant does so one after the other. */
+  readonly #turns = new Turns<Tenant['id']>();
+
+  constructor(options: ReleasesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Takes what stands in the tenant's folder, unless it did when the folder was taken last: then what became active since
+   * stays. `asked`: somebody wants just that. Answers whether the revision changed. What cannot be taken throws, and what
+   * was active goes on, also over a restart.
+   */
+  take(
+    tenant: Tenant,
+    files: TenantFiles,
+    { caller, isAsked, isServed }: { caller: string; isAsked: boolean; isServed: () => boolean },
+  ): Promise<boolean> {
+    const { store, policies } = this.#options;
+    return this.#turns.run(tenant.id, async () => {
+      const kept = store.policy(tenant.no);
+      const active = kept.active === '' ? undefined : store.find(tenant.no, kept.active);
+      try {
+        const sources = await sourcesOf(files, tenant.manifest);
+        const named = contentsOf(sources, tenant.manifest.actions);
+        const release = { caller, message: '', folder: named.digest, isServed };
+        if (active && active.digest !== named.digest && kept.folder === named.digest && !isAsked)
+          return await this.#resume(tenant, active, { caller, message: '', isServed });
+        const isTested = active?.digest === named.digest;
+        return await this.#activate(tenant, await this.#candidate(tenant, sources, named, isTested), release);
+      } catch (error) {
+        if (active && policies.of(tenant).revision === '')
+          await this.#resume(tenant, active, { caller, message: '', isServed });
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Keeps a revision made of these files, and makes it active if that is wanted. Throws `policy_invalid` with file and
+   * line, `conflict` where another is active than its author started from, `permission_denied` for want of four eyes.
+   */
+  async push(
+    tenant: Tenant,
+    caller: string,
+    { files, message, parent, activate }: Push,
+  ): Promise<RevisionRow> {
+    const { store } = this.#options;
+    const from = store.policy(tenant.no).active;
+    if (parent !== '' && parent !== from) throw conflict(from);
+    if (activate && tenant.manifest.policy.four_eyes) throw fourEyes();
+    const sources = await sourcesOf({ files: pushedFiles(files), faults: [] }, tenant.manifest);
+    const candidate = await this.#candidate(
+      tenant,
+      sources,
+      contentsOf(sources, tenant.manifest.actions),
+      false,
+      true,
+    );
+    return this.#turns.run(tenant.id, async () => {
+      const release = { caller, message, expected: from };
+      if (activate) await this.#activate(tenant, candidate, release);
+      else await this.#keep(tenant, candidate, release);
+      return this.#kept(tenant, candidate.bundle.revision);
+    });
+  }
+
+  /**
+   * Makes a kept revision active again, or for the first time. `expected`: what is active now, empty for whatever is.
+   * Throws `not_found`, `conflict`, `permission_denied`.
+   */
+  activate(tenant: Tenant, caller: string, revision: string, expected: string): Promise<RevisionRow> {
+    return this.#turns.run(tenant.id, async () => {
+      const row = this.#kept(tenant, revision);
+      if (tenant.manifest.policy.four_eyes && row.author === caller && row.activatedAt === null)
+        throw fourEyes();
+      await this.#resume(tenant, row, { caller, message: '', expected: expected || undefined });
+      return this.#kept(tenant, this.#options.store.policy(tenant.no).active);
+    });
+  }
+
+  /** Makes active what was before. Throws `not_found` where nothing was. */
+  rollback(tenant: Tenant, caller: string, expected: string): Promise<RevisionRow> {
+    const before = this.#options.store.superseded(tenant.no);
+    if (!before) throw new ServiceError('not_found', 'no revision was active before');
+    return this.activate(tenant, caller, before.revision, expected);
+  }
+
+  /** What a revision was made from; undefined where it is not kept. */
+  async sourcesOf(tenant: Tenant, revision: string): Promise<PolicySources | undefined> {
+    const { store } = this.#options;
+    const row = store.find(tenant.no, revision);
+    return row && sourcesIn(tenant.id, row.contents, (digest) => store.file(tenant.no, digest));
+  }
+
+  #kept(tenant: Tenant, revision: string): RevisionRow {
+    const row = this.#options.store.find(tenant.no, revision);
+    if (!row) throw new ServiceError('not_found', `no revision ${revision} is kept`);
+    return row;
+  }
+
+  async #candidate(
+    tenant: Tenant,
+    sources: PolicySources,
+    named: Named,
+    isTested: boolean,
+    isCovered = false,
+  ): Promise<Candidate> {
+    const { compiler, gate, allowance } = this.#options;
+    const limits = limitsFor(tenant.manifest, allowance);
+    const [compiled, tested] = await Promise.allSettled([
+      compiler.compile(sources),
+      isTested ? undefined : gate.pass(sources, limits, isCovered),
+    ]);
+    // Of what does not compile, the compiler says more than the tests.
+    if (compiled.status === 'rejected') throw compiled.reason;
+    if (tested.status === 'rejected') throw tested.reason;
+    return { bundle: compiled.value, sources, named, tests: tested.value };
+  }
+
+  /** What was tested when it was kept. Another compiler than then makes another revision of it, which is kept too. */
+  async #resume(tenant: Tenant, row: RevisionRow, release: Release): Promise<boolean> {
+    const { compiler, store } = this.#options;
+    const { contents, digest } = row;
+    const sources = await sourcesIn(tenant.id, contents, (each) => store.file(tenant.no, each));
+    const bundle = await compiler.compile(sources);
+    const made = bundle.revision === row.revision ? row.message : `${row.revision}, made anew`;
+    const tests = JSON.parse(row.tests) as TestResult;
+    return this.#activate(
+      tenant,
+      { bundle, sources, named: { contents, digest }, tests },
+      { ...release, message: made },
+    );
+  }
+
+  /** What decides was kept and recorded before: a revision whose activation cannot be recorded does not decide. */
+  async #activate(tenant: Tenant, candidate: Candidate, release: Release): Promise<boolean> {
+    const { policies, store, clock } = this.#options;
+    const { bundle } = candidate;
+    const {
+      expected,
+      folder,
+      isServed = () => this.#options.tenants.find(tenant.id) !== undefined,
+    } = release;
+    if (!isServed()) return false;
+    const before = store.policy(tenant.no);
+    const isNew = policies.prove(tenant, bundle);
+    if (isNew || before.active !== bundle.revision || (folder ?? before.folder) !== before.folder) {
+      const active = { revision: bundle.revision, expected, folder, at: clock() };
+      await this.#write(tenant, candidate, release, active, isNew).catch((error: unknown) => {
+        if (isNew) policies.discard(bundle);
+        throw error;
+      });
+    }
+    if (!isServed()) return false;
+    return policies.activate(tenant, bundle);
+  }
+
+  async #keep(tenant: Tenant, candidate: Candidate, release: Release): Promise<void> {
+    const { policies, allowance } = this.#options;
+    // Shown to run now, so that whoever makes it active finds nothing new.
+    if (policies.of(tenant).revision !== candidate.bundle.revision)
+      prove(candidate.bundle, limitsFor(tenant.manifest, allowance));
+    await this.#write(tenant, candidate, release, undefined, true);
+  }
+
+  async #write(
+    tenant: Tenant,
+    { bundle, sources, named, tests }: Candidate,
+    { caller, message }: Release,
+    active: Activation | undefined,
+    isRecorded: boolean,
+  ): Promise<void> {
+    const { store, clock, administration } = this.#options;
+    const { active: parent } = store.policy(tenant.no);
+    const row: NewRevision = {
+      revision: bundle.revision,
+      parent,
+      author: caller,
+      message,
+      ...named,
+      tests: JSON.stringify(tests ?? {}),
+      madeAt: clock(),
+    };
+    const isKept = store.find(tenant.no, bundle.revision) !== undefined;
+    const files = isKept ? [] : unkeptOf(sources, (digest) => store.hasFile(tenant.no, digest));
+    const kept = isKept ? undefined : { row, files };
+    const done = await administration.keepRevision(tenant, { kept, active }, { caller, message, isRecorded });
+    if (!done) throw conflict(store.policy(tenant.no).active);
+  }
+}
+
+const conflict = (active: string): ServiceError =>
+  new ServiceError('conflict', `another revision is active by now: ${active || 'none'}`);
+
+const fourEyes = (): ServiceError =>
+  new ServiceError('permission_denied', 'the tenant asks for four eyes: somebody else has to activate it');

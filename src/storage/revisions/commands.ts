@@ -1,0 +1,95 @@
+import type { Connection } from '../database.ts';
+import type { TenantNo } from '../rows.ts';
+import type { KeptFile, KeptPolicy, NewRevision } from './rows.ts';
+
+/** Beyond so many, or so much of their files, the oldest that no longer decide go. */
+const MAX_KEPT = 200;
+const MAX_BYTES = 256 * 1024 * 1024;
+
+/** What is to decide from now on. */
+export interface Activation {
+  readonly revision: string;
+  /** What decided when this was asked for; left out: whatever it is. */
+  readonly expected?: string | undefined;
+  /** The digest of the folder that it was taken from; left out: of none. */
+  readonly folder?: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+export interface RevisionCommands {
+  /** Keeps a revision, makes one active, or both. `undefined` where another is active than was expected. */
+  readonly keepRevision: (args: {
+    tenantNo: TenantNo;
+    kept?: { readonly row: NewRevision; readonly files: readonly KeptFile[] } | undefined;
+    active?: Activation | undefined;
+  }) => boolean | undefined;
+}
+
+export function prepareRevisions(db: Connection): RevisionCommands {
+  const insert = db.prepare<[object]>(`
+    INSERT INTO revisions (tenant_no, revision, number, state, parent, author, message, contents, digest, tests, made_at)
+    SELECT @no, @revision, coalesce(max(number), 0) + 1, 'validated', @parent, @author, @message, @contents, @digest,
+      @tests, @madeAt FROM revisions WHERE tenant_no = @no
+    ON CONFLICT (tenant_no, revision) DO NOTHING`);
+  const name = db.prepare(
+    'INSERT INTO revision_files (tenant_no, revision, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+  );
+  const insertFile = db.prepare(
+    'INSERT INTO policy_files (tenant_no, digest, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+  );
+  const policy = db.prepare<[number], KeptPolicy>('SELECT active, folder FROM policies WHERE tenant_no = ?');
+  const setPolicy = db.prepare<[object]>(`
+    INSERT INTO policies (tenant_no, active, folder) VALUES (@no, @revision, @folder)
+    ON CONFLICT DO UPDATE SET active = excluded.active, folder = excluded.folder`);
+  const supersede = db.prepare(
+    "UPDATE revisions SET state = 'superseded' WHERE tenant_no = ? AND state = 'active'",
+  );
+  const promote = db.prepare(
+    "UPDATE revisions SET state = 'active', activated_at = ? WHERE tenant_no = ? AND revision = ?",
+  );
+  const many = db.prepare<[object], { revisions: number; bytes: number }>(`
+    SELECT (SELECT count(*) FROM revisions WHERE tenant_no = @no) AS revisions,
+      (SELECT coalesce(sum(length(body)), 0) FROM policy_files WHERE tenant_no = @no) AS bytes`);
+  const oldest = db
+    .prepare<[number], string>(
+      "SELECT revision FROM revisions WHERE tenant_no = ? AND state <> 'active' ORDER BY number LIMIT 1",
+    )
+    .pluck();
+  const remove = db.prepare('DELETE FROM revisions WHERE tenant_no = ? AND revision = ?');
+  const unname = db.prepare('DELETE FROM revision_files WHERE tenant_no = ? AND revision = ?');
+  const removeFiles = db.prepare(`
+    DELETE FROM policy_files WHERE tenant_no = @no
+      AND NOT EXISTS (SELECT 1 FROM revision_files r WHERE r.tenant_no = @no AND r.digest = policy_files.digest)`);
+
+  /** The one just kept stays. */
+  const prune = (no: TenantNo, newest: string): void => {
+    for (;;) {
+      const { revisions = 0, bytes = 0 } = many.get({ no }) ?? {};
+      const least = revisions > MAX_KEPT || bytes > MAX_BYTES ? oldest.get(no) : undefined;
+      if (least === undefined || least === newest) return;
+      remove.run(no, least);
+      unname.run(no, least);
+      removeFiles.run({ no });
+    }
+  };
+
+  return {
+    keepRevision: ({ tenantNo: no, kept, active }) => {
+      const before = policy.get(no) ?? { active: '', folder: '' };
+      if (active?.expected !== undefined && active.expected !== before.active) return undefined;
+      if (kept && insert.run({ no, ...kept.row }).changes === 1) {
+        const { files } = JSON.parse(kept.row.contents) as { files: [string, string][] };
+        for (const [, digest] of files) name.run(no, kept.row.revision, digest);
+        for (const { digest, body } of kept.files) insertFile.run(no, digest, body);
+        prune(no, kept.row.revision);
+      }
+      if (active) {
+        supersede.run(no);
+        if (promote.run(active.at, no, active.revision).changes === 0) return undefined;
+        setPolicy.run({ no, revision: active.revision, folder: active.folder ?? before.folder });
+      }
+      return true;
+    },
+  };
+}

@@ -182,6 +182,10 @@ function announcePolicies(): void {
     const { tenant, revision } = message as { tenant: string; revision: string };
     print(`mandate: ${tenant}: the files on disk are taken again; it decides by ${short(revision)}`);
   });
+  subscribe('mandate:policy.kept', (message) => {
+    const { tenant, revision } = message as { tenant: string; revision: string };
+    print(`mandate: ${tenant}: ${short(revision)} is kept, and decides once somebody activates it`);
+  });
   subscribe('mandate:policy.unread', (message) => {
     const { tenant } = message as { tenant: string };
     print(`mandate: ${tenant}: its folder changed; it counts after "mandate policy reload -t ${tenant}"`);

@@ -134,7 +134,7 @@ export class Administration {
    */
   async keepRevision(
     tenant: Tenant,
-    { kept, active }: Omit<Parameters<Commands['keepRevision']>[0], 'tenantNo'>,
+    { kept, active, folder }: Omit<Parameters<Commands['keepRevision']>[0], 'tenantNo'>,
     { caller, message, isRecorded }: { caller: string; message: string; isRecorded: boolean },
   ): Promise<boolean> {
     const revision = active?.revision ?? kept?.row.revision ?? '';
@@ -142,7 +142,7 @@ export class Administration {
     const action = active ? 'policy.activate' : 'policy.push';
     const { value } = await this.#writer.run(
       'keepRevision',
-      { tenantNo: tenant.no, kept, active },
+      { tenantNo: tenant.no, kept, active, folder },
       isRecorded ? this.record(tenant, caller, action, undefined, detail, { revision }) : undefined,
     );
     return value === true;

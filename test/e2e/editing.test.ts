@@ -258,6 +258,8 @@ describe('a policy that does not compile at the start', () => {
     await using broken = await startServer().then(async (started) => {
       await started.stop();
       await writeFile(path.join(started.tenantFolder('acme'), FILE), 'package authz\n\nallow := nosuch(1)\n');
+      // A store that has never had one that does.
+      await rm(path.join(started.folder, 'data'), { recursive: true });
       return startIn(started.folder);
     });
     expect(rejected.seen).toMatchObject([

@@ -1,13 +1,23 @@
 import { Command } from 'commander';
 import { globalsOf, print, printJson, warn } from '../terminal/output.ts';
 import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './folder.ts';
+import { activate, reload, rollback } from './release/activate.ts';
+import { diff, list, show } from './release/list.ts';
+import { push } from './release/push.ts';
 import { testCommand } from './test.ts';
 
 export function policyCommands(): Command {
   return new Command('policy')
-    .description("check and test a tenant's Rego, without a server")
+    .description("check and test a tenant's Rego without a server, and release it on one")
     .addCommand(check())
-    .addCommand(testCommand());
+    .addCommand(testCommand())
+    .addCommand(push())
+    .addCommand(list())
+    .addCommand(show())
+    .addCommand(diff())
+    .addCommand(activate())
+    .addCommand(rollback())
+    .addCommand(reload());
 }
 
 const check = (): Command =>

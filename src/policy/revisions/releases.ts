@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import type { Clock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Activation } from '../../storage/revisions/commands.ts';
@@ -15,6 +16,9 @@ import { type PolicySources, type SourceFile, sourcesOf } from '../sources.ts';
 import type { TestGate, TestResult } from '../testing/gate.ts';
 import { contentsOf, type Named, sourcesIn, unkeptOf } from './contents.ts';
 import { pushedFiles } from './pushed.ts';
+
+/** Published when a revision is kept that somebody may make active: {tenant, revision}. */
+export const keptChannel = channel('mandate:policy.kept');
 
 export interface ReleasesOptions {
   readonly tenants: Pick<Tenants, 'find'>;
@@ -90,7 +94,11 @@ export class Releases {
         if (active && active.digest !== named.digest && kept.folder === named.digest && !isAsked)
           return await this.#resume(tenant, active, { caller, message: '', isServed });
         const isTested = active?.digest === named.digest;
-        return await this.#activate(tenant, await this.#candidate(tenant, sources, named, isTested), release);
+        const candidate = await this.#candidate(tenant, sources, named, isTested);
+        if (!active || isTested || !tenant.manifest.policy.four_eyes)
+          return await this.#activate(tenant, candidate, release);
+        await this.#keep(tenant, candidate, release);
+        return await this.#resume(tenant, active, { caller, message: '', isServed });
       } catch (error) {
         if (active && policies.of(tenant).revision === '')
           await this.#resume(tenant, active, { caller, message: '', isServed });
@@ -209,7 +217,7 @@ export class Releases {
     const before = store.policy(tenant.no);
     const isNew = policies.prove(tenant, bundle);
     if (isNew || before.active !== bundle.revision || (folder ?? before.folder) !== before.folder) {
-      const active = { revision: bundle.revision, expected, folder, at: clock() };
+      const active = { revision: bundle.revision, expected, at: clock() };
       await this.#write(tenant, candidate, release, active, isNew).catch((error: unknown) => {
         if (isNew) policies.discard(bundle);
         throw error;
@@ -225,12 +233,14 @@ export class Releases {
     if (policies.of(tenant).revision !== candidate.bundle.revision)
       prove(candidate.bundle, limitsFor(tenant.manifest, allowance));
     await this.#write(tenant, candidate, release, undefined, true);
+    if (keptChannel.hasSubscribers)
+      keptChannel.publish({ tenant: tenant.id, revision: candidate.bundle.revision });
   }
 
   async #write(
     tenant: Tenant,
     { bundle, sources, named, tests }: Candidate,
-    { caller, message }: Release,
+    { caller, message, folder }: Release,
     active: Activation | undefined,
     isRecorded: boolean,
   ): Promise<void> {
@@ -248,7 +258,11 @@ export class Releases {
     const isKept = store.find(tenant.no, bundle.revision) !== undefined;
     const files = isKept ? [] : unkeptOf(sources, (digest) => store.hasFile(tenant.no, digest));
     const kept = isKept ? undefined : { row, files };
-    const done = await administration.keepRevision(tenant, { kept, active }, { caller, message, isRecorded });
+    const done = await administration.keepRevision(
+      tenant,
+      { kept, active, folder },
+      { caller, message, isRecorded },
+    );
     if (!done) throw conflict(store.policy(tenant.no).active);
   }
 }

@@ -62,7 +62,7 @@ async function outcomeOf({ compiler, sources, limits, covered }: Asked): Promise
   } catch (error) {
     if (error instanceof PolicyInvalid) return { invalid: error.diagnostics };
     if (error instanceof ServiceError && error.code !== 'unavailable')
-      return { invalid: [{ file: 'policy', line: 0, message: describe(error) }] };
+      return { invalid: [{ file: 'policy', line: 0, message: error.message }] };
     return { unavailable: describe(error) };
   }
 }

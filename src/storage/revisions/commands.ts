@@ -11,8 +11,6 @@ export interface Activation {
   readonly revision: string;
   /** What decided when this was asked for; left out: whatever it is. */
   readonly expected?: string | undefined;
-  /** The digest of the folder that it was taken from; left out: of none. */
-  readonly folder?: string | undefined;
   /** Milliseconds since the epoch. */
   readonly at: number;
 }
@@ -23,6 +21,8 @@ export interface RevisionCommands {
     tenantNo: TenantNo;
     kept?: { readonly row: NewRevision; readonly files: readonly KeptFile[] } | undefined;
     active?: Activation | undefined;
+    /** The digest of what the folder held that this was taken from; left out: it was taken from none. */
+    folder?: string | undefined;
   }) => boolean | undefined;
 }
 
@@ -75,7 +75,7 @@ export function prepareRevisions(db: Connection): RevisionCommands {
   };
 
   return {
-    keepRevision: ({ tenantNo: no, kept, active }) => {
+    keepRevision: ({ tenantNo: no, kept, active, folder }) => {
       const before = policy.get(no) ?? { active: '', folder: '' };
       if (active?.expected !== undefined && active.expected !== before.active) return undefined;
       if (kept && insert.run({ no, ...kept.row }).changes === 1) {
@@ -87,8 +87,9 @@ export function prepareRevisions(db: Connection): RevisionCommands {
       if (active) {
         supersede.run(no);
         if (promote.run(active.at, no, active.revision).changes === 0) return undefined;
-        setPolicy.run({ no, revision: active.revision, folder: active.folder ?? before.folder });
       }
+      const revision = active?.revision ?? before.active;
+      if (active || folder !== undefined) setPolicy.run({ no, revision, folder: folder ?? before.folder });
       return true;
     },
   };

@@ -1,0 +1,63 @@
+import { Command } from 'commander';
+import { type KeptRevision, PolicyService } from '../../../gen/mandate/v1/policy_pb.ts';
+import { clientOf } from '../../client.ts';
+import { globalsOf, print, printJson } from '../../terminal/output.ts';
+import { documentOf, short } from './shown.ts';
+
+interface Options {
+  readonly tenant: string;
+  readonly expected?: string;
+}
+
+export const activated = (tenant: string, { revision }: KeptRevision): void =>
+  print(`${tenant} now decides by ${short(revision)}`);
+
+const ofTenant = (command: Command): Command =>
+  command
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('--expected <revision>', 'what is active now: refused if it is another one');
+
+export const activate = (): Command =>
+  ofTenant(new Command('activate'))
+    .description('make a kept revision decide, at once and everywhere')
+    .argument('<revision>', 'as "policy list" shows it; its beginning will do')
+    .addHelpText('after', '\nExample:\n  $ mandate policy activate -t acme sha256:4f1d2c3b5a69\n')
+    .action(async (revision: string, { tenant, expected = '' }: Options, command: Command) => {
+      const globals = globalsOf(command);
+      const answer = await clientOf(PolicyService, 'admin', globals).activateRevision({
+        tenant,
+        revision,
+        expected,
+      });
+      if (!answer.revision) return;
+      if (globals.json) printJson(documentOf(answer.revision));
+      else activated(tenant, answer.revision);
+    });
+
+export const rollback = (): Command =>
+  ofTenant(new Command('rollback'))
+    .description('make active again what was before')
+    .addHelpText('after', '\nExample:\n  $ mandate policy rollback -t acme\n')
+    .action(async ({ tenant, expected = '' }: Options, command: Command) => {
+      const globals = globalsOf(command);
+      const answer = await clientOf(PolicyService, 'admin', globals).rollBack({ tenant, expected });
+      if (!answer.revision) return;
+      if (globals.json) printJson(documentOf(answer.revision));
+      else activated(tenant, answer.revision);
+    });
+
+export const reload = (): Command =>
+  new Command('reload')
+    .description("read the tenant's folder again, on the server, and make it active if its tests pass")
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .addHelpText('after', '\nExample:\n  $ mandate policy reload -t acme\n')
+    .action(async ({ tenant }: Options, command: Command) => {
+      const globals = globalsOf(command);
+      const { changed, revision } = await clientOf(PolicyService, 'admin', globals).reloadPolicy({ tenant });
+      const name = revision?.revision ?? '';
+      if (globals.json) printJson({ changed, revision: name });
+      else
+        print(
+          changed ? `${tenant} now decides by ${short(name)}` : `${tenant} decides by ${short(name)} still`,
+        );
+    });

@@ -1,0 +1,43 @@
+import { Command } from 'commander';
+import { PolicyService } from '../../../gen/mandate/v1/policy_pb.ts';
+import { clientOf } from '../../client.ts';
+import { globalsOf, print, printJson } from '../../terminal/output.ts';
+import { ROOT_FLAG, ROOT_HELP, readIn } from '../folder.ts';
+import { activated } from './activate.ts';
+import { documentOf, short, testsOf } from './shown.ts';
+
+interface PushOptions {
+  readonly tenant: string;
+  readonly message?: string;
+  readonly parent?: string;
+  readonly activate?: boolean;
+  readonly root?: string;
+}
+
+export const push = (): Command =>
+  new Command('push')
+    .description(
+      "compile a folder's Rego and data on the server, run its tests, and keep the revision; exits 2 with file and line if it cannot",
+    )
+    .argument('<folder>', 'a folder with a tenant.yaml, which itself is not pushed')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('-m, --message <text>', 'why, for whoever reads the list')
+    .option('--parent <revision>', 'what was active when you began: refused if another one is by now')
+    .option('--activate', 'make it active too')
+    .option(ROOT_FLAG, ROOT_HELP)
+    .addHelpText('after', '\nExample:\n  $ mandate policy push -t acme policies/acme -m "agents may read"\n')
+    .action(async (folder: string, options: PushOptions, command: Command) => {
+      const globals = globalsOf(command);
+      const { sources } = await readIn(folder, options.root);
+      const { revision } = await clientOf(PolicyService, 'admin', globals).pushRevision({
+        tenant: options.tenant,
+        files: sources.files.map(({ path, bytes }) => ({ path, content: Uint8Array.from(bytes) })),
+        message: options.message ?? '',
+        parent: options.parent ?? '',
+        activate: options.activate === true,
+      });
+      if (!revision) return;
+      if (globals.json) return printJson(documentOf(revision));
+      if (options.activate) return activated(options.tenant, revision);
+      print(`${short(revision.revision)} is kept; tests: ${testsOf(revision)}`);
+    });

@@ -22,6 +22,7 @@ import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Recorder } from './decision/recorder.ts';
+import { Replays } from './decision/replay/replays.ts';
 import { Search } from './decision/search.ts';
 import { ExchangeApprovals } from './delegation/approval.ts';
 import { Callbacks } from './delegation/callbacks/callbacks.ts';
@@ -411,6 +412,8 @@ export function assemble(
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     revisions,
     releases,
+    replays: new Replays(config.data_dir),
+    allowance: limitsOf(config),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {

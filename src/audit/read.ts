@@ -65,8 +65,12 @@ interface Input {
 
 const utf8 = new TextDecoder();
 
-export function readRecord({ index, body }: StoredRecord): AuditRecord {
-  const parsed = JSON.parse(utf8.decode(body)) as Body;
+export const readRecord = (stored: StoredRecord): AuditRecord =>
+  readParsed(stored, JSON.parse(utf8.decode(stored.body)));
+
+/** The same of a record whose bytes were parsed. */
+export function readParsed({ index, body }: StoredRecord, record: unknown): AuditRecord {
+  const parsed = record as Body;
   const input = parsed.input ?? parsed.input_kept ?? {};
   // Older versions named whom it is about as if they had done it.
   const isOlder = parsed.kind === 'administration' && input.target === undefined;

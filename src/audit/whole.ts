@@ -23,9 +23,17 @@ export function wholeInput(
   body: Uint8Array,
   partOf: (digest: string) => string | undefined,
 ): string | undefined {
-  const record = JSON.parse(utf8.decode(body)) as Body;
-  const { input, input_parts: parts = {} } = record;
-  if (!input || isPartial(record)) return undefined;
+  const input = wholeIn(JSON.parse(utf8.decode(body)), partOf);
+  return input && JSON.stringify(input);
+}
+
+/** The same of a record that was parsed before, as a value; what is in the record is filled up. */
+export function wholeIn(
+  record: unknown,
+  partOf: (digest: string) => string | undefined,
+): Record<string, unknown> | undefined {
+  const { input, input_parts: parts = {}, ...rest } = record as Body;
+  if (!input || isPartial(rest)) return undefined;
   for (const [place, digest] of Object.entries(parts)) {
     const text = partOf(digest);
     if (text === undefined) return undefined;
@@ -34,7 +42,7 @@ export function wholeInput(
     const within = names.reduce((each, name) => each[name] as Record<string, unknown>, input);
     within[last] = JSON.parse(text) as unknown;
   }
-  return JSON.stringify(input);
+  return input;
 }
 
 const isPartial = ({ sealed, masked, mask_failed: failed, detail_level: detail }: Body): boolean =>

@@ -12,6 +12,7 @@ import type { Approvers } from '../decision/approval/approvers.ts';
 import type { ApprovalRequests } from '../decision/approval/requests.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
+import type { Replays } from '../decision/replay/replays.ts';
 import type { Search } from '../decision/search.ts';
 import type { Capping } from '../delegation/capping.ts';
 import type { Delegations } from '../delegation/delegations.ts';
@@ -38,6 +39,7 @@ import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Policies } from '../policy/policies.ts';
+import type { Allowance } from '../policy/proof.ts';
 import type { Releases } from '../policy/revisions/releases.ts';
 import type { PartStore } from '../storage/log/parts.ts';
 import type { RecordStore } from '../storage/log/records.ts';
@@ -125,6 +127,8 @@ export interface Services {
   readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
   readonly revisions: RevisionStore;
   readonly releases: Releases;
+  readonly replays: Replays;
+  readonly allowance: Allowance;
   /** Throws `resource_exhausted` for a tenant whose policy is slowed down. */
   readonly throttle: (tenant: Tenant) => void;
   /** Why the tenant is degraded; empty if it is not. */

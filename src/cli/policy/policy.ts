@@ -4,6 +4,7 @@ import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './fo
 import { activate, reload, rollback } from './release/activate.ts';
 import { diff, list, show } from './release/list.ts';
 import { push } from './release/push.ts';
+import { replay } from './release/replay.ts';
 import { testCommand } from './test.ts';
 
 export function policyCommands(): Command {
@@ -15,6 +16,7 @@ export function policyCommands(): Command {
     .addCommand(list())
     .addCommand(show())
     .addCommand(diff())
+    .addCommand(replay())
     .addCommand(activate())
     .addCommand(rollback())
     .addCommand(reload());

@@ -164,6 +164,15 @@ export class Releases {
     return row && sourcesIn(tenant.id, row.contents, (digest) => store.file(tenant.no, digest));
   }
 
+  /** A kept revision as this server would run it. Throws `not_found`. */
+  async bundleOf(tenant: Tenant, revision: string): Promise<Bundle> {
+    const active = this.#options.policies.bundleOf(tenant);
+    if (active?.revision === revision) return active;
+    const sources = await this.sourcesOf(tenant, this.#kept(tenant, revision).revision);
+    if (!sources) throw new ServiceError('not_found', `no revision ${revision} is kept`);
+    return this.#options.compiler.compile(sources);
+  }
+
   #kept(tenant: Tenant, revision: string): RevisionRow {
     const row = this.#options.store.find(tenant.no, revision);
     if (!row) throw new ServiceError('not_found', `no revision ${revision} is kept`);

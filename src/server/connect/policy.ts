@@ -9,30 +9,26 @@ import {
   type Revision,
   RevisionSchema,
 } from '../../gen/mandate/v1/policy_pb.ts';
-import type { Policies } from '../../policy/policies.ts';
 import { type Contents, filesOf } from '../../policy/revisions/contents.ts';
-import type { Releases } from '../../policy/revisions/releases.ts';
 import type { SourceFile } from '../../policy/sources.ts';
 import type { TestResult } from '../../policy/testing/gate.ts';
 import type { RevisionRow } from '../../storage/revisions/rows.ts';
 import type { RevisionStore } from '../../storage/revisions/store.ts';
-import type { Callers } from '../../tenancy/callers.ts';
-import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
 import { admit } from './context.ts';
+import { type ReplayParts, replayMethod } from './replay.ts';
 
 const PAGE = 100;
 const MAX_PAGE = 1_000;
 const MAX_MESSAGE_LENGTH = 1_000;
 
-export function policyService(parts: {
-  tenants: Tenants;
-  callers: Callers;
-  policies: Policies;
+interface PolicyParts extends ReplayParts {
   /** Compiles and activates, recorded; answers whether the revision changed. Throws `policy_invalid`. */
-  reload: (tenant: Tenant, caller: string) => Promise<boolean>;
-  revisions: RevisionStore;
-  releases: Releases;
-}): ServiceImpl<typeof PolicyService> {
+  readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
+  readonly revisions: RevisionStore;
+}
+
+export function policyService(parts: PolicyParts): ServiceImpl<typeof PolicyService> {
   const { policies, revisions, releases } = parts;
   const revisionOf = (tenant: Tenant): Revision => {
     const active = policies.of(tenant);
@@ -55,6 +51,7 @@ export function policyService(parts: {
     return row;
   };
   return {
+    ...replayMethod(parts, (tenant, name) => named(tenant, name).revision),
     async getActiveRevision(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'policy.read');
       return { revision: revisionOf(tenant) };

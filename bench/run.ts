@@ -10,6 +10,7 @@ import { growthRows } from './rows/growth.ts';
 import { latencyRows } from './rows/latency.ts';
 import { logRows } from './rows/log.ts';
 import { neighbourRows } from './rows/neighbour.ts';
+import { policyRows } from './rows/policy.ts';
 import { queryRows } from './rows/queries.ts';
 import { sinkRows } from './rows/sinks.ts';
 import { startRows } from './rows/start.ts';
@@ -31,6 +32,7 @@ const groups: readonly RowGroup[] = [
   growthRows,
   logRows,
   queryRows,
+  policyRows,
   grantRows,
   tokenRows,
   sinkRows,

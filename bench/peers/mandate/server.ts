@@ -43,7 +43,7 @@ export async function serve(
   tenants: string,
   args: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
-): Promise<{ running: Running; dataUrl: string }> {
+): Promise<{ running: Running; dataUrl: string; adminUrl: string }> {
   const [data, admin] = [await freePort(), await freePort()];
   const dataUrl = `http://127.0.0.1:${data}`;
   const addresses = ['--listen-data', `127.0.0.1:${data}`, '--listen-admin', `127.0.0.1:${admin}`];
@@ -64,7 +64,7 @@ export async function serve(
     pollMs: 3,
     env,
   });
-  return { running, dataUrl };
+  return { running, dataUrl, adminUrl: `http://127.0.0.1:${admin}` };
 }
 
 /** A Check of one question as a load target; asks once to see what an answer weighs. */

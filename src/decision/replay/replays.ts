@@ -94,10 +94,16 @@ export class Replays {
       env: {},
       workerData: { ...task, folder: this.#folder } satisfies ReplayTask,
     });
+    let isDone = false;
     return worker
-      .on('message', (said: FromReplay) => news.tell(said))
+      .on('message', (said: FromReplay) => {
+        isDone ||= 'counts' in said;
+        news.tell(said);
+      })
       .on('error', ({ message }: Error) => news.tell({ problem: message }))
-      .on('exit', () => news.tell({ problem: 'a thread that replays ended' }));
+      .on('exit', () => {
+        if (!isDone) news.tell({ problem: 'a thread that replays ended' });
+      });
   }
 }
 

@@ -6,7 +6,7 @@ import type { RecordStore, StoredRecord } from '../../storage/log/records.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import { type Decided, decide, type Policy } from '../decide.ts';
 import { changeOf, entryPointOf, type RecordedDecision } from './change.ts';
-import { type ReplayedInput, Tally } from './tally.ts';
+import type { Tally } from './tally.ts';
 
 /** Which records of a tenant are replayed. */
 export interface Selection {
@@ -79,7 +79,7 @@ export function* replay(
     const decided = decide(candidate, entryPoint, input, context);
     if (decided.rules.includes('mandate.engine')) tally.counts.failed += 1;
     const change = changeOf(recorded, decided, before);
-    if (change) tally.change(record, value as ReplayedInput, change);
+    if (change) tally.change(record, value, change);
   }
 }
 

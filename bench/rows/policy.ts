@@ -1,0 +1,108 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { type Client, createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { DecisionService } from '../../src/gen/mandate/v1/decision_pb.ts';
+import { PolicyService } from '../../src/gen/mandate/v1/policy_pb.ts';
+import { median } from '../harness/rounds.ts';
+import { serve } from '../peers/mandate/server.ts';
+import { type Bench, type Row, type RowGroup, row } from '../row.ts';
+
+const acme = path.resolve(import.meta.dirname, '../../policies/acme');
+const RECORDS = 200_000;
+const BATCH = 500;
+const WANTED_PER_S = 100_000;
+const WANTED_ACTIVATE_MS = 250;
+const RULES = 100;
+
+/** What it takes to change a policy: to know what a change would do, and to make it. */
+export const policyRows: RowGroup = {
+  names: ['replay_per_s', 'activate_ms'],
+  measure: async (bench, wanted) => {
+    const folder = path.join(bench.folder, 'policy');
+    mkdirSync(folder, { recursive: true });
+    const { running, dataUrl, adminUrl } = await serve(folder, acme, ['--dev']);
+    await using _running = running;
+    const decisions = createClient(DecisionService, createGrpcTransport({ baseUrl: dataUrl }));
+    const policies = createClient(PolicyService, createGrpcTransport({ baseUrl: adminUrl }));
+    return [
+      ...(wanted.has('replay_per_s') ? [await replays(bench, decisions, policies)] : []),
+      ...(wanted.has('activate_ms') ? [await activations(bench, decisions, policies)] : []),
+    ];
+  },
+};
+
+type Decisions = Client<typeof DecisionService>;
+type Policies = Client<typeof PolicyService>;
+
+const questionOf = (id: number) => ({
+  subject: { type: 'user', id: id % 3 === 0 ? 'bob' : 'alice' },
+  action: { name: id % 2 === 0 ? 'document.read' : 'document.edit' },
+  resource: {
+    type: 'document',
+    id: `doc-${id}`,
+    properties: { project: 'apollo', sensitivity: id % 5 === 0 ? 'restricted' : 'internal' },
+  },
+});
+
+async function replays(bench: Bench, decisions: Decisions, policies: Policies): Promise<Row> {
+  const count = bench.quick ? 2_000 : RECORDS;
+  for (let made = 0; made < count; made += BATCH)
+    await decisions.checkBatch({
+      tenant: 'acme',
+      items: Array.from({ length: BATCH }, (_, at) => questionOf(made + at)),
+    });
+  const { revision } = await policies.getRevision({ tenant: 'acme', withContents: true });
+  const files = [
+    ...(revision?.files ?? []).map(({ path: name, content }) => ({ path: name, content })),
+    file('bench.rego', 'package authz\n\ndeny contains "closed" if input.subject.id == "bob"\n'),
+  ].filter(({ path: name }) => !name.endsWith('_test.rego'));
+  const pushed = await policies.pushRevision({ tenant: 'acme', files });
+  const figures: number[] = [];
+  for (let round = 0; round < bench.rounds; round += 1) {
+    const began = performance.now();
+    let replayed = 0n;
+    for await (const { report } of policies.replay({
+      tenant: 'acme',
+      revision: pushed.revision?.revision ?? '',
+      last: BigInt(count),
+    }))
+      replayed = report?.replayed ?? replayed;
+    if (Number(replayed) < count - 100) throw new Error(`only ${replayed} of ${count} were replayed`);
+    figures.push((Number(replayed) / (performance.now() - began)) * 1_000);
+    bench.say(`replay: ${Math.round(figures.at(-1) ?? 0)} decisions a second`);
+  }
+  return row('replay_per_s', 'decisions/s', median(figures), WANTED_PER_S, {
+    note: `${count} recorded decisions, each asked of the candidate and of the active revision, from the call to the report; wanted: ${WANTED_PER_S} or more`,
+    raw: { rounds: figures.map(Math.round) },
+  });
+}
+
+/** From the push of a policy of so many rules to the first decision by it. */
+async function activations(bench: Bench, decisions: Decisions, policies: Policies): Promise<Row> {
+  const figures: number[] = [];
+  for (let round = 0; round < Math.max(3, bench.rounds); round += 1) {
+    const rules = Array.from(
+      { length: RULES },
+      (_, at) =>
+        `allow if {\n\tinput.action.name == "document.read"\n\tinput.resource.properties.level == ${at}\n\tinput.subject.id != "nobody-${round}"\n}\n`,
+    );
+    const began = performance.now();
+    const { revision } = await policies.pushRevision({
+      tenant: 'acme',
+      files: [file('rules.rego', `package authz\n\n${rules.join('\n')}`)],
+      activate: true,
+    });
+    const { subject, ...question } = questionOf(1);
+    const principal = { case: 'subject' as const, value: subject };
+    const answer = await decisions.check({ tenant: 'acme', principal, ...question });
+    if (answer.policyRevision !== revision?.revision) throw new Error('an older revision decided');
+    figures.push(performance.now() - began);
+  }
+  return row('activate_ms', 'ms', median(figures), WANTED_ACTIVATE_MS, {
+    note: `from the push of a policy of ${RULES} rules, compiled and checked, to the first decision by it; wanted: ${WANTED_ACTIVATE_MS} or less`,
+    raw: { rounds: figures.map(Math.round) },
+  });
+}
+
+const file = (name: string, text: string) => ({ path: name, content: new TextEncoder().encode(text) });

@@ -23,6 +23,8 @@ import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Replays } from './decision/replay/replays.ts';
+import { Shadows } from './decision/replay/shadows.ts';
+import { Trials } from './decision/replay/trials.ts';
 import { Search } from './decision/search.ts';
 import { ExchangeApprovals } from './delegation/approval.ts';
 import { Callbacks } from './delegation/callbacks/callbacks.ts';
@@ -38,10 +40,13 @@ import { Revocation } from './delegation/revocation.ts';
 import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
+import type { PrincipalRef } from './ids.ts';
 import { vkeyOf } from './merkle/keys.ts';
+import type { Bundle } from './policy/bundle.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { Policies } from './policy/policies.ts';
+import { limitsFor as policyLimitsOf } from './policy/proof.ts';
 import { Releases } from './policy/revisions/releases.ts';
 import { TestGate } from './policy/testing/gate.ts';
 import { toServiceError } from './server/errors.ts';
@@ -141,7 +146,7 @@ export function assemble(
     ...limitsOf(config),
     onChange: (tenant) => offload?.forget(tenant),
   });
-  const policyOf = (tenant: Tenant) => policies.of(tenant);
+  const policyOf = (tenant: Tenant, subject?: PrincipalRef) => policies.of(tenant, subject);
   const compilerOptions = {
     opa: config.opa,
     policies: path.join(config.home, 'policies'),
@@ -159,6 +164,27 @@ export function assemble(
     administration,
     clock,
     allowance: limitsOf(config),
+    activated: (tenant) => void trials.follow(tenant).catch((error) => toServiceError(error, 'policies')),
+  });
+  const shadows = stack.use(
+    new Shadows({
+      folder: config.data_dir,
+      clock,
+      sizeOf: (no) => records.size(no),
+      record: (tenant, revision, detail) => {
+        const row = administration.record(tenant, 'server', 'policy.shadow', undefined, detail, { revision });
+        writer.append(row).catch((error: unknown) => toServiceError(error, 'policies'));
+      },
+    }),
+  );
+  const trials = new Trials<Bundle>({
+    store: revisions,
+    shadows,
+    bundleOf: (tenant, revision) => releases.bundleOf(tenant, revision),
+    activeOf: (tenant) => policies.bundleOf(tenant),
+    stage: (tenant, staged) => policies.stage(tenant, staged),
+    limitsOf: (tenant) => policyLimitsOf(tenant.manifest, limitsOf(config)),
+    write: (...trial) => administration.tryRevision(...trial),
   });
   const fleet = stack.use(
     new Fleet({
@@ -413,6 +439,8 @@ export function assemble(
     revisions,
     releases,
     replays: new Replays(config.data_dir),
+    shadows,
+    trials,
     allowance: limitsOf(config),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),

@@ -6,6 +6,8 @@ import type { CheckRequest } from './decision/request.ts';
 import { vouchedPrincipal } from './delegation/vouched.ts';
 import { systemClock, systemRandom } from './effects.ts';
 import { ServiceError } from './errors.ts';
+import type { PrincipalRef } from './ids.ts';
+import type { Bundle } from './policy/bundle.ts';
 import { Policies } from './policy/policies.ts';
 import { Decider } from './server/offload/decider.ts';
 import { Progress } from './server/offload/progress.ts';
@@ -49,7 +51,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     onFailure: (tenant, code, at) => decider.failed({ tenant, code, at }),
   });
   const admission = { enter: () => ADMITTED, leave: () => undefined, spent: () => undefined };
-  const policyOf = (tenant: Tenant) => policies.of(tenant);
+  const policyOf = (tenant: Tenant, subject?: PrincipalRef) => policies.of(tenant, subject);
   const decisions = new Decisions({
     policyOf,
     // Nothing is waited for before it is decided.
@@ -90,13 +92,16 @@ function serve(main: MessagePort, options: ThreadOptions): void {
       facts.changed(message.changed);
       kills.changed(message.changed);
     } else {
-      const { tenant, bundle } = message;
-      policies.activate(tenant, { ...bundle, wasm: Uint8Array.from(bundle.wasm) });
+      const { tenant, bundle, staged } = message;
+      policies.activate(tenant, owned(bundle));
+      policies.stage(tenant, staged && { ...staged, bundle: owned(staged.bundle) });
       decider.learn(tenant);
     }
   });
   main.postMessage('ready');
 }
+
+const owned = (bundle: Bundle): Bundle => ({ ...bundle, wasm: Uint8Array.from(bundle.wasm) });
 
 /** Main has counted it already. */
 const ADMITTED = { open: 0, left: 0, refilledAt: 0, usual: 0, dearest: 0 };

@@ -30,6 +30,7 @@ const ranks: Readonly<Record<string, number>> = {
   'decision-thread.ts': 9,
   'sinks-thread.ts': 9,
   'volumes-thread.ts': 9,
+  'shadow-thread.ts': 9,
   'replay-thread.ts': 9,
   cli: 10,
 };

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { type DecisionId, uuidv7 } from '../ids.ts';
+import { type DecisionId, type PrincipalRef, uuidv7 } from '../ids.ts';
 import type { RecordRow } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
@@ -64,7 +64,7 @@ export interface Weighed {
 }
 
 export interface DecisionsOptions {
-  readonly policyOf: (tenant: Tenant) => Policy;
+  readonly policyOf: (tenant: Tenant, subject?: PrincipalRef) => Policy;
   /** The tenant as it is now; undefined where it is served no more. */
   readonly current: (tenant: Tenant) => Tenant | undefined;
   readonly facts: FactSource;

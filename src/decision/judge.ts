@@ -1,6 +1,6 @@
 import type { RecordDraft } from '../audit/record.ts';
 import type { Random } from '../effects.ts';
-import { type DecisionId, uuidv7 } from '../ids.ts';
+import { type DecisionId, type PrincipalRef, uuidv7 } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -37,7 +37,8 @@ export interface How {
 }
 
 interface JudgeOptions {
-  readonly policyOf: (tenant: Tenant) => Policy;
+  /** What decides for a subject. */
+  readonly policyOf: (tenant: Tenant, subject?: PrincipalRef) => Policy;
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
   readonly meters: Pick<Meters, 'look'>;
@@ -84,7 +85,7 @@ export class Judge {
     };
     // A policy that keeps something out may have come since.
     const input = buildInput(given, recorder.shares(tenant) ? shared : undefined);
-    const policy = policyOf(tenant);
+    const policy = policyOf(tenant, subject);
     const unasked = refused ?? usage?.problem;
     const asked = unasked
       ? { ...unasked, revision: policy.revision, cost: 0 }

@@ -54,7 +54,7 @@ export interface DelegationsOptions {
   readonly issuers: Issuers;
   readonly facts: FactSource;
   readonly kills: Pick<Kills, 'isKilled'>;
-  readonly policyOf: (tenant: Tenant) => Policy;
+  readonly policyOf: (tenant: Tenant, subject?: PrincipalRef) => Policy;
   /** The tenant as it is now; undefined where it is served no more. */
   readonly current: (tenant: Tenant) => Tenant | undefined;
   readonly approvals: ExchangeApprovals;
@@ -229,7 +229,7 @@ export class Delegations {
     attempt.input = input.json;
     attempt.named = namedIn(attempt.asked, proposed);
     const context = { nowMs: now, seed: decisionId };
-    const decided = decide(policyOf(tenant), 'mandate/delegation', input, context);
+    const decided = decide(policyOf(tenant, proposed.subject), 'mandate/delegation', input, context);
     attempt.decided = decided;
     admission.spent(tenant.id, decided.cost);
     if (attempt.objection) throw NOT_ALLOWED;

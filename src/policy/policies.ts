@@ -2,8 +2,9 @@ import { channel } from 'node:diagnostics_channel';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../effects.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
-import type { TenantId } from '../ids.ts';
+import type { PrincipalRef, TenantId } from '../ids.ts';
 import type { PolicyInput } from '../input.ts';
+import type { Share } from '../storage/revisions/rows.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Bundle } from './bundle.ts';
 import type { Diagnostic } from './diagnostics.ts';
@@ -11,6 +12,7 @@ import { isDear } from './engine/input.ts';
 import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
 import { type FailureListener, PolicyHealth } from './health.ts';
 import { APPROVAL, AUDIT, limitsFor, type Proven, prove } from './proof.ts';
+import { isIn } from './share.ts';
 
 /** Published when a tenant's revision changes: {tenant, revision}. */
 export const activationChannel = channel('mandate:policy.activated');
@@ -76,6 +78,15 @@ interface Pool {
   readonly release: () => void;
 }
 
+/** What decides for some, and for whom. */
+export interface Staged {
+  readonly bundle: Bundle;
+  readonly share: Share;
+}
+
+/** Where a staged policy has its instance, and its failures are counted: apart from those of the active one. */
+const stagedSlot = (tenant: TenantId): TenantId => `${tenant} staged` as TenantId;
+
 /** By how much an instance's memory may grow before it is made anew: it never shrinks after one odd request. */
 const GROWTH_BYTES = 16 * 1024 * 1024;
 
@@ -94,6 +105,7 @@ export class Policies {
   readonly #options: PoliciesOptions;
   readonly health: PolicyHealth;
   readonly #active = new Map<TenantId, Active>();
+  readonly #staged = new Map<TenantId, { readonly policy: Active; readonly share: Share }>();
   /** Tenants whose first policy did not compile, and why. */
   readonly #absent = new Map<TenantId, ActivePolicy>();
   readonly #revisions = new Map<string, Proven>();
@@ -105,9 +117,48 @@ export class Policies {
     this.#instances = new LRUCache({ max: options.maxInstances });
   }
 
-  /** The tenant's active policy. Until it has one, every evaluation throws `policy_undefined`. */
-  of(tenant: Tenant): ActivePolicy {
-    return this.#active.get(tenant.id) ?? this.#absent.get(tenant.id) ?? noPolicy;
+  /**
+   * The tenant's active policy; for a subject what decides for it, where something is staged. Until the tenant has one,
+   * every evaluation throws `policy_undefined`.
+   */
+  of(tenant: Tenant, subject?: PrincipalRef): ActivePolicy {
+    const active = this.#active.get(tenant.id);
+    if (!active) return this.#absent.get(tenant.id) ?? noPolicy;
+    if (this.#staged.size === 0 || subject === undefined) return active;
+    const staged = this.#staged.get(tenant.id);
+    return staged && isIn(staged.share, tenant.id, subject) ? staged.policy : active;
+  }
+
+  /** What decides for some of the tenant's principals; undefined where nothing does. */
+  stagedOf(tenant: Tenant): Staged | undefined {
+    const staged = this.#staged.get(tenant.id);
+    return staged && { bundle: staged.policy.bundle, share: staged.share };
+  }
+
+  /**
+   * Lets a bundle decide for some of the tenant's principals, at once and whole; `undefined` ends that. What the active
+   * policy keeps out of records stays out. Throws `policy_invalid`.
+   */
+  stage(tenant: Tenant, staged: Staged | undefined): void {
+    const before = this.#staged.get(tenant.id);
+    const slot = stagedSlot(tenant.id);
+    if (staged) {
+      const limits = limitsFor(tenant.manifest, this.#options);
+      const shared = this.#shared(staged.bundle, limits);
+      this.#instances.delete(slot);
+      this.health.forget(slot);
+      const policy = this.#made(slot, staged.bundle, limits, shared);
+      this.#staged.set(tenant.id, { policy, share: staged.share });
+    } else if (before) this.#unstage(tenant.id);
+    else return;
+    if (before) this.#forget(before.policy.revision);
+    this.#options.onChange?.(tenant.id);
+  }
+
+  #unstage(tenant: TenantId): void {
+    this.#staged.delete(tenant);
+    this.#instances.delete(stagedSlot(tenant));
+    this.health.forget(stagedSlot(tenant));
   }
 
   /** What the tenant's active revision was made from; undefined if it has none. */
@@ -145,21 +196,22 @@ export class Policies {
     this.#instances.delete(tenant.id);
     this.#absent.delete(tenant.id);
     this.health.forget(tenant.id);
-    this.#active.set(
-      tenant.id,
-      new Active(tenant.id, bundle, this.#options.clock(), limits, {
-        masks: shared.module.entrypoints.has(AUDIT),
-        approves: shared.module.entrypoints.has(APPROVAL),
-        health: this.health,
-        take: () => this.#instanceOf(tenant.id, shared, limits),
-        release: () => void this.#instances.delete(tenant.id),
-      }),
-    );
+    this.#active.set(tenant.id, this.#made(tenant.id, bundle, limits, shared));
     if (before && !unchanged) this.#forget(before.revision);
     this.#options.onChange?.(tenant.id);
     if (activationChannel.hasSubscribers)
       activationChannel.publish({ tenant: tenant.id, revision: bundle.revision, changed: !unchanged });
     return !unchanged;
+  }
+
+  #made(slot: TenantId, bundle: Bundle, limits: PolicyLimits, shared: Proven): Active {
+    return new Active(slot, bundle, this.#options.clock(), limits, {
+      masks: shared.module.entrypoints.has(AUDIT),
+      approves: shared.module.entrypoints.has(APPROVAL),
+      health: this.health,
+      take: () => this.#instanceOf(slot, shared, limits),
+      release: () => void this.#instances.delete(slot),
+    });
   }
 
   /** Of a tenant that is served no more: whoever holds on to it is denied. */
@@ -169,6 +221,9 @@ export class Policies {
     this.#absent.delete(tenant);
     this.#instances.delete(tenant);
     this.health.forget(tenant);
+    const staged = this.#staged.get(tenant);
+    this.#unstage(tenant);
+    if (staged) this.#forget(staged.policy.revision);
     if (before) this.#forget(before.revision);
     this.#options.onChange?.(tenant);
   }
@@ -220,6 +275,7 @@ export class Policies {
   /** Drops what is shared of a revision that no tenant runs any more. */
   #forget(revision: string): void {
     for (const active of this.#active.values()) if (active.revision === revision) return;
+    for (const { policy } of this.#staged.values()) if (policy.revision === revision) return;
     this.#revisions.delete(revision);
   }
 }

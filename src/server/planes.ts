@@ -13,6 +13,8 @@ import type { ApprovalRequests } from '../decision/approval/requests.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Replays } from '../decision/replay/replays.ts';
+import type { Shadows } from '../decision/replay/shadows.ts';
+import type { Trials } from '../decision/replay/trials.ts';
 import type { Search } from '../decision/search.ts';
 import type { Capping } from '../delegation/capping.ts';
 import type { Delegations } from '../delegation/delegations.ts';
@@ -38,6 +40,7 @@ import { KeyService } from '../gen/mandate/v1/key_pb.ts';
 import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
+import type { Bundle } from '../policy/bundle.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { Allowance } from '../policy/proof.ts';
 import type { Releases } from '../policy/revisions/releases.ts';
@@ -128,6 +131,8 @@ export interface Services {
   readonly revisions: RevisionStore;
   readonly releases: Releases;
   readonly replays: Replays;
+  readonly shadows: Shadows;
+  readonly trials: Trials<Bundle>;
   readonly allowance: Allowance;
   /** Throws `resource_exhausted` for a tenant whose policy is slowed down. */
   readonly throttle: (tenant: Tenant) => void;

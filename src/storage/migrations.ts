@@ -462,11 +462,15 @@ export const migrations: readonly string[] = [
     body BLOB NOT NULL,
     UNIQUE (tenant_no, digest)
   ) STRICT;
-  -- What each tenant runs, and the digest of what its folder held when it was taken last.
+  -- What each tenant runs, and the digest of what its folder held when it was taken last; beside it what is tried on the
+  -- same questions, and what decides for some of its principals (share: JSON).
   CREATE TABLE policies (
     tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
     active TEXT NOT NULL,
-    folder TEXT NOT NULL
+    folder TEXT NOT NULL,
+    shadow TEXT NOT NULL DEFAULT '',
+    staged TEXT NOT NULL DEFAULT '',
+    share TEXT NOT NULL DEFAULT ''
   ) STRICT;
   `,
 ];

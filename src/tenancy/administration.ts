@@ -148,6 +148,23 @@ export class Administration {
     return value === true;
   }
 
+  /** Tries a kept revision, or ends what is tried so. Answers whether it was done. */
+  async tryRevision(
+    tenant: Tenant,
+    caller: string,
+    trial: Omit<Parameters<Commands['tryRevision']>[0], 'tenantNo'>,
+  ): Promise<boolean> {
+    const { as, revision, share } = trial;
+    const action = as === 'shadow' ? 'policy.shadow' : 'policy.stage';
+    const detail = {
+      ...(share === '' ? {} : { share: JSON.parse(share) as unknown }),
+      ended: revision === '',
+    };
+    const record = this.record(tenant, caller, action, undefined, detail, { revision });
+    const { value } = await this.#writer.run('tryRevision', { tenantNo: tenant.no, ...trial }, record);
+    return value === true;
+  }
+
   /** Records that files were refused; `revision` is what stays. */
   async recordRefusedPolicy(
     tenant: Tenant,

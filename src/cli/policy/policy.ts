@@ -5,6 +5,7 @@ import { activate, reload, rollback } from './release/activate.ts';
 import { diff, list, show } from './release/list.ts';
 import { push } from './release/push.ts';
 import { replay } from './release/replay.ts';
+import { promote, shadow, stage } from './release/trial.ts';
 import { testCommand } from './test.ts';
 
 export function policyCommands(): Command {
@@ -17,6 +18,9 @@ export function policyCommands(): Command {
     .addCommand(show())
     .addCommand(diff())
     .addCommand(replay())
+    .addCommand(shadow())
+    .addCommand(stage())
+    .addCommand(promote())
     .addCommand(activate())
     .addCommand(rollback())
     .addCommand(reload());

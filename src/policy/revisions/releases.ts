@@ -30,6 +30,8 @@ export interface ReleasesOptions {
   readonly clock: Clock;
   /** What the operator allows. */
   readonly allowance: Allowance;
+  /** Hears of each tenant whose policy was made active, also where it is the one that was. */
+  readonly activated?: ((tenant: Tenant) => void) | undefined;
 }
 
 /** What could be active: its module, what it was made from, and what its tests came to. */
@@ -233,7 +235,9 @@ export class Releases {
       });
     }
     if (!isServed()) return false;
-    return policies.activate(tenant, bundle);
+    const changed = policies.activate(tenant, bundle);
+    this.#options.activated?.(tenant);
+    return changed;
   }
 
   async #keep(tenant: Tenant, candidate: Candidate, release: Release): Promise<void> {
@@ -279,5 +283,5 @@ export class Releases {
 const conflict = (active: string): ServiceError =>
   new ServiceError('conflict', `another revision is active by now: ${active || 'none'}`);
 
-const fourEyes = (): ServiceError =>
+export const fourEyes = (): ServiceError =>
   new ServiceError('permission_denied', 'the tenant asks for four eyes: somebody else has to activate it');

@@ -12,17 +12,18 @@ import {
 import { type Contents, filesOf } from '../../policy/revisions/contents.ts';
 import type { SourceFile } from '../../policy/sources.ts';
 import type { TestResult } from '../../policy/testing/gate.ts';
-import type { RevisionRow } from '../../storage/revisions/rows.ts';
+import type { RevisionRow, Share } from '../../storage/revisions/rows.ts';
 import type { RevisionStore } from '../../storage/revisions/store.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { admit } from './context.ts';
 import { type ReplayParts, replayMethod } from './replay.ts';
+import { type TrialParts, trialMethods } from './trial.ts';
 
 const PAGE = 100;
 const MAX_PAGE = 1_000;
 const MAX_MESSAGE_LENGTH = 1_000;
 
-interface PolicyParts extends ReplayParts {
+interface PolicyParts extends ReplayParts, TrialParts {
   /** Compiles and activates, recorded; answers whether the revision changed. Throws `policy_invalid`. */
   readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
   readonly revisions: RevisionStore;
@@ -50,8 +51,13 @@ export function policyService(parts: PolicyParts): ServiceImpl<typeof PolicyServ
     if (other) throw new ServiceError('invalid_request', `several revisions begin with ${name}`);
     return row;
   };
+  const shareOf = (tenant: Tenant): Share | undefined => {
+    const { share } = revisions.policy(tenant.no);
+    return share === '' ? undefined : (JSON.parse(share) as Share);
+  };
   return {
     ...replayMethod(parts, (tenant, name) => named(tenant, name).revision),
+    ...trialMethods(parts, named),
     async getActiveRevision(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'policy.read');
       return { revision: revisionOf(tenant) };
@@ -75,7 +81,10 @@ export function policyService(parts: PolicyParts): ServiceImpl<typeof PolicyServ
       const { tenant } = await admit(parts, context, id, 'policy.read');
       if (limit > MAX_PAGE) throw new ServiceError('invalid_request', `limit: ${MAX_PAGE} at most`);
       const rows = revisions.list(tenant.no, limit || PAGE, before === 0n ? undefined : Number(before));
-      return { revisions: rows.map((row) => kept(row)) };
+      const share = shareOf(tenant);
+      return {
+        revisions: rows.map((row) => kept(row, undefined, row.state === 'staged' ? share : undefined)),
+      };
     },
     async getRevision({ tenant: id, revision, withContents }, context) {
       const { tenant } = await admit(parts, context, id, 'policy.read');
@@ -97,7 +106,7 @@ export function policyService(parts: PolicyParts): ServiceImpl<typeof PolicyServ
   };
 }
 
-function kept(row: RevisionRow, read?: readonly SourceFile[]): KeptRevision {
+function kept(row: RevisionRow, read?: readonly SourceFile[], share?: Share): KeptRevision {
   const { files } = JSON.parse(row.contents) as Contents;
   const { passed = 0, skipped = 0, coverage } = JSON.parse(row.tests) as Partial<TestResult>;
   return create(KeptRevisionSchema, {
@@ -110,6 +119,7 @@ function kept(row: RevisionRow, read?: readonly SourceFile[]): KeptRevision {
     madeAt: timestampFromMs(row.madeAt),
     activatedAt: row.activatedAt === null ? undefined : timestampFromMs(row.activatedAt),
     tests: { passed, skipped, coverage },
+    share: share && { percent: share.percent, principals: [...share.principals] },
     files:
       read?.map(({ path, bytes }) => ({ path, content: Uint8Array.from(bytes) })) ??
       files.map(([path]) => ({ path })),

@@ -93,7 +93,7 @@ function selectionIn(
   };
 }
 
-const reportOf = ({ counts, groups, examples }: Tally) => ({
+export const reportOf = ({ counts, groups, examples }: Tally) => ({
   replayed: BigInt(counts.replayed),
   changed: BigInt(counts.changed),
   unasked: BigInt(counts.unasked),

@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { MaskFailure } from '../../decision/recorder.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
+import type { Staged } from '../../policy/policies.ts';
 import type { StoreFault } from '../../storage/faults.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
@@ -42,7 +43,7 @@ export type ToThread =
   /** Requests, protobuf bytes: the slot of who waits, kind and tenant, the number of the caller. */
   | { readonly asks: PouchBytes }
   /** All it is to know of a tenant from now on. It gets no credentials: who asks is settled before. */
-  | { readonly tenant: Tenant; readonly bundle: Bundle }
+  | { readonly tenant: Tenant; readonly bundle: Bundle; readonly staged: Staged | undefined }
   /** How records name a caller, and which tokens are for it. */
   | { readonly caller: string; readonly audiences: Caller['audiences']; readonly no: number }
   /** The batch that is asked next with this slot is waited for until then, in milliseconds since the epoch. */

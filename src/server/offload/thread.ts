@@ -138,7 +138,8 @@ export class DecisionThread {
     if (this.#known.get(tenant.id) === tenant) return true;
     const bundle = this.#options.policies.bundleOf(tenant);
     if (!bundle) return false;
-    this.#post({ tenant: withoutSecrets(tenant), bundle });
+    const staged = this.#options.policies.stagedOf(tenant);
+    this.#post({ tenant: withoutSecrets(tenant), bundle, staged });
     this.#known.set(tenant.id, tenant);
     this.#tenantIds[tenant.no] = tenant.id;
     return true;

@@ -1,6 +1,6 @@
 import type { Connection } from '../database.ts';
 import type { TenantNo } from '../rows.ts';
-import type { KeptFile, KeptPolicy, NewRevision } from './rows.ts';
+import type { KeptFile, KeptPolicy, NewRevision, RevisionState } from './rows.ts';
 
 /** Beyond so many, or so much of their files, the oldest that no longer decide go. */
 const MAX_KEPT = 200;
@@ -24,6 +24,17 @@ export interface RevisionCommands {
     /** The digest of what the folder held that this was taken from; left out: it was taken from none. */
     folder?: string | undefined;
   }) => boolean | undefined;
+  /**
+   * Tries a kept revision as a shadow, or stages it; an empty name ends what is tried so. `undefined` where it is not kept,
+   * or active already.
+   */
+  readonly tryRevision: (args: {
+    tenantNo: TenantNo;
+    as: 'shadow' | 'staged';
+    revision: string;
+    /** JSON of a Share, for what is staged. */
+    share: string;
+  }) => boolean | undefined;
 }
 
 export function prepareRevisions(db: Connection): RevisionCommands {
@@ -38,7 +49,9 @@ export function prepareRevisions(db: Connection): RevisionCommands {
   const insertFile = db.prepare(
     'INSERT INTO policy_files (tenant_no, digest, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
   );
-  const policy = db.prepare<[number], KeptPolicy>('SELECT active, folder FROM policies WHERE tenant_no = ?');
+  const policy = db.prepare<[number], Pick<KeptPolicy, 'active' | 'folder'>>(
+    'SELECT active, folder FROM policies WHERE tenant_no = ?',
+  );
   const setPolicy = db.prepare<[object]>(`
     INSERT INTO policies (tenant_no, active, folder) VALUES (@no, @revision, @folder)
     ON CONFLICT DO UPDATE SET active = excluded.active, folder = excluded.folder`);
@@ -48,12 +61,30 @@ export function prepareRevisions(db: Connection): RevisionCommands {
   const promote = db.prepare(
     "UPDATE revisions SET state = 'active', activated_at = ? WHERE tenant_no = ? AND revision = ?",
   );
+  const stateOf = db
+    .prepare<[number, string], RevisionState>(
+      'SELECT state FROM revisions WHERE tenant_no = ? AND revision = ?',
+    )
+    .pluck();
+  const untried = db.prepare<[object]>(`
+    UPDATE policies SET shadow = iif(shadow = @revision, '', shadow), staged = iif(staged = @revision, '', staged),
+      share = iif(staged = @revision, '', share) WHERE tenant_no = @no`);
+  const endTrial = db.prepare<[object]>(`
+    UPDATE revisions SET state = iif(activated_at IS NULL, 'validated', 'superseded') WHERE tenant_no = @no AND state = @as`);
+  const tried = db.prepare<[object]>(`
+    UPDATE revisions SET state = @as WHERE tenant_no = @no AND revision = @revision`);
+  const setTrial = {
+    shadow: db.prepare<[object]>('UPDATE policies SET shadow = @revision WHERE tenant_no = @no'),
+    staged: db.prepare<[object]>(
+      'UPDATE policies SET staged = @revision, share = @share WHERE tenant_no = @no',
+    ),
+  };
   const many = db.prepare<[object], { revisions: number; bytes: number }>(`
     SELECT (SELECT count(*) FROM revisions WHERE tenant_no = @no) AS revisions,
       (SELECT coalesce(sum(length(body)), 0) FROM policy_files WHERE tenant_no = @no) AS bytes`);
   const oldest = db
     .prepare<[number], string>(
-      "SELECT revision FROM revisions WHERE tenant_no = ? AND state <> 'active' ORDER BY number LIMIT 1",
+      "SELECT revision FROM revisions WHERE tenant_no = ? AND state IN ('validated', 'superseded') ORDER BY number LIMIT 1",
     )
     .pluck();
   const remove = db.prepare('DELETE FROM revisions WHERE tenant_no = ? AND revision = ?');
@@ -78,6 +109,9 @@ export function prepareRevisions(db: Connection): RevisionCommands {
     keepRevision: ({ tenantNo: no, kept, active, folder }) => {
       const before = policy.get(no) ?? { active: '', folder: '' };
       if (active?.expected !== undefined && active.expected !== before.active) return undefined;
+      // Nothing is undone of what was done: what does not hold is found out before.
+      if (active && active.revision !== kept?.row.revision && stateOf.get(no, active.revision) === undefined)
+        return undefined;
       if (kept && insert.run({ no, ...kept.row }).changes === 1) {
         const { files } = JSON.parse(kept.row.contents) as { files: [string, string][] };
         for (const [, digest] of files) name.run(no, kept.row.revision, digest);
@@ -86,11 +120,21 @@ export function prepareRevisions(db: Connection): RevisionCommands {
       }
       if (active) {
         supersede.run(no);
-        if (promote.run(active.at, no, active.revision).changes === 0) return undefined;
+        promote.run(active.at, no, active.revision);
+        untried.run({ no, revision: active.revision });
       }
       const revision = active?.revision ?? before.active;
       if (active || folder !== undefined) setPolicy.run({ no, revision, folder: folder ?? before.folder });
       return true;
+    },
+    tryRevision: ({ tenantNo: no, as, revision, share }) => {
+      const state = revision === '' ? undefined : stateOf.get(no, revision);
+      if (revision !== '' && (state === undefined || state === 'active')) return undefined;
+      endTrial.run({ no, as });
+      // What was tried in the other way goes on in this one.
+      untried.run({ no, revision });
+      if (revision !== '') tried.run({ no, as, revision });
+      return setTrial[as].run({ no, revision, share }).changes === 1 || undefined;
     },
   };
 }

@@ -1,5 +1,8 @@
-/** What a revision is: `validated` once its tests passed, `active` while it decides, `superseded` when it no longer does. */
-export const revisionStates = ['validated', 'active', 'superseded'] as const;
+/**
+ * What a revision is: `validated` once its tests passed, `shadow` while it is asked beside the active one, `staged` while
+ * it decides for some, `active` while it decides, `superseded` when it no longer does.
+ */
+export const revisionStates = ['validated', 'shadow', 'staged', 'active', 'superseded'] as const;
 export type RevisionState = (typeof revisionStates)[number];
 
 /** A revision as it is kept. It never changes, but for its state. */
@@ -41,4 +44,18 @@ export interface KeptPolicy {
   readonly active: string;
   /** The digest of what its folder held when it was taken last; empty where it never was. */
   readonly folder: string;
+  /** What is asked beside it; empty where nothing is. */
+  readonly shadow: string;
+  /** What decides for some; empty where nothing does. */
+  readonly staged: string;
+  /** JSON of a Share, where something is staged. */
+  readonly share: string;
+}
+
+/** For whom a staged revision decides. */
+export interface Share {
+  /** Of all principals, 0 to 100: always the same ones, and more of them as it grows. */
+  readonly percent: number;
+  /** And these, as `class:id`. */
+  readonly principals: readonly string[];
 }

@@ -23,11 +23,15 @@ export interface RevisionStore {
 const COLUMNS = `revision, number, state, parent, author, message, contents, digest, tests, made_at AS madeAt,
   activated_at AS activatedAt`;
 
+const NO_POLICY: KeptPolicy = { active: '', folder: '', shadow: '', staged: '', share: '' };
+
 /** No file of a tenant is larger. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 export function revisionStore(db: Connection): RevisionStore {
-  const policy = db.prepare<[number], KeptPolicy>('SELECT active, folder FROM policies WHERE tenant_no = ?');
+  const policy = db.prepare<[number], KeptPolicy>(
+    'SELECT active, folder, shadow, staged, share FROM policies WHERE tenant_no = ?',
+  );
   const list = db.prepare<[number, number, number], RevisionRow>(
     `SELECT ${COLUMNS} FROM revisions WHERE tenant_no = ? AND number < ? ORDER BY number DESC LIMIT ?`,
   );
@@ -47,7 +51,7 @@ export function revisionStore(db: Connection): RevisionStore {
   const sound = (no: TenantNo, row: RevisionRow): RevisionRow =>
     sha256(row.contents) === row.digest ? row : damaged(no, `revision ${row.revision}`);
   return {
-    policy: (no) => policy.get(no) ?? { active: '', folder: '' },
+    policy: (no) => policy.get(no) ?? NO_POLICY,
     list: (no, limit, before = Number.MAX_SAFE_INTEGER) =>
       list.all(no, before, limit).map((row) => sound(no, row)),
     find: (no, revision) => {

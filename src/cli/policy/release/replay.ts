@@ -80,7 +80,12 @@ function show(report: ReplayReport, tenant: string, revision: string, tookMs: nu
     [drifted, "that the active revision no longer decides as it did: a fault of Mandate's"],
   ];
   for (const [count, what] of aside) if (count > 0n) print(`${many(count, 'record')} ${what}`);
-  if (changed === 0n) return;
+  showChanges(report, tenant);
+}
+
+/** By what they have in common, and a few of each. */
+export function showChanges(report: ReplayReport, tenant: string): void {
+  if (report.changed === 0n) return;
   print('');
   printTable(
     ['COUNT', 'CHANGE', 'BY', 'NAME'],
@@ -111,7 +116,7 @@ function questionOf(tenant: string, each: ReplayExample): string {
 const quoted = (text: string): string =>
   /^[\w:./@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
-const documentOf = ({ groups, examples, ...counts }: ReplayReport): object => ({
+export const documentOf = ({ groups, examples, ...counts }: ReplayReport): object => ({
   replayed: counts.replayed,
   changed: counts.changed,
   unasked: counts.unasked,

@@ -1,5 +1,5 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
-import type { KeptRevision } from '../../../gen/mandate/v1/policy_pb.ts';
+import type { KeptRevision, Share } from '../../../gen/mandate/v1/policy_pb.ts';
 
 /** Enough of a revision to name it by. */
 export const short = (revision: string): string => revision.slice(0, 'sha256:'.length + 12);
@@ -13,11 +13,18 @@ export const testsOf = ({ tests }: KeptRevision): string => {
   return `${passed} passed${more}${coverage === undefined ? '' : `, ${coverage.toFixed(1)} % covered`}`;
 };
 
+const stateOf = ({ state, share }: KeptRevision): string =>
+  share ? `${state} (${shareText(share)})` : state;
+
+/** For whom, in words. */
+export const shareText = ({ percent, principals }: Share): string =>
+  [...(percent > 0 ? [`${percent} %`] : []), ...principals].join(', ');
+
 /** A revision as a line of a table: see `HEAD`. */
 export const lineOf = (each: KeptRevision): string[] => [
   String(each.number),
   short(each.revision),
-  each.state,
+  stateOf(each),
   at(each.madeAt),
   each.author,
   testsOf(each),
@@ -29,7 +36,7 @@ export const HEAD = ['NO', 'REVISION', 'STATE', 'MADE', 'BY', 'TESTS', 'MESSAGE'
 export const fieldsOf = (each: KeptRevision): [string, string][] => [
   ['revision', each.revision],
   ['number', String(each.number)],
-  ['state', each.state],
+  ['state', stateOf(each)],
   ['parent', each.parent],
   ['by', each.author],
   ['message', each.message],

@@ -1,0 +1,75 @@
+import { ServiceError } from '../../errors.ts';
+import type { Share } from '../../storage/revisions/rows.ts';
+import type { RevisionStore } from '../../storage/revisions/store.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
+import { Turns } from '../../turns.ts';
+import type { Replayable, ReplayTask } from './replays.ts';
+import type { Shadows } from './shadows.ts';
+
+export interface TrialsOptions<Bundle extends Replayable> {
+  readonly store: RevisionStore;
+  readonly shadows: Shadows;
+  /** A kept revision as this server would run it. */
+  readonly bundleOf: (tenant: Tenant, revision: string) => Promise<Bundle>;
+  readonly activeOf: (tenant: Tenant) => Bundle | undefined;
+  readonly stage: (tenant: Tenant, staged: { bundle: Bundle; share: Share } | undefined) => void;
+  readonly limitsOf: (tenant: Tenant) => ReplayTask['limits'];
+  /** Writes what is tried, with its record. Answers whether it was done. */
+  readonly write: (
+    tenant: Tenant,
+    caller: string,
+    trial: { as: 'shadow' | 'staged'; revision: string; share: string },
+  ) => Promise<boolean>;
+}
+
+/** What is tried of a tenant's policy: a shadow, which is asked beside, and a staged revision, which decides for some. */
+export class Trials<Bundle extends Replayable> {
+  readonly #options: TrialsOptions<Bundle>;
+  readonly #turns = new Turns<Tenant['id']>();
+
+  constructor(options: TrialsOptions<Bundle>) {
+    this.#options = options;
+  }
+
+  /** An empty revision ends it. Throws `not_found`, and `conflict` for what is active. */
+  shadow(tenant: Tenant, caller: string, revision: string): Promise<void> {
+    return this.#try(tenant, caller, { as: 'shadow', revision, share: '' });
+  }
+
+  /** The same for a share of the tenant's principals. */
+  stage(tenant: Tenant, caller: string, revision: string, share: Share): Promise<void> {
+    const text = revision === '' ? '' : JSON.stringify(share);
+    return this.#try(tenant, caller, { as: 'staged', revision, share: text });
+  }
+
+  #try(
+    tenant: Tenant,
+    caller: string,
+    trial: { as: 'shadow' | 'staged'; revision: string; share: string },
+  ): Promise<void> {
+    return this.#turns.run(tenant.id, async () => {
+      if (trial.revision !== '') await this.#options.bundleOf(tenant, trial.revision);
+      if (!(await this.#options.write(tenant, caller, trial)))
+        throw new ServiceError('conflict', `${trial.revision} is active already, or kept no more`);
+      await this.#follow(tenant);
+    });
+  }
+
+  /** Brings what is tried into line with the store: at the start, and after another revision became active. */
+  follow(tenant: Tenant): Promise<void> {
+    return this.#turns.run(tenant.id, () => this.#follow(tenant));
+  }
+
+  async #follow(tenant: Tenant): Promise<void> {
+    const { store, shadows, bundleOf, activeOf, stage, limitsOf } = this.#options;
+    const { shadow, staged, share } = store.policy(tenant.no);
+    stage(
+      tenant,
+      staged === ''
+        ? undefined
+        : { bundle: await bundleOf(tenant, staged), share: JSON.parse(share) as Share },
+    );
+    if (shadow === '') shadows.end(tenant);
+    else shadows.follow(tenant, await bundleOf(tenant, shadow), activeOf(tenant), limitsOf(tenant));
+  }
+}

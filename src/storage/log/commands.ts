@@ -57,6 +57,10 @@ export const MOVED_TABLES = [
   'usage',
   'approvals',
   'keys',
+  'revisions',
+  'revision_files',
+  'policy_files',
+  'policies',
 ] as const;
 
 export function prepareLogCommands(db: Connection, log: LogAppender): LogCommands {

@@ -1,0 +1,98 @@
+import { ServiceError } from '../../errors.ts';
+import type { Bench } from '../compiler.ts';
+import { bounds, clipped } from './bounds.ts';
+import type { Asked, Whole } from './engine.ts';
+import { answered } from './engine.ts';
+import type { TraceEvent } from './trace.ts';
+import { placed } from './written.ts';
+
+/** One rule's evaluation, event by event. */
+export interface Traced {
+  /** Such as `authz.allow`. */
+  readonly rule: string;
+  /** JSON; empty where it is undefined. */
+  readonly value: string;
+  readonly events: readonly TraceEvent[];
+  /** Why it is not whole; empty where it is. */
+  readonly cut: string;
+}
+
+interface Report {
+  readonly result?: readonly { readonly expressions: readonly { readonly value: unknown }[] }[];
+  readonly errors?: readonly OpaError[];
+  readonly explanation?: readonly TraceEvent[] | null;
+}
+
+interface OpaError {
+  readonly code?: string;
+  readonly message?: string;
+  readonly location?: { readonly file: string; readonly row: number; readonly col: number };
+}
+
+const TOO_LONG = "OPA's evaluator took too long, or too much";
+/** Rules that cannot hold for this input are evaluated too: an author wants to know why they cannot. */
+const TRACE = ['--explain', 'full', '--disable-indexing'];
+
+/** OPA's answer to what was asked, with the time that was. */
+export async function askOpa(bench: Bench, asked: Asked): Promise<Whole> {
+  const report = await evaluated(bench, asked, `data.${asked.entryPoint.replaceAll('/', '.')}`, []);
+  if (!report)
+    return {
+      answer: { result: '', cost: 0, code: 'unavailable', message: TOO_LONG },
+      value: undefined,
+      isLimited: true,
+    };
+  const [error] = report.errors ?? [];
+  if (error)
+    return {
+      answer: { result: '', cost: 0, code: error.code ?? 'unknown', message: described(error) },
+      value: undefined,
+      isLimited: false,
+    };
+  const value = valueIn(report);
+  return answered(value === undefined ? undefined : JSON.stringify(value), 0);
+}
+
+export async function traceRule(bench: Bench, asked: Asked, rule: string): Promise<Traced> {
+  const report = await evaluated(bench, asked, `data.${rule}`, TRACE);
+  if (!report) return { rule, value: '', events: [], cut: `its evaluation has too many steps to be traced` };
+  const value = valueIn(report);
+  const [error] = report.errors ?? [];
+  return {
+    rule,
+    value: value === undefined ? '' : JSON.stringify(value),
+    events: report.explanation ?? [],
+    cut: error ? described(error) : '',
+  };
+}
+
+/** Undefined where it took more than it may. Throws `unavailable` where OPA cannot run. */
+async function evaluated(
+  bench: Bench,
+  { input, nowMs }: Asked,
+  query: string,
+  options: readonly string[],
+): Promise<Report | undefined> {
+  const now = `with time.now_ns as ${BigInt(nowMs) * 1_000_000n}`;
+  const given = ['--capabilities', bench.capabilities, '-d', 'platform', '-d', 'tenant', '-d', 'data'];
+  try {
+    const { stdout, stderr } = await bench.run(
+      ['eval', '--stdin-input', '--format', 'json', ...options, ...given, `${query} ${now}`],
+      input,
+    );
+    if (stdout.trim() === '') return { errors: [{ message: stderr.slice(0, bounds.textCharacters) }] };
+    return JSON.parse(stdout) as Report;
+  } catch (error) {
+    if (error instanceof ServiceError && error.code === 'policy_invalid') return undefined;
+    throw error;
+  }
+}
+
+const valueIn = ({ result }: Report): unknown => result?.[0]?.expressions[0]?.value;
+
+function described({ message = 'unknown', location }: OpaError): string {
+  const text = clipped(message.replace(/\s*\n\s*/g, ' '), bounds.textCharacters);
+  if (!location?.file) return text;
+  const { file, line, column } = placed(location);
+  return `${file}:${line}:${column}: ${text}`;
+}

@@ -23,6 +23,7 @@ import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
+import { TENANT_KILLED } from './decision/verdict.ts';
 import { ExchangeApprovals } from './delegation/approval.ts';
 import { Callbacks } from './delegation/callbacks/callbacks.ts';
 import { Capping } from './delegation/capping.ts';
@@ -40,6 +41,7 @@ import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } f
 import { vkeyOf } from './merkle/keys.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
+import { policyStateOf } from './policy/intake/state.ts';
 import { Policies } from './policy/policies.ts';
 import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
@@ -385,6 +387,10 @@ export function assemble(
     grants: new Grants({ grants, lister: grantLister(reader), usage, clock }),
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
+    state: (tenant) =>
+      kills.isKilled(tenant)
+        ? { state: 'killed', why: TENANT_KILLED }
+        : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock()),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {
       ready: () => writer.problem === '' && health.ready && !parts.stopping.aborted,

@@ -125,6 +125,8 @@ export interface Services {
   readonly throttle: (tenant: Tenant) => void;
   /** Why the tenant is degraded; empty if it is not. */
   readonly degraded: (tenant: Tenant) => string;
+  /** ok, killed, degraded or stale, and why. */
+  readonly state: (tenant: Tenant) => { readonly state: string; readonly why: string };
   readonly readiness: Readiness;
   readonly metrics: () => Promise<string>;
   readonly stopping: AbortSignal;

@@ -38,11 +38,14 @@ import { Revocation } from './delegation/revocation.ts';
 import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
+import { Explanations } from './explaining/explanations.ts';
+import { activeSources } from './explaining/sources.ts';
 import { vkeyOf } from './merkle/keys.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { policyStateOf } from './policy/intake/state.ts';
 import { Policies } from './policy/policies.ts';
+import { limitsFor } from './policy/proof.ts';
 import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
@@ -345,6 +348,13 @@ export function assemble(
     parts: shared,
     memberKeys,
     erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
+    explanations: new Explanations({
+      compiler,
+      sourcesOf: activeSources(policies),
+      source: { records, partOf: (no, digest) => shared.find(no, digest) },
+      memberKeys,
+      limitsOf: ({ manifest }) => limitsFor(manifest, limitsOf(config)),
+    }),
     dpop,
     keys,
     tenantKeys,

@@ -50,13 +50,21 @@ export function bundleOf(wasm: Uint8Array, sources: PolicySources): Bundle {
     data: sha256(sources.data),
     files: sources.files.map(({ path, bytes }) => [path, sha256(bytes)]),
   });
-  return {
+  const bundle = {
     revision: `sha256:${sha256(made)}`,
     wasm,
     data: sources.data,
     files: [...sources.modules.keys()],
   };
+  madeFrom.set(bundle, sources);
+  return bundle;
 }
+
+/** By what was made from them: a bundle travels to decision threads, and its sources stay. */
+const madeFrom = new WeakMap<Bundle, PolicySources>();
+
+/** What a bundle was made from, in the thread that made it. */
+export const sourcesBehind = (bundle: Bundle): PolicySources | undefined => madeFrom.get(bundle);
 
 export const sha256 = (content: string | Uint8Array): string =>
   createHash('sha256').update(content).digest('hex');

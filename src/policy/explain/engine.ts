@@ -24,6 +24,8 @@ export interface Whole {
   readonly value: unknown;
   /** Ended by a bound that another engine does not have. */
   readonly isLimited: boolean;
+  /** Of the engine that serves. */
+  readonly failure?: ServiceError;
 }
 
 const LIMITS: ReadonlySet<string> = new Set([
@@ -47,6 +49,7 @@ export function askEngine(wasm: Uint8Array, data: string, limits: Limits, asked:
       answer: { result: '', cost: instance.spent, code, message: place ? `${place}: ${said}` : said },
       value: undefined,
       isLimited: LIMITS.has(code),
+      failure: error,
     };
   }
 }

@@ -46,6 +46,13 @@ const RULES: Readonly<
 /** Entry points that can be explained. */
 export const explainable = (entryPoint: string): boolean => Object.hasOwn(RULES, entryPoint);
 
+export interface Explained extends Explanation {
+  /** The entry point's value on the engine that serves, whole. */
+  readonly value: unknown;
+  /** What ended it there. */
+  readonly failed: ServiceError | undefined;
+}
+
 /**
  * Evaluates an input again, on the engine that serves and on OPA's, and tells rule by rule why the answer is what it
  * is. Throws `policy_invalid` for sources that do not compile, `unavailable` where OPA cannot run, `invalid_request`
@@ -56,7 +63,7 @@ export async function explainPolicy(
   sources: PolicySources,
   asked: Asked,
   limits: Limits,
-): Promise<Explanation & { readonly value: unknown; readonly failed: string }> {
+): Promise<Explained> {
   const parts = RULES[asked.entryPoint];
   if (!parts) throw new ServiceError('invalid_request', `there is nothing to explain of ${asked.entryPoint}`);
   const input = parsedInput(asked.input);
@@ -81,7 +88,7 @@ export async function explainPolicy(
       rules,
       notes: notesOn(sources),
       value: engine.value,
-      failed: engine.answer.code,
+      failed: engine.failure,
     };
   });
 }

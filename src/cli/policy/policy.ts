@@ -1,13 +1,15 @@
 import { Command } from 'commander';
 import { globalsOf, print, printJson, warn } from '../terminal/output.ts';
+import { evalCommand } from './eval.ts';
 import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './folder.ts';
 import { testCommand } from './test.ts';
 
 export function policyCommands(): Command {
   return new Command('policy')
-    .description("check and test a tenant's Rego, without a server")
+    .description("check, test and evaluate a tenant's Rego, without a server")
     .addCommand(check())
-    .addCommand(testCommand());
+    .addCommand(testCommand())
+    .addCommand(evalCommand());
 }
 
 const check = (): Command =>

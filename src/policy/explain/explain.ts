@@ -6,7 +6,7 @@ import { textsOf } from '../opa/platform.ts';
 import type { PolicySources } from '../sources.ts';
 import { parseAll, type Syntax } from '../testing/syntax.ts';
 import { bounds } from './bounds.ts';
-import { type Asked, agreement, askEngine } from './engine.ts';
+import { type Asked, agreement, askEngine, type Whole } from './engine.ts';
 import type { ExplainedRule, Explanation } from './explanation.ts';
 import { Fold } from './fold.ts';
 import { askOpa, type Traced, traceRule } from './opa.ts';
@@ -174,3 +174,7 @@ function notesOn({ modules }: PolicySources): string[] {
         `${drawn.join(' and ')} draw otherwise in OPA's evaluator: values of rules that use them may not be those of the decision`,
       ];
 }
+
+/** OPA's evaluator alone. Throws `unavailable` where it cannot run. */
+export const askOpaAlone = (compiler: Compiler, sources: PolicySources, asked: Asked): Promise<Whole> =>
+  compiler.withData(sources, BOUNDS, (bench) => askOpa(bench, asked));

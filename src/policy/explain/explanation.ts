@@ -33,6 +33,9 @@ export interface ExplainedBody extends Place {
   readonly failed?: FailedExpression | undefined;
 }
 
+/** Why a rule is not explained where it is asked once more. */
+export const ABOVE = 'shown above';
+
 export interface ExplainedRule {
   /** Such as `authz.allow`. */
   readonly name: string;

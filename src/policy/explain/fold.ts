@@ -1,5 +1,5 @@
 import { bounds, clipped } from './bounds.ts';
-import type { ExplainedBody, ExplainedRule, FailedExpression } from './explanation.ts';
+import { ABOVE, type ExplainedBody, type ExplainedRule, type FailedExpression } from './explanation.ts';
 import { Seen } from './seen.ts';
 import { type Node, UNTOLD, valueOf } from './terms.ts';
 import type { Frame, TraceEvent } from './trace.ts';
@@ -60,7 +60,7 @@ export class Fold {
       value: clipped(said, bounds.valueCharacters),
     };
     const isFunction = frames.some(({ rule }) => rule?.head.args !== undefined);
-    if (!isFunction && this.#shown.has(name)) return { ...head, bodies: [], more: 0, cut: 'shown above' };
+    if (!isFunction && this.#shown.has(name)) return { ...head, bodies: [], more: 0, cut: ABOVE };
     if (depth >= bounds.depth || this.#rules > bounds.rules)
       return { ...head, bodies: [], more: frames.length, cut: 'it is asked too deep to be shown' };
     if (!isFunction) this.#shown.add(name);
@@ -90,15 +90,14 @@ export class Fold {
     const expression = this.#written.expressionAt(failure.event.Location);
     const within = frame.children.filter(({ under }) => group.has(under));
     const nodes = nodesOf(frame, group);
-    return {
-      ...expression,
-      values: [
-        ...this.#seen.values(nodes, failure.event),
-        ...within.flatMap((child) => this.#valuesWithin(child)),
-      ].slice(0, bounds.values),
-      times: failure.times,
-      because: this.#asked(within, nodes, depth + 1),
-    };
+    const because = this.#asked(within, nodes, depth + 1);
+    // Rules that are shown tell their own values.
+    const shown = new Set(because.map(({ name }) => `data.${name}`));
+    const values = [
+      ...this.#seen.values(nodes, failure.event),
+      ...within.flatMap((child) => this.#valuesWithin(child)),
+    ].filter(({ of }) => !shown.has(of));
+    return { ...expression, values: values.slice(0, bounds.values), times: failure.times, because };
   }
 
   /** What an `every` saw where it failed. */

@@ -1,4 +1,4 @@
-import { bounds, clipped } from './bounds.ts';
+import { bounds, clipped, shown } from './bounds.ts';
 import { ABOVE, type ExplainedBody, type ExplainedRule, type FailedExpression } from './explanation.ts';
 import { Seen } from './seen.ts';
 import { type Node, UNTOLD, valueOf } from './terms.ts';
@@ -53,11 +53,11 @@ export class Fold {
     this.#rules += 1;
     const file = frames[0]?.entered.Location?.file ?? '';
     const value = this.#valueIn(frames);
-    const said = value === undefined || value === UNTOLD ? '' : JSON.stringify(value);
+    const said = value === undefined || value === UNTOLD ? '' : shown(value);
     const head = {
       name,
       isPlatform: file.startsWith('platform/'),
-      value: clipped(said, bounds.valueCharacters),
+      value: said,
     };
     const isFunction = frames.some(({ rule }) => rule?.head.args !== undefined);
     if (!isFunction && this.#shown.has(name)) return { ...head, bodies: [], more: 0, cut: ABOVE };
@@ -74,7 +74,7 @@ export class Fold {
     if (frame.exitCount > 0) {
       const gave = this.#gaveBy(frame)
         .slice(0, bounds.gave)
-        .map((each) => (each === UNTOLD ? '…' : clipped(JSON.stringify(each), bounds.valueCharacters)));
+        .map((each) => (each === UNTOLD ? '…' : shown(each)));
       const more = frame.exitCount - gave.length;
       return { ...place, held: true, isDefault, gave: more > 0 ? [...gave, `… ${more} more`] : gave };
     }
@@ -92,11 +92,11 @@ export class Fold {
     const nodes = nodesOf(frame, group);
     const because = this.#asked(within, nodes, depth + 1);
     // Rules that are shown tell their own values.
-    const shown = new Set(because.map(({ name }) => `data.${name}`));
+    const told = new Set(because.map(({ name }) => `data.${name}`));
     const values = [
       ...this.#seen.values(nodes, failure.event),
       ...within.flatMap((child) => this.#valuesWithin(child)),
-    ].filter(({ of }) => !shown.has(of));
+    ].filter(({ of }) => !told.has(of));
     return { ...expression, values: values.slice(0, bounds.values), times: failure.times, because };
   }
 

@@ -1,6 +1,6 @@
 import { ServiceError } from '../../errors.ts';
 import type { Bench } from '../compiler.ts';
-import { bounds, clipped } from './bounds.ts';
+import { bounds, inOneLine } from './bounds.ts';
 import type { Asked, Whole } from './engine.ts';
 import { answered } from './engine.ts';
 import type { TraceEvent } from './trace.ts';
@@ -91,7 +91,7 @@ async function evaluated(
 const valueIn = ({ result }: Report): unknown => result?.[0]?.expressions[0]?.value;
 
 function described({ message = 'unknown', location }: OpaError): string {
-  const text = clipped(message.replace(/\s*\n\s*/g, ' '), bounds.textCharacters);
+  const text = inOneLine(message, bounds.textCharacters);
   if (!location?.file) return text;
   const { file, line, column } = placed(location);
   return `${file}:${line}:${column}: ${text}`;

@@ -1,4 +1,4 @@
-import { bounds, clipped } from './bounds.ts';
+import { bounds, clipped, shown } from './bounds.ts';
 import type { SeenValue } from './explanation.ts';
 import { callIn, type Node, type Term, termsIn, UNTOLD, valueOf, written } from './terms.ts';
 import type { TraceEvent } from './trace.ts';
@@ -10,6 +10,8 @@ export class Seen {
   readonly #input: unknown;
   readonly #data: unknown;
   readonly #ruleValue: RuleValue;
+  /** What was read of an event once, which may be large. */
+  readonly #locals = new WeakMap<object, unknown>();
 
   /** `ruleValue` answers for what rules define, by its path below `data`. */
   constructor(input: unknown, data: unknown, ruleValue: RuleValue) {
@@ -31,15 +33,15 @@ export class Seen {
       return own ? written(own, name) : variable;
     };
     const told = new Map<string, string>();
+    let tries = 0;
     const tell = (of: string, value: unknown): void => {
       if (told.has(of) || value === UNTOLD) return;
-      told.set(
-        of,
-        value === undefined ? 'undefined' : clipped(JSON.stringify(value), bounds.valueCharacters),
-      );
+      told.set(of, value === undefined ? 'undefined' : shown(value));
     };
     for (const node of nodes)
       for (const term of termsIn(node)) {
+        tries += 1;
+        if (told.size >= bounds.values || tries > bounds.tries) break;
         if (term.type === 'var') {
           const variable = String(term.value);
           const of = name(variable);
@@ -62,8 +64,13 @@ export class Seen {
   valueIn(term: Term, event: TraceEvent): unknown {
     if (term.type === 'var') {
       const local = event.Locals?.find(({ name }) => name === term.value);
-      if (local) return valueOf(local, () => UNTOLD);
-      return UNTOLD;
+      if (!local) return UNTOLD;
+      if (!this.#locals.has(local))
+        this.#locals.set(
+          local,
+          valueOf(local, () => UNTOLD),
+        );
+      return this.#locals.get(local);
     }
     const [head, ...parts] = term.value as Term[];
     const keys = parts.map((part) => valueOf(part, (each) => this.valueIn(each, event)));

@@ -1,6 +1,6 @@
 import { Source, type Span } from '../testing/source.ts';
 import type { Rule, Syntax } from '../testing/syntax.ts';
-import { bounds, clipped } from './bounds.ts';
+import { bounds, clipped, inOneLine } from './bounds.ts';
 import type { Place } from './explanation.ts';
 
 /** A place as OPA says it, its files in `tenant/` and `platform/`. */
@@ -40,13 +40,13 @@ export class Written {
   /** The expression of a rule's body that is at this place, or that it is within; else its line. */
   expressionAt(place: OpaPlace): Place & { readonly text: string } {
     const source = this.#sources.get(place.file);
-    const offset = source?.offset(place);
+    const offset = place.col > bounds.column ? undefined : source?.offset(place);
     if (!source || offset === undefined) return { ...placed(place), text: '' };
     const span = this.#spans.get(place.file)?.find(({ start, end }) => start <= offset && offset < end);
     if (!span) return { ...placed(place), text: clipped(lineAt(source.text, offset), bounds.textCharacters) };
     const { row, col } = source.position(span.start);
-    const text = source.text.slice(span.start, span.end).replace(/\s*\n\s*/g, ' ');
-    return { ...placed({ file: place.file, row, col }), text: clipped(text, bounds.textCharacters) };
+    const text = inOneLine(source.text.slice(span.start, span.end), bounds.textCharacters);
+    return { ...placed({ file: place.file, row, col }), text };
   }
 }
 

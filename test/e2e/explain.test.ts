@@ -1,11 +1,11 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { at, type Ran } from '../cli/run.ts';
 import { Stage } from '../delegation/stage.ts';
 import { type Answer, type CheckJson, check, connect } from './requests.ts';
-import { bearer, secrets } from './server.ts';
+import { bearer, eventually, secrets } from './server.ts';
 
 /** Why an answer was what it was: asked of a server about its own records, and held beside the source. */
 
@@ -268,6 +268,45 @@ describe('AuditService.Explain', () => {
       /^acme .* degraded +its policy failed repeatedly \(policy_failed at conflict\.rego:5:1\)$/m,
     );
     expect(stdout).toMatch(/^globex .* ok$/m);
+  });
+
+  test('and where the files on disk are not what decides', async () => {
+    const file = path.join(stage.server.tenantFolder('globex'), 'policy.rego');
+    const text = await readFile(file, 'utf8');
+    await writeFile(file, `${text}\nallow if nonsense(1)\n`);
+    const tenants = await eventually(
+      async () => (await dev('tenant', 'list')).stdout,
+      (list) => list.includes('stale'),
+    );
+    expect(tenants).toMatch(/^globex .* stale +the policy on disk does not compile \(policy\.rego:5\)$/m);
+    await writeFile(file, text);
+    await eventually(
+      async () => (await dev('--json', 'tenant', 'list')).stdout,
+      (list) => !list.includes('"stale"'),
+    );
+  });
+
+  test('a revision that is not kept is said to be unknown', async () => {
+    const before = await asked('alice', 'document.read', { sensitivity: 'public' });
+    const file = path.join(stage.server.tenantFolder('acme'), 'conflict.rego');
+    const text = await readFile(file, 'utf8');
+    await writeFile(file, `${text}\nunused := 1\n`);
+    await eventually(
+      () => asked('alice', 'document.read', { sensitivity: 'public' }),
+      ({ policyRevision }) => policyRevision !== before.policyRevision,
+    );
+    const { status, body } = await explain({ decisionId: before.decisionId });
+    expect({ status, text: JSON.stringify(body) }).toMatchObject({
+      status: 404,
+      text: expect.stringContaining(`the files of ${before.policyRevision} are not kept`) as unknown,
+    });
+    await writeFile(file, text);
+    await eventually(
+      () => asked('alice', 'document.read', { sensitivity: 'public' }),
+      ({ policyRevision }) => policyRevision === before.policyRevision,
+    );
+    // The same files are the same revision.
+    await explained(before);
   });
 
   test('what was kept out is named, never shown', async () => {

@@ -92,7 +92,7 @@ async function evaluate(folder: string, options: EvalOptions, json = false): Pro
     const head = answers.length > 1 ? `${name.padEnd(5)}  ` : '';
     print(head + (answer.code === '' ? answer.result || 'undefined' : `${answer.code}: ${answer.message}`));
   }
-  if (!isSame) warn("mandate: THE ENGINES DIFFER; this is a fault of Mandate's");
+  if (!isSame) warn('mandate: THE ENGINES DIFFER: it is a fault of the one that is not as opa is');
   if (explanation) printTree(explanation);
 }
 

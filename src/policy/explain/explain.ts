@@ -9,7 +9,8 @@ import { bounds } from './bounds.ts';
 import { type Asked, agreement, askEngine, type Whole } from './engine.ts';
 import type { ExplainedRule, Explanation } from './explanation.ts';
 import { Fold } from './fold.ts';
-import { askOpa, type Traced, traceRule } from './opa.ts';
+import { askOpa, type Traced, traceRule, UNTRACED } from './opa.ts';
+import { placesOf } from './places.ts';
 import { type Frame, framesOf } from './trace.ts';
 import { Written } from './written.ts';
 
@@ -78,7 +79,11 @@ export async function explainPolicy(
     const roots = new Map(traces.map((trace) => [trace.rule, framesOf(trace.events)]));
     const written = await writtenIn(bench, sources, roots.values());
     const data: unknown = JSON.parse(sources.data);
-    const rules = traces.flatMap((trace) => ruleOf(trace, roots.get(trace.rule), { written, input, data }));
+    const rules: ExplainedRule[] = [];
+    for (const trace of traces) {
+      const places = trace.cut === UNTRACED ? await placesOf(bench, sources, asked, trace) : undefined;
+      rules.push(...(places ? [places] : ruleOf(trace, roots.get(trace.rule), { written, input, data })));
+    }
     return {
       entryPoint: asked.entryPoint,
       revision: bundle.revision,

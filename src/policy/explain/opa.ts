@@ -1,10 +1,10 @@
 import { ServiceError } from '../../errors.ts';
 import type { Bench } from '../compiler.ts';
-import { bounds, inOneLine } from './bounds.ts';
+import { bounds, inOneLine, shown } from './bounds.ts';
 import type { Asked, Whole } from './engine.ts';
 import { answered } from './engine.ts';
 import type { TraceEvent } from './trace.ts';
-import { placed } from './written.ts';
+import { placed, type Range } from './written.ts';
 
 /** One rule's evaluation, event by event. */
 export interface Traced {
@@ -17,7 +17,10 @@ export interface Traced {
   readonly cut: string;
 }
 
+export type { Range } from './written.ts';
+
 interface Report {
+  readonly coverage?: { readonly files?: Readonly<Record<string, { readonly covered?: readonly Range[] }>> };
   readonly result?: readonly { readonly expressions: readonly { readonly value: unknown }[] }[];
   readonly errors?: readonly OpaError[];
   readonly explanation?: readonly TraceEvent[] | null;
@@ -29,6 +32,8 @@ interface OpaError {
   readonly location?: { readonly file: string; readonly row: number; readonly col: number };
 }
 
+/** Why there is no trace. */
+export const UNTRACED = 'its evaluation has too many steps to be traced';
 const TOO_LONG = "OPA's evaluator took too long, or too much";
 /** Rules that cannot hold for this input are evaluated too: an author wants to know why they cannot. */
 const TRACE = ['--explain', 'full', '--disable-indexing'];
@@ -55,7 +60,7 @@ export async function askOpa(bench: Bench, asked: Asked): Promise<Whole> {
 
 export async function traceRule(bench: Bench, asked: Asked, rule: string): Promise<Traced> {
   const report = await evaluated(bench, asked, `data.${rule}`, TRACE);
-  if (!report) return { rule, value: '', events: [], cut: `its evaluation has too many steps to be traced` };
+  if (!report) return { rule, value: '', events: [], cut: UNTRACED };
   const value = valueIn(report);
   const [error] = report.errors ?? [];
   return {
@@ -63,6 +68,22 @@ export async function traceRule(bench: Bench, asked: Asked, rule: string): Promi
     value: value === undefined ? '' : JSON.stringify(value),
     events: report.explanation ?? [],
     cut: error ? described(error) : '',
+  };
+}
+
+/** Which stretches of which files a rule's evaluation came to. Undefined where that takes more than it may. */
+export async function coverageOf(
+  bench: Bench,
+  asked: Asked,
+  rule: string,
+): Promise<{ readonly value: string; readonly covered: ReadonlyMap<string, readonly Range[]> } | undefined> {
+  const report = await evaluated(bench, asked, `data.${rule}`, ['--coverage', '--disable-indexing']);
+  if (!report?.coverage) return undefined;
+  const value = valueIn(report);
+  const files = Object.entries(report.coverage.files ?? {});
+  return {
+    value: value === undefined ? '' : shown(value),
+    covered: new Map(files.map(([file, { covered = [] }]) => [file, covered])),
   };
 }
 

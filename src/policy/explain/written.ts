@@ -10,6 +10,12 @@ export interface OpaPlace {
   readonly col: number;
 }
 
+/** Rows and columns count from 1; the end is left out. */
+export interface Range {
+  readonly start: { readonly row: number; readonly col: number };
+  readonly end: { readonly row: number; readonly col: number };
+}
+
 /** As the author knows it: the tenant's files without their folder, the platform's with it. */
 export const placed = ({ file, row, col }: OpaPlace): Place => ({
   file: file.replace(/^tenant\//, ''),
@@ -35,6 +41,14 @@ export class Written {
 
   packageOf(file: string): string {
     return this.#packages.get(file) ?? '';
+  }
+
+  /** From where to where the expression at a place goes. */
+  extentOf(place: OpaPlace): Range | undefined {
+    const source = this.#sources.get(place.file);
+    const offset = place.col > bounds.column ? undefined : source?.offset(place);
+    const span = this.#spans.get(place.file)?.find(({ start }) => start === offset);
+    return source && span && { start: source.position(span.start), end: source.position(span.end) };
   }
 
   /** The expression of a rule's body that is at this place, or that it is within; else its line. */

@@ -102,6 +102,10 @@ async function explained({ decisionId }: { decisionId: string }): Promise<Explai
   expect({ status, body }).toMatchObject({ status: 200 });
   expect(body).toMatchObject({ recorded: 'same', outcome: body.recordedOutcome });
   expect(body.explanation.agreement).toBe('same');
+  // A rule has a value where one of its bodies held, and nowhere else.
+  for (const { name, value = '', bodies = [], cut = '' } of body.explanation.rules)
+    if (cut === '')
+      expect([name, bodies.some(({ held }) => held)]).toEqual([name, value !== '' && value !== '[]']);
   return body;
 }
 

@@ -19,10 +19,10 @@ const NANOSECONDS = 1_000_000;
 
 function evaluated({ host, wasm, data, input, entryPoint, nowMs }: StockAsked): StockSaid {
   try {
-    const { loadPolicySync } = createRequire(import.meta.url)(host) as Host;
+    const stock = createRequire(import.meta.url)(host) as Host;
     // It has no clock of its own; what it has no built-in for it says itself.
     const builtins = { 'time.now_ns': () => nowMs * NANOSECONDS };
-    const policy = loadPolicySync(wasm, MEMORY_PAGES, builtins);
+    const policy = stock.loadPolicySync(wasm, MEMORY_PAGES, builtins);
     policy.setData(JSON.parse(data));
     const [first] = policy.evaluate(JSON.parse(input), entryPoint);
     return { result: first?.result === undefined ? undefined : JSON.stringify(first.result) };

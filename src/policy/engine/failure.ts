@@ -31,6 +31,6 @@ export function toServiceError(cause: unknown, fuelLeft: number): ServiceError {
 
 /** The compiler writes the place before what it has the module abort with: two values for one rule, or for one key. */
 function placeIn(detail: string): string | undefined {
-  const place = /^([^\0-\x1f]{1,256}\.rego:\d{1,9}:\d{1,9}): /.exec(detail)?.[1];
+  const place = /^(\P{Cc}{1,256}\.rego:\d{1,9}:\d{1,9}): /u.exec(detail)?.[1];
   return place?.replace(/^tenant\//, '');
 }

@@ -112,7 +112,8 @@ async function evaluated(
 const valueIn = ({ result }: Report): unknown => result?.[0]?.expressions[0]?.value;
 
 function described({ message = 'unknown', location }: OpaError): string {
-  const text = inOneLine(message, bounds.textCharacters);
+  // Files as the author knows them.
+  const text = inOneLine(message, bounds.textCharacters).replace(/\btenant\/(?=\S{1,256}\.rego:\d)/g, '');
   if (!location?.file) return text;
   const { file, line, column } = placed(location);
   return `${file}:${line}:${column}: ${text}`;

@@ -29,7 +29,7 @@ export class Seen {
       if (!node || !call) return authored(variable, event);
       // What the compiler put a name to is told by what it is.
       const own =
-        call.name === 'eq' ? call.args[1] : { type: 'call', value: [...(node.terms as Term[]).slice(0, -1)] };
+        call.name === 'eq' ? call.args[1] : { type: 'call', value: (node.terms as Term[]).slice(0, -1) };
       return own ? written(own, name) : variable;
     };
     const told = new Map<string, string>();

@@ -210,3 +210,34 @@ allow if input.context.absent.member == 1`,
     });
   });
 });
+
+describe('names the place of', () => {
+  test.each([
+    [
+      'two values of a rule',
+      'allow if input.context.a == 1\n\nallow := false if input.context.a == 1',
+      'authz.rego:5:1: var assignment conflict',
+    ],
+    [
+      'two values of a function',
+      'f(x) := 1 if x > 0\n\nf(x) := 2 if x > 0\n\nallow if f(input.context.a) == 9',
+      'authz.rego:5:1: var assignment conflict',
+    ],
+    [
+      'two values of a key',
+      'o[k] := v if {\n\tsome k in ["a"]\n\tsome v in [1, 2]\n}\n\nallow if o.a == input.context.a',
+      'authz.rego:3:1: object insert conflict',
+    ],
+    [
+      'two values of a key of a comprehension',
+      'allow if {k: v | some k in ["a"]; some v in [1, 2]}.a == input.context.a',
+      'authz.rego:3:10: object insert conflict',
+    ],
+  ])('%s', async (_, rego, message) => {
+    const told = await explained(rego, { a: 1 });
+    expect(told.engine).toMatchObject({ code: 'policy_failed', message });
+    expect(told.failed).toMatchObject({ place: message.slice(0, message.indexOf(': ')) });
+    expect(told.opa.code).toBe('eval_conflict_error');
+    expect(told.agreement).toBe('same');
+  });
+});

@@ -4,8 +4,10 @@ export const bounds = {
   totalMs: 5_000,
   /** Of each of them. */
   runMs: 2_500,
-  /** Of one rule's trace: a body of a rule is some forty events of three kilobytes. */
-  traceBytes: 8 * 1024 * 1024,
+  /** Of one rule's trace: a body of a rule is some events of three kilobytes each. */
+  traceBytes: 32 * 1024 * 1024,
+  /** Of one that has to be parsed whole. */
+  wholeBytes: 4 * 1024 * 1024,
   /** Of address space that OPA may have: a trace is kept in memory until its end. */
   memoryKib: 2 * 1024 * 1024,
   /** Calls of rules by rules. */

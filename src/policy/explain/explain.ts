@@ -11,7 +11,7 @@ import type { ExplainedRule, Explanation } from './explanation.ts';
 import { Fold } from './fold.ts';
 import { askOpa, type Traced, traceRule, UNTRACED } from './opa.ts';
 import { placesOf } from './places.ts';
-import { type Frame, framesOf } from './trace.ts';
+import type { Frame } from './trace.ts';
 import { Written } from './written.ts';
 
 export type { Asked } from './engine.ts';
@@ -76,13 +76,16 @@ export async function explainPolicy(
   ];
   return compiler.withData(sources, BOUNDS, async (bench) => {
     const [opa, traces] = await Promise.all([askOpa(bench, asked), traced(bench, asked, names)]);
-    const roots = new Map(traces.map((trace) => [trace.rule, framesOf(trace.events)]));
-    const written = await writtenIn(bench, sources, roots.values());
+    const written = await writtenIn(
+      bench,
+      sources,
+      traces.map(({ root }) => root),
+    );
     const data: unknown = JSON.parse(sources.data);
     const rules: ExplainedRule[] = [];
     for (const trace of traces) {
       const places = trace.cut === UNTRACED ? await placesOf(bench, sources, asked, trace) : undefined;
-      rules.push(...(places ? [places] : ruleOf(trace, roots.get(trace.rule), { written, input, data })));
+      rules.push(...(places ? [places] : ruleOf(trace, { written, input, data })));
     }
     return {
       entryPoint: asked.entryPoint,
@@ -118,8 +121,7 @@ async function traced(bench: Bench, asked: Asked, names: readonly string[]): Pro
 }
 
 function ruleOf(
-  { rule: name, value, cut }: Traced,
-  root: Frame | undefined,
+  { rule: name, value, root, cut }: Traced,
   told: { written: Written; input: unknown; data: unknown },
 ): ExplainedRule[] {
   const explained = root && new Fold({ root, ...told }).rule(name, value);

@@ -3,7 +3,8 @@ import type { Bench } from '../compiler.ts';
 import { bounds, inOneLine, shown } from './bounds.ts';
 import type { Asked, Whole } from './engine.ts';
 import { answered } from './engine.ts';
-import type { TraceEvent } from './trace.ts';
+import { eachEvent, splitTrace } from './events.ts';
+import { type Frame, Frames, type TraceEvent } from './trace.ts';
 import { placed, type Range } from './written.ts';
 
 /** One rule's evaluation, event by event. */
@@ -12,7 +13,8 @@ export interface Traced {
   readonly rule: string;
   /** JSON; empty where it is undefined. */
   readonly value: string;
-  readonly events: readonly TraceEvent[];
+  /** Undefined where there is no trace. */
+  readonly root: Frame | undefined;
   /** Why it is not whole; empty where it is. */
   readonly cut: string;
 }
@@ -23,7 +25,6 @@ interface Report {
   readonly coverage?: { readonly files?: Readonly<Record<string, { readonly covered?: readonly Range[] }>> };
   readonly result?: readonly { readonly expressions: readonly { readonly value: unknown }[] }[];
   readonly errors?: readonly OpaError[];
-  readonly explanation?: readonly TraceEvent[] | null;
 }
 
 interface OpaError {
@@ -59,14 +60,14 @@ export async function askOpa(bench: Bench, asked: Asked): Promise<Whole> {
 }
 
 export async function traceRule(bench: Bench, asked: Asked, rule: string): Promise<Traced> {
-  const report = await evaluated(bench, asked, `data.${rule}`, TRACE);
-  if (!report) return { rule, value: '', events: [], cut: UNTRACED };
+  const report = await evaluated(bench, asked, `data.${rule}`, TRACE, true);
+  if (!report) return { rule, value: '', root: undefined, cut: UNTRACED };
   const value = valueIn(report);
   const [error] = report.errors ?? [];
   return {
     rule,
     value: value === undefined ? '' : JSON.stringify(value),
-    events: report.explanation ?? [],
+    root: report.root,
     cut: error ? described(error) : '',
   };
 }
@@ -93,7 +94,8 @@ async function evaluated(
   { input, nowMs }: Asked,
   query: string,
   options: readonly string[],
-): Promise<Report | undefined> {
+  isTraced = false,
+): Promise<(Report & { readonly root?: Frame | undefined }) | undefined> {
   const now = `with time.now_ns as ${BigInt(nowMs) * 1_000_000n}`;
   const given = ['--capabilities', bench.capabilities, '-d', 'platform', '-d', 'tenant', '-d', 'data'];
   try {
@@ -102,7 +104,18 @@ async function evaluated(
       input,
     );
     if (stdout.trim() === '') return { errors: [{ message: stderr.slice(0, bounds.textCharacters) }] };
-    return JSON.parse(stdout) as Report;
+    if (!isTraced) return JSON.parse(stdout) as Report;
+    const split = splitTrace(stdout);
+    const frames = new Frames();
+    // No trace, or printed otherwise than this version of OPA does.
+    if (!split) {
+      if (stdout.length > bounds.wholeBytes) return undefined;
+      const whole = JSON.parse(stdout) as Report & { readonly explanation?: readonly TraceEvent[] | null };
+      for (const event of whole.explanation ?? []) frames.see(event);
+      return { ...whole, root: frames.root };
+    }
+    await eachEvent(split.trace, (event) => frames.see(event));
+    return { ...(JSON.parse(split.report) as Report), root: frames.root };
   } catch (error) {
     if (error instanceof ServiceError && error.code === 'policy_invalid') return undefined;
     throw error;

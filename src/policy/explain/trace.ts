@@ -52,23 +52,24 @@ const ruleIn = ({ Node: node }: TraceEvent): RuleNode | undefined =>
 
 const indexIn = ({ Node: node }: TraceEvent): number => (node as Node).index ?? 0;
 
-/** The events as the tree of queries that they are of. Answers the outermost. */
-export function framesOf(events: readonly TraceEvent[]): Frame | undefined {
-  const frames = new Map<number, Frame>();
-  let root: Frame | undefined;
-  for (const event of events) {
-    if (event.Op === 'Enter') {
-      const parent = root && frames.get(event.ParentID);
-      const frame = frameOf(event, parent);
-      frames.set(event.QueryID, frame);
-      parent?.children.push(frame);
-      root ??= frame;
-      continue;
+/** The tree of queries that events are of. */
+export class Frames {
+  readonly #frames = new Map<number, Frame>();
+  /** The outermost. */
+  root: Frame | undefined;
+
+  see(event: TraceEvent): void {
+    const frame = this.#frames.get(event.QueryID);
+    if (event.Op !== 'Enter') {
+      if (frame) note(frame, event);
+      return;
     }
-    const frame = frames.get(event.QueryID);
-    if (frame) note(frame, event);
+    const parent = this.root && this.#frames.get(event.ParentID);
+    const entered = frameOf(event, parent);
+    this.#frames.set(event.QueryID, entered);
+    parent?.children.push(entered);
+    this.root ??= entered;
   }
-  return root;
 }
 
 const frameOf = (entered: TraceEvent, parent: Frame | undefined): Frame => ({

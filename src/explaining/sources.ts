@@ -11,5 +11,5 @@ export const activeSources =
   (policies: Pick<Policies, 'bundleOf'>): SourcesOf =>
   async (tenant, revision) => {
     const bundle = policies.bundleOf(tenant);
-    return bundle?.revision === revision ? sourcesBehind(bundle) : undefined;
+    return bundle?.revision === revision ? sourcesBehind(bundle, tenant.id) : undefined;
   };

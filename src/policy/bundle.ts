@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import { unpackTar } from 'modern-tar';
 import { ServiceError } from '../errors.ts';
+import { type KeptSources, keptSources, unpacked } from './kept.ts';
 import type { PolicySources } from './sources.ts';
 
 /** A tenant's policy as it is run. */
@@ -56,15 +57,18 @@ export function bundleOf(wasm: Uint8Array, sources: PolicySources): Bundle {
     data: sources.data,
     files: [...sources.modules.keys()],
   };
-  madeFrom.set(bundle, sources);
+  madeFrom.set(bundle, keptSources(bundle.revision, sources));
   return bundle;
 }
 
 /** By what was made from them: a bundle travels to decision threads, and its sources stay. */
-const madeFrom = new WeakMap<Bundle, PolicySources>();
+const madeFrom = new WeakMap<Bundle, KeptSources>();
 
-/** What a bundle was made from, in the thread that made it. */
-export const sourcesBehind = (bundle: Bundle): PolicySources | undefined => madeFrom.get(bundle);
+/** What a bundle was made from, in the thread that made it; undefined elsewhere. */
+export async function sourcesBehind(bundle: Bundle, tenant: string): Promise<PolicySources | undefined> {
+  const kept = madeFrom.get(bundle);
+  return kept && unpacked(kept, tenant, bundle.data);
+}
 
 export const sha256 = (content: string | Uint8Array): string =>
   createHash('sha256').update(content).digest('hex');

@@ -23,7 +23,6 @@ import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Recorder } from './decision/recorder.ts';
 import { Search } from './decision/search.ts';
-import { TENANT_KILLED } from './decision/verdict.ts';
 import { ExchangeApprovals } from './delegation/approval.ts';
 import { Callbacks } from './delegation/callbacks/callbacks.ts';
 import { Capping } from './delegation/capping.ts';
@@ -399,7 +398,7 @@ export function assemble(
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
     state: (tenant) =>
       kills.isKilled(tenant)
-        ? { state: 'killed', why: TENANT_KILLED }
+        ? { state: 'killed', why: '' }
         : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock()),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {

@@ -40,13 +40,15 @@ import { Revocation } from './delegation/revocation.ts';
 import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
+import { Explanations } from './explaining/explanations.ts';
 import type { PrincipalRef } from './ids.ts';
 import { vkeyOf } from './merkle/keys.ts';
 import type { Bundle } from './policy/bundle.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
+import { policyStateOf } from './policy/intake/state.ts';
 import { Policies } from './policy/policies.ts';
-import { limitsFor as policyLimitsOf } from './policy/proof.ts';
+import { limitsFor } from './policy/proof.ts';
 import { Releases } from './policy/revisions/releases.ts';
 import { TestGate } from './policy/testing/gate.ts';
 import { toServiceError } from './server/errors.ts';
@@ -183,7 +185,7 @@ export function assemble(
     bundleOf: (tenant, revision) => releases.bundleOf(tenant, revision),
     activeOf: (tenant) => policies.bundleOf(tenant),
     stage: (tenant, staged) => policies.stage(tenant, staged),
-    limitsOf: (tenant) => policyLimitsOf(tenant.manifest, limitsOf(config)),
+    limitsOf: (tenant) => limitsFor(tenant.manifest, limitsOf(config)),
     write: (...trial) => administration.tryRevision(...trial),
   });
   const fleet = stack.use(
@@ -395,6 +397,13 @@ export function assemble(
     parts: shared,
     memberKeys,
     erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
+    explanations: new Explanations({
+      compiler,
+      sourcesOf: (tenant, revision) => releases.sourcesOf(tenant, revision),
+      source: { records, partOf: (no, digest) => shared.find(no, digest) },
+      memberKeys,
+      limitsOf: ({ manifest }) => limitsFor(manifest, limitsOf(config)),
+    }),
     dpop,
     keys,
     tenantKeys,
@@ -443,6 +452,10 @@ export function assemble(
     trials,
     allowance: limitsOf(config),
     throttle: (tenant) => policies.health.admit(tenant.id, clock()),
+    state: (tenant) =>
+      kills.isKilled(tenant)
+        ? { state: 'killed', why: '' }
+        : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock()),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {
       ready: () => writer.problem === '' && health.ready && !parts.stopping.aborted,

@@ -48,7 +48,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     fuel: options.fuel,
     memoryMib: options.memoryMib,
     maxInstances: options.maxInstances,
-    onFailure: (tenant, code, at) => decider.failed({ tenant, code, at }),
+    onFailure: (tenant, code, at, place) => decider.failed({ tenant, code, at, place }),
   });
   const admission = { enter: () => ADMITTED, leave: () => undefined, spent: () => undefined };
   const policyOf = (tenant: Tenant, subject?: PrincipalRef) => policies.of(tenant, subject);
@@ -86,7 +86,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     pulse.beat();
     if (message === 'close') void close();
     else if ('asks' in message) decider.ask(message.asks);
-    else if ('caller' in message) decider.name(message.no, message.caller, message.audiences);
+    else if ('caller' in message) decider.name(message);
     else if ('until' in message) decider.limit(message.slot, message.until);
     else if ('changed' in message) {
       facts.changed(message.changed);

@@ -69,6 +69,8 @@ export class ServiceError extends Error {
   override readonly name = 'ServiceError';
   readonly code: ErrorCode;
   readonly detail: string | undefined;
+  /** Of a policy that failed: `file:line:column` in it, for those who may read it. */
+  readonly place: string | undefined;
   /** How long a caller should wait before it asks again, in milliseconds. */
   readonly retryAfterMs: number | undefined;
   /** What a caller is told beside, as fields of a header: lower-case names. */
@@ -80,6 +82,7 @@ export class ServiceError extends Error {
     options: {
       cause?: unknown;
       detail?: string;
+      place?: string | undefined;
       retryAfterMs?: number;
       fields?: Readonly<Record<string, string>>;
     } = {},
@@ -87,6 +90,7 @@ export class ServiceError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.detail = options.detail;
+    this.place = options.place;
     this.retryAfterMs = options.retryAfterMs;
     this.fields = options.fields ?? {};
   }

@@ -21,6 +21,7 @@ const ranks: Readonly<Record<string, number>> = {
   policy: 4,
   decision: 4.5,
   delegation: 6,
+  explaining: 6.5,
   server: 7,
   telemetry: 7,
   'config.ts': 8,

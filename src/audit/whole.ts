@@ -1,3 +1,5 @@
+import { parsePointer, placeOf } from './privacy/pointer.ts';
+
 /** A record's bytes, as they are in the log: JSON. */
 interface Body {
   readonly input?: Record<string, unknown>;
@@ -23,26 +25,59 @@ export function wholeInput(
   body: Uint8Array,
   partOf: (digest: string) => string | undefined,
 ): string | undefined {
-  const input = wholeIn(JSON.parse(utf8.decode(body)), partOf);
-  return input && JSON.stringify(input);
+  return JSON.stringify(wholeIn(JSON.parse(utf8.decode(body)), partOf));
 }
 
 /** The same of a record that was parsed before, as a value; what is in the record is filled up. */
 export function wholeIn(
-  record: unknown,
+  parsed: unknown,
   partOf: (digest: string) => string | undefined,
 ): Record<string, unknown> | undefined {
-  const { input, input_parts: parts = {}, ...rest } = record as Body;
-  if (!input || isPartial(rest)) return undefined;
-  for (const [place, digest] of Object.entries(parts)) {
+  const record = parsed as Body;
+  if (isPartial(record)) return undefined;
+  const { input, missing } = withParts(record, partOf);
+  return missing.length === 0 ? input : undefined;
+}
+
+/** What of the input a record still has, and JSON Pointers to what it has not; no input where it keeps but a digest. */
+export interface InputKept {
+  readonly input: Record<string, unknown> | undefined;
+  readonly missing: readonly string[];
+}
+
+/**
+ * The same as far as it goes: what was kept out is told by its path. What stands in the place of a sealed value that cannot
+ * be opened is no value of the request's, and is left out.
+ */
+export function inputKept(body: Uint8Array, partOf: (digest: string) => string | undefined): InputKept {
+  const record = JSON.parse(utf8.decode(body)) as Body;
+  const { input, missing } = withParts(record, partOf);
+  const { sealed = [], masked = [], mask_failed: failed, detail_level: detail } = record;
+  for (const path of sealed) placeOf(input, parsePointer(path) ?? [])?.remove();
+  const brief = failed === undefined && detail === undefined ? [] : [...BRIEF];
+  return { input, missing: [...missing, ...sealed.map((path) => `/input${path}`), ...masked, ...brief] };
+}
+
+/** What a record without detail has not (`privacy/masking.ts`). */
+const BRIEF = ['/input/context', '/input/*/properties', '/input/*/groups', '/input/*/roles'];
+
+function withParts(
+  { input, input_parts: parts = {} }: Body,
+  partOf: (digest: string) => string | undefined,
+): InputKept {
+  const missing: string[] = [];
+  for (const [place, digest] of input ? Object.entries(parts) : []) {
     const text = partOf(digest);
-    if (text === undefined) return undefined;
     const names = place.split('.');
     const last = names.pop() ?? '';
-    const within = names.reduce((each, name) => each[name] as Record<string, unknown>, input);
+    if (text === undefined) {
+      missing.push(`/input/${place.replaceAll('.', '/')}`);
+      continue;
+    }
+    const within = names.reduce((each, name) => each[name] as Record<string, unknown>, input ?? {});
     within[last] = JSON.parse(text) as unknown;
   }
-  return input;
+  return { input, missing };
 }
 
 const isPartial = ({ sealed, masked, mask_failed: failed, detail_level: detail }: Body): boolean =>

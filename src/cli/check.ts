@@ -1,9 +1,10 @@
 import { Command, Option } from 'commander';
-import { ServiceError } from '../errors.ts';
+import { describe, ServiceError } from '../errors.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { Decision } from '../gen/mandate/v1/model_pb.ts';
 import { clientOf } from './client.ts';
-import { ExitCode, globalsOf, print, printFields, printJson } from './terminal/output.ts';
+import { explanationJson, explanationOf, printExplanation } from './explaining/recorded.ts';
+import { ExitCode, globalsOf, print, printFields, printJson, warn } from './terminal/output.ts';
 import { jsonObject, keyed } from './terminal/values.ts';
 import { visible } from './terminal/visible.ts';
 
@@ -43,7 +44,7 @@ export function checkCommand(): Command {
     .option('-c, --context <json>', 'the context', jsonObject)
     .option('--audience <name>', 'with --token: the audience you serve')
     .option('--approval <id>', 'of this very question; it is used if the answer is allow')
-    .option('--explain', 'say why, and what it cost')
+    .option('--explain', 'say why, rule by rule, and what it cost')
     .addHelpText(
       'after',
       `\nExample:\n  $ mandate check -t acme -s user:alice -a document.read -r document:roadmap -p '{"project":"apollo","sensitivity":"internal"}' --explain\n`,
@@ -71,7 +72,18 @@ export function checkCommand(): Command {
       const word = words[answer.decision] ?? 'deny';
       // Before anything is printed: the answer stands even where nobody reads it.
       process.exitCode = word === 'allow' ? ExitCode.allow : ExitCode.deny;
-      if (globals.json) printJson({ decision: word, ...plain(answer) });
+      const why = options.explain
+        ? await explanationOf(globals, options.tenant, {
+            case: 'decisionId',
+            value: answer.decisionId,
+          }).catch(unexplained(options.tenant, answer.recordIndex))
+        : undefined;
+      if (globals.json)
+        printJson({
+          decision: word,
+          ...plain(answer),
+          ...(why && { explanation: explanationJson(why) }),
+        });
       else {
         print(word);
         for (const { code, message } of answer.reasons)
@@ -85,9 +97,20 @@ export function checkCommand(): Command {
             ['obligations', answer.obligations.map((each) => JSON.stringify(each)).join(' ')],
             ['challenge', answer.challenge ? JSON.stringify(answer.challenge) : ''],
           ]);
+        if (why) printExplanation(why);
       }
     });
 }
+
+/** The answer stands without it. */
+const unexplained = (tenant: string, index: bigint) => (error: unknown) => {
+  const why = error instanceof ServiceError ? `${error.code}: ${error.message}` : describe(error);
+  warn(
+    `mandate: no explanation here (${why}); on the admin plane, who has policy.read and audit.read gets it:`,
+  );
+  warn(`mandate:   mandate audit explain ${index} -t ${tenant}`);
+  return undefined;
+};
 
 const plain = (answer: {
   reasons: { code: string; message: string; neededScopes: string[] }[];

@@ -31,17 +31,20 @@ const list = (): Command =>
             principals: each.principals,
             records: each.records,
             degraded: each.degraded,
+            state: each.state,
+            why: each.why,
           })),
         );
       printTable(
-        ['TENANT', 'NAME', 'PRINCIPALS', 'RECORDS', 'REVISION', 'STATE'],
+        ['TENANT', 'NAME', 'PRINCIPALS', 'RECORDS', 'REVISION', 'STATE', 'WHY'],
         tenants.map((each) => [
           each.id,
           each.displayName,
           String(each.principals),
           String(each.records),
           each.policyRevision.slice(0, 19),
-          each.degraded || 'ok',
+          each.state || each.degraded || 'ok',
+          each.why,
         ]),
       );
     });

@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.ts';
 import type { PolicyInput } from '../input.ts';
+import type { Caller } from '../tenancy/callers.ts';
 import { readVerdict, refusal, type Verdict } from './verdict.ts';
 
 export type EntryPoint = 'mandate/decision' | 'mandate/delegation' | 'mandate/approval';
@@ -40,6 +41,8 @@ const authorsOf = {
 } as const satisfies Record<EntryPoint, string>;
 
 export interface Decided extends Verdict {
+  /** Where in the policy it failed, as `file:line:column`. */
+  readonly failedAt?: string | undefined;
   readonly revision: string;
   readonly cost: number;
   /** The approval that was used for it. */
@@ -57,7 +60,19 @@ export function decide(
   context: { nowMs: number; seed: string },
 ): Decided {
   const { result, cost, failure } = policy.evaluate(entryPoint, input, context);
-  return { ...verdictOf(result, failure, authorsOf[entryPoint]), revision: policy.revision, cost };
+  const verdict = verdictOf(result, failure, authorsOf[entryPoint]);
+  const said = { ...verdict, revision: policy.revision, cost };
+  return failure?.place === undefined ? said : { ...said, failedAt: failure.place };
+}
+
+/** What a caller is told: where a policy failed only those who may read it. */
+export function toldTo({ may }: Pick<Caller, 'may'>, decided: Decided): Decided {
+  const { failedAt, reasons } = decided;
+  if (failedAt === undefined || !may.has('policy.read')) return decided;
+  const [first, ...rest] = reasons;
+  if (!first) return decided;
+  const message = `${first.message} It failed at ${failedAt}.`;
+  return { ...decided, reasons: [{ ...first, message }, ...rest], text: undefined };
 }
 
 function verdictOf(result: unknown, failure: ServiceError | undefined, authors: string): Verdict {

@@ -8,7 +8,7 @@ import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Admission } from './admission.ts';
 import { type Presented, unheldReason, usedMembers } from './approval/presented.ts';
-import { type Decided, decide, type Policy } from './decide.ts';
+import { type Decided, decide, type Policy, toldTo } from './decide.ts';
 import { buildInput } from './input.ts';
 import type { Meters } from './metering/meters.ts';
 import type { Usage } from './metering/usage.ts';
@@ -89,7 +89,7 @@ export class Judge {
     const unasked = refused ?? usage?.problem;
     const asked = unasked
       ? { ...unasked, revision: policy.revision, cost: 0 }
-      : decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId });
+      : toldTo(caller, decide(policy, 'mandate/decision', input, { nowMs: now, seed: decisionId }));
     const exceeded = asked.outcome === 'allow' ? usage?.exceeded : undefined;
     const said = exceeded ? { ...exceeded, revision: asked.revision, cost: asked.cost } : asked;
     const decided = presented ? withPresented(said, presented) : said;

@@ -64,9 +64,10 @@ export const errorRow = (head: Head, error: ServiceError, input: string): Record
 /** JSON members of a record that tell what was decided and by what. */
 export function decidedMembers(decided: Decided, grantId: string | undefined): string {
   const grant = grantId === undefined ? '' : `,"grant_id":"${grantId}"`;
-  const { revision, cost, challenge, text = verdictText(decided) } = decided;
+  const { revision, cost, challenge, failedAt, text = verdictText(decided) } = decided;
+  const failed = failedAt === undefined ? '' : `,"failed_at":${JSON.stringify(failedAt)}`;
   const asked = challenge === undefined ? '' : `,"challenge":${JSON.stringify(challenge)}`;
-  return `,"revision":"${revision}","cost":${cost}${text}${asked}${grant}`;
+  return `,"revision":"${revision}","cost":${cost}${text}${failed}${asked}${grant}`;
 }
 
 /** A request whose parts are sound but whose principal is not: nobody is named, but for who is in a grant of ours. */

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Admission } from '../decision/admission.ts';
 import type { HeldApproval } from '../decision/approval/presented.ts';
-import { type Decided, decide, type Policy } from '../decision/decide.ts';
+import { type Decided, decide, type Policy, toldTo } from '../decision/decide.ts';
 import type { Recorder } from '../decision/recorder.ts';
 import { TENANT_KILLED } from '../decision/verdict.ts';
 import type { Clock, Random } from '../effects.ts';
@@ -229,7 +229,8 @@ export class Delegations {
     attempt.input = input.json;
     attempt.named = namedIn(attempt.asked, proposed);
     const context = { nowMs: now, seed: decisionId };
-    const decided = decide(policyOf(tenant, proposed.subject), 'mandate/delegation', input, context);
+    const policy = policyOf(tenant, proposed.subject);
+    const decided = toldTo(attempt.caller, decide(policy, 'mandate/delegation', input, context));
     attempt.decided = decided;
     admission.spent(tenant.id, decided.cost);
     if (attempt.objection) throw NOT_ALLOWED;

@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import { ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
 
@@ -16,13 +17,17 @@ const BURST = 3;
 
 interface State {
   /** When the latest failures were, at most DEGRADED_AFTER of them. */
-  failures: { at: number; code: string }[];
+  failures: { at: number; code: string; place: string | undefined }[];
   /** Whole budgets left. */
   left: number;
   refilledAt: number;
 }
 
-export type FailureListener = (tenant: TenantId, code: string, at: number) => void;
+/** `place`: `file:line:column` of it, where that is known. */
+export type FailureListener = (tenant: TenantId, code: string, at: number, place: string | undefined) => void;
+
+/** Published when an evaluation failed by the policy's own fault: {tenant, code, place}. */
+export const failureChannel = channel('mandate:policy.failed');
 
 /** Keeps count of policies that run out of fuel or memory, so that one tenant's broken policy costs the others little. */
 export class PolicyHealth {
@@ -45,13 +50,14 @@ export class PolicyHealth {
     });
   }
 
-  failed(tenant: TenantId, code: string, now: number): void {
+  failed(tenant: TenantId, code: string, now: number, place?: string): void {
     const state = this.#states.get(tenant) ?? { failures: [], left: BURST, refilledAt: now };
     this.#states.set(tenant, state);
     refill(state, now);
     state.left -= 1;
-    state.failures = [...state.failures, { at: now, code }].slice(-DEGRADED_AFTER);
-    this.#onFailure(tenant, code, now);
+    state.failures = [...state.failures, { at: now, code, place }].slice(-DEGRADED_AFTER);
+    this.#onFailure(tenant, code, now, place);
+    if (failureChannel.hasSubscribers) failureChannel.publish({ tenant, code, place });
   }
 
   /** Why the tenant is degraded; empty if it is not. */
@@ -59,7 +65,8 @@ export class PolicyHealth {
     const failures = this.#states.get(tenant)?.failures ?? [];
     const [oldest] = failures;
     if (!oldest || failures.length < DEGRADED_AFTER || now - oldest.at > WINDOW_MS) return '';
-    return `its policy failed repeatedly (${failures.at(-1)?.code})`;
+    const { code, place } = failures.at(-1) ?? oldest;
+    return `its policy failed repeatedly (${code}${place === undefined ? '' : ` at ${place}`})`;
   }
 
   /** A new revision starts afresh. */

@@ -363,7 +363,7 @@ class Active implements ActivePolicy {
     } catch (error) {
       if (!(error instanceof ServiceError) || !containable.has(error.code)) throw error;
       if (!failures.has(error.code)) return { result: undefined, cost: 0, failure: error };
-      if (!isDear(input, this.limits.fuel)) health.failed(this.#tenant, error.code, nowMs);
+      if (!isDear(input, this.limits.fuel)) health.failed(this.#tenant, error.code, nowMs, error.place);
       return { result: undefined, cost: used ? used.instance.spent : 0, failure: error };
     } finally {
       if (used && (used.instance.poisoned || used.instance.memoryBytes > used.giveUpBytes)) release();

@@ -28,6 +28,7 @@ import type { DpopProofs } from '../delegation/sender/dpop.ts';
 import type { Tokens } from '../delegation/tokens.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
+import type { Explanations } from '../explaining/explanations.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
@@ -110,6 +111,7 @@ export interface Services {
   readonly keeper: Keeper;
   readonly memberKeys: MemberKeys;
   readonly erasure: Erasure;
+  readonly explanations: Explanations;
   /** What this server's part of each log is called. */
   readonly node: string;
   readonly policies: Policies;
@@ -138,6 +140,8 @@ export interface Services {
   readonly throttle: (tenant: Tenant) => void;
   /** Why the tenant is degraded; empty if it is not. */
   readonly degraded: (tenant: Tenant) => string;
+  /** ok, killed, degraded or stale, and why. */
+  readonly state: (tenant: Tenant) => { readonly state: string; readonly why: string };
   readonly readiness: Readiness;
   readonly metrics: () => Promise<string>;
   readonly stopping: AbortSignal;

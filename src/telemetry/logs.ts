@@ -80,6 +80,12 @@ export function logChannels(logger: Logger, clock: Clock = systemClock): Disposa
       },
     ],
     [
+      'mandate:policy.failed',
+      (message) => {
+        if (bound.mayWrite('policy.failed')) logger.warn(message as object, 'the policy failed');
+      },
+    ],
+    [
       'mandate:transport',
       (message) => {
         if (bound.mayWrite('transport')) logger.info(message as object, 'HTTP/2 connection ended');

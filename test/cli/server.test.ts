@@ -76,7 +76,7 @@ describe('mandate check', () => {
       cost: expect.any(Number) as number,
     });
     expect(explained.stdout).toMatch(
-      /^allow\ndecision +\S+\nrevision +sha256:\S+\nrecord +\d+\ncost +\d+ fuel\n$/,
+      /^allow\ndecision +\S+\nrevision +sha256:\S+\nrecord +\d+\ncost +\d+ fuel\nauthz\//,
     );
   });
 });

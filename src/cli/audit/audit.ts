@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { eraseCommand } from './erase.ts';
+import { explainCommand } from './explain.ts';
 import { exportCommand } from './export/export.ts';
 import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
 import { queryCommand } from './query.ts';
@@ -14,6 +15,7 @@ export function auditCommands(): Command {
     .description("read a tenant's log, and prove what stands in it")
     .addCommand(queryCommand())
     .addCommand(tailCommand())
+    .addCommand(explainCommand())
     .addCommand(keyCommand())
     .addCommand(checkpointCommand())
     .addCommand(receiptCommand())

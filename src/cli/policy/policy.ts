@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { globalsOf, print, printJson, warn } from '../terminal/output.ts';
+import { evalCommand } from './eval.ts';
 import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn, refuse } from './folder.ts';
 import { activate, reload, rollback } from './release/activate.ts';
 import { diff, list, show } from './release/list.ts';
@@ -13,6 +14,7 @@ export function policyCommands(): Command {
     .description("check and test a tenant's Rego without a server, and release it on one")
     .addCommand(check())
     .addCommand(testCommand())
+    .addCommand(evalCommand())
     .addCommand(push())
     .addCommand(list())
     .addCommand(show())

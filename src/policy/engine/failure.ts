@@ -25,5 +25,12 @@ export function toServiceError(cause: unknown, fuelLeft: number): ServiceError {
       cause,
       detail,
     });
-  return new ServiceError('policy_failed', 'The policy could not be evaluated.', { cause, detail });
+  const place = cause instanceof Abort ? placeIn(detail) : undefined;
+  return new ServiceError('policy_failed', 'The policy could not be evaluated.', { cause, detail, place });
+}
+
+/** The compiler writes the place before what it has the module abort with: two values for one rule, or for one key. */
+function placeIn(detail: string): string | undefined {
+  const place = /^(\P{Cc}{1,256}\.rego:\d{1,9}:\d{1,9}): /u.exec(detail)?.[1];
+  return place?.replace(/^tenant\//, '');
 }

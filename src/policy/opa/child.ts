@@ -8,18 +8,28 @@ export interface Run {
   readonly stderr: string;
 }
 
+/** What runs of the compiler may take. */
+export interface Bounds {
+  /** Of all of them, by the wall clock. */
+  readonly totalMs: number;
+  /** Of each. */
+  readonly runMs?: number;
+  readonly outputBytes: number;
+  /** Of address space, where it is less than a compilation may have. */
+  readonly memoryKib?: number;
+}
+
 export type RunOpa = (args: readonly string[], input?: string) => Promise<Run>;
 
 /** Of all that one compilation runs, by the wall clock: others wait for their turn. A megabyte of Rego takes a few seconds. */
-const TIMEOUT_MS = 45_000;
-const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+const COMPILATION: Bounds = { totalMs: 45_000, outputBytes: 64 * 1024 * 1024 };
 
 /**
  * What the kernel holds the compiler to, in the units of `ulimit`. Address space is what Go's allocator fails on: the
  * runtime alone reserves 1 GB of it, a megabyte of Rego takes 800 MB resident in the greediest of its commands.
  */
-const LIMITS: readonly (readonly [flag: string, value: number])[] = [
-  ...(process.platform === 'linux' ? [['-v', 2.5 * 1024 * 1024] as const] : []),
+const limitsOf = ({ memoryKib = 2.5 * 1024 * 1024 }: Bounds): (readonly [flag: string, value: number])[] => [
+  ...(process.platform === 'linux' ? [['-v', memoryKib] as const] : []),
   // Seconds of processor time, over all its threads.
   ['-t', 40],
   // Blocks of 512 bytes, of 1,024 in some shells: 128 or 256 MiB a file.
@@ -29,7 +39,10 @@ const LIMITS: readonly (readonly [flag: string, value: number])[] = [
 ];
 
 /** A limit that cannot be set ends the shell, and nothing runs without it. */
-const SCRIPT = `${LIMITS.map(([flag, value]) => `ulimit ${flag} ${value} || exit 125`).join('; ')}; exec "$0" "$@"`;
+const scriptOf = (bounds: Bounds): string =>
+  `${limitsOf(bounds)
+    .map(([flag, value]) => `ulimit ${flag} ${value} || exit 125`)
+    .join('; ')}; exec "$0" "$@"`;
 
 /** The compiler's own words for what is the machine's fault, not the policy's. */
 const MACHINE =
@@ -45,11 +58,12 @@ export async function confined<T>(
   opa: string,
   folder: string,
   work: (run: RunOpa) => Promise<T>,
+  bounds: Bounds = COMPILATION,
 ): Promise<T> {
   const ended = new AbortController();
-  const timer = setTimeout(() => ended.abort(), TIMEOUT_MS);
+  const timer = setTimeout(() => ended.abort(), bounds.totalMs);
   try {
-    return await work((args, input = '') => runOpa(opa, folder, args, input, ended.signal));
+    return await work((args, input = '') => runOpa(opa, folder, args, input, ended.signal, bounds));
   } finally {
     clearTimeout(timer);
     ended.abort();
@@ -67,12 +81,20 @@ function runOpa(
   args: readonly string[],
   input: string,
   signal: AbortSignal,
+  bounds: Bounds,
 ): Promise<Run> {
   return new Promise((resolve, reject) => {
     const child = execFile(
       '/bin/sh',
-      ['-c', SCRIPT, opa, ...args],
-      { cwd, env: {}, signal, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES },
+      ['-c', scriptOf(bounds), opa, ...args],
+      {
+        cwd,
+        env: {},
+        signal,
+        killSignal: 'SIGKILL',
+        maxBuffer: bounds.outputBytes,
+        ...(bounds.runMs === undefined ? {} : { timeout: bounds.runMs }),
+      },
       (error, stdout, stderr) => {
         const code = error ? error.code : 0;
         if (typeof code === 'number' && code < 125 && !MACHINE.test(stderr) && !greedy(code, stderr))

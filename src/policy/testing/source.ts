@@ -35,6 +35,12 @@ export class Source {
     return written.length > 0 && this.text.slice(start, end) === written ? { start, end } : undefined;
   }
 
+  /** The offset of a row and column; undefined for a row that the text does not have. */
+  offset({ row, col }: { readonly row: number; readonly col: number }): number | undefined {
+    const begin = this.#rows[row - 1];
+    return begin === undefined ? undefined : this.#forward(begin, col - 1);
+  }
+
   /** Row and column, counted from 1, columns in characters. */
   position(offset: number): { readonly row: number; readonly col: number } {
     let [low, high] = [0, this.#rows.length];

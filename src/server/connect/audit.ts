@@ -16,6 +16,7 @@ import { filterOf, type LogRead, type Reads } from '../../audit/reads.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
 import { tailPages } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
+import type { Explanations } from '../../explaining/explanations.ts';
 import type { AuditService, QueryRequest } from '../../gen/mandate/v1/audit_pb.ts';
 import type { PrincipalRef } from '../../gen/mandate/v1/model_pb.ts';
 import { type NamedRef, principalClass } from '../../ids.ts';
@@ -28,6 +29,7 @@ import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Places } from '../intake/places.ts';
 import { admit } from './context.ts';
+import { explained } from './explained.ts';
 import { recordMessage, storedMessage } from './messages.ts';
 import { volumeMethods } from './volumes.ts';
 
@@ -47,6 +49,7 @@ export function auditService(parts: {
   keeper: Keeper;
   memberKeys: MemberKeys;
   erasure: Erasure;
+  explanations: Explanations;
   mlDsaKeys: MlDsaKeys | undefined;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
@@ -120,6 +123,15 @@ export function auditService(parts: {
       const proof = proofs.receipt(tenant.no, Number(index));
       note(reader, 'audit.receipt', { index: Number(index) }, 1);
       return { index, proof };
+    },
+    async explain({ tenant: id, record }, context) {
+      const reader = await admit(parts, context, id, 'audit.read');
+      const { tenant } = await admit(parts, context, id, 'policy.read');
+      const index = record.case === 'decisionId' ? indexOf(source, tenant.no, record.value) : record.value;
+      if (index === undefined)
+        throw new ServiceError('invalid_request', 'name a record: index or decision_id');
+      note(reader, 'audit.explain', { index: Number(index) }, 1);
+      return explained(await parts.explanations.explain(tenant, Number(index)));
     },
     async *tail(message, context) {
       const reader = await admit(parts, context, message.tenant, 'audit.read');

@@ -10,6 +10,7 @@ import { faultChannel, type StoreFault } from '../../storage/faults.ts';
 import { recordOutcomes } from '../../storage/log/heads.ts';
 import { commitChannel } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
+import type { Operation } from '../../tenancy/manifest.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { batchOfItems } from '../connect/decision.ts';
 import { outlineOf } from '../grpc/codec/outline.ts';
@@ -21,6 +22,7 @@ import {
   type FromThread,
   isVouchedIn,
   kindOf,
+  type Named,
   type PolicyFailure,
   type ThreadError,
   tenantNoOf,
@@ -81,8 +83,9 @@ export class Decider {
   }
 
   /** What may be asked for was settled before: here a caller is but a name. */
-  name(no: number, id: string, audiences: Caller['audiences']): void {
-    this.#callers[no] = { id, principal: undefined, may: new Set(), audiences };
+  name({ no, caller: id, audiences, readsPolicy }: Named): void {
+    const may = new Set<Operation>(readsPolicy ? ['policy.read'] : []);
+    this.#callers[no] = { id, principal: undefined, may, audiences };
   }
 
   limit(slot: number, until: number): void {

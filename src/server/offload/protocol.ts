@@ -45,7 +45,7 @@ export type ToThread =
   /** All it is to know of a tenant from now on. It gets no credentials: who asks is settled before. */
   | { readonly tenant: Tenant; readonly bundle: Bundle; readonly staged: Staged | undefined }
   /** How records name a caller, and which tokens are for it. */
-  | { readonly caller: string; readonly audiences: Caller['audiences']; readonly no: number }
+  | Named
   /** The batch that is asked next with this slot is waited for until then, in milliseconds since the epoch. */
   | { readonly slot: number; readonly until: number }
   /** The tenant's principals changed. */
@@ -77,8 +77,18 @@ export interface ThreadError {
   readonly retryAfterMs: number | undefined;
 }
 
+/** A caller, as far as a thread needs to know of it. */
+export interface Named {
+  readonly caller: string;
+  readonly audiences: Caller['audiences'];
+  /** Whether it is told where a policy failed. */
+  readonly readsPolicy: boolean;
+  readonly no: number;
+}
+
 export interface PolicyFailure {
   readonly tenant: TenantId;
   readonly code: string;
   readonly at: number;
+  readonly place: string | undefined;
 }

@@ -211,9 +211,10 @@ export class DecisionThread {
     const known = this.#numbers.get(caller);
     if (known !== undefined) return known;
     const { id, audiences } = caller;
-    const name = JSON.stringify([id, audiences]);
+    const readsPolicy = caller.may.has('policy.read');
+    const name = JSON.stringify([id, audiences, readsPolicy]);
     const no = this.#callers.get(name) ?? this.#callers.size;
-    if (no === this.#callers.size) this.#post({ caller: id, audiences, no });
+    if (no === this.#callers.size) this.#post({ caller: id, audiences, readsPolicy, no });
     this.#callers.set(name, no);
     this.#numbers.set(caller, no);
     return no;
@@ -238,7 +239,8 @@ export class DecisionThread {
     for (const fault of faults) reportFault(fault);
     if (errors.some(({ code }) => code === 'audit_unavailable')) this.#options.writer.doubt();
     for (const failure of maskFailures) maskFailureChannel.publish(failure);
-    for (const { tenant, code, at } of failures) this.#options.policies.health.failed(tenant, code, at);
+    for (const { tenant, code, at, place } of failures)
+      this.#options.policies.health.failed(tenant, code, at, place);
     unpack(answers, (slot, failed, place, frame) => {
       const waiter = this.#waiters[slot];
       if (!waiter) return;

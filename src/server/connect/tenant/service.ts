@@ -30,6 +30,7 @@ export function tenantService(parts: {
   records: RecordStore;
   issuerOf: (tenant: string) => string;
   degraded: (tenant: Tenant) => string;
+  state: (tenant: Tenant) => { readonly state: string; readonly why: string };
 }): ServiceImpl<typeof TenantService> {
   const {
     tenants,
@@ -42,6 +43,7 @@ export function tenantService(parts: {
     records,
     issuerOf,
     degraded,
+    state,
   } = parts;
   const shown = (tenant: Tenant, ref: PrincipalRef, row: StoredPrincipal): Principal =>
     principalMessage(ref, row, (id) => credentials.usedAt(tenant, ref, id));
@@ -58,6 +60,7 @@ export function tenantService(parts: {
             principals: BigInt(principals.count(tenant.no)),
             records: BigInt(records.size(tenant.no)),
             degraded: degraded(tenant),
+            ...state(tenant),
           }),
         ),
       };

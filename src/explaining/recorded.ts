@@ -1,0 +1,70 @@
+import { inputKept } from '../audit/whole.ts';
+import { ServiceError } from '../errors.ts';
+
+/** What a record says of a question to the policy, and of its answer. */
+export interface Recorded {
+  readonly entryPoint: 'mandate/decision' | 'mandate/delegation';
+  /** JSON text, as far as the record has it. */
+  readonly input: string;
+  readonly nowMs: number;
+  readonly decisionId: string;
+  readonly outcome: string;
+  readonly rules: readonly string[];
+  /** Codes. */
+  readonly reasons: readonly string[];
+  readonly revision: string;
+  /** Paths of what was kept out of the record, or cannot be opened any more: they are not in `input`. */
+  readonly missing: readonly string[];
+}
+
+interface Body {
+  readonly kind: string;
+  readonly outcome: string;
+  readonly decision_id: string;
+  readonly revision?: string;
+  readonly rules?: readonly string[];
+  readonly reasons?: readonly { readonly code: string }[];
+}
+
+const ENTRY_POINTS: Readonly<Record<string, Recorded['entryPoint']>> = {
+  decision: 'mandate/decision',
+  exchange: 'mandate/delegation',
+};
+
+/**
+ * Reads a record's JSON, its sealed members opened as far as they may be. `partOf` finds what stands beside the log, by its
+ * digest. Throws `invalid_request` for a record of something else than a question that the policy was asked, `not_found`
+ * where it keeps but a digest of the input.
+ */
+export function recordedIn(body: Uint8Array, partOf: (digest: string) => string | undefined): Recorded {
+  const record = JSON.parse(utf8.decode(body)) as Body;
+  const entryPoint = Object.hasOwn(ENTRY_POINTS, record.kind) ? ENTRY_POINTS[record.kind] : undefined;
+  if (!entryPoint)
+    throw new ServiceError(
+      'invalid_request',
+      `only decisions and exchanges are explained; this is a record of the kind ${record.kind}`,
+    );
+  const { input, missing } = inputKept(body, partOf);
+  if (input === undefined)
+    throw new ServiceError('not_found', 'the input was too long: the record keeps but a digest of it');
+  const nowMs = Date.parse(String(input['now']));
+  // What is refused before the policy is asked has no time in its input, and no revision.
+  if (Number.isNaN(nowMs) || !record.revision)
+    throw new ServiceError(
+      'invalid_request',
+      `the policy was not asked for this record: ${(record.rules ?? []).join(', ') || 'nothing'} decided`,
+    );
+  return {
+    entryPoint,
+    input: JSON.stringify(input),
+    nowMs,
+    decisionId: record.decision_id,
+    outcome: record.outcome,
+    rules: record.rules ?? [],
+    reasons: (record.reasons ?? []).map(({ code }) => code),
+    revision: record.revision,
+    missing,
+  };
+}
+
+const utf8 = new TextDecoder();

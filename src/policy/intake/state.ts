@@ -1,0 +1,26 @@
+import type { TenantId } from '../../ids.ts';
+import type { PolicyHealth } from '../health.ts';
+import type { ActivePolicy } from '../policies.ts';
+import { rejectionOf } from './rejections.ts';
+
+/** `degraded`: its policy keeps failing; `stale`: the files on disk are not what decides. */
+export interface PolicyState {
+  readonly state: 'ok' | 'degraded' | 'stale';
+  /** Empty where it is well. */
+  readonly why: string;
+}
+
+/** How a tenant's policy is, with the place of what is wrong where that is known. */
+export function policyStateOf(
+  tenant: TenantId,
+  { rejected }: Pick<ActivePolicy, 'rejected'>,
+  health: Pick<PolicyHealth, 'degraded'>,
+  now: number,
+): PolicyState {
+  const degraded = health.degraded(tenant, now);
+  const [first] = rejected;
+  const place = first && first.line > 0 ? ` (${first.file}:${first.line})` : '';
+  const stale = first ? rejectionOf(rejected) + place : '';
+  const why = [degraded, stale].filter((each) => each !== '').join('; ');
+  return { state: degraded !== '' ? 'degraded' : stale !== '' ? 'stale' : 'ok', why };
+}

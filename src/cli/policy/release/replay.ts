@@ -103,7 +103,7 @@ export function showChanges(report: ReplayReport, tenant: string): void {
 
 /** The same question; of one who acts for another the token is gone, and the record says all. */
 function questionOf(tenant: string, each: ReplayExample): string {
-  if (each.actors.length > 0) return `mandate audit query -t ${tenant} --decision ${each.decisionId}`;
+  if (each.actors.length > 0) return `mandate audit explain ${each.index} -t ${tenant}`;
   const more = [
     ...(each.properties === '' ? [] : ['-p', quoted(each.properties)]),
     ...(each.context === '' ? [] : ['-c', quoted(each.context)]),

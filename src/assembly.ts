@@ -22,6 +22,7 @@ import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Recorder } from './decision/recorder.ts';
+import { recentQuestions } from './decision/replay/recent.ts';
 import { Replays } from './decision/replay/replays.ts';
 import { Shadows } from './decision/replay/shadows.ts';
 import { Trials } from './decision/replay/trials.ts';
@@ -157,6 +158,7 @@ export function assemble(
   const compiler = new Compiler(compilerOptions);
   const health = stack.use(new StoreHealth());
   const revisions = revisionStore(reader);
+  const shared = partStore(reader);
   const releases = new Releases({
     tenants,
     policies,
@@ -166,6 +168,7 @@ export function assemble(
     administration,
     clock,
     allowance: limitsOf(config),
+    questions: ({ no }, most) => recentQuestions({ records, parts: shared }, no, most),
     activated: (tenant) => void trials.follow(tenant).catch((error) => toServiceError(error, 'policies')),
   });
   const shadows = stack.use(
@@ -350,7 +353,6 @@ export function assemble(
       : undefined;
   const usage = usageStore(reader);
   const meters = new Meters({ store: usage, grants, doubt });
-  const shared = partStore(reader);
   const approvals = approvalStore(reader);
   const callbacks = new Callbacks({
     keys,

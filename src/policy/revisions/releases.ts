@@ -10,11 +10,13 @@ import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
 import type { Bundle } from '../bundle.ts';
 import type { Compiler } from '../compiler.ts';
+import { policyInvalid } from '../diagnostics.ts';
 import type { Policies } from '../policies.ts';
 import { type Allowance, limitsFor, prove } from '../proof.ts';
 import { type PolicySources, type SourceFile, sourcesOf } from '../sources.ts';
 import type { TestGate, TestResult } from '../testing/gate.ts';
 import { contentsOf, type Named, sourcesIn, unkeptOf } from './contents.ts';
+import { disagreement, opinionsOf, type RecordedQuestion } from './opinion.ts';
 import { pushedFiles } from './pushed.ts';
 
 /** Published when a revision is kept that somebody may make active: {tenant, revision}. */
@@ -30,9 +32,14 @@ export interface ReleasesOptions {
   readonly clock: Clock;
   /** What the operator allows. */
   readonly allowance: Allowance;
+  /** The newest so many questions of the tenant's log: OPA's evaluator has to answer them as the engine does. */
+  readonly questions: (tenant: Tenant, most: number) => readonly RecordedQuestion[];
   /** Hears of each tenant whose policy was made active, also where it is the one that was. */
   readonly activated?: ((tenant: Tenant) => void) | undefined;
 }
+
+/** How many recorded questions a revision is asked before it is kept. */
+const QUESTIONS = 50;
 
 /** What could be active: its module, what it was made from, and what its tests came to. */
 interface Candidate {
@@ -190,14 +197,20 @@ export class Releases {
   ): Promise<Candidate> {
     const { compiler, gate, allowance } = this.#options;
     const limits = limitsFor(tenant.manifest, allowance);
-    const [compiled, tested] = await Promise.allSettled([
+    const questions = isTested ? [] : this.#options.questions(tenant, QUESTIONS);
+    const [compiled, tested, opinions] = await Promise.allSettled([
       compiler.compile(sources),
       isTested ? undefined : gate.pass(sources, limits, isCovered),
+      opinionsOf(compiler, sources, questions),
     ]);
     // Of what does not compile, the compiler says more than the tests.
     if (compiled.status === 'rejected') throw compiled.reason;
     if (tested.status === 'rejected') throw tested.reason;
-    return { bundle: compiled.value, sources, named, tests: tested.value };
+    if (opinions.status === 'rejected') throw opinions.reason;
+    const bundle = compiled.value;
+    const problem = opinions.value && disagreement(bundle, limits, questions, opinions.value);
+    if (problem) throw policyInvalid([problem]);
+    return { bundle, sources, named, tests: tested.value };
   }
 
   /** What was tested when it was kept. Another compiler than then makes another revision of it, which is kept too. */

@@ -138,6 +138,18 @@ describe('a replay', () => {
     expect(stdout).toContain('audit.replay');
   });
 
+  test('stops an activation that would change more than it may', async () => {
+    const revision = await pushed({ 'closed.rego': STRICTER });
+    const activate = (most: string) =>
+      at(stage.server, secrets.operator)('policy', 'activate', '-t', 'acme', revision, '--max-changes', most);
+    const refused = await activate('0');
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('would decide 1 of')]);
+    expect(await policy.active()).toBe(first);
+    expect((await activate('1')).code).toBe(0);
+    expect(await policy.active()).toBe(revision);
+    await policy.activate(first);
+  });
+
   test('prints the questions so that a shell takes them', async () => {
     const revision = await pushed({ 'closed.rego': STRICTER });
     const { stdout } = await at(stage.server, secrets.operator)('policy', 'replay', '-t', 'acme', revision);

@@ -1,12 +1,19 @@
 import { Command } from 'commander';
+import { ServiceError } from '../../../errors.ts';
 import { type KeptRevision, PolicyService } from '../../../gen/mandate/v1/policy_pb.ts';
 import { clientOf } from '../../client.ts';
 import { globalsOf, print, printJson } from '../../terminal/output.ts';
+import { wholeNumber } from '../../terminal/values.ts';
+import { type ReplayOptions, replayed } from './replay.ts';
 import { documentOf, short } from './shown.ts';
 
 interface Options {
   readonly tenant: string;
   readonly expected?: string;
+}
+
+interface ActivateOptions extends Options, ReplayOptions {
+  readonly maxChanges?: number;
 }
 
 export const activated = (tenant: string, { revision }: KeptRevision): void =>
@@ -21,9 +28,28 @@ export const activate = (): Command =>
   ofTenant(new Command('activate'))
     .description('make a kept revision decide, at once and everywhere')
     .argument('<revision>', 'as "policy list" shows it; its beginning will do')
-    .addHelpText('after', '\nExample:\n  $ mandate policy activate -t acme sha256:4f1d2c3b5a69\n')
-    .action(async (revision: string, { tenant, expected = '' }: Options, command: Command) => {
+    .option(
+      '--max-changes <count>',
+      'replay it first, and refuse if it would decide more than so many records otherwise',
+      wholeNumber(0),
+    )
+    .option('--last <count>', 'of the replay: the newest so many records (default 100000)', wholeNumber(1))
+    .option('--since <when>', 'of the replay: from then on, a time, or an age such as 24h')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ mandate policy activate -t acme sha256:4f1d2c3b5a69 --max-changes 10 --since 24h\n',
+    )
+    .action(async (revision: string, options: ActivateOptions, command: Command) => {
       const globals = globalsOf(command);
+      const { tenant, expected = '', maxChanges } = options;
+      if (maxChanges !== undefined) {
+        const { report } = await replayed(globals, revision, options);
+        if (report.changed > maxChanges)
+          throw new ServiceError(
+            'conflict',
+            `it would decide ${report.changed} of ${report.replayed} otherwise, and --max-changes is ${maxChanges}; "mandate policy replay" tells which`,
+          );
+      }
       const answer = await clientOf(PolicyService, 'admin', globals).activateRevision({
         tenant,
         revision,

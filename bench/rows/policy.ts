@@ -1,10 +1,13 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { DecisionService } from '../../src/gen/mandate/v1/decision_pb.ts';
+import { CheckRequestSchema, DecisionService } from '../../src/gen/mandate/v1/decision_pb.ts';
 import { PolicyService } from '../../src/gen/mandate/v1/policy_pb.ts';
-import { median } from '../harness/rounds.ts';
+import { call, frame } from '../harness/grpc.ts';
+import { Latencies, latencies } from '../harness/load.ts';
+import { interleaved, median } from '../harness/rounds.ts';
 import { serve } from '../peers/mandate/server.ts';
 import { type Bench, type Row, type RowGroup, row } from '../row.ts';
 
@@ -17,7 +20,7 @@ const RULES = 100;
 
 /** What it takes to change a policy: to know what a change would do, and to make it. */
 export const policyRows: RowGroup = {
-  names: ['replay_per_s', 'activate_ms'],
+  names: ['replay_per_s', 'activate_ms', 'shadow_overhead'],
   measure: async (bench, wanted) => {
     const folder = path.join(bench.folder, 'policy');
     mkdirSync(folder, { recursive: true });
@@ -28,6 +31,7 @@ export const policyRows: RowGroup = {
     return [
       ...(wanted.has('replay_per_s') ? [await replays(bench, decisions, policies)] : []),
       ...(wanted.has('activate_ms') ? [await activations(bench, decisions, policies)] : []),
+      ...(wanted.has('shadow_overhead') ? [await shadows(bench, dataUrl, decisions, policies)] : []),
     ];
   },
 };
@@ -102,6 +106,55 @@ async function activations(bench: Bench, decisions: Decisions, policies: Policie
   return row('activate_ms', 'ms', median(figures), WANTED_ACTIVATE_MS, {
     note: `from the push of a policy of ${RULES} rules, compiled and checked, to the first decision by it; wanted: ${WANTED_ACTIVATE_MS} or less`,
     raw: { rounds: figures.map(Math.round) },
+  });
+}
+
+/** Calls a second of one connection; a shadow that falls behind would show nothing. */
+const SHADOW_RATE = 2_000;
+const AT_ONCE = 8;
+
+/** What a call waits for, with a shadow and without. */
+async function shadows(
+  bench: Bench,
+  dataUrl: string,
+  decisions: Decisions,
+  policies: Policies,
+): Promise<Row> {
+  const pushed = await policies.pushRevision({
+    tenant: 'acme',
+    files: [file('shadow.rego', 'package authz\n\nallow if input.subject.id == "alice"\n')],
+  });
+  const revision = pushed.revision?.revision ?? '';
+  const { subject, ...question } = questionOf(1);
+  const principal = { case: 'subject' as const, value: subject };
+  const body = frame(
+    toBinary(CheckRequestSchema, create(CheckRequestSchema, { tenant: 'acme', principal, ...question })),
+  );
+  const asked = {
+    url: `${dataUrl}/mandate.v1.DecisionService/Check`,
+    headers: { 'content-type': 'application/grpc', te: 'trailers' },
+    body: path.join(bench.folder, 'shadow.bin'),
+  };
+  writeFileSync(asked.body, body);
+  const { bytes: responseBytes } = await call(asked.url, asked.headers, body);
+  const under = (shadow: string) => async (): Promise<Latencies> => {
+    await policies.setShadow({ tenant: 'acme', revision: shadow });
+    const shape = { ...asked, responseBytes, clients: 1, streams: AT_ONCE };
+    const log = path.join(bench.folder, 'shadow.log');
+    return latencies(shape, SHADOW_RATE, bench.seconds * 2, log);
+  };
+  const rounds = await interleaved(bench.rounds, { without: under(''), with: under(revision) }, bench.tries);
+  const behind = (await policies.getShadow({ tenant: 'acme' })).behind;
+  await decisions.check({ tenant: 'acme', principal, ...question });
+  const all = (name: string) => Latencies.together(rounds[name]?.figures ?? []);
+  const [between, beside] = [all('with'), all('without')];
+  return row('shadow_overhead', 'ms', between.at(0.99), beside.at(0.99), {
+    note: `p99 of a check at ${SHADOW_RATE} a second, with a shadow that keeps up and without one; wanted: 1.1 or less`,
+    raw: {
+      p50: [between.at(0.5), beside.at(0.5)],
+      p999: [between.at(0.999), beside.at(0.999)],
+      behind: Number(behind),
+    },
   });
 }
 

@@ -1,9 +1,9 @@
 import { ServiceError } from '../errors.ts';
 import type { PolicyInput } from '../input.ts';
+import type { Evaluated } from './active.ts';
 import type { Bundle } from './bundle.ts';
 import type { Limits, PolicyInstance } from './engine/instance.ts';
 import { PolicyModule } from './engine/module.ts';
-import type { Evaluated } from './policies.ts';
 import { APPROVAL, AUDIT } from './proof.ts';
 
 /** How many bytes an instance may grow by before it is made anew. */

@@ -1,6 +1,6 @@
 import type { TenantId } from '../../ids.ts';
+import type { ActivePolicy } from '../active.ts';
 import type { PolicyHealth } from '../health.ts';
-import type { ActivePolicy } from '../policies.ts';
 import { rejectionOf } from './rejections.ts';
 
 /** `degraded`: its policy keeps failing; `stale`: the files on disk are not what decides. */

@@ -1,0 +1,160 @@
+import { type ErrorCode, ServiceError } from '../errors.ts';
+import type { TenantId } from '../ids.ts';
+import type { PolicyInput } from '../input.ts';
+import type { Bundle } from './bundle.ts';
+import type { Diagnostic } from './diagnostics.ts';
+import { isDear } from './engine/input.ts';
+import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
+import type { PolicyHealth } from './health.ts';
+import type { Proven } from './proof.ts';
+
+export interface Evaluated<T = unknown> {
+  readonly result: T | undefined;
+  readonly cost: number;
+  /** Why there is no result: out of fuel, out of memory, or a policy that failed. */
+  readonly failure?: ServiceError;
+}
+
+/** One tenant's active revision. */
+export interface ActivePolicy {
+  readonly revision: string;
+  /** Whether it has the entry point mandate/audit; of one that does not compile: whether it would. */
+  readonly masks: boolean;
+  /** Whether it has the entry point mandate/approval. */
+  readonly approves: boolean;
+  readonly activatedAt: number;
+  readonly files: readonly string[];
+  /** What is wrong with the newer files on disk, while this older revision stays. */
+  readonly rejected: readonly Diagnostic[];
+  evaluate(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): Evaluated;
+  /** The same with the result as JSON text, its numbers exact. */
+  evaluateToJson(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): Evaluated<string>;
+}
+
+/** An instance, what it is of, and the size at which it is given up. */
+export interface Warm {
+  readonly instance: PolicyInstance;
+  readonly shared: Proven;
+  readonly memoryPages: number;
+  readonly giveUpBytes: number;
+}
+
+/** What an active policy evaluates in, and who watches over it. */
+export interface Pool {
+  readonly masks: boolean;
+  readonly approves: boolean;
+  readonly health: PolicyHealth;
+  readonly take: () => Warm;
+  readonly release: () => void;
+}
+
+/** A revision that decides, and what is known of it. */
+export class Active implements ActivePolicy {
+  readonly bundle: Bundle;
+  readonly activatedAt: number;
+  readonly limits: PolicyLimits;
+  rejected: readonly Diagnostic[] = [];
+  readonly #tenant: TenantId;
+  readonly #pool: Pool;
+
+  constructor(tenant: TenantId, bundle: Bundle, activatedAt: number, limits: PolicyLimits, pool: Pool) {
+    this.bundle = bundle;
+    this.activatedAt = activatedAt;
+    this.limits = limits;
+    this.#tenant = tenant;
+    this.#pool = pool;
+  }
+
+  get revision(): string {
+    return this.bundle.revision;
+  }
+
+  get masks(): boolean {
+    return this.#pool.masks;
+  }
+
+  get approves(): boolean {
+    return this.#pool.approves;
+  }
+
+  get files(): readonly string[] {
+    return this.bundle.files;
+  }
+
+  evaluate(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): Evaluated {
+    return this.#contain(input, context.nowMs, (instance) =>
+      instance.evaluate(entryPoint, input, context, this.limits.fuel),
+    );
+  }
+
+  evaluateToJson(
+    entryPoint: string,
+    input: PolicyInput | string,
+    context: { nowMs: number; seed: string },
+  ): Evaluated<string> {
+    return this.#contain(input, context.nowMs, (instance) =>
+      instance.evaluateToJson(entryPoint, input, context, this.limits.fuel),
+    );
+  }
+
+  #contain<T>(
+    input: PolicyInput | string,
+    nowMs: number,
+    evaluate: (instance: PolicyInstance) => Evaluated<T>,
+  ): Evaluated<T> {
+    const { health, take, release } = this.#pool;
+    health.admit(this.#tenant, nowMs);
+    let used: Warm | undefined;
+    try {
+      used = take();
+      return evaluate(used.instance);
+    } catch (error) {
+      if (!(error instanceof ServiceError) || !containable.has(error.code)) throw error;
+      if (!failures.has(error.code)) return { result: undefined, cost: 0, failure: error };
+      if (!isDear(input, this.limits.fuel)) health.failed(this.#tenant, error.code, nowMs, error.place);
+      return { result: undefined, cost: used ? used.instance.spent : 0, failure: error };
+    } finally {
+      if (used && (used.instance.poisoned || used.instance.memoryBytes > used.giveUpBytes)) release();
+    }
+  }
+}
+
+/** Failures that are the policy's own, and count against it, but for inputs that are dear. */
+const failures: ReadonlySet<ErrorCode> = new Set([
+  'deadline_exceeded',
+  'policy_memory_exceeded',
+  'policy_failed',
+]);
+
+/** Failures of an evaluation; they deny the request and go no further. */
+const containable: ReadonlySet<ErrorCode> = new Set([...failures, 'policy_undefined', 'payload_too_large']);
+
+const undecided = {
+  result: undefined,
+  cost: 0,
+  failure: new ServiceError('policy_undefined', 'the tenant has no policy that compiles'),
+};
+
+/** Of a tenant that has none. */
+export const noPolicy: ActivePolicy = {
+  revision: '',
+  masks: false,
+  approves: false,
+  activatedAt: 0,
+  files: [],
+  rejected: [],
+  evaluate: () => undecided,
+  evaluateToJson: () => undecided,
+};

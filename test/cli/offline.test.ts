@@ -13,7 +13,7 @@ let broken: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'mandate-cli-'));
-  await writeTenants(folder);
+  await writeTenants(folder, { tested: true });
   good = path.join(folder, 'tenants', 'acme');
   broken = path.join(folder, 'tenants', 'globex');
   await writeFile(path.join(broken, 'policy.rego'), 'package authz\n\nallow := nosuch(1)\n');

@@ -60,6 +60,8 @@ export interface Options {
   /** Further files of acme's folder, or others in their place. */
   readonly acmeFiles?: Readonly<Record<string, string>>;
   readonly globex?: Editor;
+  /** Whether acme has its Rego tests. */
+  readonly tested?: boolean;
 }
 
 export interface Running extends AsyncDisposable {
@@ -135,14 +137,14 @@ const overridesIn = (folder: string): Overrides => ({
 
 export async function writeTenants(
   folder: string,
-  { acme, acmeFiles = {}, globex }: Options = {},
+  { acme, acmeFiles = {}, globex, tested = false }: Options = {},
 ): Promise<void> {
   const tenants = path.join(folder, 'tenants');
   await mkdir(tenants);
-  // Without its tests: most of what a test changes here they would not pass, and each start would run them.
+  // Most of what a test changes here acme's own would not pass, and each start would run them.
   await cp(path.join(repository, 'policies/acme'), path.join(tenants, 'acme'), {
     recursive: true,
-    filter: (file) => !file.endsWith('_test.rego'),
+    filter: (file) => tested || !/_test\.(?:rego|yaml)$/.test(file),
   });
   await editTenant(path.join(tenants, 'acme'), (manifest) => acme?.(manifest));
   for (const [name, text] of Object.entries(acmeFiles))

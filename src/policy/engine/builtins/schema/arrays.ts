@@ -7,7 +7,7 @@ import type { SchemaNode } from './node.ts';
 /** `items` and `additionalItems`: one schema for each element, or one for each place and one for the rest. */
 export function readArrays(compiler: Compiler, document: RegoObject, node: SchemaNode): void {
   const items = document.get('items');
-  const wrong = () => invalidType('schema/array of schemas', 'items');
+  const wrong = () => invalidType('Valid Schema/Array Of Schemas', 'items');
   if (isArray(items)) {
     node.items = items.map((item) => {
       if (!isSchema(item)) throw wrong();

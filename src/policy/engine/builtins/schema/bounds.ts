@@ -27,7 +27,7 @@ export function readBounds(
 function readNumbers(document: RegoObject, node: SchemaNode): void {
   const multiple = document.get('multipleOf');
   if (multiple !== undefined) {
-    if (!isNumber(multiple)) throw invalidType('number', 'multipleOf');
+    if (!isNumber(multiple)) throw invalidType('Number', 'multipleOf');
     if (!isPositive(multiple)) throw new SchemaError('multipleOf must be strictly greater than 0');
     node.multipleOf = multiple;
   }
@@ -44,7 +44,7 @@ function readBound(
 ): void {
   const bound = document.get(name);
   if (bound !== undefined) {
-    if (!isNumber(bound)) throw mustBeOfA(name, 'number');
+    if (!isNumber(bound)) throw mustBeOfA(name, 'Number');
     node[name] = bound;
   }
   const exclusive = document.get(exclusiveName);

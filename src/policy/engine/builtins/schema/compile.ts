@@ -23,7 +23,7 @@ export function compileSchema(document: Value, context: BuiltinContext): SchemaN
   return new Compiler(pool, context).compile(document, pool.draftOf(document) ?? hybrid, root);
 }
 
-const types = ['array', 'boolean', 'integer', 'null', 'number', 'object', 'string'];
+const types = ['array', 'boolean', 'integer', 'number', 'null', 'object', 'string'];
 
 export class Compiler {
   readonly #pool: SchemaPool;
@@ -62,7 +62,7 @@ export class Compiler {
       node.pass = document;
       return;
     }
-    if (!(document instanceof RegoObject)) throw new SchemaError('Expected: schema, given: Invalid JSON');
+    if (!(document instanceof RegoObject)) throw new SchemaError('Expected: Valid Schema, given: Invalid JSON');
     this.#readId(document, node);
     this.#readDefinitions(document, node);
     textIn(document, 'title');
@@ -93,9 +93,9 @@ export class Compiler {
   #readDefinitions(document: RegoObject, node: SchemaNode): void {
     const definitions = document.get('definitions');
     if (definitions === undefined) return;
-    if (!(definitions instanceof RegoObject)) throw invalidType('array of schemas', 'definitions');
+    if (!(definitions instanceof RegoObject)) throw invalidType('Array Of Schemas', 'definitions');
     for (const [, definition] of definitions.sorted()) {
-      if (!isSchema(definition)) throw invalidType('array of schemas', 'definitions');
+      if (!isSchema(definition)) throw invalidType('Array Of Schemas', 'definitions');
       this.child(definition, node);
     }
   }
@@ -114,7 +114,7 @@ export class Compiler {
     const target: SchemaNode = { draft: node.draft, id: reference, types: [] };
     this.#targets.set(reference.text, target);
     const { document: found, draft } = this.#pool.find(reference);
-    if (!isSchema(found)) throw mustBeOfType('schema', 'object');
+    if (!isSchema(found)) throw mustBeOfType('Valid Schema', 'object');
     target.draft = draft ?? node.draft;
     this.compile(found, target.draft, reference, target);
     node.target = target;
@@ -125,7 +125,7 @@ export class Compiler {
     const given = document.get('type');
     if (given === undefined) return;
     for (const type of isArray(given) ? given : [given]) {
-      if (typeof type !== 'string') throw invalidType('type', 'string/array of strings');
+      if (typeof type !== 'string') throw invalidType('type', 'string/Array Of Strings');
       if (!types.includes(type))
         throw new SchemaError(
           `has a primitive type that is NOT VALID -- given: /${type}/ Expected valid values are:[${types.join(' ')}]`,
@@ -138,7 +138,7 @@ export class Compiler {
   #readProperties(document: RegoObject, node: SchemaNode): void {
     const properties = document.get('properties');
     if (properties !== undefined) {
-      if (!(properties instanceof RegoObject)) throw mustBeOfType('properties', 'object');
+      if (!(properties instanceof RegoObject)) throw mustBeOfType('Properties', 'object');
       node.properties = this.#schemasIn(properties, node);
     }
     const additional = document.get('additionalProperties');
@@ -146,14 +146,14 @@ export class Compiler {
       node.additionalProperties = this.booleanOrSchema(additional, node, 'additionalProperties');
     const patterns = document.get('patternProperties');
     if (patterns !== undefined) {
-      if (!(patterns instanceof RegoObject)) throw invalidType('schema', 'patternProperties');
+      if (!(patterns instanceof RegoObject)) throw invalidType('Valid Schema', 'patternProperties');
       for (const [pattern] of patterns.sorted())
         this.#checkPattern(String(pattern), `Invalid regex pattern '${String(pattern)}'`);
       node.patternProperties = this.#schemasIn(patterns, node);
     }
     const names = document.get('propertyNames');
     if (names !== undefined && node.draft >= 6) {
-      if (!isSchema(names)) throw invalidType('schema', 'patternProperties');
+      if (!isSchema(names)) throw invalidType('Valid Schema', 'patternProperties');
       node.propertyNames = this.child(names, node);
     }
     this.#readDependencies(document, node);
@@ -165,7 +165,7 @@ export class Compiler {
 
   booleanOrSchema(given: Value, node: SchemaNode, name: string): boolean | SchemaNode {
     if (typeof given === 'boolean') return given;
-    if (!(given instanceof RegoObject)) throw invalidType('boolean/schema', name);
+    if (!(given instanceof RegoObject)) throw invalidType('boolean/Valid Schema', name);
     return this.child(given, node);
   }
 
@@ -173,7 +173,7 @@ export class Compiler {
     const given = document.get('dependencies');
     if (given === undefined) return;
     if (!(given instanceof RegoObject)) throw mustBeOfType('dependencies', 'object');
-    const wrong = () => mustBeOfType('dependency', 'schema or array of strings');
+    const wrong = () => mustBeOfType('Dependency', 'Schema Or Array Of Strings');
     node.dependencies = new Map();
     for (const [name, dependency] of given.sorted()) {
       if (isArray(dependency)) {

@@ -57,13 +57,13 @@ export class Outcome {
     this.score -= 2;
   }
 
-  /** `a.0.b`, or `(root)`. A member of that name at the beginning is left out, as in OPA. */
+  /** `a.0.b`, or `(Root)`. A member of that name at the beginning is left out, as in OPA. */
   #fieldOf(place: Place): string {
     const names: string[] = [];
     for (let at = place; at; at = at.outer) {
       this.#context.spend(unitsPerStep + at.name.length);
       names.push(at.name);
     }
-    return names.length === 0 ? '(root)' : names.reverse().join('.');
+    return names.length === 0 ? '(Root)' : names.reverse().join('.');
   }
 }

@@ -33,6 +33,7 @@ import { castBuiltins, stringBuiltins } from './text/strings.ts';
 import { traceBuiltins } from './text/trace.ts';
 import { trimmingBuiltins } from './text/trimming.ts';
 import { timeBuiltins } from './time/time.ts';
+import { x509Builtins } from './x509/x509.ts';
 import { yamlBuiltins } from './yaml/yaml.ts';
 
 const tables: readonly BuiltinTable[] = [
@@ -71,6 +72,7 @@ const tables: readonly BuiltinTable[] = [
   uuidBuiltins,
   valueBuiltins,
   verifyingBuiltins,
+  x509Builtins,
   yamlBuiltins,
 ];
 

@@ -1,5 +1,5 @@
 import type { BuiltinContext } from '../builtin.ts';
-import { escapedFragment, escapedHost, escapedPath, type GoUrl, parseUrl } from './urls.ts';
+import { escapedFragment, escapedHost, escapedPath, escapeFragment, type GoUrl, parseUrl } from './urls.ts';
 
 /** A reference to a document or to a part of one (RFC 3986), as Go's net/url reads, resolves and writes it. */
 export class Reference {
@@ -27,12 +27,12 @@ export class Reference {
 
   get withoutFragment(): string {
     const { scheme, opaque, host, user, rawQuery } = this.url;
-    const query = rawQuery !== '' || this.#hasEmptyQuery ? `?${rawQuery}` : '';
+    const query = rawQuery !== '' || this.hasEmptyQuery ? `?${rawQuery}` : '';
     const front = scheme === '' ? '' : `${scheme}:`;
     if (opaque !== '') return front + opaque + query;
     let path = escapedPath(this.url);
     let authority = '';
-    const isHostless = this.#omitsHost && host === '' && user === '';
+    const isHostless = this.omitsHost && host === '' && user === '';
     if ((scheme !== '' || host !== '' || user !== '') && !isHostless && host + path + user !== '')
       authority = `//${user === '' ? '' : `${user}@`}${escapedHost(this.url)}`;
     if (path !== '' && !path.startsWith('/') && host !== '') path = `/${path}`;
@@ -49,7 +49,7 @@ export class Reference {
   #resolved(child: Reference): string {
     const { url } = child;
     const fragment = url.fragment === '' ? '' : `#${escapedFragment(url)}`;
-    const query = url.rawQuery !== '' || child.#hasEmptyQuery ? `?${url.rawQuery}` : '';
+    const query = url.rawQuery !== '' || child.hasEmptyQuery ? `?${url.rawQuery}` : '';
     const scheme = url.scheme || this.url.scheme;
     const front = scheme === '' ? '' : `${scheme}:`;
     const authorityOf = ({ url: each }: Reference): string =>
@@ -71,13 +71,25 @@ export class Reference {
     return front + authority + rooted(path, authority) + kept + fragment;
   }
 
-  get #hasEmptyQuery(): boolean {
+  /** Whether there is somebody before the host, be it an empty name. */
+  get hasUser(): boolean {
+    return /^(?:[A-Za-z][A-Za-z0-9+.-]*:)?\/\/[^/?#]*@/.test(this.#original);
+  }
+
+  /** As it was written, where escaping it would write it otherwise. */
+  get rawFragment(): string {
+    return escapeFragment(this.url) === this.url.rawFragment ? '' : this.url.rawFragment;
+  }
+
+  /** A question mark and nothing behind. */
+  get hasEmptyQuery(): boolean {
     const front = this.#original.split('#', 1)[0] ?? '';
     return front.endsWith('?') && front.indexOf('?') === front.length - 1;
   }
 
-  get #omitsHost(): boolean {
-    return !/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(this.#original) && this.url.scheme !== '';
+  /** A path behind the scheme. */
+  get omitsHost(): boolean {
+    return /^[A-Za-z][A-Za-z0-9+.-]*:\/(?!\/)/.test(this.#original);
   }
 }
 

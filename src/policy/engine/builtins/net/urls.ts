@@ -66,8 +66,13 @@ export function escapedPath({ path, rawPath }: GoUrl): string {
 }
 
 /** Go's EscapedFragment. */
-export function escapedFragment({ fragment, rawFragment }: GoUrl): string {
-  return isValidEncoding(toBytes(rawFragment)) ? rawFragment : escape(toBytes(fragment), 'fragment');
+export function escapedFragment(url: GoUrl): string {
+  return isValidEncoding(toBytes(url.rawFragment)) ? url.rawFragment : escapeFragment(url);
+}
+
+/** As a fragment is written that nobody wrote. */
+export function escapeFragment({ fragment }: GoUrl): string {
+  return escape(toBytes(fragment), 'fragment');
 }
 
 /** The host as an address has it. */

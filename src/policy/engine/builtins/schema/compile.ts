@@ -62,7 +62,8 @@ export class Compiler {
       node.pass = document;
       return;
     }
-    if (!(document instanceof RegoObject)) throw new SchemaError('Expected: Valid Schema, given: Invalid JSON');
+    if (!(document instanceof RegoObject))
+      throw new SchemaError('Expected: Valid Schema, given: Invalid JSON');
     this.#readId(document, node);
     this.#readDefinitions(document, node);
     textIn(document, 'title');

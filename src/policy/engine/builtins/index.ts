@@ -25,6 +25,7 @@ import { regexBuiltins } from './regex/regex.ts';
 import { schemaBuiltins } from './schema/schema.ts';
 import { signingBuiltins } from './signing/encode.ts';
 import { verifyingBuiltins } from './signing/verify.ts';
+import { templateBuiltins } from './templates/templates.ts';
 import { basicTextBuiltins } from './text/basics.ts';
 import { replacingBuiltins } from './text/replacing.ts';
 import { semverBuiltins } from './text/semver.ts';
@@ -65,6 +66,7 @@ const tables: readonly BuiltinTable[] = [
   signingBuiltins,
   sprintfBuiltins,
   stringBuiltins,
+  templateBuiltins,
   timeBuiltins,
   traceBuiltins,
   trimmingBuiltins,

@@ -12,6 +12,7 @@ import { patchBuiltins } from './data/patch.ts';
 import { globBuiltins } from './glob/glob.ts';
 import { globsBuiltins } from './glob/intersection.ts';
 import { graphBuiltins } from './graph.ts';
+import { graphqlBuiltins } from './graphql/graphql.ts';
 import { awsBuiltins } from './net/aws.ts';
 import { netBuiltins } from './net/net.ts';
 import { uriBuiltins } from './net/uri.ts';
@@ -52,6 +53,7 @@ const tables: readonly BuiltinTable[] = [
   globBuiltins,
   globsBuiltins,
   graphBuiltins,
+  graphqlBuiltins,
   jwtBuiltins,
   literalBuiltins,
   netBuiltins,

@@ -29,7 +29,7 @@ export interface Token {
 }
 
 const unitsPerToken = 1_500;
-const unitsPerCharacter = 20;
+const unitsPerCharacter = 120;
 
 const blank = /[\t\r\n ,\ufeff]+/y;
 const name = /[_A-Za-z][_0-9A-Za-z]*/y;

@@ -8,14 +8,7 @@ export interface Struct {
 }
 
 /** A field is a text, a truth, an integer, texts, one struct, or a list of them; selections are of three kinds. */
-type FieldKind =
-  | 'text'
-  | 'truth'
-  | 'integer'
-  | 'texts'
-  | 'selections'
-  | StructName
-  | readonly [StructName];
+type FieldKind = 'text' | 'truth' | 'integer' | 'texts' | 'selections' | StructName | readonly [StructName];
 
 const definition = {
   Description: 'text',
@@ -189,7 +182,8 @@ export function make<S extends StructName>(name: S, given: Partial<Omit<Node<S>,
   return { $: name, ...zeros, ...given } as Node<S>;
 }
 
-const unitsPerNode = 1_500;
+/** Fuel units of a struct that is written or read: measured, 1.5 µs. */
+const unitsPerNode = 4_500;
 
 /** As OPA answers it: what is nil or empty is left out, an empty text is not. */
 export function valueOf(node: Struct, context: BuiltinContext): RegoObject {

@@ -3,6 +3,8 @@ import { escapedFragment, escapedHost, escapedPath, escapeFragment, type GoUrl, 
 
 /** A reference to a document or to a part of one (RFC 3986), as Go's net/url reads, resolves and writes it. */
 export class Reference {
+  /** Fuel units to read one, whatever its length: measured, 4 µs with the texts that are made of it. */
+  static readonly #units = 15_000;
   readonly url: GoUrl;
   readonly #original: string;
 
@@ -13,6 +15,7 @@ export class Reference {
 
   /** @throws BuiltinError for what Go does not parse */
   static parse(text: string, context: BuiltinContext): Reference {
+    context.spend(Reference.#units);
     return new Reference(parseUrl(text, context), text);
   }
 

@@ -23,8 +23,8 @@ export interface GoUrl {
   readonly rawFragment: string;
 }
 
-/** Fuel units per character: it is looked at a dozen times. */
-const unitsPerCharacter = 60;
+/** Fuel units per character: it is looked at a dozen times. Measured, up to 80 ns. */
+const unitsPerCharacter = 300;
 
 type Part = 'host' | 'zone' | 'path' | 'user' | 'fragment';
 

@@ -16,7 +16,7 @@ const drafts: Readonly<Record<string, Draft>> = {
 };
 
 /** Fuel units of a value that is looked through for references. */
-const unitsPerValue = 600;
+const unitsPerValue = 2_500;
 
 interface Pooled {
   readonly document: Value;

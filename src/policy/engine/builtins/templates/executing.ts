@@ -10,6 +10,7 @@ const unitsPerOperand = 400;
 const unitsPerCharacter = 8;
 /** Templates that call templates; Go allows a hundred thousand. */
 const deepest = 200;
+const unitsPerTemplate = 4_000;
 
 type Leap = 'break' | 'continue' | undefined;
 
@@ -43,6 +44,7 @@ class Execution {
   run(name: string, dot: GoValue): void {
     const list = this.#templates.get(name);
     if (!list) throw new BuiltinError('template not defined');
+    this.#context.spend(unitsPerTemplate);
     this.#depth += 1;
     if (this.#depth > deepest) throw new BuiltinError('exceeded maximum template depth');
     const outer = this.#variables;

@@ -13,7 +13,7 @@ interface TemplateFunction {
   readonly call: (args: readonly GoValue[], context: BuiltinContext) => GoValue;
 }
 
-const unitsPerCharacter = 30;
+const unitsPerCharacter = 120;
 const many = Number.POSITIVE_INFINITY;
 
 const of = (

@@ -8,7 +8,7 @@ import { signatureAlgorithmOf } from './signatures.ts';
 import { readTime } from './times.ts';
 
 /** Fuel units of a certificate, and per byte of it: it is copied, and written in base64 several times. */
-const unitsPerCertificate = 60_000;
+const unitsPerCertificate = 220_000;
 const unitsPerByte = 60;
 
 /** A certificate as Go's crypto/x509 reads it (RFC 5280 section 4.1). */

@@ -8,7 +8,7 @@ import { readPublicKey } from './publickeys.ts';
 import { bytes, extensionsValue, list, namesValue, struct } from './shape.ts';
 import { signatureAlgorithmOf } from './signatures.ts';
 
-const unitsPerRequest = 60_000;
+const unitsPerRequest = 220_000;
 const unitsPerByte = 60;
 const extensionRequest = '1.2.840.113549.1.9.14';
 const noNames: AlternativeNames = { whole: undefined, domains: [], emails: [], addresses: [], uris: [] };

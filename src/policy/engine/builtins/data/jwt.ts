@@ -91,11 +91,20 @@ function mapNames<T>(table: Readonly<Record<string, T>>, make: (entry: T) => Bui
 }
 
 export function split(token: string, context: BuiltinContext): Token {
+  const { signature, ...parts } = partsOf(token, context);
+  return { ...parts, signature: decodeUrlBase64(signature) };
+}
+
+/** With the signature as it is written. */
+export function partsOf(
+  token: string,
+  context: BuiltinContext,
+): Omit<Token, 'signature'> & { readonly signature: string } {
   context.spend(token.length * unitsPerByte);
   const [header, payload, signature, ...rest] = token.split('.');
   if (header === undefined || payload === undefined || signature === undefined || rest.length > 0)
     throw new BuiltinError('a JWT has three parts');
-  return { header, payload, signature: decodeUrlBase64(signature), signed: `${header}.${payload}` };
+  return { header, payload, signature, signed: `${header}.${payload}` };
 }
 
 export function decodeObject(part: string, context: BuiltinContext): RegoObject {
@@ -104,7 +113,7 @@ export function decodeObject(part: string, context: BuiltinContext): RegoObject 
   return value;
 }
 
-export function decodeHeader(token: Token, context: BuiltinContext): RegoObject {
+export function decodeHeader(token: Pick<Token, 'header'>, context: BuiltinContext): RegoObject {
   const header = decodeObject(token.header, context);
   if (header.get('enc') !== undefined) throw new BuiltinError('encrypted tokens are not supported');
   return header;

@@ -5,7 +5,7 @@ import { compareValues, isArray, isNumber, numberText, RegoObject, type Value } 
 import { array, type BuiltinContext, BuiltinError, type BuiltinTable, object, text } from '../builtin.ts';
 import { decodeUrlBase64 } from '../data/base64.ts';
 import { unmarshalJson } from '../data/documents.ts';
-import { checkHeader, decodeHeader, split, type Token, unitsOf } from '../data/jwt.ts';
+import { checkHeader, decodeHeader, partsOf, type Token, unitsOf } from '../data/jwt.ts';
 import { parseKeys, type VerificationKey } from '../data/keys.ts';
 
 export const verifyingBuiltins: BuiltinTable = {
@@ -52,19 +52,20 @@ const unverified = (): Value => [false, new RegoObject(), new RegoObject()];
 
 /** RFC 7519 section 7.2. */
 function decodeVerify(value: string, constraints: Constraints, context: BuiltinContext): Value {
-  let token = split(value, context);
+  let token = partsOf(value, context);
   for (;;) {
     const header = decodeHeader(token, context);
     checkHeader(header);
     const alg = header.get('alg');
     if (typeof alg !== 'string' || alg === '' || !understandsCritical(header)) return unverified();
     if (constraints.alg !== '' && constraints.alg !== alg) return unverified();
-    if (!isSigned(token, alg, header.get('kid'), constraints, context)) return unverified();
+    const signed: Token = { ...token, signature: decodeUrlBase64(token.signature) };
+    if (!isSigned(signed, alg, header.get('kid'), constraints, context)) return unverified();
     const payload = decodeUtf8(decodeUrlBase64(token.payload));
     const type = header.get('cty');
     // A token in a token: what counts is that within, which has to be signed too.
     if (typeof type === 'string' && type.toLowerCase() === 'jwt') {
-      token = split(payload, context);
+      token = partsOf(payload, context);
       continue;
     }
     const claims = unmarshalJson(payload, context);

@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net';
+import { decodeUtf8 } from '../../values/utf8.ts';
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import { Reference } from '../net/references.ts';
 import { constructed, context as contextTag, DerReader, identifierOf, identifierParts, tag } from './der.ts';
@@ -184,10 +185,10 @@ const readers: Readonly<Record<string, Read>> = {
     refuseCritical(extension);
     for (const access of sequenceOf(extension.value)) {
       const method = access.identifier().join('.');
-      const address = access.optional(contextTag(6))?.content.toString('latin1');
+      const address = access.optional(contextTag(6))?.content;
       if (address === undefined) continue;
-      if (method === '1.3.6.1.5.5.7.48.1') known.ocspServers.push(address);
-      if (method === '1.3.6.1.5.5.7.48.2') known.issuers.push(address);
+      if (method === '1.3.6.1.5.5.7.48.1') known.ocspServers.push(shown(address));
+      if (method === '1.3.6.1.5.5.7.48.2') known.issuers.push(shown(address));
     }
   },
 };
@@ -201,6 +202,9 @@ const usages = [
   '1.3.6.1.4.1.311.2.1.22',
   '1.3.6.1.4.1.311.61.1.1',
 ];
+
+/** Go's JSON has U+FFFD for each byte that is no UTF-8. */
+const shown = (content: Buffer): string => decodeUtf8(content).toWellFormed();
 
 function* sequenceOf(value: Buffer): Generator<DerReader> {
   const reader = new DerReader(value).enter(tag.sequence);
@@ -260,7 +264,7 @@ function readPoint(known: Extensions, point: DerReader): void {
   if (!named) return;
   const names = new DerReader(named.content).enter(constructed(0));
   for (let uri = names.optional(contextTag(6)); uri; uri = names.optional(contextTag(6)))
-    known.distributionPoints.push(uri.content.toString('latin1'));
+    known.distributionPoints.push(shown(uri.content));
 }
 
 const dotted = (content: Buffer): string => identifierParts(content).join('.');

@@ -4,8 +4,8 @@ import { BuiltinError } from '../builtin.ts';
 import { DerReader, tag } from './der.ts';
 
 /** A distinguished name (RFC 5280 section 4.1.2.4) as Go's pkix.Name has it. */
-export function readName(whole: Buffer): Value {
-  const names: (readonly [readonly number[], string])[] = [];
+export function readName(whole: Buffer, read: (kind: number, content: Buffer) => Value = readText): Value {
+  const names: (readonly [readonly number[], Value])[] = [];
   const sets = new DerReader(whole).enter(tag.sequence);
   while (!sets.isEmpty) {
     const set = sets.enter(tag.set);
@@ -13,11 +13,13 @@ export function readName(whole: Buffer): Value {
       const attribute = set.enter(tag.sequence);
       const type = attribute.identifier();
       const { tag: kind, content } = attribute.read();
-      names.push([type, readText(kind, content)]);
+      names.push([type, read(kind, content)]);
     }
   }
   const all = (number: number): string[] =>
-    names.filter(([type]) => type.join('.') === `2.5.4.${number}`).map(([, value]) => value);
+    names
+      .filter(([type]) => type.join('.') === `2.5.4.${number}`)
+      .flatMap(([, value]) => (typeof value === 'string' ? [value] : []));
   const list = (number: number): Value => (all(number).length > 0 ? all(number) : null);
   return new RegoObject([
     ['CommonName', all(3).at(-1) ?? ''],

@@ -92,6 +92,8 @@ export function parseSec1(der: Buffer, context: BuiltinContext, named?: string):
   if (reader.integer() !== 1n) throw new BuiltinError('unknown version');
   const octets = reader.read(tag.octetString).content;
   const own = reader.optional(0xa0);
+  const written = reader.optional(0xa1);
+  if (written) new DerReader(written.content).bits();
   const curve = named ?? (own ? new DerReader(own.content).identifier().join('.') : '');
   const size = curveSizes[curve];
   if (size === undefined) throw new BuiltinError('unknown curve');

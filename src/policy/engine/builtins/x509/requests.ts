@@ -1,7 +1,9 @@
+import { fromBigInt } from '../../values/numbers.ts';
+import { decodeUtf8 } from '../../values/utf8.ts';
 import { RegoObject, type Value } from '../../values/values.ts';
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import { readExtension } from './certificate.ts';
-import { constructed, DerReader, type Element, tag } from './der.ts';
+import { constructed, DerReader, type Element, identifierOf, integerOf, tag } from './der.ts';
 import { type AlternativeNames, type Extension, readAlternativeNames } from './extensions.ts';
 import { readName, readText } from './names.ts';
 import { readPublicKey } from './publickeys.ts';
@@ -42,7 +44,7 @@ export function parseRequest(der: Buffer, context: BuiltinContext): Value {
     SignatureAlgorithm: signatureAlgorithm,
     PublicKeyAlgorithm: publicKey.algorithm,
     PublicKey: publicKey.value,
-    Subject: readName(rawSubject),
+    Subject: readName(rawSubject, anyValue),
     Attributes: list(attributes.flatMap(attributeValue)),
     Extensions: extensionsValue(extensions),
     ExtraExtensions: null,
@@ -55,20 +57,33 @@ interface Attribute {
   readonly values: readonly Element[];
 }
 
+/** Those that are none are left out, as in Go. */
 function attributesIn(reader: DerReader): Attribute[] {
-  const element = reader.optional(constructed(0));
-  if (!element) return [];
   const attributes: Attribute[] = [];
-  const content = new DerReader(element.content);
+  const content = reader.enter(constructed(0));
   while (!content.isEmpty) {
-    const attribute = content.enter(tag.sequence);
-    const id = attribute.identifier();
-    const set = attribute.enter(tag.set);
-    const values: Element[] = [];
-    while (!set.isEmpty) values.push(set.read());
-    attributes.push({ id, values });
+    const { whole } = content.read();
+    attributes.push(...ifSound(() => attributeOf(whole)));
   }
   return attributes;
+}
+
+function ifSound<T>(read: () => T): T[] {
+  try {
+    return [read()];
+  } catch (error) {
+    if (error instanceof BuiltinError) return [];
+    throw error;
+  }
+}
+
+function attributeOf(whole: Buffer): Attribute {
+  const attribute = new DerReader(whole).enter(tag.sequence);
+  const id = attribute.identifier();
+  const set = attribute.enter(tag.set);
+  const values: Element[] = [];
+  while (!set.isEmpty) values.push(set.read());
+  return { id, values };
 }
 
 function requestedIn({ id, values }: Attribute): Extension[] {
@@ -81,14 +96,8 @@ function requestedIn({ id, values }: Attribute): Extension[] {
 }
 
 /** Those whose values are lists of types and values; what is of another form is left out, as in Go. */
-function attributeValue({ id, values }: Attribute): Value[] {
-  try {
-    return [struct({ Type: id, Value: values.map(pairsIn) })];
-  } catch (error) {
-    if (error instanceof BuiltinError) return [];
-    throw error;
-  }
-}
+const attributeValue = ({ id, values }: Attribute): Value[] =>
+  ifSound(() => struct({ Type: id, Value: values.map(pairsIn) }));
 
 function pairsIn({ tag: kind, content }: Element): Value {
   if (kind !== tag.sequence) throw new BuiltinError('not a list');
@@ -97,13 +106,26 @@ function pairsIn({ tag: kind, content }: Element): Value {
   while (!reader.isEmpty) {
     const pair = reader.enter(tag.sequence);
     const type = pair.identifier();
-    pairs.push(struct({ Type: type, Value: anyValue(pair.read()) }));
+    pairs.push(struct({ Type: type, Value: valueOf(pair.read()) }));
   }
   return pairs;
 }
 
-function anyValue({ tag: kind, content, whole }: Element): Value {
+const valueOf = ({ tag: kind, content }: Element): Value => anyValue(kind, content);
+
+const texts: ReadonlySet<number> = new Set([
+  tag.utf8String,
+  tag.numericString,
+  tag.printableString,
+  tag.ia5String,
+  tag.bmpString,
+]);
+
+/** By Go's encoding/asn1, which a request is read by: what it does not know is nil. */
+function anyValue(kind: number, content: Buffer): Value {
   if (kind === tag.octetString) return bytes(content);
-  if (kind === tag.boolean) return new DerReader(whole).boolean();
-  return readText(kind, content);
+  if (kind === tag.integer) return fromBigInt(BigInt.asIntN(64, integerOf(content)));
+  if (kind === tag.t61String) return decodeUtf8(content).toWellFormed();
+  if (kind === tag.objectIdentifier) return identifierOf(content);
+  return texts.has(kind) ? readText(kind, content) : null;
 }

@@ -1,6 +1,6 @@
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import type { Node } from './nodes.ts';
-import type { Schema, TypeInfo } from './schema.ts';
+import type { Schema, TypeInfo } from './types.ts';
 
 const unitsPerStep = 1_500;
 /** Chains of types are followed by recursion. */

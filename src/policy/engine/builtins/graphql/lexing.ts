@@ -35,7 +35,7 @@ const blank = /[\t\r\n ,\ufeff]+/y;
 const name = /[_A-Za-z][_0-9A-Za-z]*/y;
 const number = /-?(?:0(?!\d)|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y;
 const punctuation = /\.\.\.|[!$&():=@[\]{}|]/y;
-const comment = /#[^\0-\x08\x0a-\x1f]*/y;
+const comment = /#[\t -\uffff]*/y;
 
 /** A lexer of GraphQL (October 2021 section 2.1, with braced escapes), as gqlparser reads it. */
 export class Lexer {

@@ -167,7 +167,7 @@ export type Node<S extends StructName> = Struct & {
 export type Selection = Node<'Field'> | Node<'FragmentSpread'> | Node<'InlineFragment'>;
 
 const fieldsOf = (name: StructName): readonly (readonly [string, FieldKind])[] =>
-  Object.entries(structs[name]) as unknown as readonly (readonly [string, FieldKind])[];
+  Object.entries(structs[name]);
 
 function zeroOf(kind: FieldKind): unknown {
   if (kind === 'text') return '';

@@ -2,7 +2,7 @@ import { compareText } from '../../values/values.ts';
 import { BuiltinError } from '../builtin.ts';
 import type { Node, Selection } from './nodes.ts';
 import { valueKind } from './parsing.ts';
-import { isLeaf, type TypeInfo } from './schema.ts';
+import { isLeaf, type TypeInfo } from './types.ts';
 import type { Walker } from './walking.ts';
 
 const unitsPerComparison = 1_500;

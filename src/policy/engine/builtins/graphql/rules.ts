@@ -5,7 +5,7 @@ import { isCompatible } from './inheritance.ts';
 import type { Node } from './nodes.ts';
 import { OverlappingFields } from './overlapping.ts';
 import { valueKind } from './parsing.ts';
-import { isComposite, isGiven, isInput, isLeaf, nameOf, type Schema, type TypeInfo } from './schema.ts';
+import { isComposite, isGiven, isInput, isLeaf, nameOf, type Schema, type TypeInfo } from './types.ts';
 import { checkValue } from './values.ts';
 import { type Expected, type Visitor, Walker } from './walking.ts';
 

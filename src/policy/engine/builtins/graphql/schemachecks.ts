@@ -1,7 +1,7 @@
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import { checkImplements, checkNoCircles } from './inheritance.ts';
 import type { Node } from './nodes.ts';
-import { type DirectiveInfo, isGiven, isInput, nameOf, type Schema, type TypeInfo } from './schema.ts';
+import { type DirectiveInfo, isGiven, isInput, nameOf, type Schema, type TypeInfo } from './types.ts';
 
 const unitsPerCheck = 1_500;
 

@@ -1,7 +1,7 @@
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import type { Node } from './nodes.ts';
 import { valueKind } from './parsing.ts';
-import type { TypeInfo } from './schema.ts';
+import type { TypeInfo } from './types.ts';
 import type { Expected } from './walking.ts';
 
 const builtInScalars = new Set(['Int', 'Float', 'String', 'Boolean', 'ID']);

@@ -1,7 +1,7 @@
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import type { Node, Selection } from './nodes.ts';
 import { valueKind } from './parsing.ts';
-import { isGiven, nameOf, type Schema, type TypeInfo } from './schema.ts';
+import { isGiven, nameOf, type Schema, type TypeInfo } from './types.ts';
 
 const unitsPerVisit = 3_000;
 /** Fragments that spread fragments. */

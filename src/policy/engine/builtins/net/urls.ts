@@ -83,8 +83,7 @@ export function escapedHost({ host }: GoUrl): string {
 const isValidEncoding = (bytes: string): boolean => /^[!$&'()*+,;=:@[\]%/\w\-.~]*$/.test(bytes);
 
 function parseFront(front: string): Omit<GoUrl, 'hostname' | 'port' | 'fragment' | 'rawFragment'> {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: what Go refuses
-  if (/[\0-\x1f\x7f]/.test(front)) throw new BuiltinError('invalid control character in URL');
+  if (/[^ -~\x80-\uffff]/.test(front)) throw new BuiltinError('invalid control character in URL');
   const empty = { scheme: '', opaque: '', user: '', host: '', path: '', rawPath: '', rawQuery: '' };
   if (front === '*') return { ...empty, path: '*' };
   const found = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(front);

@@ -149,7 +149,7 @@ export class Compiler {
     if (patterns !== undefined) {
       if (!(patterns instanceof RegoObject)) throw invalidType('Valid Schema', 'patternProperties');
       for (const [pattern] of patterns.sorted())
-        this.#checkPattern(String(pattern), `Invalid regex pattern '${String(pattern)}'`);
+        this.#checkPattern(pattern as string, `Invalid regex pattern '${pattern as string}'`);
       node.patternProperties = this.#schemasIn(patterns, node);
     }
     const names = document.get('propertyNames');
@@ -161,7 +161,7 @@ export class Compiler {
   }
 
   #schemasIn(object: RegoObject, node: SchemaNode): Map<string, SchemaNode> {
-    return new Map(object.sorted().map(([name, schema]) => [String(name), this.child(schema, node)]));
+    return new Map(object.sorted().map(([name, schema]) => [name as string, this.child(schema, node)]));
   }
 
   booleanOrSchema(given: Value, node: SchemaNode, name: string): boolean | SchemaNode {
@@ -179,8 +179,8 @@ export class Compiler {
     for (const [name, dependency] of given.sorted()) {
       if (isArray(dependency)) {
         if (!dependency.every((each) => typeof each === 'string')) throw wrong();
-        if (dependency.length > 0) node.dependencies.set(String(name), dependency);
-      } else if (isSchema(dependency)) node.dependencies.set(String(name), this.child(dependency, node));
+        if (dependency.length > 0) node.dependencies.set(name as string, dependency);
+      } else if (isSchema(dependency)) node.dependencies.set(name as string, this.child(dependency, node));
       else throw wrong();
     }
   }

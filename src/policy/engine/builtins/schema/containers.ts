@@ -92,7 +92,7 @@ export function validateObject(
     if (value.get(name) !== undefined) outcome.score += 1;
     else outcome.add('required', place, `${name} is required`);
   }
-  const names = value.sorted().map(([name, inner]) => [String(name), inner] as const);
+  const names = value.sorted().map(([name, inner]) => [name as string, inner] as const);
   for (const [name, inner] of names) validateMember(validator, node, name, inner, outcome, place);
   for (const [name] of node.propertyNames ? names : []) {
     const judged = validator.judge(node.propertyNames as SchemaNode, name, place);

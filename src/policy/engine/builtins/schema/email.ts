@@ -70,7 +70,7 @@ function readPhrase(reader: Reader): boolean {
 /** The empty text for none. The characters of an atom, and a dot (RFC 5322 section 3.2.3). */
 function readAtom(reader: Reader): string {
   const start = reader.at;
-  while (reader.at < reader.text.length && /[^\x00-\x20\x7f()<>[\]:;@\\,"]/.test(peek(reader)))
+  while (reader.at < reader.text.length && /(?![()<>[\]:;@\\,"])[!-~\x80-\uffff]/.test(peek(reader)))
     reader.at += 1;
   return reader.text.slice(start, reader.at);
 }
@@ -85,7 +85,7 @@ function readQuoted(reader: Reader): string {
       return content;
     }
     const escaped = mark === '\\' ? reader.text.charAt((at += 1)) : mark;
-    if (!/[^\x00-\x08\x0a-\x1f\x7f]/.test(escaped)) return '';
+    if (!/[\t -~\x80-\uffff]/.test(escaped)) return '';
     content += escaped;
   }
   return '';

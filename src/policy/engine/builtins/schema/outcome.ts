@@ -64,6 +64,6 @@ export class Outcome {
       this.#context.spend(unitsPerStep + at.name.length);
       names.push(at.name);
     }
-    return names.length === 0 ? '(Root)' : names.reverse().join('.');
+    return names.length === 0 ? '(Root)' : names.toReversed().join('.');
   }
 }

@@ -49,12 +49,13 @@ export function dataOf(value: RegoObject, context: BuiltinContext): GoValue {
   }
 }
 
+/** JSON has no other keys than texts. */
 function fromRego(value: Value, context: BuiltinContext): GoValue {
   context.spend(unitsPerValue);
   if (isNumber(value)) return new JsonNumber(numberText(value));
   if (isArray(value)) return value.map((each) => fromRego(each, context));
   if (value instanceof RegoObject)
-    return new Map(value.sorted().map(([key, each]) => [String(key), fromRego(each, context)]));
+    return new Map(value.sorted().map(([key, each]) => [key as string, fromRego(each, context)]));
   return value as null | boolean | string;
 }
 

@@ -235,7 +235,7 @@ function readKeyUsage(value: Buffer): number {
 
 function ascii(content: Buffer): string {
   const text = content.toString('latin1');
-  if (/[^\x00-\x7f]/.test(text)) throw new BuiltinError('not ASCII');
+  if (/\P{ASCII}/u.test(text)) throw new BuiltinError('not ASCII');
   return text;
 }
 

@@ -60,7 +60,7 @@ export function readText(kind: number, content: Buffer): string {
     case tag.printableString:
       return checked(/^[A-Za-z0-9'()+,\-./ :=?*&]*$/);
     case tag.ia5String:
-      return checked(/^[\x00-\x7f]*$/);
+      return checked(/^\p{ASCII}*$/u);
     case tag.numericString:
       return checked(/^[0-9 ]*$/);
     case tag.bmpString:

@@ -60,7 +60,7 @@ class PolicyGraph {
 
   /** What leads nowhere. */
   prune(): void {
-    for (const layer of this.layers.slice(1, -1).reverse())
+    for (const layer of this.layers.slice(1, -1).toReversed())
       for (const node of layer.values()) {
         this.#context.spend(unitsPerEdge);
         if (node.children.size > 0) continue;

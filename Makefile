@@ -6,7 +6,7 @@ STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
-.PHONY: fault s3 run test check build bench opa setup clean help fmt peers clients verifiers
+.PHONY: conformance fault s3 run test check build bench opa setup clean help fmt peers clients verifiers
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,9 @@ fault: setup ## the long form of the tests that kill, fill and break
 
 s3: setup ## the archive against an S3 store that is built from its Go module; two minutes the first time
 	@S3_GATEWAY=1 $(NODE) $(BIN)/vitest run --project all test/foreign/s3.test.ts
+
+conformance: setup ## run OPA's own cases by our engine and by the stock npm host; writes conformance.json
+	@$(NODE) tools/conformance.ts
 
 bench: setup peers ## measure against peers; writes bench/results.json
 	@rm -rf dist && $(BIN)/tsc -p tsconfig.build.json

@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.ts';
 import { MANIFEST } from '../tenancy/manifest-invalid.ts';
+import { refusalOf } from './engine/capabilities.ts';
 
 /** One mistake, where it is: `file` is relative to the tenant's folder, `line` counts from 1, 0 where unknown. */
 export interface Diagnostic {
@@ -42,7 +43,11 @@ export function diagnosticsOf(output: string): Diagnostic[] {
   for (const line of output.split('\n')) {
     const match = /^(?:.*?\s)?(\S+\.rego):(\d+): (.+)$/.exec(line);
     if (match)
-      lines.push({ file: fileName(match[1] ?? ''), line: Number(match[2]), message: match[3] ?? '' });
+      lines.push({
+        file: fileName(match[1] ?? ''),
+        line: Number(match[2]),
+        message: explained(match[3] ?? ''),
+      });
   }
   const entry = /entrypoint "([^"]+)" does not refer to a rule/.exec(output)?.[1];
   if (entry !== undefined)
@@ -75,12 +80,16 @@ function fromJson(output: string): Diagnostic[] | undefined {
     return errors?.map(({ message, code, location, details }) => ({
       file: fileName(location?.file ?? 'policy'),
       line: location?.row ?? 0,
-      message: `${code ? `${code}: ` : ''}${message}${hint(details?.oneOf)}`,
+      message: `${code ? `${code}: ` : ''}${explained(message)}${hint(details?.oneOf)}`,
     }));
   } catch {
     return undefined;
   }
 }
+
+/** The compiler knows of a built-in that was cut from it as little as of one that never was; the author wants to know why. */
+const explained = (message: string): string =>
+  message.replace(/undefined function ([\w.]+)$/, (all, name: string) => refusalOf(name) ?? all);
 
 const hint = (oneOf: unknown): string =>
   Array.isArray(oneOf) && oneOf.length > 0 ? ` (one of ${oneOf.slice(0, 12).join(', ')})` : '';

@@ -7,22 +7,33 @@ export interface OpaCapabilities {
   readonly [member: string]: unknown;
 }
 
-/**
- * Never available, whatever else may be added: a decision is a function of the revision and the input alone.
- * Names that end in a dot are namespaces.
- */
-export const deniedBuiltins: readonly string[] = [
-  'http.send',
-  'net.lookup_ip_addr',
-  'opa.runtime',
-  'trace',
-  'rego.',
-  'providers.',
-  'internal.test_case',
-];
+const pure = 'a decision is a function of the revision and the input';
+
+/** Never available, whatever else may be added: why, and what to write instead. */
+export const refusals: Readonly<Record<string, string>> = {
+  'http.send': `${pure}; pass the fact in context`,
+  'net.lookup_ip_addr': `${pure}; pass the addresses in context`,
+  'opa.runtime': `${pure}; put what is configured into the tenant's data, or pass it in context`,
+  'rego.parse_module': `${pure}; Rego is read when a revision is made, by mandate policy check`,
+  'internal.test_case': 'it is for tests; write test_x[case] in a *_test.rego',
+};
+
+export const deniedBuiltins: readonly string[] = Object.keys(refusals);
+
+/** What an author is told who calls one; undefined for any other. */
+export function refusalOf(name: string): string | undefined {
+  return isDenied(name) ? `${name} is not there: ${refusals[name]}` : undefined;
+}
 
 /** What the compiler leaves nothing of. */
-const compiledAway: ReadonlySet<string> = new Set(['assign', 'eq', 'internal.print', 'print']);
+const compiledAway: ReadonlySet<string> = new Set([
+  'assign',
+  'eq',
+  'internal.print',
+  'print',
+  'rego.metadata.chain',
+  'rego.metadata.rule',
+]);
 
 /**
  * The compiler's capabilities cut down to what this engine runs, so that a policy that uses anything else fails to
@@ -49,8 +60,7 @@ export function capabilitiesForTests(current: OpaCapabilities): OpaCapabilities 
 }
 
 /** Whether no decision has it, whatever else may be added. */
-export const isDenied = (name: string): boolean =>
-  deniedBuiltins.some((denied) => (denied.endsWith('.') ? name.startsWith(denied) : name === denied));
+export const isDenied = (name: string): boolean => Object.hasOwn(refusals, name);
 
 function isAvailable(name: string): boolean {
   return !isDenied(name) && (compiledAway.has(name) || hostBuiltins.has(name));

@@ -12,7 +12,6 @@ export class InEarnest extends ServiceError {
 /** What tests may say and decisions may not, without any effect here. */
 const idle: Readonly<Record<string, Builtin>> = {
   'internal.test_case': () => true,
-  trace: () => true,
 };
 
 /** What a module of tests may ask the host for beside what decisions may: these are named in order to be replaced. */

@@ -137,7 +137,7 @@ export const adversaries: readonly Adversary[] = (
 ).map(([builtin, call, units]) => ({ builtin, call, units }));
 
 /** The members of the input that a call reads: to place them costs fuel too. */
-export function inputOf(call: string): string {
-  const used = Object.entries(input).filter(([name]) => call.includes(`input.${name}`));
+export function inputOf(call: string, members: Readonly<Record<string, unknown>> = input): string {
+  const used = Object.entries(members).filter(([name]) => call.includes(`input.${name}`));
   return JSON.stringify(Object.fromEntries(used));
 }

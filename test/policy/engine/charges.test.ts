@@ -1,22 +1,27 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { PolicyModule } from '../../../src/policy/engine/module.ts';
 import { adversaries, inputOf } from './adversaries.ts';
+import { documentAdversaries, documents } from './documentadversaries.ts';
 import { buildWasm, context } from './opa.ts';
 
 /** `node bench/containment.ts` has the times that the charges are made of. */
 describe('what a built-in does is paid for', () => {
   let module: PolicyModule;
+  const all = [
+    ...adversaries.map((each) => ({ ...each, input: inputOf(each.call) })),
+    ...documentAdversaries.map((each) => ({ ...each, input: inputOf(each.call, documents) })),
+  ];
   beforeAll(async () => {
-    const rules = adversaries.map(({ call }, index) => `r${index} := ${call}`);
-    const entrypoints = adversaries.map((_, index) => `test/r${index}`);
+    const rules = all.map(({ call }, index) => `r${index} := ${call}`);
+    const entrypoints = all.map((_, index) => `test/r${index}`);
     module = PolicyModule.compile(await buildWasm(`package test\n\n${rules.join('\n')}\n`, entrypoints));
   });
 
-  test.each(adversaries.map(({ call, units }, index) => [units, call, index] as const))(
+  test.each(all.map(({ call, units, input }, index) => [units, call, index, input] as const))(
     '%d units are not enough for %s',
-    (units, call, index) => {
+    (units, _, index, input) => {
       const instance = module.instantiate('{}', { fuel: units, memoryPages: 1_024 });
-      expect(() => instance.evaluate(`test/r${index}`, inputOf(call), context)).toThrow(
+      expect(() => instance.evaluate(`test/r${index}`, input, context)).toThrow(
         expect.objectContaining({ code: 'deadline_exceeded' }),
       );
     },

@@ -10,8 +10,12 @@ import { encodingBuiltins } from './data/encoding.ts';
 import { jwtBuiltins } from './data/jwt.ts';
 import { patchBuiltins } from './data/patch.ts';
 import { globBuiltins } from './glob/glob.ts';
+import { globsBuiltins } from './glob/intersection.ts';
 import { graphBuiltins } from './graph.ts';
+import { graphqlBuiltins } from './graphql/graphql.ts';
+import { awsBuiltins } from './net/aws.ts';
 import { netBuiltins } from './net/net.ts';
+import { uriBuiltins } from './net/uri.ts';
 import { aggregateBuiltins } from './numbers/aggregates.ts';
 import { arithmeticBuiltins } from './numbers/arithmetic.ts';
 import { bitsBuiltins } from './numbers/bits.ts';
@@ -19,19 +23,26 @@ import { literalBuiltins } from './numbers/literals.ts';
 import { numberBuiltins } from './numbers/numbers.ts';
 import { uuidBuiltins } from './numbers/uuid.ts';
 import { regexBuiltins } from './regex/regex.ts';
+import { schemaBuiltins } from './schema/schema.ts';
+import { signingBuiltins } from './signing/encode.ts';
+import { verifyingBuiltins } from './signing/verify.ts';
+import { templateBuiltins } from './templates/templates.ts';
 import { basicTextBuiltins } from './text/basics.ts';
 import { replacingBuiltins } from './text/replacing.ts';
 import { semverBuiltins } from './text/semver.ts';
 import { sprintfBuiltins } from './text/sprintf.ts';
 import { castBuiltins, stringBuiltins } from './text/strings.ts';
+import { traceBuiltins } from './text/trace.ts';
 import { trimmingBuiltins } from './text/trimming.ts';
 import { timeBuiltins } from './time/time.ts';
+import { x509Builtins } from './x509/x509.ts';
 import { yamlBuiltins } from './yaml/yaml.ts';
 
 const tables: readonly BuiltinTable[] = [
   aggregateBuiltins,
   arithmeticBuiltins,
   arrayBuiltins,
+  awsBuiltins,
   base64Builtins,
   basicTextBuiltins,
   bitsBuiltins,
@@ -40,7 +51,9 @@ const tables: readonly BuiltinTable[] = [
   documentBuiltins,
   encodingBuiltins,
   globBuiltins,
+  globsBuiltins,
   graphBuiltins,
+  graphqlBuiltins,
   jwtBuiltins,
   literalBuiltins,
   netBuiltins,
@@ -49,14 +62,21 @@ const tables: readonly BuiltinTable[] = [
   patchBuiltins,
   regexBuiltins,
   replacingBuiltins,
+  schemaBuiltins,
   semverBuiltins,
   setBuiltins,
+  signingBuiltins,
   sprintfBuiltins,
   stringBuiltins,
+  templateBuiltins,
   timeBuiltins,
+  traceBuiltins,
   trimmingBuiltins,
+  uriBuiltins,
   uuidBuiltins,
   valueBuiltins,
+  verifyingBuiltins,
+  x509Builtins,
   yamlBuiltins,
 ];
 

@@ -28,7 +28,8 @@ function inAscii(rego: string): string {
   return rego.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-const free: BuiltinContext = { nowMs: 0, seed: '', spend: () => {} };
+/** Certificates are good now, as they are for the evaluator. */
+const free: BuiltinContext = { nowMs: Date.now(), seed: '', spend: () => {} };
 
 /** What is no UTF-8 is an escape where it is marshalled, and a character where OPA prints it. */
 export const shown = (json: string): string => json.replaceAll('\\ufffd', '\ufffd');

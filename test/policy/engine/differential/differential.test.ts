@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { hostBuiltins } from '../../../../src/policy/engine/builtins/index.ts';
+import type { Value } from '../../../../src/policy/engine/values/values.ts';
 import { catalog } from './catalog.ts';
+import { pairs } from './certificates.ts';
 import { answerOf, answersOfOpa, type Call, textOf } from './compare.ts';
 import { Draw, value } from './draw.ts';
-import { verifications } from './signatures.ts';
+import { verifications, verified } from './signatures.ts';
 import { joint } from './times.ts';
 
 /** Not compared, and why. */
@@ -15,6 +17,12 @@ const excluded: Readonly<Record<string, string>> = {
     'what is no part of a template ends an evaluation of OPA; edges.test.ts has the rest',
 };
 
+/** Arguments that belong together. */
+const together: Readonly<Record<string, (draw: Draw) => readonly Value[]>> = {
+  'crypto.x509.parse_keypair': pairs,
+  'io.jwt.decode_verify': verified,
+};
+
 /** A long hunt: MANDATE_DIFFERENTIAL_CALLS=1000000 MANDATE_DIFFERENTIAL_SEED=7 */
 const total = Number(process.env['MANDATE_DIFFERENTIAL_CALLS'] ?? 5_000);
 const seed = Number(process.env['MANDATE_DIFFERENTIAL_SEED'] ?? Date.now() % 1_000_000);
@@ -24,13 +32,24 @@ const bounded = /range|lsh|yaml\.[iu]/;
 
 /** The parser of YAML here does not take the line breaks of other scripts for such, as libyaml does. */
 function isKnown(call: Call): boolean {
+  // An Ed25519 key is no secret here: what is signed by one with HMAC would be signed by whoever knows the public key.
+  if (call.builtin === 'io.jwt.encode_sign') return /"alg":"HS\d+".*"OKP"/.test(textOf(call));
   return call.builtin.startsWith('yaml.') && /\\u(?:0085|2028|2029|feff)/.test(textOf(call));
+}
+
+/**
+ * OPA goes through the members of a schema and of a document in another order each time, so that its mistakes come in
+ * any order, and of those of a schema any one is told.
+ */
+function settled({ builtin }: Call, answer: string): string {
+  if (builtin === 'json.verify_schema') return answer.slice(0, 'array [false'.length);
+  return builtin === 'json.match_schema' ? answer.split('').sort().join('') : answer;
 }
 
 function callsOf(draw: Draw, names: readonly string[], length: number): Call[] {
   return Array.from({ length }, () => {
     const builtin = draw.one(names);
-    const both = joint[builtin] ?? verifications[builtin];
+    const both = joint[builtin] ?? verifications[builtin] ?? together[builtin];
     if (both && draw.chance(2)) return { builtin, args: both(draw) };
     const generators = catalog[builtin] ?? [];
     const args = generators.map((make) =>
@@ -56,7 +75,7 @@ describe('the built-ins of the engine and of OPA', () => {
       const theirs = await answersOfOpa(calls);
       const different = calls.flatMap((call, index) => {
         const ours = answerOf(call);
-        return ours === theirs[index] || isKnown(call)
+        return settled(call, ours) === settled(call, theirs[index] ?? '') || isKnown(call)
           ? []
           : [{ call: textOf(call), ours, theirs: theirs[index] }];
       });

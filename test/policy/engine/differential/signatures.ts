@@ -1,6 +1,7 @@
-import { constants, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import type { Value } from '../../../../src/policy/engine/values/values.ts';
-import { type Draw, listOf } from './draw.ts';
+import { constants, createHmac, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { parseJson } from '../../../../src/policy/engine/values/parse.ts';
+import { RegoObject, type Value } from '../../../../src/policy/engine/values/values.ts';
+import { type Draw, type Generator, listOf, text } from './draw.ts';
 
 /** Tokens that are signed, and keys that some of them are signed by. */
 
@@ -78,3 +79,77 @@ function verification(algorithm: string): (draw: Draw) => readonly Value[] {
 export const verifications: Readonly<Record<string, (draw: Draw) => readonly Value[]>> = Object.fromEntries(
   algorithms.map((algorithm) => [`io.jwt.verify_${algorithm}`, verification(algorithm)]),
 );
+
+/** Algorithms that sign alike each time in OPA too: those of RSA with PKCS #1, of HMAC, and EdDSA. */
+export const header: Generator = (draw) =>
+  new RegoObject([
+    ['alg', draw.one(['RS256', 'RS512', 'HS256', 'HS384', 'EdDSA', 'none', 'HS257', 1])],
+    ...(draw.chance(2) ? [['typ', draw.one(['JWT', 'x', 1])] as const] : []),
+    ...(draw.chance(4) ? [['kid', text(draw)] as const] : []),
+  ]);
+
+const privateJwks = [rsa, pairs.eddsa, pairs.es256].map(({ privateKey }) =>
+  privateKey.export({ format: 'jwk' }),
+);
+
+export const signingKey: Generator = (draw) => {
+  const jwk = draw.one<object>([
+    ...privateJwks,
+    { kty: 'oct', k: 'c2VjcmV0' },
+    { kty: 'oct', k: '' },
+    { kty: 'x' },
+    {},
+  ]);
+  return parseJson(JSON.stringify(draw.chance(4) ? { keys: [jwk] } : jwk));
+};
+
+/** What a token must hold. Without a time OPA's is the machine's, ours the decision's. */
+export const constraints: Generator = (draw) =>
+  new RegoObject([
+    ['time', draw.one([0, 1_500_000_000_000_000_000n, 2_000_000_000_000_000_000n, -1, 'x'])],
+    ...(draw.chance(2)
+      ? [['secret', 'secret'] as const]
+      : [['cert', keyText(draw, draw.one(algorithms))] as const]),
+    ...(draw.chance(3) ? [['alg', draw.one(['HS256', 'RS256'])] as const] : []),
+    ...(draw.chance(3) ? [['iss', 'i'] as const] : []),
+    ...(draw.chance(3) ? [['aud', 'a'] as const] : []),
+    ...(draw.chance(15) ? [['x', 1] as const] : []),
+  ]);
+
+const claims = (draw: Draw): object => ({
+  ...(draw.chance(2) ? { iss: draw.one(['i', 'j']) } : {}),
+  ...(draw.chance(2) ? { aud: draw.one(['a', ['a', 'b'], 'c', 1]) } : {}),
+  ...(draw.chance(2) ? { exp: draw.one([1, 1_500_000_000, 1_500_000_000.5, 3_000_000_000, 'x']) } : {}),
+  ...(draw.chance(3) ? { nbf: draw.one([1, 1_500_000_000, 3_000_000_000, 'x']) } : {}),
+});
+
+function hmacToken(draw: Draw, payload: string, type: object): string {
+  const signed = `${encode({ alg: 'HS256', ...type })}.${payload}`;
+  const mac = createHmac('sha256', draw.chance(6) ? 'other' : 'secret')
+    .update(signed)
+    .digest('base64url');
+  return `${signed}.${mac}`;
+}
+
+/** A token, one within another now and then, and what it must hold; mostly by the same secret. */
+export const verified = (draw: Draw): readonly Value[] => {
+  const algorithm = draw.one(algorithms);
+  if (draw.chance(2))
+    return [
+      signed(algorithm, { alg: algorithm === 'eddsa' ? 'EdDSA' : algorithm.toUpperCase() }),
+      new RegoObject([
+        ['time', 0],
+        ['cert', keyText(draw, algorithm)],
+      ]),
+    ];
+  const inner = hmacToken(draw, encode(claims(draw)), draw.chance(6) ? { crit: ['x'], x: 1 } : {});
+  const outer = draw.chance(4)
+    ? hmacToken(draw, Buffer.from(inner).toString('base64url'), { cty: 'jwt' })
+    : inner;
+  const given = constraints(draw);
+  if (given instanceof RegoObject && draw.chance(2)) {
+    given.delete('cert');
+    given.set('secret', 'secret');
+  }
+  return [outer, given];
+};

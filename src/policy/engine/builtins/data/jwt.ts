@@ -21,7 +21,7 @@ const unitsPerSlowCurve = 1_500_000;
 const multipliedBitsPerUnit = 5_000;
 const unitsPerByte = 16;
 
-interface Token {
+export interface Token {
   readonly header: string;
   readonly payload: string;
   readonly signature: Buffer;
@@ -29,7 +29,7 @@ interface Token {
   readonly signed: string;
 }
 
-interface Algorithm {
+export interface Algorithm {
   readonly keyType: string;
   /** null where the algorithm says it itself. */
   readonly hash: string | null;
@@ -43,7 +43,7 @@ interface Algorithm {
 const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_AUTO };
 const ecdsa = { dsaEncoding: 'ieee-p1363' } as const;
 
-const asymmetric: Readonly<Record<string, Algorithm>> = {
+export const asymmetric: Readonly<Record<string, Algorithm>> = {
   rs256: { keyType: 'rsa', hash: 'sha256' },
   rs384: { keyType: 'rsa', hash: 'sha384' },
   rs512: { keyType: 'rsa', hash: 'sha512' },
@@ -56,7 +56,11 @@ const asymmetric: Readonly<Record<string, Algorithm>> = {
   eddsa: { keyType: 'ed25519', hash: null },
 };
 
-const symmetric: Readonly<Record<string, string>> = { hs256: 'sha256', hs384: 'sha384', hs512: 'sha512' };
+export const symmetric: Readonly<Record<string, string>> = {
+  hs256: 'sha256',
+  hs384: 'sha384',
+  hs512: 'sha512',
+};
 
 export const jwtBuiltins: BuiltinTable = {
   // The policy decides what it makes of claims nobody vouches for; the name is OPA's.
@@ -86,21 +90,30 @@ function mapNames<T>(table: Readonly<Record<string, T>>, make: (entry: T) => Bui
   );
 }
 
-function split(token: string, context: BuiltinContext): Token {
+export function split(token: string, context: BuiltinContext): Token {
+  const { signature, ...parts } = partsOf(token, context);
+  return { ...parts, signature: decodeUrlBase64(signature) };
+}
+
+/** With the signature as it is written. */
+export function partsOf(
+  token: string,
+  context: BuiltinContext,
+): Omit<Token, 'signature'> & { readonly signature: string } {
   context.spend(token.length * unitsPerByte);
   const [header, payload, signature, ...rest] = token.split('.');
   if (header === undefined || payload === undefined || signature === undefined || rest.length > 0)
     throw new BuiltinError('a JWT has three parts');
-  return { header, payload, signature: decodeUrlBase64(signature), signed: `${header}.${payload}` };
+  return { header, payload, signature, signed: `${header}.${payload}` };
 }
 
-function decodeObject(part: string, context: BuiltinContext): RegoObject {
+export function decodeObject(part: string, context: BuiltinContext): RegoObject {
   const value = unmarshalJson(decodeUtf8(decodeUrlBase64(part)), context);
   if (!(value instanceof RegoObject)) throw new BuiltinError('not a JSON object');
   return value;
 }
 
-function decodeHeader(token: Token, context: BuiltinContext): RegoObject {
+export function decodeHeader(token: Pick<Token, 'header'>, context: BuiltinContext): RegoObject {
   const header = decodeObject(token.header, context);
   if (header.get('enc') !== undefined) throw new BuiltinError('encrypted tokens are not supported');
   return header;
@@ -125,7 +138,7 @@ function unquote(value: string): string {
 }
 
 /** The parameters of RFC 7515 that have a type must have it, whoever signed. */
-function checkHeader(header: RegoObject): void {
+export function checkHeader(header: RegoObject): void {
   for (const name of ['alg', 'kid', 'typ', 'cty']) {
     const value = header.get(name);
     if (value !== undefined) text(value);
@@ -149,14 +162,14 @@ function isSignedBy(token: Token, keysText: string, algorithm: Algorithm, contex
   return keys.filter((each) => each.alg === undefined || each.alg === alg).some(isGood);
 }
 
-function unitsOf(key: KeyObject): number {
+export function unitsOf(key: KeyObject): number {
   const { modulusLength = 0, publicExponent = 0n, namedCurve } = key.asymmetricKeyDetails ?? {};
   if (namedCurve !== undefined && namedCurve !== 'prime256v1') return unitsPerSlowCurve;
   const multiplied = modulusLength ** 2 * publicExponent.toString(2).length;
   return unitsPerVerification + multiplied / multipliedBitsPerUnit;
 }
 
-function verifies(token: Token, key: KeyObject, { keyType, hash, options }: Algorithm): boolean {
+export function verifies(token: Token, key: KeyObject, { keyType, hash, options }: Algorithm): boolean {
   if (key.asymmetricKeyType !== keyType) return false;
   return verify(hash, Buffer.from(token.signed), { key, ...options }, token.signature);
 }

@@ -9,8 +9,12 @@ import {
 } from '../builtin.ts';
 import { compile } from './compiled.ts';
 
-const match: Builtin = ([pattern, value], context) =>
-  findAll(text(pattern), text(value), 1, context).length > 0;
+const match: Builtin = ([pattern, value], context) => matchesPattern(text(pattern), text(value), context);
+
+/** Whether an expression is found in a text. @throws BuiltinError for what is no expression */
+export function matchesPattern(pattern: string, value: string, context: BuiltinContext): boolean {
+  return findAll(pattern, value, 1, context).length > 0;
+}
 
 /**
  * Regular expressions on RE2, whose time is linear in the text. The runtime's own would backtrack without end on a

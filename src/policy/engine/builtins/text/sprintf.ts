@@ -33,7 +33,8 @@ function toArgument(value: Value): Argument {
   return typeof value === 'string' ? value : toDisplay(value);
 }
 
-class Formatter {
+/** Go's fmt.Sprintf. */
+export class Formatter {
   readonly #format: string;
   readonly #arguments: readonly Argument[];
   readonly #context: BuiltinContext;

@@ -2,15 +2,15 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import type { PolicyInput } from '../../../src/input.ts';
-import { parseJson } from '../../../src/policy/engine/values/parse.ts';
+import type { PolicyInput } from '../../../../src/input.ts';
+import { parseJson } from '../../../../src/policy/engine/values/parse.ts';
 import {
   compareValues,
   equalValues,
   isArray,
   RegoObject,
   type Value,
-} from '../../../src/policy/engine/values/values.ts';
+} from '../../../../src/policy/engine/values/values.ts';
 
 /** OPA's own conformance cases (v1/test/cases/testdata of its Go module). */
 export interface Case {
@@ -29,7 +29,6 @@ export interface Case {
   readonly sort_bindings?: boolean;
   /** The error is one of a built-in, which leaves the result undefined here. */
   readonly strict_error?: boolean;
-  readonly env?: unknown;
   /** Whether the modules are Rego of before 1.0. */
   readonly isOld: boolean;
   /** Whether the entry point answers the bindings of a query that is more than the value of a rule. */
@@ -73,8 +72,8 @@ export function loadCases(folder: string): Case[] {
 
 /** A query that reads one rule has it as its entry point; any other is wrapped in a rule that gathers its bindings. */
 function caseOf(written: WrittenCase, isOld: boolean): Case {
-  const query = written.query.trim();
   const modules = written.modules ?? [];
+  const query = withoutRoot(written.query.trim(), modules, written.data);
   const note = `${isOld ? 'v0 ' : ''}${written.note}`;
   const rule = /^data\.([\w.]+) = x$/.exec(query)?.[1];
   if (rule !== undefined)
@@ -90,6 +89,14 @@ function caseOf(written: WrittenCase, isOld: boolean): Case {
     isWrapped: true,
     entrypoint: 'wrapper/bindings',
   };
+}
+
+/** All of data is what is below each of its names: a rule that read it whole would read itself. */
+function withoutRoot(query: string, modules: readonly string[], data: Case['data']): string {
+  if (query !== 'data = x') return query;
+  const packages = modules.map((module) => /^\s*package\s+(\w+)/m.exec(module)?.[1] ?? '');
+  const names = [...new Set([...packages, ...Object.keys(data ?? {})])];
+  return `x = {${names.map((name) => `"${name}": data.${name}`).join(', ')}}`;
 }
 
 /** The same case with all it declares and reads under another name, so that many can be compiled at once. */

@@ -176,6 +176,7 @@ export function assemble(
       folder: config.data_dir,
       clock,
       sizeOf: (no) => records.size(no),
+      isServed: ({ id }) => tenants.find(id) !== undefined,
       record: (tenant, revision, detail) => {
         const row = administration.record(tenant, 'server', 'policy.shadow', undefined, detail, { revision });
         writer.append(row).catch((error: unknown) => toServiceError(error, 'policies'));

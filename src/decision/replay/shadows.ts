@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { ServiceError } from '../../errors.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { Replayable, ReplayTask } from './replays.ts';
@@ -48,12 +49,16 @@ export interface ShadowsOptions {
   /** The store's folder. */
   readonly folder: string;
   readonly clock: () => number;
+  /** Whether the tenant is still served. */
+  readonly isServed: (tenant: Tenant) => boolean;
   /** How many records a tenant's log holds. */
   readonly sizeOf: (tenantNo: TenantNo) => number;
   /** Writes what a shadow would have decided otherwise into its tenant's log. */
   readonly record: (tenant: Tenant, revision: string, detail: Readonly<Record<string, unknown>>) => void;
 }
 
+/** Each has one or two instances of its own. */
+const MAX_SHADOWS = 64;
 /** How often differences are recorded, where there are new ones. */
 const RECORD_MS = 60_000;
 const RECORDED_GROUPS = 10;
@@ -90,6 +95,8 @@ export class Shadows implements AsyncDisposable {
     const isNew = this.#followed.get(no)?.revision !== revision;
     if (isNew) {
       this.end(tenant);
+      if (this.#followed.size >= MAX_SHADOWS)
+        throw new ServiceError('resource_exhausted', `${MAX_SHADOWS} tenants have a shadow already`);
       const told = { replayed: 0, changed: 0 };
       const since = this.#options.clock();
       this.#followed.set(no, { tenant, revision, since, tally: new Tally(), behind: 0, problem: '', told });
@@ -144,7 +151,9 @@ export class Shadows implements AsyncDisposable {
   }
 
   #record(): void {
-    for (const followed of this.#followed.values()) this.#tell(followed);
+    for (const followed of this.#followed.values())
+      if (this.#options.isServed(followed.tenant)) this.#tell(followed);
+      else this.end(followed.tenant);
   }
 
   /** In the log once a minute where there is something new, and at the end. */

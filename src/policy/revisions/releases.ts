@@ -38,6 +38,8 @@ export interface ReleasesOptions {
   readonly activated?: ((tenant: Tenant) => void) | undefined;
 }
 
+/** How many pushes are compiled and tested at once; each is some processes. */
+const MAX_PUSHING = 4;
 /** How many recorded questions a revision is asked before it is kept. */
 const QUESTIONS = 50;
 
@@ -77,6 +79,7 @@ export class Releases {
   readonly #options: ReleasesOptions;
   /** What becomes active of a tenant does so one after the other. */
   readonly #turns = new Turns<Tenant['id']>();
+  #pushing = 0;
 
   constructor(options: ReleasesOptions) {
     this.#options = options;
@@ -129,6 +132,23 @@ export class Releases {
     const from = store.policy(tenant.no).active;
     if (parent !== '' && parent !== from) throw conflict(from);
     if (activate && tenant.manifest.policy.four_eyes) throw fourEyes();
+    if (this.#pushing >= MAX_PUSHING)
+      throw new ServiceError('resource_exhausted', `${MAX_PUSHING} pushes are looked at already`, {
+        retryAfterMs: 2_000,
+      });
+    this.#pushing += 1;
+    try {
+      return await this.#pushed(tenant, { files, activate }, { caller, message, expected: from });
+    } finally {
+      this.#pushing -= 1;
+    }
+  }
+
+  async #pushed(
+    tenant: Tenant,
+    { files, activate }: Pick<Push, 'files' | 'activate'>,
+    release: Release,
+  ): Promise<RevisionRow> {
     const sources = await sourcesOf({ files: pushedFiles(files), faults: [] }, tenant.manifest);
     const candidate = await this.#candidate(
       tenant,
@@ -138,7 +158,6 @@ export class Releases {
       true,
     );
     return this.#turns.run(tenant.id, async () => {
-      const release = { caller, message, expected: from };
       if (activate) await this.#activate(tenant, candidate, release);
       else await this.#keep(tenant, candidate, release);
       return this.#kept(tenant, candidate.bundle.revision);

@@ -48,6 +48,9 @@ export function revisionStore(db: Connection): RevisionStore {
   const file = db
     .prepare<[number, string], Buffer>('SELECT body FROM policy_files WHERE tenant_no = ? AND digest = ?')
     .pluck();
+  const isKept = db
+    .prepare<[number, string], number>('SELECT 1 FROM policy_files WHERE tenant_no = ? AND digest = ?')
+    .pluck();
   const sound = (no: TenantNo, row: RevisionRow): RevisionRow =>
     sha256(row.contents) === row.digest ? row : damaged(no, `revision ${row.revision}`);
   return {
@@ -63,7 +66,7 @@ export function revisionStore(db: Connection): RevisionStore {
       const row = superseded.get(no);
       return row && sound(no, row);
     },
-    hasFile: (no, digest) => file.get(no, digest) !== undefined,
+    hasFile: (no, digest) => isKept.get(no, digest) !== undefined,
     file: (no, digest) => {
       const body = file.get(no, digest);
       const bytes = body && unpacked(body);

@@ -157,6 +157,16 @@ describe('two at once', () => {
     expect(await policy.active()).toBe(winner);
   });
 
+  test('of many at once some are told to come back, and the server answers meanwhile', async () => {
+    const many = Array.from({ length: 8 }, (_, at) =>
+      policy.push({ ...files, 'authz/n.rego': `package authz\n\nn := ${at}\n` }),
+    );
+    expect(await decided(server)).toBe('allow');
+    const statuses = (await Promise.all(many)).map(({ status }) => status).sort();
+    expect(statuses.slice(0, 4)).toEqual([200, 200, 200, 200]);
+    expect(statuses.at(-1)).toBe(429);
+  });
+
   test('what was expected to be active and is not is a conflict', async () => {
     const { body } = await policy.push(stricter());
     const answer = await policy.activate(body.revision.revision, { expected: body.revision.revision });

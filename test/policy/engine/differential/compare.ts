@@ -92,3 +92,19 @@ function resultOf(stdout: string): RegoObject {
   if (!(value instanceof RegoObject)) throw new Error('the evaluator answered no object');
   return value;
 }
+
+/** The parser of YAML here does not take the line breaks of other scripts for such, as libyaml does. */
+export function isKnown(call: Call): boolean {
+  // An Ed25519 key is no secret here: what is signed by one with HMAC would be signed by whoever knows the public key.
+  if (call.builtin === 'io.jwt.encode_sign') return /"alg":"HS\d+".*"OKP"/.test(textOf(call));
+  return call.builtin.startsWith('yaml.') && /\\u(?:0085|2028|2029|feff)/.test(textOf(call));
+}
+
+/**
+ * OPA goes through the members of a schema and of a document in another order each time, so that its mistakes come in
+ * any order, and of those of a schema any one is told.
+ */
+export function settled({ builtin }: Call, answer: string): string {
+  if (builtin === 'json.verify_schema') return answer.slice(0, 'array [false'.length);
+  return builtin === 'json.match_schema' ? answer.split('').sort().join('') : answer;
+}

@@ -3,7 +3,7 @@ import { decodeUtf8 } from '../../values/utf8.ts';
 import { RegoObject, type Value } from '../../values/values.ts';
 import { type BuiltinContext, BuiltinError } from '../builtin.ts';
 import { readExtension } from './certificate.ts';
-import { constructed, DerReader, type Element, identifierOf, integerOf, tag } from './der.ts';
+import { constructed, DerReader, type Element, identifierOf, integerOf, malformed, tag } from './der.ts';
 import { type AlternativeNames, type Extension, readAlternativeNames } from './extensions.ts';
 import { readName, readText } from './names.ts';
 import { readPublicKey } from './publickeys.ts';
@@ -89,6 +89,8 @@ function attributeOf(whole: Buffer): Attribute {
 function requestedIn({ id, values }: Attribute): Extension[] {
   const [first] = values;
   if (id.join('.') !== extensionRequest || !first) return [];
+  // A list of any other class is none: the whole request is refused, as in Go.
+  if (first.tag !== tag.sequence) throw malformed();
   const extensions: Extension[] = [];
   const content = new DerReader(first.content);
   while (!content.isEmpty) extensions.push(readExtension(content.enter(tag.sequence)));

@@ -1,12 +1,17 @@
 import { ServiceError } from '../errors.ts';
 import { MANIFEST } from '../tenancy/manifest-invalid.ts';
 import { refusalOf } from './engine/capabilities.ts';
+import { type TypeDetails, typeLines } from './opa/types.ts';
 
 /** One mistake, where it is: `file` is relative to the tenant's folder, `line` counts from 1, 0 where unknown. */
 export interface Diagnostic {
   readonly file: string;
   readonly line: number;
   readonly message: string;
+  /** In characters from 1, where it is known. */
+  readonly column?: number;
+  /** What the compiler prints below its message: the types that it has, and those that it wants. */
+  readonly detail?: readonly string[];
 }
 
 /** `policy_invalid`, with its diagnostics at hand. */
@@ -70,18 +75,23 @@ export function diagnosticsOf(output: string): Diagnostic[] {
 interface OpaError {
   message: string;
   code?: string;
-  location?: { file?: string; row?: number };
-  details?: { oneOf?: unknown };
+  location?: { file?: string; row?: number; col?: number };
+  details?: TypeDetails & { oneOf?: unknown };
 }
 
 function fromJson(output: string): Diagnostic[] | undefined {
   try {
     const { errors } = JSON.parse(output) as { errors?: OpaError[] };
-    return errors?.map(({ message, code, location, details }) => ({
-      file: fileName(location?.file ?? 'policy'),
-      line: location?.row ?? 0,
-      message: `${code ? `${code}: ` : ''}${explained(message)}${hint(details?.oneOf)}`,
-    }));
+    return errors?.map(({ message, code, location, details }) => {
+      const detail = details ? typeLines(details) : [];
+      return {
+        file: fileName(location?.file ?? 'policy'),
+        line: location?.row ?? 0,
+        message: `${code ? `${code}: ` : ''}${explained(message)}${hint(details?.oneOf)}`,
+        ...(location?.col === undefined ? {} : { column: location.col }),
+        ...(detail.length === 0 ? {} : { detail }),
+      };
+    });
   } catch {
     return undefined;
   }

@@ -104,12 +104,12 @@ describe('mandate policy check', () => {
       mandate(['--json', 'policy', 'check', broken]),
     ]);
     expect(plain.code).toBe(1);
-    expect(plain.stdout).toContain(`${path.join(broken, 'policy.rego')}:3: `);
+    expect(plain.stdout).toContain(`${path.join(broken, 'policy.rego')}:3:10: `);
     expect(plain.stdout).toContain('undefined function nosuch');
     expect(asJson.code).toBe(1);
     expect(JSON.parse(asJson.stdout)).toMatchObject({
       ok: false,
-      diagnostics: [{ file: 'policy.rego', line: 3 }],
+      diagnostics: [{ file: 'policy.rego', line: 3, column: 10, severity: 'error' }],
     });
   });
 
@@ -120,16 +120,16 @@ describe('mandate policy check', () => {
       mandate(['policy', 'check', theirs]),
       mandate(['policy', 'check', own]),
     ]);
-    expect(platform.stdout).toMatch(/^platform\/decision\.rego:\d+: .*data\.authz\.allow/);
+    expect(platform.stdout).toMatch(/^platform\/decision\.rego:\d+:\d+: .*data\.authz\.allow/);
     expect(platform.stdout).not.toContain(theirs);
-    expect(tenant.stdout).toContain(`${path.join(own, 'platform/own.rego')}:3: `);
+    expect(tenant.stdout).toContain(`${path.join(own, 'platform/own.rego')}:3:6: `);
     expect([platform.code, tenant.code]).toEqual([1, 1]);
   });
 
   test('says of a folder without Rego that it denies everything', async () => {
     const place = await tenantOf({ 'policy_test.rego': 'package authz_test\n' });
     const { code, stdout, stderr } = await mandate(['policy', 'check', place]);
-    expect(stderr).toBe(`mandate: ${place} holds no Rego; every request is denied\n`);
+    expect(stderr).toBe(`${place}: warning: it holds no Rego; every request is denied\n`);
     expect(stdout).toMatch(/^ok {2}sha256:\w+\n$/);
     expect(code).toBe(0);
   });

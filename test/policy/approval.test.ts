@@ -37,7 +37,7 @@ describe('a mistake', () => {
     ['in the request', 'input.request.resource.kind', 'undefined ref: input.request.resource.kind'],
   ])('%s is found, with file and line', async (_what, ref, message) => {
     expect(await diagnosed({ 'deep/a.rego': `package approval\n\nallow if ${ref} == "x"\n` })).toEqual([
-      { file: 'deep/a.rego', line: 3, message: expect.stringContaining(message) as string },
+      { file: 'deep/a.rego', line: 3, column: 10, message: expect.stringContaining(message) as string },
     ]);
   });
 

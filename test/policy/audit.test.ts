@@ -38,7 +38,7 @@ describe('a mistake', () => {
       'deep/a.rego': `package audit\n\nmask contains "/x" if ${ref} == "x"\n`,
     });
     expect(found).toEqual([
-      { file: 'deep/a.rego', line: 3, message: expect.stringContaining(message) as string },
+      { file: 'deep/a.rego', line: 3, column: 23, message: expect.stringContaining(message) as string },
     ]);
   });
 

@@ -26,7 +26,7 @@ describe('diagnostics', () => {
   test('name file, line and what the compiler says', async () => {
     const file = 'deep/folder/broken.rego';
     expect(await diagnosed({ [file]: 'package authz\n\nallow if {\n\tnosuch(1)\n}\n' })).toEqual([
-      { file, line: 4, message: expect.stringContaining('undefined function nosuch') as string },
+      { file, line: 4, column: 2, message: expect.stringContaining('undefined function nosuch') as string },
     ]);
     expect(await diagnosed({ [file]: 'package authz\n\nallow if {\n' })).toMatchObject([{ file }]);
     expect(await diagnosed({ [file]: 'package authz\n\nallow { true }\n' })).toMatchObject([

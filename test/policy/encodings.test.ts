@@ -52,6 +52,7 @@ describe('Rego', () => {
     expect(await diagnosed({ 'x.rego': 'package authz.x\n\nv := "a\ufeffb"\n' })).toContainEqual({
       file: 'x.rego',
       line: 3,
+      column: 6,
       message: 'rego_parse_error: illegal byte-order mark',
     });
   });

@@ -1,13 +1,14 @@
-import { existsSync, lstatSync, statSync } from 'node:fs';
+import { lstatSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Config } from '../../config.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Compiler } from '../../policy/compiler.ts';
-import { type Diagnostic, formatDiagnostic, PolicyInvalid } from '../../policy/diagnostics.ts';
+import { PolicyInvalid } from '../../policy/diagnostics.ts';
 import type { Limits } from '../../policy/engine/instance.ts';
 import type { PolicySources } from '../../policy/sources.ts';
 import type { Manifest } from '../../tenancy/manifest.ts';
 import { ExitCode, print, printJson } from '../terminal/output.ts';
+import { marked } from './marked.ts';
 
 /** What only these commands need is loaded only for them: the others start in half the time without. */
 export async function compilerOf(): Promise<Compiler> {
@@ -49,15 +50,9 @@ export const ROOT_HELP =
 export function refuse(error: unknown, folder: string, json = false): void {
   if (!(error instanceof PolicyInvalid)) throw error;
   if (json) printJson({ ok: false, diagnostics: error.diagnostics });
-  else for (const each of error.diagnostics) print(formatDiagnostic(placed(each, folder)));
+  else for (const each of error.diagnostics) print(marked(each, folder));
   process.exitCode = ExitCode.deny;
 }
-
-/** As the author finds it. What is not among the tenant's files is the platform's, which is in none of its folders. */
-const placed = (diagnostic: Diagnostic, folder: string): Diagnostic =>
-  existsSync(path.join(folder, diagnostic.file))
-    ? { ...diagnostic, file: path.join(folder, diagnostic.file) }
-    : diagnostic;
 
 /** What the server would allow the tenant. */
 export async function limitsOf(manifest: Manifest): Promise<Limits> {

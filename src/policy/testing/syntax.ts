@@ -43,6 +43,7 @@ export interface Rule {
 /** A module as OPA's own parser reads it, with places. */
 export interface Syntax {
   readonly package: { readonly path: readonly Term[] };
+  readonly imports?: readonly { readonly path: Term; readonly alias?: string }[];
   readonly rules?: readonly Rule[];
 }
 

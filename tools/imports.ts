@@ -11,6 +11,7 @@ const ranks: Readonly<Record<string, number>> = {
   'generations.ts': 0,
   'turns.ts': 0,
   'ids.ts': 0.5,
+  'verdict.ts': 0.5,
   'input.ts': 0,
   gen: 0,
   http2: 0,

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ServiceError } from '../errors.ts';
-import type { Outcome } from './verdict.ts';
+import type { Outcome } from '../verdict.ts';
 
 /** AuthZEN 1.0, evaluations_semantic. */
 export type BatchSemantic = 'execute_all' | 'deny_on_first_deny' | 'permit_on_first_permit';

@@ -5,12 +5,12 @@ import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { TENANT_KILLED } from '../verdict.ts';
 import type { Admission } from './admission.ts';
 import type { ExactPolicy } from './decide.ts';
 import { decisionChannel } from './decisions.ts';
 import type { Recorder } from './recorder.ts';
 import { decisionDraft } from './rows.ts';
-import { TENANT_KILLED } from './verdict.ts';
 
 export interface DataAnswer {
   /** JSON text; undefined where the rule is, and at a path that the tenant declares no entry point for. */

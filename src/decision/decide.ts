@@ -1,7 +1,7 @@
 import { ServiceError } from '../errors.ts';
 import type { PolicyInput } from '../input.ts';
 import type { Caller } from '../tenancy/callers.ts';
-import { readVerdict, refusal, type Verdict } from './verdict.ts';
+import { readVerdict, refusal, type Verdict } from '../verdict.ts';
 
 export type EntryPoint = 'mandate/decision' | 'mandate/delegation' | 'mandate/approval';
 

@@ -8,6 +8,7 @@ import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { refusal } from '../verdict.ts';
 import type { Admission, Share } from './admission.ts';
 import { decisionQuestion } from './approval/question.ts';
 import type { ApprovalRequests } from './approval/requests.ts';
@@ -30,7 +31,6 @@ import {
   unsoundQuestion,
 } from './rows.ts';
 import { SharedParts } from './shared-parts.ts';
-import { refusal } from './verdict.ts';
 import { isTrusted, sameLog } from './waited.ts';
 
 /** Published after each decision is durable: {tenant, outcome, cost, revision, entry: 'check'}. */

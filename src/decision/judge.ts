@@ -6,6 +6,7 @@ import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { refusal, TENANT_KILLED, type Verdict } from '../verdict.ts';
 import type { Admission } from './admission.ts';
 import { type Presented, unheldReason, usedMembers } from './approval/presented.ts';
 import { type Decided, decide, type Policy, toldTo } from './decide.ts';
@@ -17,7 +18,6 @@ import type { Recorder } from './recorder.ts';
 import type { CheckRequest } from './request.ts';
 import { decisionDraft } from './rows.ts';
 import type { SharedParts } from './shared-parts.ts';
-import { refusal, TENANT_KILLED, type Verdict } from './verdict.ts';
 
 /** A decision, and what its record is made from. */
 export interface Judged {

@@ -2,11 +2,11 @@ import { buildRecord, type Named, type RecordDraft } from '../audit/record.ts';
 import type { ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import type { GrantRow, RecordRow, TenantNo } from '../storage/rows.ts';
+import { verdictText } from '../verdict.ts';
 import type { Decided } from './decide.ts';
 import { refusedGrant } from './principal.ts';
 import type { CheckRequest, UncheckedRequest } from './request.ts';
 import { Kept, type SharedParts } from './shared-parts.ts';
-import { verdictText } from './verdict.ts';
 
 interface Head {
   readonly tenantNo: TenantNo;

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Reason } from '../decision/verdict.ts';
 import type { GrantRow, Use } from '../storage/rows.ts';
 import { isUse, narrowest, uses } from '../storage/use.ts';
 import { type Detail, type DetailTypes, detailProblem } from '../tenancy/details.ts';
+import type { Reason } from '../verdict.ts';
 import { detailsWithin, MAX_DETAILS, sizeProblem } from './details.ts';
 
 /** What the limits of a policy took from a grant. A member that is not there: nothing of that. */

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readVerdict } from '../../src/decision/verdict.ts';
+import { readVerdict } from '../../src/verdict.ts';
 import { at } from '../cli/run.ts';
 import { Grpc } from '../e2e/grpc.ts';
 import { check, postJson, tokenReads } from '../e2e/requests.ts';

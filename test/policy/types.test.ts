@@ -42,7 +42,15 @@ test.each([
       .map((line) => line.slice(1));
     expect(text.length).toBe(2);
     // On its own output it leaves out what is long.
-    const told = text.map((line) => new RegExp(`^${line.split('...').map(RegExp.escape).join('.+')}$`));
+    const told = text.map(
+      (line) =>
+        new RegExp(
+          `^${line
+            .split('...')
+            .map((part) => RegExp.escape(part))
+            .join('.+')}$`,
+        ),
+    );
     expect(found?.detail).toEqual(told.map((line) => expect.stringMatching(line) as string));
     expect(found).toMatchObject({ line: 5, column: expect.any(Number) as number });
   });

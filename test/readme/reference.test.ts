@@ -45,7 +45,7 @@ describe('docs/reference.md', () => {
     const sources = await Promise.all(
       (await readdir(folder)).map((file) => readFile(path.join(folder, file), 'utf8')),
     );
-    const verdict = await readFile(path.join(repository, 'src/decision/verdict.ts'), 'utf8');
+    const verdict = await readFile(path.join(repository, 'src/verdict.ts'), 'utf8');
     const codes = [
       ...sources.flatMap((text) => [...text.matchAll(/"code": "(\w+)"|contains "(\w+)"/g)]),
       ...verdict.matchAll(/code: '(\w+)'/g),

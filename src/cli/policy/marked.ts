@@ -33,7 +33,7 @@ function excerpt(file: string, line: number, column: number): string[] {
   const written = lineOf(file, line);
   if (written === undefined) return [];
   // Columns count characters, not the halves of a pair.
-  const characters = [...written];
+  const characters = Array.from(written);
   if (column < 1 || column > characters.length + 1) return [];
   const from = column > MAX_SHOWN ? column - 1 - MAX_SHOWN / 2 : 0;
   const before = shown(characters.slice(from, column - 1).join(''));

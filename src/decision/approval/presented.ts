@@ -5,7 +5,7 @@ import type { ApprovalStore } from '../../storage/approvals/store.ts';
 import { storedJson } from '../../storage/faults.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
-import type { Reason } from '../verdict.ts';
+import type { Reason } from '../../verdict.ts';
 import { digestOf, type Question } from './question.ts';
 
 /** An approval that holds for what is asked, as a policy sees it; nobody else can say so. */

@@ -5,7 +5,7 @@ import type { ApprovalRow, NewApproval } from '../../storage/approvals/rows.ts';
 import { storedJson } from '../../storage/faults.ts';
 import type { RecordRow } from '../../storage/rows.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
-import type { Reason } from '../verdict.ts';
+import type { Reason } from '../../verdict.ts';
 import type { Question } from './question.ts';
 
 export type ApprovalEvent = 'request' | 'approve' | 'reject' | 'cancel' | 'expire';

@@ -1,4 +1,4 @@
-import { refusal, type Verdict } from '../verdict.ts';
+import { refusal, type Verdict } from '../../verdict.ts';
 import { inUnits } from './amount.ts';
 import type { Counter } from './counter.ts';
 import type { Taken } from './taken.ts';

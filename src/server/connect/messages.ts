@@ -3,7 +3,6 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { AuditRecord } from '../../audit/read.ts';
 import type { Answer } from '../../decision/decisions.ts';
 import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
-import type { Outcome, Reason } from '../../decision/verdict.ts';
 import { RecordSchema, StoredRecordSchema } from '../../gen/mandate/v1/audit_pb.ts';
 import {
   type CheckBatchRequest,
@@ -16,6 +15,7 @@ import {
 import { Decision, type TaskCap, TaskCapSchema } from '../../gen/mandate/v1/model_pb.ts';
 import type { StoredRecord } from '../../storage/log/records.ts';
 import type { TaskCap as Cap } from '../../storage/rows.ts';
+import type { Outcome, Reason } from '../../verdict.ts';
 import type { AskedBatch } from './decision.ts';
 
 export const decisionOf = {

@@ -1,5 +1,6 @@
-import { type ErrorCode, ServiceError } from '../errors.ts';
-import type { JsonObject } from './request.ts';
+import { type ErrorCode, ServiceError } from './errors.ts';
+
+type JsonObject = { readonly [name: string]: unknown };
 
 export type Outcome = 'allow' | 'deny' | 'challenge';
 

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { isTable } from '../tenancy/folder/names.ts';
 import { composeData } from '../tenancy/folder/parser.ts';
 import type { TenantFiles } from '../tenancy/folder/read.ts';
 import type { Manifest } from '../tenancy/manifest.ts';
@@ -21,6 +22,8 @@ export interface PolicySources {
   readonly modules: ReadonlyMap<string, string>;
   /** `*_test.rego`: what tests it, and is never compiled into it. */
   readonly tests: ReadonlyMap<string, string>;
+  /** `*_test.yaml`: tables of requests and decisions, which test it too. */
+  readonly tables: ReadonlyMap<string, string>;
   /** Entry points beside the platform's. */
   readonly entrypoints: readonly string[];
   /** JSON text of `data`: the data documents and what the manifest declares. */
@@ -47,7 +50,14 @@ export const keepsOut = ({ files }: TenantFiles): boolean =>
   );
 
 /** The one place that tells a test from what decides. */
-export const isTest = (path: string): boolean => path.endsWith('_test.rego');
+export const isTest = (path: string): boolean => path.endsWith('_test.rego') || isTable(path);
+
+/** Whether anything tests it. */
+export const hasTests = ({ tests, tables }: Pick<PolicySources, 'tests' | 'tables'>): boolean =>
+  tests.size + tables.size > 0;
+
+/** Of all tables together, in characters. */
+const MAX_TABLES = 1024 * 1024;
 
 /** What of the files as they were read is the tenant's policy. Throws `policy_invalid`, naming each file at fault. */
 export async function sourcesOf(
@@ -59,6 +69,7 @@ export async function sourcesOf(
     .map(({ file, problem }) => ({ file, line: 0, message: problem }));
   const modules = new Map<string, string>();
   const tests = new Map<string, string>();
+  const tables = new Map<string, string>();
   const documents: (readonly [string, string])[] = [];
   const files = [...read.files].map(([path, bytes]) => ({ path, bytes }));
   for (const { path, bytes } of files) {
@@ -66,8 +77,15 @@ export async function sourcesOf(
     if (line > 0) wrong.push({ file: path, line, message: 'this is not UTF-8' });
     const text = bytes.toString('utf8');
     if (path.endsWith('.rego')) (isTest(path) ? tests : modules).set(path, text);
+    else if (isTable(path)) tables.set(path, text);
     else documents.push([path, text]);
   }
+  if ([...tables.values()].reduce((sum, { length }) => sum + length, 0) > MAX_TABLES)
+    wrong.push({
+      file: [...tables.keys()].at(-1) ?? '',
+      line: 0,
+      message: `more than ${MAX_TABLES} characters of tests in all`,
+    });
   if (wrong.length > 0) throw policyInvalid(wrong);
   const composed = await composeData(documents, { tenant: { actions: manifest.actions } });
   if ('problem' in composed)
@@ -77,6 +95,7 @@ export async function sourcesOf(
     files,
     modules,
     tests,
+    tables,
     entrypoints: manifest.entrypoints,
     data: composed.data,
     beside: composed.beside,

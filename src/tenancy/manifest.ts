@@ -8,6 +8,7 @@ import { ceilingDetails, detailProblem, detailTypes } from './details.ts';
 import { type LineOf, readLined, YamlInvalid } from './folder/yaml.ts';
 import { keysDeclared } from './keys-declared.ts';
 import { ManifestInvalid } from './manifest-invalid.ts';
+import { isDeeper, listed, MAX_DEPTH, placeOf } from './manifest-issues.ts';
 import { metersDeclared } from './meters-declared.ts';
 import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
@@ -231,9 +232,6 @@ export type ManifestPrincipal = Manifest['principals'][number];
 export type TrustedIssuer = Manifest['issuers'][number];
 export type Ceiling = z.infer<typeof ceiling>;
 
-/** How deep properties may be: what is deeper some reader of them may not get to the end of. */
-const MAX_DEPTH = 64;
-
 /** Reads the text of a tenant.yaml. Throws `ManifestInvalid` with the place of the mistake. */
 export function readManifest(text: string, file: string): Manifest {
   let read: ReturnType<typeof readLined>;
@@ -248,11 +246,6 @@ export function readManifest(text: string, file: string): Manifest {
   if (isDeeper(value, MAX_DEPTH)) throw new ManifestInvalid(file, `more than ${MAX_DEPTH} levels deep`);
   return parseManifest(value, file, lineOf);
 }
-
-const isDeeper = (value: unknown, levels: number): boolean =>
-  typeof value === 'object' &&
-  value !== null &&
-  (levels === 0 || Object.values(value).some((each) => isDeeper(each, levels - 1)));
 
 /** Throws `ManifestInvalid` with the place of the first mistakes. */
 export function parseManifest(value: unknown, file: string, lineOf: LineOf = () => 0): Manifest {
@@ -307,13 +300,3 @@ export function parseIssuer(value: unknown): TrustedIssuer {
   if (parsed.success) return parsed.data;
   throw new ManifestInvalid('issuer', listed(parsed.error.issues));
 }
-
-const listed = (issues: readonly z.core.$ZodIssue[]): string =>
-  issues
-    .slice(0, 3)
-    .map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`)
-    .join('; ');
-
-/** A member that is not known has a place, too. */
-const placeOf = (issue: z.core.$ZodIssue | undefined): readonly PropertyKey[] =>
-  issue?.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] ?? ''] : (issue?.path ?? []);

@@ -50,14 +50,18 @@ export const compile = (files: Files): Promise<Bundle> =>
   );
 
 /** What `mandate policy test` makes of a folder, within these limits. */
-export const tested = async (folder: string, { covered = false } = {}): Promise<Tested> =>
-  runTests(compiler(), await read(folder), {
-    only: undefined,
+export const tested = async (
+  folder: string,
+  { covered = false, declared = manifest, only = undefined as string | undefined } = {},
+): Promise<Tested> =>
+  runTests(compiler(), await read(folder, declared), {
+    only,
     traced: false,
     covered,
     limits: { fuel: 20_000_000, memoryPages: 1024 },
     clock: () => 0,
     stopwatch: () => 0,
+    principals: declared.principals,
   });
 
 /** What is wrong with the files; nothing if they compile. */

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { describe, ServiceError } from '../../errors.ts';
 import { type Diagnostic, PolicyInvalid } from '../../policy/diagnostics.ts';
+import { hasTests } from '../../policy/sources.ts';
 import { ExitCode, globalsOf, print, printJson, warn } from '../terminal/output.ts';
 import { compilerOf, limitsOf, ROOT_FLAG, ROOT_HELP, readIn } from './folder.ts';
 import { marked } from './marked.ts';
@@ -52,11 +53,14 @@ async function reportOf(folder: string, { root }: CheckOptions, isOneOfMany: boo
     const bundle = await compiler.compile(sources);
     const { prove } = await import('../../policy/proof.ts');
     prove(bundle, await limitsOf(manifest));
+    const { askedIn } = await import('../../policy/testing/tables/asked.ts');
+    await askedIn(sources, manifest.principals, 0);
     const { warningsOf } = await import('../../policy/naming/warnings.ts');
     const diagnostics: Found[] = await warningsOf(compiler, sources, manifest);
     if (sources.modules.size === 0)
       diagnostics.push(ofFolder('warning', 'it holds no Rego; every request is denied'));
-    if (sources.tests.size === 0) diagnostics.push(ofFolder('note', 'it holds no tests (*_test.rego)'));
+    if (!hasTests(sources))
+      diagnostics.push(ofFolder('note', 'it holds no tests (*_test.rego, *_test.yaml)'));
     return { folder, ok: true, revision: bundle.revision, files: bundle.files, diagnostics };
   } catch (error) {
     if (error instanceof PolicyInvalid)

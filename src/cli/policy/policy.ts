@@ -6,7 +6,7 @@ import { diff, list, show } from './release/list.ts';
 import { push } from './release/push.ts';
 import { replay } from './release/replay.ts';
 import { promote, shadow, stage } from './release/trial.ts';
-import { testCommand } from './test.ts';
+import { testCommand } from './tests/test.ts';
 
 export function policyCommands(): Command {
   return new Command('policy')

@@ -215,11 +215,12 @@ export class Releases {
     isCovered = false,
   ): Promise<Candidate> {
     const { compiler, gate, allowance } = this.#options;
+    const { principals } = tenant.manifest;
     const limits = limitsFor(tenant.manifest, allowance);
     const questions = isTested ? [] : this.#options.questions(tenant, QUESTIONS);
     const [compiled, tested, opinions] = await Promise.allSettled([
       compiler.compile(sources),
-      isTested ? undefined : gate.pass(sources, limits, isCovered),
+      isTested ? undefined : gate.pass(sources, { limits, principals, covered: isCovered }),
       opinionsOf(compiler, sources, questions),
     ]);
     // Of what does not compile, the compiler says more than the tests.

@@ -33,7 +33,8 @@ export class Evaluator {
     this.#stopwatch = stopwatch;
   }
 
-  evaluate(entrypoint: string, context: EvaluationContext): Evaluated {
+  /** `input` is JSON; left out, there is none, as in a test that brings its own. */
+  evaluate(entrypoint: string, context: EvaluationContext, input = ''): Evaluated {
     let begun = this.#stopwatch();
     let instance: PolicyInstance | undefined;
     const told = (): Pick<Evaluated, 'cost' | 'milliseconds'> => ({
@@ -43,7 +44,7 @@ export class Evaluator {
     try {
       instance = this.#fresh();
       begun = this.#stopwatch();
-      const { result } = instance.evaluateToJson(entrypoint, '', context);
+      const { result } = instance.evaluateToJson(entrypoint, input, context);
       const verdict = result === 'true' ? 'pass' : 'fail';
       return { verdict, ...(result === undefined ? {} : { value: result }), ...told() };
     } catch (error) {

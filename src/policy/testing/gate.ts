@@ -2,8 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { ServiceError } from '../../errors.ts';
 import type { CompilerOptions } from '../compiler.ts';
 import { type Diagnostic, policyInvalid } from '../diagnostics.ts';
-import type { Limits } from '../engine/instance.ts';
-import type { PolicySources } from '../sources.ts';
+import { hasTests, type PolicySources } from '../sources.ts';
 import type { Asked, Outcome, TestResult } from './thread.ts';
 
 export type { TestResult } from './thread.ts';
@@ -18,6 +17,9 @@ const MAX_HEAP_MIB = 1_024;
 export const isOfTest = ({ message }: Diagnostic): boolean => message.startsWith('the test ');
 
 const NONE: TestResult = { passed: 0, failed: 0, skipped: 0 };
+
+/** With what the tests of a tenant are run. */
+export type Gated = Pick<Asked, 'limits' | 'principals' | 'covered'>;
 
 /** Nothing becomes active unless its tests pass: each tenant's in a thread of their own, which ends with them. */
 export class TestGate {
@@ -34,13 +36,13 @@ export class TestGate {
    * What the tests came to, where none failed; a skipped one fails nothing. Throws `policy_invalid` with file and line of
    * those that failed, and of what does not compile; `unavailable` where they cannot be run now.
    */
-  async pass(sources: PolicySources, limits: Limits, covered = false): Promise<TestResult> {
-    if (sources.tests.size === 0) return NONE;
+  async pass(sources: PolicySources, { limits, principals, covered }: Gated): Promise<TestResult> {
+    if (!hasTests(sources)) return NONE;
     while (this.#running >= MAX_RUNNING)
       await new Promise<void>((resolve) => void this.#waiting.push(resolve));
     this.#running += 1;
     try {
-      const outcome = await run({ compiler: this.#compiler, sources, limits, covered });
+      const outcome = await run({ compiler: this.#compiler, sources, limits, principals, covered });
       if ('unavailable' in outcome)
         throw new ServiceError('unavailable', 'the tests cannot be run now', { detail: outcome.unavailable });
       if ('invalid' in outcome) throw policyInvalid(outcome.invalid);

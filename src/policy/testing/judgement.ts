@@ -10,6 +10,10 @@ export interface Judged extends Opinion {
   readonly error?: { readonly code: string; readonly message: string; readonly detail?: string };
   /** Where the two disagree, what each says: a fault of Mandate's. */
   readonly differs?: { readonly engine: string; readonly opa: string };
+  /** Of a table: `package` is the file, `name` what the test is called in it. */
+  readonly tabled?: true;
+  /** What a decision of a table was to be and is not. */
+  readonly unmet?: readonly string[];
 }
 
 const NANOSECONDS = 1_000_000;

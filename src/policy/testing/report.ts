@@ -13,6 +13,10 @@ export function outcomeOf({ fail, skip, error }: Judged): Outcome {
   return error ? 'ERROR' : 'PASS';
 }
 
+/** As `--run` knows it. */
+export const nameOf = ({ package: path, name, tabled }: Judged): string =>
+  tabled ? `${path}: ${name}` : `${path}.${name}`;
+
 export const passed = (tests: readonly Judged[]): boolean =>
   tests.every((test) => outcomeOf(test) === 'PASS');
 
@@ -28,20 +32,21 @@ export function reportOf(tests: readonly Judged[], traces: string, verbose: bool
   }
   if (traces !== '') lines.push(RULE, 'FAILURES', RULE, traces.trimEnd(), '');
   if (lines.length > 0) lines.push(RULE);
-  lines.push(...summaryOf(tests));
+  lines.push(...outcomesOf(tests));
   return lines.map((line) => `${line}\n`).join('');
 }
 
 function* linesOf(test: Judged, verbose: boolean): Generator<string> {
-  const { package: path, name, duration, cost, sub_results: cases, output, error, differs } = test;
+  const { duration, cost, sub_results: cases, output, error, differs, unmet = [] } = test;
   const outcome = outcomeOf(test);
   const spent = outcome === 'SKIPPED' ? '' : ` (${durationOf(duration)}, ${cost} fuel)`;
-  yield `${path}.${name}: ${outcome}${spent}`;
+  yield `${nameOf(test)}: ${outcome}${spent}`;
   yield* caseLines(cases, verbose, '  ');
   if (output !== undefined && output !== '') {
     const printed = Buffer.from(output, 'base64').toString('utf8').trim();
     yield* ['', ...indented(printed), ''];
   }
+  yield* indented(unmet);
   if (error) yield* indented([`${error.code}: ${error.message}`, error.detail ?? ''].join('\n').trim());
   if (differs)
     yield* indented(
@@ -50,7 +55,8 @@ function* linesOf(test: Judged, verbose: boolean): Generator<string> {
     );
 }
 
-const indented = (text: string): string[] => text.split('\n').map((line) => `  ${line}`);
+const indented = (text: string | readonly string[]): string[] =>
+  (typeof text === 'string' ? text.split('\n') : text).map((line) => `  ${line}`);
 
 function* caseLines(cases: Cases = {}, verbose: boolean, indent: string): Generator<string> {
   for (const name of Object.keys(cases).toSorted()) {
@@ -61,7 +67,7 @@ function* caseLines(cases: Cases = {}, verbose: boolean, indent: string): Genera
 }
 
 /** A test with cases counts as so many. */
-function summaryOf(tests: readonly Judged[]): string[] {
+export function outcomesOf(tests: readonly Judged[]): string[] {
   const counts: Record<Outcome, number> = { PASS: 0, FAIL: 0, SKIPPED: 0, ERROR: 0 };
   for (const test of tests) {
     const outcome = outcomeOf(test);

@@ -1,4 +1,5 @@
 import type { Clock } from '../../effects.ts';
+import type { ManifestPrincipal } from '../../tenancy/manifest.ts';
 import type { Bench, Compiler } from '../compiler.ts';
 import { policyInvalid } from '../diagnostics.ts';
 import type { Limits } from '../engine/instance.ts';
@@ -11,6 +12,7 @@ import { Evaluator, type Stopwatch } from './evaluation.ts';
 import { type Judged, judge, unasked, unplanned } from './judgement.ts';
 import { type Opinion, opinionsIn } from './opinion.ts';
 import { type Measured, measure, type Passed } from './reached/measure.ts';
+import { runTables } from './tables/run.ts';
 
 export interface TestOptions {
   /** OPA's regular expression over full names, such as `data.authz_test.test_reader`. */
@@ -23,6 +25,8 @@ export interface TestOptions {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly stopwatch: Stopwatch;
+  /** Whom tables may name: those of tenant.yaml. */
+  readonly principals: readonly ManifestPrincipal[];
 }
 
 export type Tested =
@@ -38,7 +42,7 @@ export type Tested =
     };
 
 /**
- * Runs a tenant's Rego tests on the engine that serves, and beside it on OPA's own evaluator. Throws `policy_invalid`
+ * Runs a tenant's tests, in Rego and in tables, on the engine that serves, and beside it on OPA's own evaluator. Throws `policy_invalid`
  * where the tests would test something else than what decides, or the engine does not take them.
  */
 export function runTests(compiler: Compiler, sources: PolicySources, options: TestOptions): Promise<Tested> {
@@ -55,7 +59,10 @@ export function runTests(compiler: Compiler, sources: PolicySources, options: Te
     if (!opinions) return { refused: report };
     if (now(wrong).length > 0) throw policyInvalid(now(wrong));
     const { texts } = now(compiled);
-    const { tests, passed } = judgeAll(opinions, now(compiled), sources.data, options);
+    const inRego = judgeAll(opinions, now(compiled), sources.data, options);
+    const tabled = await runTables(compiler, bench, sources, options);
+    const tests = [...inRego.tests, ...tabled.tests].sort(byPlaceOf);
+    const passed = [...inRego.passed, ...tabled.passed];
     const failed = opinions.filter(({ fail }) => fail);
     const traces = options.traced && failed.length > 0 ? await tracesOf(bench, given, only) : '';
     const isMeasured = options.covered && tests.every(({ fail, error }) => !fail && !error);
@@ -107,11 +114,11 @@ function judgeAll(
   });
   // Without a choice of tests, OPA ran all that there are.
   const missed = only === undefined ? [...byPlace.values()].filter(isAsked) : [];
-  const tests = [...judged, ...missed.map(unheard)].sort(
-    ({ location: a }, { location: b }) => compare(a.file, b.file) || a.row - b.row || a.col - b.col,
-  );
-  return { tests, passed };
+  return { tests: [...judged, ...missed.map(unheard)], passed };
 }
+
+const byPlaceOf = ({ location: a }: Judged, { location: b }: Judged): number =>
+  compare(a.file, b.file) || a.row - b.row || a.col - b.col;
 
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 

@@ -2,11 +2,13 @@ import path from 'node:path';
 import { parentPort } from 'node:worker_threads';
 import { systemClock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
+import type { ManifestPrincipal } from '../../tenancy/manifest.ts';
 import { Compiler, type CompilerOptions } from '../compiler.ts';
 import { type Diagnostic, diagnosticsOf, PolicyInvalid } from '../diagnostics.ts';
 import type { Limits } from '../engine/instance.ts';
 import type { PolicySources } from '../sources.ts';
 import type { Judged } from './judgement.ts';
+import { nameOf } from './report.ts';
 import { runTests } from './run.ts';
 
 /** What the thread is asked. */
@@ -14,6 +16,7 @@ export interface Asked {
   readonly compiler: CompilerOptions;
   readonly sources: PolicySources;
   readonly limits: Limits;
+  readonly principals: readonly ManifestPrincipal[];
   readonly covered: boolean;
 }
 
@@ -36,13 +39,14 @@ parentPort?.once('message', (asked: Asked) => {
   void outcomeOf(asked).then((outcome) => parentPort?.postMessage(outcome));
 });
 
-async function outcomeOf({ compiler, sources, limits, covered }: Asked): Promise<Outcome> {
+async function outcomeOf({ compiler, sources, limits, principals, covered }: Asked): Promise<Outcome> {
   try {
     const tested = await runTests(new Compiler(compiler), sources, {
       only: undefined,
       traced: false,
       covered,
       limits,
+      principals,
       clock: systemClock,
       stopwatch: () => performance.now(),
     });
@@ -67,12 +71,13 @@ async function outcomeOf({ compiler, sources, limits, covered }: Asked): Promise
   }
 }
 
-function diagnosticOf({ location, package: name, name: test, error, differs }: Judged): Diagnostic {
+function diagnosticOf(test: Judged): Diagnostic {
+  const { location, error, differs, unmet } = test;
   const why = differs
     ? `the engine says ${differs.engine} and OPA's evaluator ${differs.opa}, a fault of Mandate's`
     : error
       ? `${error.code}: ${error.message}`
-      : 'it is not true';
+      : (unmet?.join('; ') ?? 'it is not true');
   const file = path.posix.relative('tenant', location.file);
-  return { file, line: location.row, message: `the test ${name}.${test} failed: ${why}` };
+  return { file, line: location.row, message: `the test ${nameOf(test)} failed: ${why}` };
 }

@@ -2,7 +2,7 @@ import type { Dirent } from 'node:fs';
 import { lstat, opendir, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { MANIFEST } from '../manifest-invalid.ts';
-import { isLeftAlone, isRead, problemOf, shown } from './names.ts';
+import { isLeftAlone, isRead, isTable, problemOf, shown } from './names.ts';
 
 /** A tenant's folder, and the folder that what it links to must stay within. Both as they were configured. */
 export interface TenantPlace {
@@ -178,7 +178,7 @@ const linkProblems: ReadonlyMap<string, string> = new Map([
 
 /** One file under two names is read once, so it must not be two things. */
 const roleOf = (name: string): string =>
-  name.endsWith('_test.rego') ? 'test' : name.endsWith('.rego') ? 'rego' : name;
+  name.endsWith('_test.rego') ? 'test' : name.endsWith('.rego') ? 'rego' : isTable(name) ? 'table' : name;
 
 type Kind = 'file' | 'folder' | 'link' | 'other';
 

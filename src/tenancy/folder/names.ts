@@ -9,7 +9,10 @@ const DATA_DOCUMENTS: ReadonlySet<string> = new Set(['data.json', 'data.yaml', '
 
 /** Whether a file of this name, relative to the tenant's folder, is read. */
 export const isRead = (name: string): boolean =>
-  name === MANIFEST || name.endsWith('.rego') || isDataDocument(name);
+  name === MANIFEST || name.endsWith('.rego') || isDataDocument(name) || isTable(name);
+
+/** Whether it is a table of tests. */
+export const isTable = (name: string): boolean => /_test\.ya?ml$/.test(name);
 
 export const isDataDocument = (name: string): boolean =>
   DATA_DOCUMENTS.has(name.slice(name.lastIndexOf('/') + 1));

@@ -3,6 +3,7 @@ import { readManifest } from '../manifest.ts';
 import { ManifestInvalid } from '../manifest-invalid.ts';
 import { composeDocuments } from './data.ts';
 import type { Answer, Question } from './parser.ts';
+import { readTable, TableInvalid } from './table.ts';
 
 /** The thread that reads large manifests and data documents: it may take its time, and be ended. */
 function serve(port: MessagePort): void {
@@ -12,9 +13,11 @@ function serve(port: MessagePort): void {
 function answerTo(question: Question): Answer {
   if ('documents' in question) return { composed: composeDocuments(question.documents, question.platform) };
   try {
+    if ('table' in question) return { tests: readTable(question.table) };
     return { manifest: readManifest(question.manifest, question.file) };
   } catch (error) {
     if (error instanceof ManifestInvalid) return { problem: error.problem, line: error.line };
+    if (error instanceof TableInvalid) return { problem: error.message, line: error.line };
     throw error;
   }
 }

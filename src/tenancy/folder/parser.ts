@@ -3,15 +3,18 @@ import { ServiceError } from '../../errors.ts';
 import { type Manifest, readManifest } from '../manifest.ts';
 import { ManifestInvalid } from '../manifest-invalid.ts';
 import { type Composed, composeDocuments, type DataDocument } from './data.ts';
+import { readTable, type TabledTest, TableInvalid } from './table.ts';
 
 /** What the thread is asked, and what it answers: a value, or what is wrong. */
 export type Question =
   | { readonly manifest: string; readonly file: string }
-  | { readonly documents: readonly DataDocument[]; readonly platform: unknown };
+  | { readonly documents: readonly DataDocument[]; readonly platform: unknown }
+  | { readonly table: string };
 export type Answer =
   | { readonly manifest: Manifest }
   | { readonly problem: string; readonly line: number }
-  | { readonly composed: Composed };
+  | { readonly composed: Composed }
+  | { readonly tests: readonly TabledTest[] };
 
 /**
  * Up to here a text is parsed where it is: the worst of that length takes some 50 ms, and a thread takes longer to
@@ -49,6 +52,16 @@ export async function composeData(documents: readonly DataDocument[], platform: 
     line: 0,
     problem: 'problem' in answer ? answer.problem : 'it cannot be parsed',
   };
+}
+
+/** The tests of a `*_test.yaml`; a large one is not read on this thread. Throws `TableInvalid`. */
+export async function parseTable(text: string): Promise<readonly TabledTest[]> {
+  if (text.length <= SMALL_YAML) return readTable(text);
+  const answer = await forData.ask({ table: text });
+  if ('tests' in answer) return answer.tests;
+  throw 'problem' in answer
+    ? new TableInvalid(answer.problem, answer.line)
+    : new ServiceError('internal', 'the parser answered something else');
 }
 
 /** One question at a time; it starts with the first and ends when it has had none for a while. */

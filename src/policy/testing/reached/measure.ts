@@ -24,6 +24,8 @@ export interface Passed {
   readonly name: string;
   readonly entrypoint: string;
   readonly context: EvaluationContext;
+  /** JSON; undefined for a test in Rego, which brings its own. */
+  readonly input?: string;
   /** JSON of the rule's value. */
   readonly value: string | undefined;
 }
@@ -53,7 +55,7 @@ export async function measure(
   );
   const recorder = new Recorder(bodiesOf(files));
   if (passed.length === 0) return { report: coverageOf(countAll(files, recorder, new Set())), differing: [] };
-  const entrypoints = passed.map(({ entrypoint }) => entrypoint);
+  const entrypoints = [...new Set(passed.map(({ entrypoint }) => entrypoint))];
   const capabilities = await capabilitiesWith(bench, builtin);
   const built = { entrypoints, folder: FOLDER, names: namesOf(sources), capabilities };
   const [wasm, plan] = await Promise.all([build(bench, built), planOf(bench, built)]);
@@ -61,8 +63,8 @@ export async function measure(
     name === builtin ? recorder.builtin : builtinOfTests(name),
   );
   const evaluator = new Evaluator(module, sources.data, MARKED_LIMITS, () => 0);
-  const differing = passed.filter(({ entrypoint, context, value }) => {
-    const evaluated = evaluator.evaluate(entrypoint, context);
+  const differing = passed.filter(({ entrypoint, context, input, value }) => {
+    const evaluated = evaluator.evaluate(entrypoint, context, input);
     recorder.end();
     return evaluated.value !== value;
   });

@@ -56,8 +56,9 @@ export const isTest = (path: string): boolean => path.endsWith('_test.rego') || 
 export const hasTests = ({ tests, tables }: Pick<PolicySources, 'tests' | 'tables'>): boolean =>
   tests.size + tables.size > 0;
 
-/** Of all tables together, in characters. */
-const MAX_TABLES = 1024 * 1024;
+const MAX_TABLES = 1_000;
+/** Of all of them together, in characters. */
+const MAX_TABLED = 1024 * 1024;
 
 /** What of the files as they were read is the tenant's policy. Throws `policy_invalid`, naming each file at fault. */
 export async function sourcesOf(
@@ -80,11 +81,14 @@ export async function sourcesOf(
     else if (isTable(path)) tables.set(path, text);
     else documents.push([path, text]);
   }
-  if ([...tables.values()].reduce((sum, { length }) => sum + length, 0) > MAX_TABLES)
+  const tooMany = tables.size > MAX_TABLES ? [...tables.keys()][MAX_TABLES] : undefined;
+  if (tooMany !== undefined)
+    wrong.push({ file: tooMany, line: 0, message: `more than ${MAX_TABLES} tables of tests` });
+  if ([...tables.values()].reduce((sum, { length }) => sum + length, 0) > MAX_TABLED)
     wrong.push({
       file: [...tables.keys()].at(-1) ?? '',
       line: 0,
-      message: `more than ${MAX_TABLES} characters of tests in all`,
+      message: `more than ${MAX_TABLED} characters of tests in all`,
     });
   if (wrong.length > 0) throw policyInvalid(wrong);
   const composed = await composeData(documents, { tenant: { actions: manifest.actions } });

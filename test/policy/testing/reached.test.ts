@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { cp } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
@@ -229,7 +230,11 @@ describe('marks', () => {
 test('what is reached is what OPA’s evaluator says, and beyond it what its shortcuts skip', async () => {
   const { opa, home } = readConfig({ MANDATE_OPA: process.env['MANDATE_OPA'] });
   const acme = path.join(home, 'policies', 'acme');
-  const ran = await tested(acme, { covered: true });
+  // OPA knows nothing of tables, which reach lines too.
+  const ran = await withFolder({}, async (folder) => {
+    await cp(acme, folder, { recursive: true, filter: (file) => !file.endsWith('_test.yaml') });
+    return tested(folder, { covered: true });
+  });
   const args = ['test', '--coverage', path.join(home, 'policies', 'platform'), acme];
   const { stdout } = await promisify(execFile)(opa, args, { maxBuffer: 1 << 26 });
   const theirs = (JSON.parse(stdout) as { files: Record<string, Partial<FileCoverage>> }).files;

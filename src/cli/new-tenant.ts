@@ -6,31 +6,45 @@ import { systemRandom } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { tenantId } from '../ids.ts';
 import { newSecret } from '../tenancy/registry/changes.ts';
+import { starterFiles } from './policy/starter.ts';
 import { globalsOf, print, printFields, printJson } from './terminal/output.ts';
 
-export function newTenant(): Command {
-  return new Command('new')
-    .description('make a folder for a tenant: its tenant.yaml, a policy that denies, and a test of it')
+const DESCRIPTION = 'make a folder for a tenant: its tenant.yaml, a policy that denies, and tests of it';
+const SERVED = '\nA server whose folder of tenants it is in serves it at once.\n\nExample:\n';
+
+export const newTenant = (): Command =>
+  new Command('new')
+    .description(DESCRIPTION)
     .argument('<id>', '1 to 63 of a-z, 0-9 and -')
     .argument('[folder]', 'where to make it (default: a folder of that name, here)')
-    .addHelpText(
-      'after',
-      '\nA server whose folder of tenants it is in serves it at once.\n\nExample:\n  $ mandate tenant new initech tenants/initech\n',
-    )
-    .action(async (id: string, folder: string | undefined, _options: unknown, command: Command) => {
-      checkId(id);
-      const place = folder ?? id;
-      const secret = newSecret(systemRandom);
-      await make(place, filesOf(id, createHash('sha256').update(secret).digest('hex')));
-      if (globalsOf(command).json) return printJson({ id, folder: place, client_id: 'api', secret });
-      printFields([
-        ['tenant', id],
-        ['folder', place],
-        ['caller', 'service:api'],
-        ['secret', `${secret}   (give it to the caller; it is not kept)`],
-      ]);
-      print(`\nNext: mandate policy test ${place}`);
-    });
+    .addHelpText('after', `${SERVED}  $ mandate tenant new initech tenants/initech\n`)
+    .action((id: string, folder: string | undefined, _options: unknown, command: Command) =>
+      begin(id, folder ?? id, command),
+    );
+
+/** The same for whoever thinks of the folder first. */
+export const newPolicy = (): Command =>
+  new Command('new')
+    .description(DESCRIPTION)
+    .argument('<folder>', 'where to make it')
+    .option('--id <id>', "the tenant's id: 1 to 63 of a-z, 0-9 and - (default: the folder's name)")
+    .addHelpText('after', `${SERVED}  $ mandate policy new tenants/initech\n`)
+    .action((folder: string, { id }: { id?: string }, command: Command) =>
+      begin(id ?? path.basename(path.resolve(folder)), folder, command),
+    );
+
+async function begin(id: string, folder: string, command: Command): Promise<void> {
+  checkId(id);
+  const secret = newSecret(systemRandom);
+  await make(folder, starterFiles(id, createHash('sha256').update(secret).digest('hex')));
+  if (globalsOf(command).json) return printJson({ id, folder, client_id: 'api', secret });
+  printFields([
+    ['tenant', id],
+    ['folder', folder],
+    ['caller', 'service:api'],
+    ['secret', `${secret}   (give it to the caller; it is not kept)`],
+  ]);
+  print(`\nNext: mandate policy test ${folder}`);
 }
 
 function checkId(id: string): void {
@@ -58,50 +72,3 @@ async function make(folder: string, files: Readonly<Record<string, string>>): Pr
     throw error;
   }
 }
-
-const filesOf = (id: string, digest: string): Record<string, string> => ({
-  'tenant.yaml': `id: ${id}
-
-roles:
-  reader: { scopes: [docs.read] }
-
-# What a delegated token needs for an action: a scope, and a class of use (read, suggest; else act).
-actions:
-  document.read: { scope: docs.read, use: read }
-
-principals:
-  # The service that asks for decisions.
-  - class: service
-    id: api
-    credentials: [{ secret_sha256: ${digest} }]
-  - class: user
-    id: alice
-    roles: [reader]
-`,
-  'authz/authz.rego': `package authz
-
-import data.mandate.lib
-
-default allow := false
-
-allow if {
-	input.action.name == "document.read"
-	lib.has_role("reader")
-}
-`,
-  'authz/authz_test.rego': `package authz
-
-asks(roles) := {
-	"subject": {"class": "user", "id": "alice", "roles": roles, "groups": [], "properties": {}, "status": "active"},
-	"actors": [],
-	"action": {"name": "document.read", "properties": {}},
-	"resource": {"type": "document", "id": "any", "properties": {}},
-	"context": {},
-	"grant": null,
-}
-
-test_readers_read if allow with input as asks(["reader"])
-
-test_others_do_not if not allow with input as asks([])
-`,
-});

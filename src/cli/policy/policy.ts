@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { newPolicy } from '../new-tenant.ts';
 import { checkCommand } from './check.ts';
 import { evalCommand } from './eval.ts';
 import { activate, reload, rollback } from './release/activate.ts';
@@ -11,6 +12,7 @@ import { testCommand } from './tests/test.ts';
 export function policyCommands(): Command {
   return new Command('policy')
     .description("check and test a tenant's Rego without a server, and release it on one")
+    .addCommand(newPolicy())
     .addCommand(checkCommand())
     .addCommand(testCommand())
     .addCommand(evalCommand())

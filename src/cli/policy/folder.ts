@@ -17,7 +17,7 @@ export async function compilerOf(): Promise<Compiler> {
   return new Compiler({ opa: config.opa, policies: path.join(config.home, 'policies'), cache: undefined });
 }
 
-async function configuration(): Promise<Config> {
+export async function configuration(): Promise<Config> {
   const { readConfig } = await import('../../config.ts');
   return readConfig(process.env);
 }
@@ -28,12 +28,17 @@ interface Read {
 }
 
 /** Throws `config_invalid` with the folder's name, where a system call would give no more than its error. */
-export async function readIn(folder: string, root = folder): Promise<Read> {
+export function placeIn(folder: string): void {
   const found = statSync(folder, { throwIfNoEntry: false });
   if (!found) throw new ServiceError('config_invalid', `no such folder: ${folder}`);
   if (!found.isDirectory()) throw new ServiceError('config_invalid', `${folder} is not a folder`);
   if (!lstatSync(path.join(folder, 'tenant.yaml'), { throwIfNoEntry: false }))
     throw new ServiceError('config_invalid', `${folder} holds no tenant.yaml`);
+}
+
+/** Throws `config_invalid`, and `policy_invalid` for what is wrong with the files. */
+export async function readIn(folder: string, root = folder): Promise<Read> {
+  placeIn(folder);
   const { readTenant } = await import('../../tenancy/tenants.ts');
   const { readTenantFiles } = await import('../../tenancy/folder/read.ts');
   const { sourcesOf } = await import('../../policy/sources.ts');

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { newPolicy } from '../new-tenant.ts';
 import { checkCommand } from './check.ts';
 import { evalCommand } from './eval.ts';
+import { fmtCommand } from './fmt.ts';
 import { activate, reload, rollback } from './release/activate.ts';
 import { diff, list, show } from './release/list.ts';
 import { push } from './release/push.ts';
@@ -16,6 +17,7 @@ export function policyCommands(): Command {
     .addCommand(checkCommand())
     .addCommand(testCommand())
     .addCommand(evalCommand())
+    .addCommand(fmtCommand())
     .addCommand(push())
     .addCommand(list())
     .addCommand(show())

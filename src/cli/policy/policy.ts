@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { newPolicy } from '../new-tenant.ts';
+import { buildCommand } from './build.ts';
 import { checkCommand } from './check.ts';
 import { evalCommand } from './eval.ts';
 import { fmtCommand } from './fmt.ts';
@@ -18,6 +19,7 @@ export function policyCommands(): Command {
     .addCommand(testCommand())
     .addCommand(evalCommand())
     .addCommand(fmtCommand())
+    .addCommand(buildCommand())
     .addCommand(push())
     .addCommand(list())
     .addCommand(show())

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { newPolicy } from '../new-tenant.ts';
+import { benchCommand } from './bench.ts';
 import { buildCommand } from './build.ts';
 import { checkCommand } from './check.ts';
 import { evalCommand } from './eval.ts';
@@ -19,6 +20,7 @@ export function policyCommands(): Command {
     .addCommand(testCommand())
     .addCommand(evalCommand())
     .addCommand(fmtCommand())
+    .addCommand(benchCommand())
     .addCommand(buildCommand())
     .addCommand(push())
     .addCommand(list())

@@ -6,7 +6,7 @@ STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
-.PHONY: conformance fault s3 run test check build bench opa setup clean help fmt peers clients verifiers
+.PHONY: conformance regal fault s3 run test check build bench opa setup clean help fmt peers clients verifiers
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -54,8 +54,10 @@ setup: $(STAMPS)/npm bin/opa src/gen/.stamp ## install dependencies, build the O
 
 opa: bin/opa ## build the pinned OPA compiler
 
+regal: bin/regal ## build the pinned Regal, which `mandate policy lint` asks; a minute the first time
+
 clean: ## remove everything that was made
-	rm -rf node_modules dist bin/opa src/gen var .cache $(STAMPS) *.tgz
+	rm -rf node_modules dist bin/opa bin/regal src/gen var .cache $(STAMPS) *.tgz
 
 need = @command -v $(1) >/dev/null 2>&1 || { printf 'make: %s is missing: %s\n' "$(1)" "$(2)" >&2; exit 1; }
 
@@ -69,6 +71,12 @@ bin/opa: tools/opa/go.mod tools/opa/go.sum
 	$(call need,go,install Go 1.26 or newer; it builds the OPA compiler)
 	$(say) "make: building the OPA compiler (two minutes the first time)"
 	@mkdir -p bin && cd tools/opa && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o ../../bin/opa github.com/open-policy-agent/opa
+	@touch $@
+
+bin/regal: tools/regal/go.mod tools/regal/go.sum
+	$(call need,go,install Go 1.26 or newer; it builds Regal)
+	$(say) "make: building Regal (a minute the first time)"
+	@mkdir -p bin && cd tools/regal && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o ../../bin/regal github.com/open-policy-agent/regal
 	@touch $@
 
 src/gen/.stamp: $(PROTOS) buf.gen.yaml $(STAMPS)/npm

@@ -5,6 +5,7 @@ import { buildCommand } from './build.ts';
 import { checkCommand } from './check.ts';
 import { evalCommand } from './eval.ts';
 import { fmtCommand } from './fmt.ts';
+import { lintCommand } from './lint.ts';
 import { activate, reload, rollback } from './release/activate.ts';
 import { diff, list, show } from './release/list.ts';
 import { push } from './release/push.ts';
@@ -20,6 +21,7 @@ export function policyCommands(): Command {
     .addCommand(testCommand())
     .addCommand(evalCommand())
     .addCommand(fmtCommand())
+    .addCommand(lintCommand())
     .addCommand(benchCommand())
     .addCommand(buildCommand())
     .addCommand(push())

@@ -227,6 +227,9 @@ const manifest = z.strictObject({
   audit: auditDeclared,
 });
 
+/** JSON Schema (draft 2020-12) of a tenant.yaml, for editors. What only code can tell it leaves open. */
+export const manifestSchema = (): object => z.toJSONSchema(manifest, { io: 'input', unrepresentable: 'any' });
+
 export type Manifest = z.infer<typeof manifest>;
 export type ManifestPrincipal = Manifest['principals'][number];
 export type TrustedIssuer = Manifest['issuers'][number];

@@ -152,7 +152,7 @@ describe('saving a broken file', () => {
     expect(rejected.seen.at(-1)).toEqual({
       tenant: 'acme',
       kept: first.revision,
-      diagnostics: [{ file: FILE, line, message }],
+      diagnostics: [{ file: FILE, line, column: 2, message }],
     });
     const after = await revision();
     expect(after).toMatchObject({ revision: first.revision, diagnostics: [{ file: FILE, line, message }] });

@@ -11,6 +11,7 @@ import { diff, list, show } from './release/list.ts';
 import { push } from './release/push.ts';
 import { replay } from './release/replay.ts';
 import { promote, shadow, stage } from './release/trial.ts';
+import { schemasCommand } from './schemas.ts';
 import { testCommand } from './tests/test.ts';
 
 export function policyCommands(): Command {
@@ -24,6 +25,7 @@ export function policyCommands(): Command {
     .addCommand(lintCommand())
     .addCommand(benchCommand())
     .addCommand(buildCommand())
+    .addCommand(schemasCommand())
     .addCommand(push())
     .addCommand(list())
     .addCommand(show())

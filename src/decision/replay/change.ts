@@ -1,5 +1,5 @@
-import type { Decided, EntryPoint } from '../decide.ts';
 import type { Outcome, Verdict } from '../../verdict.ts';
+import type { Decided, EntryPoint } from '../decide.ts';
 
 /** What of a record says how it was decided, and by whom. */
 export interface RecordedDecision {

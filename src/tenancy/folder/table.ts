@@ -86,6 +86,9 @@ const test = z
 
 const table = z.strictObject({ tests: z.array(test).max(MAX_TESTS) });
 
+/** JSON Schema (draft 2020-12) of a table, for editors. */
+export const tableSchema = (): object => z.toJSONSchema(table, { io: 'input', unrepresentable: 'any' });
+
 export type Who = z.infer<typeof who>;
 export type TabledTest = z.infer<typeof test> & {
   /** Where it begins, from 1, and where each of those that it names stands. */

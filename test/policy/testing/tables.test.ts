@@ -260,6 +260,11 @@ describe('before a revision becomes active', () => {
     expect(await pass([{ expect: 'allow' }, { expect: 'allow' }])).toMatchObject({ passed: 2, failed: 0 });
   });
 
+  test('a large one is read where nobody waits, and run whole', async () => {
+    const rows = Array.from({ length: 300 }, () => ({ expect: 'allow' }));
+    expect(await pass(rows)).toMatchObject({ passed: 300, failed: 0 });
+  });
+
   test('one that fails refuses it, with file, line and what was expected', async () => {
     const error: unknown = await pass([{ expect: 'deny' }]).catch((cause: unknown) => cause);
     expect((error as PolicyInvalid).diagnostics).toEqual([

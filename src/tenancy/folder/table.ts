@@ -38,7 +38,8 @@ const grant = z.strictObject({
   scope: texts.default([]),
   use: z.enum(uses).default('act'),
   audience: z.string().max(1_024).default(''),
-  audiences: texts.default([]),
+  /** Left out: the audience alone. */
+  audiences: texts.optional(),
   authorization_details: z.array(members).max(64).default([]),
   may_act: members.nullable().default(null),
   cnf: members.optional(),

@@ -62,6 +62,16 @@ test('leaves what does not parse as it is, says where, and formats the others', 
   expect(code).toBe(1);
 });
 
+test('leaves what is no text as it is', async () => {
+  const place = await tenantOf({});
+  const bytes = Buffer.from('package authz\nx := "\xff"\n', 'latin1');
+  await writeFile(path.join(place, 'a.rego'), bytes);
+  const { code, stdout } = await mandate(['policy', 'fmt', '--write', place]);
+  expect(stdout).toBe(`${path.join(place, 'a.rego')}: this is not UTF-8\n`);
+  expect(await readFile(path.join(place, 'a.rego'))).toEqual(bytes);
+  expect(code).toBe(1);
+});
+
 test('touches nothing that a link leads out to, and no link', async () => {
   const outside = path.join(root, 'outside.rego');
   await writeFile(outside, UGLY);

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { chmod, rename, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -49,6 +50,8 @@ interface Formatted {
   readonly problem?: { readonly line: number; readonly column?: number; readonly message: string };
 }
 
+const NOT_TEXT = { problem: { line: 0, message: 'this is not UTF-8' } };
+
 /** The tenant's own files alone: what a link leads to is formatted where it is. Throws `config_invalid`. */
 async function formattedIn(folder: string, { write = false }: FmtOptions): Promise<Formatted[]> {
   placeIn(folder);
@@ -67,7 +70,7 @@ async function formattedIn(folder: string, { write = false }: FmtOptions): Promi
     for (const [file, real] of rego) {
       const { bytes, identity } = await readRegular(real, MAX_REGO_BYTES);
       const original = bytes.toString('utf8');
-      const formatted = await formattedText(original, run);
+      const formatted = isUtf8(bytes) ? await formattedText(original, run) : NOT_TEXT;
       if ('text' in formatted && formatted.text === original) continue;
       found.push({ folder, file, original, ...formatted });
       if (!write || !('text' in formatted)) continue;

@@ -1,6 +1,7 @@
 import type { Expression, Location, Rule, Syntax, Term } from '../testing/syntax.ts';
 import type { Kind } from './declared.ts';
 import { constantIn, kindAt, type Names, nameOf, type Path, type Takers } from './places.ts';
+import { type Constants, elementOf, NOTHING, says, strings, type Value } from './values.ts';
 
 /** A constant that names something of the tenant's, and where it is written. */
 export interface Mention {
@@ -10,16 +11,6 @@ export interface Mention {
   readonly isPrefix: boolean;
   readonly location: Location;
 }
-
-/** What an expression may be: some constants, what stands at a place, or an argument of the function it is in. */
-interface Value {
-  readonly constants: readonly Term[];
-  readonly kind?: Kind | undefined;
-  readonly argument?: number | undefined;
-  readonly path?: Path | undefined;
-}
-
-const NOTHING: Value = { constants: [] };
 
 /** What puts its two operands on one side: a name in the one is a name in the other. */
 const RELATIONS: ReadonlySet<string> = new Set([
@@ -35,29 +26,6 @@ const RELATIONS: ReadonlySet<string> = new Set([
 ]);
 const SETS: ReadonlySet<string> = new Set(['and', 'or', 'minus']);
 const PREFIXES: ReadonlySet<string> = new Set(['startswith', 'strings.any_prefix_match']);
-
-/** Rules that are a constant, by their full path. */
-export type Constants = ReadonlyMap<string, Value>;
-
-export function constantsIn(syntax: Syntax, names: Names): [string, Value][] {
-  return (syntax.rules ?? []).flatMap(({ head, body, else: other }) => {
-    const isPlain = !head.args && !head.key && head.ref.length === 1 && !other;
-    if (!isPlain || !head.value || !body.every(({ generated }) => generated)) return [];
-    const constants = strings(head.value);
-    return constants.length > 0 ? [[[...names.package, nameOf(head)].join('.'), { constants }] as const] : [];
-  }) as [string, Value][];
-}
-
-/** The constants of a term: itself, the members of a collection, the keys of an object. */
-function strings(term: Term): readonly Term[] {
-  const { type, value } = term;
-  if (type === 'string') return [term];
-  if (!Array.isArray(value)) return [];
-  if (type === 'set' || type === 'array') return (value as Term[]).filter((each) => each.type === 'string');
-  if (type === 'object')
-    return (value as [Term, Term][]).map(([key]) => key).filter((each) => each.type === 'string');
-  return [];
-}
 
 /**
  * Reads a module's rules, as OPA's parser has them: constants that are compared with, or looked up by, what stands at a
@@ -243,17 +211,6 @@ class Looking {
     this.takes = takes;
   }
 }
-
-const says = ({ constants, kind, argument, path }: Value): boolean =>
-  constants.length > 0 || kind !== undefined || argument !== undefined || path !== undefined;
-
-/** What is in a collection. */
-const elementOf = ({ constants, kind, argument, path }: Value): Value => ({
-  constants,
-  kind,
-  argument,
-  path: path && [...path, undefined],
-});
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

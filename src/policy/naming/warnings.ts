@@ -1,22 +1,18 @@
 import { ServiceError } from '../../errors.ts';
 import type { Manifest } from '../../tenancy/manifest.ts';
-import { MANIFEST } from '../../tenancy/manifest-invalid.ts';
 import type { Compiler } from '../compiler.ts';
-import type { Diagnostic } from '../diagnostics.ts';
 import type { PolicySources } from '../sources.ts';
 import { parseAll, type Syntax } from '../testing/syntax.ts';
-import { type Declared, declaredIn, type Kind, PLATFORM_ACTIONS } from './declared.ts';
-import { constantsIn, type Mention, Reader } from './mentions.ts';
+import { type Declared, declaredIn } from './declared.ts';
+import { Reader } from './mentions.ts';
 import { near } from './near.ts';
 import { DataPaths } from './paths.ts';
 import { Names, nameOf, platformTakers } from './places.ts';
+import { fileOf, Told, type Warning, warning } from './told.ts';
 
-/** What is probably a mistake (`warning`), or worth knowing (`note`), and keeps no revision from being made. */
-export interface Warning extends Diagnostic {
-  readonly severity: 'warning' | 'note';
-  /** What was probably meant. */
-  readonly suggestion?: string;
-}
+import { constantsIn } from './values.ts';
+
+export type { Warning } from './told.ts';
 
 /** How many are told; a policy with more has one cause for most. */
 const MAX_WARNINGS = 100;
@@ -123,50 +119,6 @@ function unknown(modules: Modules, declared: Declared): Warning[] {
   });
 }
 
-/** Kinds of which all there are stand in the manifest, so that one that does not is worth knowing. */
-const CLOSED: ReadonlySet<Kind> = new Set(['action', 'scope', 'class']);
-
-const WORDS: Readonly<Record<Kind, string>> = {
-  action: 'action',
-  type: 'type of resources',
-  role: 'role',
-  group: 'group',
-  scope: 'scope',
-  principal: 'principal',
-  class: 'class of principals',
-};
-
-class Told {
-  readonly #declared: Declared;
-  /** Names are few, and mentions many. */
-  readonly #near = new Map<string, string | undefined>();
-
-  constructor(declared: Declared) {
-    this.#declared = declared;
-  }
-
-  of({ kind, name, isPrefix, location }: Mention): Warning | undefined {
-    const known = this.#declared[kind];
-    if (isPrefix ? [...known].some((each) => each.startsWith(name)) : known.has(name)) return undefined;
-    if (isPrefix) {
-      if (kind !== 'action' || known.size === PLATFORM_ACTIONS.length) return undefined;
-      return {
-        ...warning(location, `no action in ${MANIFEST} begins with ${JSON.stringify(name)}`),
-        severity: 'note',
-      };
-    }
-    const key = JSON.stringify([kind, name]);
-    if (!this.#near.has(key)) this.#near.set(key, near(name, known));
-    const meant = this.#near.get(key);
-    const what = kind === 'class' ? 'there is no' : `${MANIFEST} has no`;
-    const said = warning(location, `${what} ${WORDS[kind]} ${JSON.stringify(name)}`, meant);
-    if (meant !== undefined || kind === 'class') return said;
-    // A tenant that declares none leaves them open.
-    if (known.size === (kind === 'action' ? PLATFORM_ACTIONS.length : 0)) return undefined;
-    return CLOSED.has(kind) ? { ...said, severity: 'note' } : undefined;
-  }
-}
-
 /** `allow` that is missing denies everything with `policy_undefined`, whatever else the package says. */
 function withoutAllow(modules: Modules): Warning[] {
   return [...LOOKED_AT].flatMap((name) => {
@@ -192,21 +144,4 @@ function withoutAllow(modules: Modules): Warning[] {
     const message = `the package ${name} defines no allow, so all that it is asked is denied`;
     return [{ file: fileOf(first[0]), line: 1, message, severity: 'warning' as const }];
   });
-}
-
-const fileOf = (file: string): string => file.replace(/^tenant\//, '');
-
-function warning(
-  { file, row, col: column }: { file: string; row: number; col: number },
-  message: string,
-  suggestion?: string,
-): Warning {
-  return {
-    file: fileOf(file),
-    line: row,
-    column,
-    message: suggestion === undefined ? message : `${message}; did you mean ${JSON.stringify(suggestion)}?`,
-    severity: 'warning',
-    ...(suggestion === undefined ? {} : { suggestion }),
-  };
 }

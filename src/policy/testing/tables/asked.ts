@@ -3,7 +3,7 @@ import { parseTable } from '../../../tenancy/folder/parser.ts';
 import { type TabledTest, TableInvalid, type Who } from '../../../tenancy/folder/table.ts';
 import type { ManifestPrincipal } from '../../../tenancy/manifest.ts';
 import { MANIFEST } from '../../../tenancy/manifest-invalid.ts';
-import { type Diagnostic, policyInvalid } from '../../diagnostics.ts';
+import { type Diagnostic, MAX_DIAGNOSTICS, policyInvalid } from '../../diagnostics.ts';
 import { near } from '../../naming/near.ts';
 import type { PolicySources } from '../../sources.ts';
 
@@ -37,7 +37,9 @@ export async function askedIn(
       wrong.push({ file, line: error.line, message: error.message });
       return [];
     });
-    for (const test of tests)
+    for (const test of tests) {
+      // So many are told, and each that is not there is compared with all that are.
+      if (wrong.length >= MAX_DIAGNOSTICS) break;
       try {
         const at = test.now === undefined ? nowMs : Date.parse(test.now);
         asked.push({ file, test, nowMs: at, input: JSON.stringify(inputOf(test, tenant, at, facts)) });
@@ -45,6 +47,7 @@ export async function askedIn(
         if (!(error instanceof TableInvalid)) throw error;
         wrong.push({ file, line: error.line, message: error.message });
       }
+    }
   }
   if (wrong.length > 0) throw policyInvalid(wrong);
   return asked;

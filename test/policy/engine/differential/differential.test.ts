@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { hostBuiltins } from '../../../../src/policy/engine/builtins/index.ts';
-import type { Value } from '../../../../src/policy/engine/values/values.ts';
+import { RegoObject, type Value } from '../../../../src/policy/engine/values/values.ts';
 import { catalog } from './catalog.ts';
 import { pairs } from './certificates.ts';
 import { answerOf, answersOfOpa, type Call, isKnown, settled, textOf } from './compare.ts';
@@ -30,6 +30,12 @@ const batchSize = 1_000;
 /** No other arguments for these: OPA would make lists of as many elements as it is told, and bits; yaml.ts has its own. */
 const bounded = /range|lsh|yaml\.[iu]/;
 
+/** OPA panics for constraints of a token whose names are no text. */
+const endsOpa = (builtin: string, [, constraints]: readonly Value[]): boolean =>
+  builtin === 'io.jwt.decode_verify' &&
+  constraints instanceof RegoObject &&
+  constraints.sorted().some(([name]) => typeof name !== 'string');
+
 function callsOf(draw: Draw, names: readonly string[], length: number): Call[] {
   return Array.from({ length }, () => {
     const builtin = draw.one(names);
@@ -39,7 +45,9 @@ function callsOf(draw: Draw, names: readonly string[], length: number): Call[] {
     const args = generators.map((make) =>
       draw.chance(15) && !bounded.test(builtin) ? value(draw) : make(draw),
     );
-    return { builtin, args };
+    return endsOpa(builtin, args)
+      ? { builtin, args: generators.map((make) => make(draw)) }
+      : { builtin, args };
   });
 }
 

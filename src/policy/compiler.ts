@@ -15,10 +15,10 @@ import {
   type OpaCapabilities,
 } from './engine/capabilities.ts';
 import { ModuleCache } from './opa/cache.ts';
-import { confined, type Run, type RunOpa } from './opa/child.ts';
+import { type Bounds, confined, type Run, type RunOpa } from './opa/child.ts';
 import { type Platform, readPlatform } from './opa/platform.ts';
 import { foreignSchemas } from './opa/schemas.ts';
-import { type Stage, staged } from './opa/staging.ts';
+import { type Laid, type Stage, staged } from './opa/staging.ts';
 import { type ApartPackage, apartPackageOf, type PolicySources } from './sources.ts';
 
 export interface CompilerOptions {
@@ -167,15 +167,23 @@ export class Compiler {
     });
   }
 
+  /** What decides, laid out with its data, for what evaluates it apart. It was compiled before, and so looked at. */
+  async withData<T>(sources: PolicySources, bounds: Bounds, use: (bench: Bench) => Promise<T>): Promise<T> {
+    const { modules: platform } = await this.#platformOnce();
+    return this.#staged(sources, 'planned', (stage, run) => use({ ...stage, run, platform }), bounds);
+  }
+
   async #staged<T>(
     sources: PolicySources,
-    laid: 'deciding' | 'tested',
+    laid: Laid,
     use: (stage: Stage, run: RunOpa) => Promise<T>,
+    bounds?: Bounds,
   ): Promise<T> {
-    const capabilities = (await this.#capabilitiesTexts())[laid];
+    const { deciding, tested } = await this.#capabilitiesTexts();
+    const capabilities = laid === 'tested' ? tested : deciding;
     const platform = await this.#platformOnce();
     return staged({ platform, capabilities }, sources, laid, (stage) =>
-      confined(this.#options.opa, stage.folder, (run) => use(stage, run)),
+      confined(this.#options.opa, stage.folder, (run) => use(stage, run), bounds),
     );
   }
 

@@ -10,9 +10,27 @@ export interface Run {
 
 export type RunOpa = (args: readonly string[], input?: string) => Promise<Run>;
 
-/** Of all that one compilation runs, by the wall clock: others wait for their turn. A megabyte of Rego takes a few seconds. */
-const TIMEOUT_MS = 45_000;
-const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
+/** What bounds some work beside the kernel. */
+export interface Bounds {
+  /** Of all that it runs, by the wall clock. */
+  readonly timeoutMs: number;
+  /** Of each run. */
+  readonly maxOutputBytes: number;
+  /** What it is told that takes more, with the cause and what it was, for the operator. */
+  readonly tooMuch: (options: { cause: unknown; detail: string }) => ServiceError;
+}
+
+/** Others wait for their turn. A megabyte of Rego takes a few seconds. */
+const COMPILING: Bounds = {
+  timeoutMs: 45_000,
+  maxOutputBytes: 64 * 1024 * 1024,
+  tooMuch: (options) =>
+    new ServiceError(
+      'policy_invalid',
+      'the policy takes more time or memory to compile than it may',
+      options,
+    ),
+};
 
 /**
  * What the kernel holds the compiler to, in the units of `ulimit`. Address space is what Go's allocator fails on: the
@@ -45,11 +63,12 @@ export async function confined<T>(
   opa: string,
   folder: string,
   work: (run: RunOpa) => Promise<T>,
+  bounds = COMPILING,
 ): Promise<T> {
   const ended = new AbortController();
-  const timer = setTimeout(() => ended.abort(), TIMEOUT_MS);
+  const timer = setTimeout(() => ended.abort(), bounds.timeoutMs);
   try {
-    return await work((args, input = '') => runOpa(opa, folder, args, input, ended.signal));
+    return await work((args, input = '') => runOpa(opa, folder, args, input, bounds, ended.signal));
   } finally {
     clearTimeout(timer);
     ended.abort();
@@ -59,25 +78,26 @@ export async function confined<T>(
 /**
  * Runs OPA in `cwd`, with no environment and nothing open but its input and output. What it may take is bounded by the
  * kernel, so Rego that makes it greedy ends it and nothing else.
- * @throws ServiceError `unavailable` where the machine is at fault, `policy_invalid` where the policy took too much
+ * @throws ServiceError `unavailable` where the machine is at fault, what the bounds say where the policy took too much
  */
 function runOpa(
   opa: string,
   cwd: string,
   args: readonly string[],
   input: string,
+  bounds: Bounds,
   signal: AbortSignal,
 ): Promise<Run> {
   return new Promise((resolve, reject) => {
     const child = execFile(
       '/bin/sh',
       ['-c', SCRIPT, opa, ...args],
-      { cwd, env: {}, signal, killSignal: 'SIGKILL', maxBuffer: MAX_OUTPUT_BYTES },
+      { cwd, env: {}, signal, killSignal: 'SIGKILL', maxBuffer: bounds.maxOutputBytes },
       (error, stdout, stderr) => {
         const code = error ? error.code : 0;
         if (typeof code === 'number' && code < 125 && !MACHINE.test(stderr) && !greedy(code, stderr))
           return resolve({ code, stdout, stderr });
-        reject(failure(error ?? new Error(stderr), code, stderr, `${opa} ${args[0]}`));
+        reject(failure(error ?? new Error(stderr), code, stderr, `${opa} ${args[0]}`, bounds));
       },
     );
     child.stdin?.on('error', () => {});
@@ -91,7 +111,7 @@ const BOUNDS: ReadonlySet<unknown> = new Set(['ERR_CHILD_PROCESS_STDIO_MAXBUFFER
 /** Go's runtime ends with 2 and a trace; OPA's own refusals are diagnostics. */
 const greedy = (code: number, stderr: string): boolean => code === 2 && GREEDY.test(stderr);
 
-function failure(cause: Error, code: unknown, stderr: string, what: string): ServiceError {
+function failure(cause: Error, code: unknown, stderr: string, what: string, bounds: Bounds): ServiceError {
   const detail = `${what}: ${(stderr || cause.message).slice(0, 300)}`;
   // The shell's own codes for what it could not run, and errors of the system's for the shell.
   const isMachine =
@@ -100,8 +120,5 @@ function failure(cause: Error, code: unknown, stderr: string, what: string): Ser
     (typeof code === 'string' && !BOUNDS.has(code));
   return isMachine
     ? new ServiceError('unavailable', 'the policy compiler cannot run now', { cause, detail })
-    : new ServiceError('policy_invalid', 'the policy takes more time or memory to compile than it may', {
-        cause,
-        detail,
-      });
+    : bounds.tooMuch({ cause, detail });
 }

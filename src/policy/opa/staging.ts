@@ -11,8 +11,8 @@ export interface Stage {
   readonly capabilities: string;
 }
 
-/** Which of a tenant's files are laid out: only what decides, or its tests beside. */
-export type Laid = 'deciding' | 'tested';
+/** Which of a tenant's files are laid out: only what decides, the same with its data, or its tests beside. */
+export type Laid = 'deciding' | 'planned' | 'tested';
 
 /** Lays out a tenant's files in a folder of their own, which is gone afterwards. Throws `unavailable` if the disk fails. */
 export async function staged<T>(
@@ -51,7 +51,10 @@ async function layOut(
   }
   await mkdir(path.join(folder, 'data'));
   // What decides is compiled without data; only where data may stand in a rule's place the compiler is asked.
-  await writeFile(path.join(folder, 'data', 'data.json'), laid === 'tested' ? sources.data : sources.beside);
+  await writeFile(
+    path.join(folder, 'data', 'data.json'),
+    laid === 'deciding' ? sources.beside : sources.data,
+  );
   await writeFile(place, capabilities);
 }
 

@@ -37,7 +37,19 @@ export type Condition =
 export const ALWAYS: Condition = { op: 'constant', value: true };
 export const NEVER: Condition = { op: 'constant', value: false };
 
-export const and = (all: readonly Condition[]): Condition => joined('and', all, NEVER, ALWAYS);
+/** Without what its atoms say anyway: that their attributes are there. */
+export function and(all: readonly Condition[]): Condition {
+  const whole = joined('and', all, NEVER, ALWAYS);
+  if (whole.op !== 'and' || !whole.of.some(({ op }) => op === 'exists')) return whole;
+  const said = new Set(
+    whole.of.flatMap((each) =>
+      'attribute' in each && each.op !== 'exists' ? [JSON.stringify(each.attribute)] : [],
+    ),
+  );
+  const of = whole.of.filter((each) => each.op !== 'exists' || !said.has(JSON.stringify(each.attribute)));
+  return of.length === 1 ? (of[0] as Condition) : { op: 'and', of };
+}
+
 export const or = (all: readonly Condition[]): Condition => joined('or', all, ALWAYS, NEVER);
 
 export function not(of: Condition): Condition {

@@ -34,8 +34,11 @@ export const overOne = (cases: Cases, one: (is: Operand) => Condition): Conditio
 export const overTwo = (some: Cases, others: Cases, one: (a: Operand, b: Operand) => Condition): Condition =>
   overOne(some, (a) => overOne(others, (b) => one(a, b)));
 
+/** An element is always there; what is in it need not be. */
 export const isDefined = (is: Operand): Condition =>
-  'constant' in is ? ALWAYS : { op: 'exists', attribute: is.attribute };
+  'constant' in is || (is.attribute.length === 1 && is.attribute[0] !== 'resource')
+    ? ALWAYS
+    : { op: 'exists', attribute: is.attribute };
 
 /** An expression alone holds unless it is false or undefined. */
 export const isTruthy = (is: Operand): Condition =>

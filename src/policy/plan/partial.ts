@@ -6,8 +6,8 @@ import { diagnosticsOf, formatDiagnostic } from '../diagnostics.ts';
 import type { Bounds } from '../opa/child.ts';
 import type { PolicySources } from '../sources.ts';
 import type { Syntax } from '../testing/syntax.ts';
-import { atMoment } from './moment.ts';
 import { planUnsupported, type Residual, readResidual, refOf, termsIn, Unplannable } from './rego.ts';
+import { prepared } from './source.ts';
 
 /** Of all that one plan runs. */
 export const PLANNING: Bounds = {
@@ -46,12 +46,14 @@ export async function partially(
   input: { readonly now?: string },
 ): Promise<Residual> {
   const { now } = input;
-  if (now !== undefined)
-    for (const [name, text] of sources.modules) {
-      const tree = syntax.get(`tenant/${name}`);
-      const other = tree ? atMoment(text, tree, Date.parse(now)) : text;
-      if (other !== text) await writeFile(path.join(folder, 'tenant', name), other);
-    }
+  for (const [name, text] of sources.modules) {
+    const tree = syntax.get(`tenant/${name}`);
+    if (!tree) throw new Unplannable(`${name} was not looked at`);
+    await writeFile(
+      path.join(folder, 'tenant', name),
+      prepared(text, tree, now === undefined ? undefined : Date.parse(now)),
+    );
+  }
   if (doubtful.length > 0)
     await writeFile(path.join(folder, 'platform', 'plan_values.rego'), valuesOf(doubtful));
   const unknown = [...UNKNOWN, ...(now === undefined ? ['input.now'] : [])].flatMap((each) => ['-u', each]);

@@ -133,6 +133,9 @@ export class Translation {
     const name = nameOf(operator);
     // It holds whatever it is given.
     if (name === 'internal.print') return ALWAYS;
+    // See `prepared`: of all that is defined.
+    if (name === 'type_name' && given.length === 1)
+      return overOne(this.cases(given[0] as Term, depth), isDefined);
     const [one, other] = given.map((each) => () => this.cases(each, depth));
     if (one && other && given.length === 2) {
       const compared = own(COMPARISONS, name);

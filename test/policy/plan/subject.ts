@@ -55,10 +55,9 @@ export const subjectOf = (
         sources: async () => sources,
       });
       const bundle = await one.compile(sources);
-      const instance = PolicyModule.compile(bundle.wasm).instantiate(bundle.data, {
-        fuel: 20_000_000,
-        memoryPages: 1_024,
-      });
+      const module = PolicyModule.compile(bundle.wasm);
+      const fresh = () => module.instantiate(bundle.data, { fuel: 20_000_000, memoryPages: 1_024 });
+      let instance = fresh();
       const verdict = (resource: Resource) => {
         try {
           const { result } = instance.evaluate(
@@ -69,13 +68,10 @@ export const subjectOf = (
           );
           return readVerdict(result, 'authz');
         } catch (error) {
-          // A policy that fails is a deny.
-          if (error instanceof ServiceError) {
-            if (process.env['DBG'])
-              console.log(error.code, error.message, error.detail, JSON.stringify(resource));
-            return undefined;
-          }
-          throw error;
+          // A policy that fails is a deny, and its instance is of no use any more.
+          if (!(error instanceof ServiceError)) throw error;
+          instance = fresh();
+          return undefined;
         }
       };
       return {

@@ -14,7 +14,9 @@ export function placeOf(
     const rule = head === 'data' ? rules.get(rest.join('.').replace(/^partial\./, '')) : undefined;
     if (rule) return rule;
   }
-  const words = new Set([...wordsIn(expression)].filter((word) => !EVERYWHERE.has(word)));
+  const all = [...wordsIn(expression)];
+  const own = all.filter((word) => !EVERYWHERE.has(word));
+  const words = new Set(own.length > 0 ? own : all);
   let best: { file: string; line: number } | undefined;
   let most = 0;
   for (const place of expressions) {

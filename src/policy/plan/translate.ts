@@ -119,7 +119,7 @@ export class Translation {
       return Array.isArray(terms) ? this.#call(terms as Term[], depth) : this.#alone(terms, depth);
     } catch (error) {
       if (error instanceof Unplannable && error.expression === undefined)
-        throw new Unplannable(error.why, part);
+        throw new Unplannable(error.why, defined ?? part);
       throw error;
     }
   }

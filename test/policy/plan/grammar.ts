@@ -72,16 +72,18 @@ const negated = atom.map((each) => `not ${each}`);
 
 /** Over elements: scalars of tags, or objects of shares. */
 const some = fc.oneof(
-  fc.tuple(operator, someScalar).map(([op, b]) => `some t in input.resource.properties.tags\n\tt ${op} ${b}`),
+  fc
+    .tuple(operator, someScalar)
+    .map(([op, b]) => `some t in input.resource.properties.tags;\n\tt ${op} ${b}`),
   fc
     .tuple(someScalar, operator, someScalar)
-    .map(([a, op, b]) => `some s in input.resource.properties.shares\n\ts.user == ${a}\n\ts.n ${op} ${b}`),
+    .map(([a, op, b]) => `some s in input.resource.properties.shares;\n\ts.user == ${a}; s.n ${op} ${b}`),
   fc
     .tuple(someScalar, someScalar)
-    .map(([a, b]) => `some s in input.resource.properties.shares\n\ts.user == ${a}\n\tnot s.n == ${b}`),
+    .map(([a, b]) => `some s in input.resource.properties.shares;\n\ts.user == ${a}; not s.n == ${b}`),
   pick([
-    'some g in input.subject.groups\n\tg in input.resource.properties.tags',
-    'some t in input.resource.properties.tags\n\tt in input.subject.groups',
+    'some g in input.subject.groups;\n\tg in input.resource.properties.tags',
+    'some t in input.resource.properties.tags;\n\tt in input.subject.groups',
   ]),
 );
 
@@ -92,7 +94,7 @@ const body = fc
     fc.array(fc.oneof({ weight: 3, arbitrary: atom }, { weight: 2, arbitrary: negated }), { maxLength: 2 }),
     expression,
   )
-  .map(([first, last]) => [...first, last].join('\n\t'));
+  .map(([first, last]) => [...first, last].join(';\n\t'));
 
 const ofRules = (head: string, most: number) =>
   fc.array(body, { maxLength: most }).map((bodies) => bodies.map((each) => `${head} if {\n\t${each}\n}\n`));
@@ -100,7 +102,7 @@ const ofRules = (head: string, most: number) =>
 /** Without rules that rules of its own mention, so that nothing goes round. */
 const lowBody = fc
   .array(fc.oneof(comparison, membership, contains, text, known, some), { minLength: 1, maxLength: 2 })
-  .map(([first, second]) => (second && !second.includes('some ') ? `${second}\n\t${first}` : String(first)));
+  .map(([first, second]) => (second && !second.includes('some ') ? `${second};\n\t${first}` : String(first)));
 const low = (head: string) => lowBody.map((each) => `${head} if {\n\t${each}\n}\n`);
 
 export const policies = fc

@@ -1,6 +1,5 @@
 import { indexesIn, mentions, type Part, unbound } from './bindings.ts';
 import {
-  ALWAYS,
   and,
   any,
   type Comparison,
@@ -80,7 +79,10 @@ export class Translation {
     if (body.length > MAX_BODY)
       throw new Unplannable(`more than ${MAX_BODY} expressions stand together`, body[0]);
     this.#count(body.length);
-    return this.#together(unbound(body), depth);
+    // It holds whatever it is given.
+    const said = body.filter(({ terms }) => !Array.isArray(terms) || nameOf(terms[0]) !== 'internal.print');
+    for (const part of said) refuseInner(part);
+    return this.#together(unbound(said), depth);
   }
 
   #count(parts: number): void {
@@ -131,8 +133,6 @@ export class Translation {
 
   #call([operator, ...given]: readonly Term[], depth: number): Condition {
     const name = nameOf(operator);
-    // It holds whatever it is given.
-    if (name === 'internal.print') return ALWAYS;
     // See `prepared`: of all that is defined.
     if (name === 'type_name' && given.length === 1)
       return overOne(this.cases(given[0] as Term, depth), isDefined);
@@ -230,6 +230,15 @@ export class Translation {
       is,
     }));
   }
+}
+
+/** Comprehensions and `every` have variables of their own, which go over nothing outside. */
+function refuseInner(part: Body[number]): void {
+  if (typeof part.terms === 'object' && part.terms !== null && 'domain' in part.terms)
+    throw new Unplannable('"every" over an attribute has no counterpart in a filter', part);
+  for (const { type } of termsIn(part.terms))
+    if (type.endsWith('comprehension'))
+      throw new Unplannable('a comprehension over an attribute has no counterpart in a filter', part);
 }
 
 /** Checks of the type of a constant. */

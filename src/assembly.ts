@@ -21,6 +21,7 @@ import { ApprovalRequests } from './decision/approval/requests.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
+import { Plans } from './decision/plan.ts';
 import { Recorder } from './decision/recorder.ts';
 import { recentQuestions } from './decision/replay/recent.ts';
 import { Replays } from './decision/replay/replays.ts';
@@ -48,6 +49,8 @@ import type { Bundle } from './policy/bundle.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
 import { policyStateOf } from './policy/intake/state.ts';
+import { plansBy } from './policy/plan/by-revision.ts';
+import { Planner } from './policy/plan/planner.ts';
 import { Policies } from './policy/policies.ts';
 import { limitsFor } from './policy/proof.ts';
 import { Releases } from './policy/revisions/releases.ts';
@@ -432,6 +435,12 @@ export function assemble(
     approvalRequests: requests,
     approvers: new Approvers({ ...common, store: approvals, requests, issuers, admission, settled }),
     search: new Search({ decisions, principals, random }),
+    plans: new Plans({
+      ...common,
+      admission,
+      resolveToken: tokens.resolve,
+      plan: plansBy(new Planner(compiler), (tenant, revision) => releases.sourcesOf(tenant, revision)),
+    }),
     data: new DataQueries({ ...common, admission }),
     delegations: new Delegations({
       dpop,

@@ -48,6 +48,7 @@ export const errorCodes = [
   'policy_undefined',
   'policy_failed',
   'policy_memory_exceeded',
+  'plan_unsupported',
   'deadline_exceeded',
   'cancelled',
   'resource_exhausted',

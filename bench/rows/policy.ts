@@ -16,11 +16,12 @@ const RECORDS = 200_000;
 const BATCH = 500;
 const WANTED_PER_S = 100_000;
 const WANTED_ACTIVATE_MS = 250;
+const WANTED_PLAN_MS = 100;
 const RULES = 100;
 
 /** What it takes to change a policy: to know what a change would do, and to make it. */
 export const policyRows: RowGroup = {
-  names: ['replay_per_s', 'activate_ms', 'shadow_overhead'],
+  names: ['replay_per_s', 'activate_ms', 'plan_ms', 'shadow_overhead'],
   measure: async (bench, wanted) => {
     const folder = path.join(bench.folder, 'policy');
     mkdirSync(folder, { recursive: true });
@@ -30,6 +31,8 @@ export const policyRows: RowGroup = {
     const policies = createClient(PolicyService, createGrpcTransport({ baseUrl: adminUrl }));
     return [
       ...(wanted.has('replay_per_s') ? [await replays(bench, decisions, policies)] : []),
+      // Before the policy is another one.
+      ...(wanted.has('plan_ms') ? [await plans(bench, decisions)] : []),
       ...(wanted.has('activate_ms') ? [await activations(bench, decisions, policies)] : []),
       ...(wanted.has('shadow_overhead') ? [await shadows(bench, dataUrl, decisions, policies)] : []),
     ];
@@ -79,6 +82,28 @@ async function replays(bench: Bench, decisions: Decisions, policies: Policies): 
   return row('replay_per_s', 'decisions/s', median(figures), WANTED_PER_S, {
     note: `${count} recorded decisions, each asked of the candidate and of the active revision, from the call to the report; wanted: ${WANTED_PER_S} or more`,
     raw: { rounds: figures.map(Math.round) },
+  });
+}
+
+/** A plan that was not asked for before, and the same once it was. */
+async function plans(bench: Bench, decisions: Decisions): Promise<Row> {
+  const [cold, cached]: [number[], number[]] = [[], []];
+  for (let round = 0; round < Math.max(5, bench.rounds); round += 1)
+    for (const figures of [cold, cached]) {
+      const began = performance.now();
+      const { condition } = await decisions.plan({
+        tenant: 'acme',
+        principal: { case: 'subject', value: { type: 'user', id: 'alice' } },
+        action: { name: 'document.read' },
+        resourceType: 'document',
+        context: { round },
+      });
+      if (!condition) throw new Error('no condition');
+      figures.push(performance.now() - began);
+    }
+  return row('plan_ms', 'ms', median(cold), WANTED_PLAN_MS, {
+    note: `a plan of the example tenant, from the call to the answer; the same again, from the cache: ${median(cached).toFixed(1)} ms; wanted: ${WANTED_PLAN_MS} or less`,
+    raw: { cold: cold.map(Math.round), cached: cached.map(Math.round) },
   });
 }
 

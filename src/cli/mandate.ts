@@ -11,6 +11,7 @@ import { killCommands, restoreCommands } from './authority/kill.ts';
 import { taskCommands } from './authority/task.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
+import { planCommand } from './plan.ts';
 import { policyCommands } from './policy/policy.ts';
 import { issuerCommands } from './principal/issuer.ts';
 import { principalCommands } from './principal/principal.ts';
@@ -59,6 +60,7 @@ const program = new Command('mandate')
 for (const command of [
   serveCommand(),
   checkCommand(),
+  planCommand(),
   tokenCommands(),
   grantCommands(),
   approvalCommands(),

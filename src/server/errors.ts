@@ -65,6 +65,7 @@ export const errorForms = {
   policy_undefined: form(503, Code.FailedPrecondition, 'temporarily_unavailable'),
   policy_failed: form(500, Code.Internal, 'server_error'),
   policy_memory_exceeded: form(500, Code.ResourceExhausted, 'server_error'),
+  plan_unsupported: form(422, Code.FailedPrecondition),
   deadline_exceeded: form(504, Code.DeadlineExceeded, 'temporarily_unavailable'),
   cancelled: form(499, Code.Canceled),
   resource_exhausted: form(429, Code.ResourceExhausted, 'temporarily_unavailable'),

@@ -12,6 +12,7 @@ import type { Approvers } from '../decision/approval/approvers.ts';
 import type { ApprovalRequests } from '../decision/approval/requests.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
+import type { Plans } from '../decision/plan.ts';
 import type { Replays } from '../decision/replay/replays.ts';
 import type { Shadows } from '../decision/replay/shadows.ts';
 import type { Trials } from '../decision/replay/trials.ts';
@@ -42,6 +43,7 @@ import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Bundle } from '../policy/bundle.ts';
+import type { PlanMade } from '../policy/plan/by-revision.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { Allowance } from '../policy/proof.ts';
 import type { Releases } from '../policy/revisions/releases.ts';
@@ -135,6 +137,7 @@ export interface Services {
   readonly replays: Replays;
   readonly shadows: Shadows;
   readonly trials: Trials<Bundle>;
+  readonly plans: Plans<PlanMade>;
   readonly allowance: Allowance;
   /** Throws `resource_exhausted` for a tenant whose policy is slowed down. */
   readonly throttle: (tenant: Tenant) => void;

@@ -17,6 +17,8 @@ export interface Bounds {
   readonly outputBytes: number;
   /** Of address space, where it is less than a compilation may have. */
   readonly memoryKib?: number;
+  /** What is thrown where the policy takes more: of a compilation `policy_invalid`. */
+  readonly tooMuch?: (options: { cause: unknown; detail: string }) => ServiceError;
 }
 
 export type RunOpa = (args: readonly string[], input?: string) => Promise<Run>;
@@ -99,7 +101,7 @@ function runOpa(
         const code = error ? error.code : 0;
         if (typeof code === 'number' && code < 125 && !MACHINE.test(stderr) && !greedy(code, stderr))
           return resolve({ code, stdout, stderr });
-        reject(failure(error ?? new Error(stderr), code, stderr, `${opa} ${args[0]}`));
+        reject(failure(error ?? new Error(stderr), code, stderr, `${opa} ${args[0]}`, bounds));
       },
     );
     child.stdin?.on('error', () => {});
@@ -113,7 +115,13 @@ const BOUNDS: ReadonlySet<unknown> = new Set(['ERR_CHILD_PROCESS_STDIO_MAXBUFFER
 /** Go's runtime ends with 2 and a trace; OPA's own refusals are diagnostics. */
 const greedy = (code: number, stderr: string): boolean => code === 2 && GREEDY.test(stderr);
 
-function failure(cause: Error, code: unknown, stderr: string, what: string): ServiceError {
+function failure(
+  cause: Error,
+  code: unknown,
+  stderr: string,
+  what: string,
+  { tooMuch = uncompilable }: Bounds,
+): ServiceError {
   const detail = `${what}: ${(stderr || cause.message).slice(0, 300)}`;
   // The shell's own codes for what it could not run, and errors of the system's for the shell.
   const isMachine =
@@ -122,8 +130,8 @@ function failure(cause: Error, code: unknown, stderr: string, what: string): Ser
     (typeof code === 'string' && !BOUNDS.has(code));
   return isMachine
     ? new ServiceError('unavailable', 'the policy compiler cannot run now', { cause, detail })
-    : new ServiceError('policy_invalid', 'the policy takes more time or memory to compile than it may', {
-        cause,
-        detail,
-      });
+    : tooMuch({ cause, detail });
 }
+
+const uncompilable = (options: { cause: unknown; detail: string }): ServiceError =>
+  new ServiceError('policy_invalid', 'the policy takes more time or memory to compile than it may', options);

@@ -18,6 +18,7 @@ import { toServiceError } from '../errors.ts';
 import { Farewells } from '../intake/farewell.ts';
 import { presentedIn } from './context.ts';
 import { batchOf, batchResult, checkResponse, requestOf } from './messages.ts';
+import { type PlanParts, planMethod } from './plan.ts';
 
 export interface DecisionParts {
   readonly tenants: Tenants;
@@ -118,7 +119,9 @@ function refused(
 }
 
 /** DecisionService behind Connect: for JSON, gRPC-Web, compressed messages and HTTP/1.1. */
-export function decisionService(parts: DecisionParts & Stopping): ServiceImpl<typeof DecisionService> {
+export function decisionService(
+  parts: DecisionParts & PlanParts & Stopping,
+): ServiceImpl<typeof DecisionService> {
   return {
     check: async (message, context) =>
       checkResponse(await check(parts, presentedIn(context), message.tenant, requestOf(message))),
@@ -131,6 +134,7 @@ export function decisionService(parts: DecisionParts & Stopping): ServiceImpl<ty
       });
     },
     checkStream: (messages, context) => answers(parts, messages, context),
+    ...planMethod(parts),
   };
 }
 

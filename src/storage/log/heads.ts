@@ -49,6 +49,7 @@ export const recordKinds = [
   'server',
   'key',
   'approval',
+  'plan',
 ] as const;
 export type RecordKind = (typeof recordKinds)[number];
 

@@ -90,7 +90,7 @@ function requestedIn({ id, values }: Attribute): Extension[] {
   const [first] = values;
   if (id.join('.') !== extensionRequest || !first) return [];
   const extensions: Extension[] = [];
-  const content = new DerReader(first.content);
+  const content = new DerReader(first.whole).enter(tag.sequence);
   while (!content.isEmpty) extensions.push(readExtension(content.enter(tag.sequence)));
   return extensions;
 }

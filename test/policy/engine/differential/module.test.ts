@@ -4,7 +4,7 @@ import { parseJson } from '../../../../src/policy/engine/values/parse.ts';
 import { isArray, type RegoObject, type Value } from '../../../../src/policy/engine/values/values.ts';
 import { buildWasm, context } from '../opa.ts';
 import { catalog } from './catalog.ts';
-import { answersOfOpa, type Call, isKnown, queryOf, settled, shown, textOf } from './compare.ts';
+import { answersOfOpa, askable, type Call, isKnown, queryOf, settled, shown, textOf } from './compare.ts';
 import { Draw } from './draw.ts';
 
 const seed = Number(process.env['MANDATE_DIFFERENTIAL_SEED'] ?? Date.now() % 1_000_000);
@@ -22,7 +22,7 @@ test('built-ins answer in a module as in OPA, and leave its memory as it was', {
   const names = Object.keys(catalog).filter((name) => !bounded.test(name));
   const calls = Array.from({ length: total }, (_, index): Call => {
     const builtin = names[index % names.length] as string;
-    return { builtin, args: (catalog[builtin] ?? []).map((make) => make(draw)) };
+    return askable(() => ({ builtin, args: (catalog[builtin] ?? []).map((make) => make(draw)) }));
   });
   const rules = calls.map(
     (call, index) => `r${index} = [type_name(x), json.marshal(x)] { ${queryOf(call)} }`,

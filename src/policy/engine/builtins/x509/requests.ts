@@ -92,7 +92,7 @@ function requestedIn({ id, values }: Attribute): Extension[] {
   // A list of any other class is none: the whole request is refused, as in Go.
   if (first.tag !== tag.sequence) throw malformed();
   const extensions: Extension[] = [];
-  const content = new DerReader(first.content);
+  const content = new DerReader(first.whole).enter(tag.sequence);
   while (!content.isEmpty) extensions.push(readExtension(content.enter(tag.sequence)));
   return extensions;
 }

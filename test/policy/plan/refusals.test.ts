@@ -88,10 +88,7 @@ test('a policy that fails on some resources leaves them out', async () => {
 });
 
 test('a deny that is no set and an obligation that is no object allow nothing', async () => {
-  for (const body of [
-    'allow := true\n\ndeny := {"a": true}',
-    'allow := true\n\nobligations contains "x"',
-  ])
+  for (const body of ['allow := true\n\ndeny := {"a": true}', 'allow := true\n\nobligations contains "x"'])
     expect(isNever((await planOf(body)).plan.condition)).toBe(true);
 });
 

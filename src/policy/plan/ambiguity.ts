@@ -1,6 +1,6 @@
 import type { Rule } from '../testing/syntax.ts';
 import { withoutPlaces } from '../testing/syntax.ts';
-import { isSet, type Known, type Problem } from './analysis.ts';
+import { isSet, type Known, type Problem } from './known.ts';
 import { constantOf, isVar, nameOf, refOf, type Term, termsIn } from './rego.ts';
 
 /** Rules that may come to two values at once. */

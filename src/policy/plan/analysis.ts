@@ -1,13 +1,7 @@
 import type { Rule, Syntax } from '../testing/syntax.ts';
 import { ambiguous } from './ambiguity.ts';
+import { isSet, type Known, type Problem } from './known.ts';
 import { isVar, refOf, type Term, termsIn } from './rego.ts';
-
-/** What is wrong with a rule, or with an expression, and where it stands. `file` is relative to the tenant's folder. */
-export interface Problem {
-  readonly file: string;
-  readonly line: number;
-  readonly message: string;
-}
 
 /** An expression of the tenant's, and the words in it. */
 export interface Place {
@@ -27,22 +21,6 @@ export interface Analysis {
   readonly expressions: readonly Place[];
   /** By name and path, such as `authz.risk`. */
   readonly rules: ReadonlyMap<string, Omit<Place, 'words'>>;
-}
-
-/** A rule with all that it is known by. */
-export interface Known {
-  readonly rule: Rule;
-  readonly file: string;
-  readonly line: number;
-  /** `authz/sub/limit`: the package and the constant part of the name. */
-  readonly path: string;
-  /** By any of them it may be meant. */
-  readonly names: readonly string[];
-  readonly words: ReadonlySet<string>;
-  /** Something takes all rules of the platform's data, or a package whose name is not said. */
-  readonly takesAll: boolean;
-  /** Imports what may be of the resource. */
-  readonly readsResource: boolean;
 }
 
 const DECIDING = ['allow', 'deny', 'challenge', 'obligations', 'reasons'];
@@ -73,8 +51,6 @@ export function analyse(modules: ReadonlyMap<string, Syntax>): Analysis {
     rules: new Map(rules.map(({ file, line, path }) => [path.replaceAll('/', '.'), { file, line }])),
   };
 }
-
-export const isSet = ({ key, value }: Rule['head']): boolean => key !== undefined && value === undefined;
 
 function rulesOf(file: string, { package: of, rules = [], ...rest }: Syntax): Known[] {
   const { imports = [] } = rest as { imports?: readonly { path: Term }[] };

@@ -96,7 +96,7 @@ function ofRule(rule: Rule, source: Source, args: readonly Term[] = []): Edit[] 
     const place = head.location ?? rule.location;
     if (given.length > 0 && place)
       edits.push({ at: endOfHead(rule, source), length: 0, text: ` if { ${given.join('; ')} }` });
-  } else edits.push(...ofBody(body as readonly Written[], given, source, rule.head.args ?? args));
+  } else edits.push(...ofBody(body, given, source, rule.head.args ?? args));
   return otherwise
     ? [...edits, ...ofRule({ ...otherwise, head: withoutArgs(otherwise.head) }, source, head.args ?? args)]
     : edits;
@@ -106,7 +106,7 @@ function ofRule(rule: Rule, source: Source, args: readonly Term[] = []): Edit[] 
 const withoutArgs = ({ args: _args, ...head }: Rule['head']): Rule['head'] => head;
 
 function endOfHead({ head, location }: Rule, source: Source): number {
-  const ends = [head.location, (head.value as Placed | undefined)?.location]
+  const ends = [head.location, head.value?.location]
     .filter((each) => each !== undefined)
     .map((each) => source.range(each).to);
   return ends.length > 0 ? Math.max(...ends) : location ? source.range(location).to : 0;

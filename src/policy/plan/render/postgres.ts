@@ -32,11 +32,14 @@ const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 const CASTS: Partial<Record<Kind, string>> = { text: 'text', number: 'numeric', boolean: 'boolean' };
 
+/** As PostgreSQL counts characters. */
+const pointsIn = (text: string): number => Array.from(text).length;
+
 /** In the order of the bytes of UTF-8. */
 const textOps = (value: string, put: Placeholder) => (op: string, text: string) => {
   const of = `(${value} COLLATE "C")`;
-  if (op === 'starts_with') return `left(${of}, ${[...text].length}) = ${put(text)}::text COLLATE "C"`;
-  if (op === 'ends_with') return `right(${of}, ${[...text].length}) = ${put(text)}::text COLLATE "C"`;
+  if (op === 'starts_with') return `left(${of}, ${pointsIn(text)}) = ${put(text)}::text COLLATE "C"`;
+  if (op === 'ends_with') return `right(${of}, ${pointsIn(text)}) = ${put(text)}::text COLLATE "C"`;
   return `strpos(${of}, ${put(text)}::text) > 0`;
 };
 

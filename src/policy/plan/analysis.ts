@@ -53,7 +53,7 @@ export function analyse(modules: ReadonlyMap<string, Syntax>): Analysis {
 }
 
 function rulesOf(file: string, { package: of, rules = [], ...rest }: Syntax): Known[] {
-  const { imports = [] } = rest as { imports?: readonly { path: Term }[] };
+  const { imports = [] } = rest;
   const imported = [...termsIn(imports)].map(({ value }) => value).filter((each) => typeof each === 'string');
   const readsResource = imports.some(
     ({ path }) => refOf(path)?.[0]?.value === 'input' && isOfResource(refOf(path) ?? []),

@@ -45,7 +45,7 @@ export function analyse(modules: ReadonlyMap<string, Syntax>): Analysis {
     denyIsSet:
       deny.length > 0 &&
       deny.every(({ path, rule: { head } }) => path === 'authz/deny' && head.ref.length === 1 && isSet(head)),
-    problems: [...problems, ...reached.flatMap(randomIn)],
+    problems: [...problems, ...reached.flatMap(randomIn), ...reached.filter(replaces).map(replacing)],
     doubtful,
     expressions: reached.flatMap(({ file, rule }) => expressionsIn(file, rule)),
     rules: new Map(rules.map(({ file, line, path }) => [path.replaceAll('/', '.'), { file, line }])),
@@ -100,6 +100,15 @@ function dependentAmong(rules: readonly Known[]): ReadonlySet<Known> {
     for (const other of rules) if (each.names.some((name) => other.words.has(name))) found.add(other);
   return found;
 }
+
+/** Whether `with` stands in it: what is taken out of such an expression is asked without the replacement. */
+const replaces = ({ rule }: Known): boolean => JSON.stringify(rule).includes('"with":[');
+
+const replacing = ({ file, line }: Known): Problem => ({
+  file,
+  line,
+  message: '"with" has no counterpart in a filter',
+});
 
 function randomIn({ rule, file, line }: Known): Problem[] {
   const used = [...termsIn(rule)].map((term) =>

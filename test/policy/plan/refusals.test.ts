@@ -12,6 +12,11 @@ const resource = (properties: object) => ({ resource: { id: 'x', properties } })
 
 test.each([
   [
+    'with',
+    'allow if not f with input.resource as {}\n\nf if input.resource.properties.x == 1',
+    /authz\.rego:3: "with"/,
+  ],
+  [
     'a built-in',
     'allow if lower(input.resource.properties.owner) == "a"',
     /authz\.rego:3: lower has no counterpart/,

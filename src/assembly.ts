@@ -54,6 +54,7 @@ import { Planner } from './policy/plan/planner.ts';
 import { Policies } from './policy/policies.ts';
 import { limitsFor } from './policy/proof.ts';
 import { Releases } from './policy/revisions/releases.ts';
+import { ServedBundles } from './policy/revisions/served.ts';
 import { TestGate } from './policy/testing/gate.ts';
 import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
@@ -459,6 +460,11 @@ export function assemble(
     reload: (tenant, caller) => fleet.reload(tenant, caller),
     revisions,
     releases,
+    bundles: new ServedBundles({
+      policies: compilerOptions.policies,
+      activeOf: (tenant) => policies.bundleOf(tenant),
+      sourcesOf: (tenant, revision) => releases.sourcesOf(tenant, revision),
+    }),
     replays: new Replays(config.data_dir),
     shadows,
     trials,

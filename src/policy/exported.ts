@@ -1,4 +1,5 @@
-import { gzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import { packTar } from 'modern-tar';
 import type { Bundle } from './bundle.ts';
 import type { Platform } from './opa/platform.ts';
@@ -41,7 +42,7 @@ export async function packed(files: readonly BundleFile[]): Promise<Uint8Array> 
       };
     }),
   );
-  const archive = gzipSync(tar, { level: 9 });
+  const archive = await promisify(gzip)(tar, { level: 9 });
   // RFC 1952 section 2.3: the operating system is unknown.
   archive[9] = 255;
   return archive;

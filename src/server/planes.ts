@@ -47,6 +47,7 @@ import type { PlanMade } from '../policy/plan/by-revision.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { Allowance } from '../policy/proof.ts';
 import type { Releases } from '../policy/revisions/releases.ts';
+import type { ServedBundles } from '../policy/revisions/served.ts';
 import type { PartStore } from '../storage/log/parts.ts';
 import type { RecordStore } from '../storage/log/records.ts';
 import type { PrincipalStore } from '../storage/principals/store.ts';
@@ -73,6 +74,7 @@ import { tenantService } from './connect/tenant/service.ts';
 import { hotMethods } from './grpc/check.ts';
 import { accessRequestRoutes } from './http/authzen/requests.ts';
 import { authzenRoutes } from './http/authzen.ts';
+import { bundleRoutes } from './http/bundle.ts';
 import type { HttpRequest } from './http/exchange.ts';
 import { healthRoutes, type Readiness } from './http/health.ts';
 import { logRoutes } from './http/log.ts';
@@ -134,6 +136,7 @@ export interface Services {
   readonly reload: (tenant: Tenant, caller: string) => Promise<boolean>;
   readonly revisions: RevisionStore;
   readonly releases: Releases;
+  readonly bundles: ServedBundles;
   readonly replays: Replays;
   readonly shadows: Shadows;
   readonly trials: Trials<Bundle>;
@@ -162,6 +165,7 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
       ...searchRoutes(services),
       ...accessRequestRoutes(services),
       ...opaRoutes(services),
+      ...bundleRoutes(services),
       ...oauthRoutes(services),
       ...extra,
     ]),

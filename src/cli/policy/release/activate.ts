@@ -4,6 +4,7 @@ import { type KeptRevision, PolicyService } from '../../../gen/mandate/v1/policy
 import { clientOf } from '../../client.ts';
 import { globalsOf, print, printJson } from '../../terminal/output.ts';
 import { wholeNumber } from '../../terminal/values.ts';
+import { patient } from './patience.ts';
 import { type ReplayOptions, replayed } from './replay.ts';
 import { documentOf, short } from './shown.ts';
 
@@ -40,7 +41,7 @@ export const activate = (): Command =>
       '\nExample:\n  $ mandate policy activate -t acme sha256:4f1d2c3b5a69 --max-changes 10 --since 24h\n',
     )
     .action(async (revision: string, options: ActivateOptions, command: Command) => {
-      const globals = globalsOf(command);
+      const globals = patient(globalsOf(command));
       const { tenant, expected = '', maxChanges } = options;
       if (maxChanges !== undefined) {
         const { report } = await replayed(globals, revision, options);
@@ -65,7 +66,7 @@ export const rollback = (): Command =>
     .description('make active again what was before')
     .addHelpText('after', '\nExample:\n  $ mandate policy rollback -t acme\n')
     .action(async ({ tenant, expected = '' }: Options, command: Command) => {
-      const globals = globalsOf(command);
+      const globals = patient(globalsOf(command));
       const answer = await clientOf(PolicyService, 'admin', globals).rollBack({ tenant, expected });
       if (!answer.revision) return;
       if (globals.json) printJson(documentOf(answer.revision));
@@ -78,7 +79,7 @@ export const reload = (): Command =>
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .addHelpText('after', '\nExample:\n  $ mandate policy reload -t acme\n')
     .action(async ({ tenant }: Options, command: Command) => {
-      const globals = globalsOf(command);
+      const globals = patient(globalsOf(command));
       const { changed, revision } = await clientOf(PolicyService, 'admin', globals).reloadPolicy({ tenant });
       const name = revision?.revision ?? '';
       if (globals.json) printJson({ changed, revision: name });

@@ -4,6 +4,7 @@ import { clientOf } from '../../client.ts';
 import { globalsOf, print, printJson } from '../../terminal/output.ts';
 import { ROOT_FLAG, ROOT_HELP, readIn } from '../folder.ts';
 import { activated } from './activate.ts';
+import { patient } from './patience.ts';
 import { documentOf, short, testsOf } from './shown.ts';
 
 interface PushOptions {
@@ -27,7 +28,7 @@ export const push = (): Command =>
     .option(ROOT_FLAG, ROOT_HELP)
     .addHelpText('after', '\nExample:\n  $ mandate policy push -t acme policies/acme -m "agents may read"\n')
     .action(async (folder: string, options: PushOptions, command: Command) => {
-      const globals = globalsOf(command);
+      const globals = patient(globalsOf(command));
       const { sources } = await readIn(folder, options.root);
       const { revision } = await clientOf(PolicyService, 'admin', globals).pushRevision({
         tenant: options.tenant,

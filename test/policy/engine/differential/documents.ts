@@ -77,7 +77,7 @@ function tree(draw: Draw, depth: number): Value {
 }
 
 const action =
-  '.¦.a¦.m.k¦.x.y¦.l¦$¦$.a¦$x¦1¦1.5¦"q"¦`r`¦true¦nil¦(.m).k¦index .l 1¦index .m "k"¦len .l¦len .s¦print .a 1 2¦printf "%v-%s" .s .a¦html .s' +
+  '.¦.a¦.m.k¦.x.y¦.l¦$¦$.a¦$x¦1¦1.5¦"q"¦`r`¦true¦nil¦(.m).k¦index .l 1¦index .m "k"¦len .l¦len .s¦print .a 1 2¦printf "%v-%s" .s .a¦printf "%d|%5s|%t|%T" .a .f true .f¦printf "%s|%q|%05v|%x" 1 .a nil .a¦printf "%6.2f|%-5t|%T %T|%+v" 1.5 false 1 .a .x¦printf "%d" 1 .x .f 2¦html .s' +
   '¦.s | js¦eq .a 1¦eq .s "s"¦lt 1 2¦and .a .f¦or .f .s¦not .f¦slice .s 1¦urlquery .s¦/* c */¦- 1¦.s -¦break¦continue¦nope¦.a.b.c¦(¦)';
 const opening =
   'if .a¦if .f¦with .m¦with .x¦range .l¦range $i, $e := .m¦range 3¦range .s¦define "T"¦block "B" .m';

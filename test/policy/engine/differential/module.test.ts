@@ -4,7 +4,7 @@ import { parseJson } from '../../../../src/policy/engine/values/parse.ts';
 import { isArray, type RegoObject, type Value } from '../../../../src/policy/engine/values/values.ts';
 import { buildWasm, context } from '../opa.ts';
 import { catalog } from './catalog.ts';
-import { answersOfOpa, askable, type Call, isKnown, queryOf, settled, shown, textOf } from './compare.ts';
+import { answersOfOpa, type Call, isKnown, panic, queryOf, settled, shown, textOf } from './compare.ts';
 import { Draw } from './draw.ts';
 
 const seed = Number(process.env['MANDATE_DIFFERENTIAL_SEED'] ?? Date.now() % 1_000_000);
@@ -22,7 +22,7 @@ test('built-ins answer in a module as in OPA, and leave its memory as it was', {
   const names = Object.keys(catalog).filter((name) => !bounded.test(name));
   const calls = Array.from({ length: total }, (_, index): Call => {
     const builtin = names[index % names.length] as string;
-    return askable(() => ({ builtin, args: (catalog[builtin] ?? []).map((make) => make(draw)) }));
+    return { builtin, args: (catalog[builtin] ?? []).map((make) => make(draw)) };
   });
   const rules = calls.map(
     (call, index) => `r${index} = [type_name(x), json.marshal(x)] { ${queryOf(call)} }`,
@@ -30,6 +30,7 @@ test('built-ins answer in a module as in OPA, and leave its memory as it was', {
   const wasm = await buildWasm(`package test\n\n${rules.join('\n')}\n`, ['test'], ['--v0-compatible']);
   const instance = PolicyModule.compile(wasm).instantiate('{}', limits);
   const theirs = await answersOfOpa(calls);
+  expect(theirs.filter((answer) => answer === panic).length).toBeLessThan(10);
   for (const round of [1, 2]) {
     const answered = parseJson(
       instance.evaluateToJson('test', '', { ...context, nowMs: Date.now() }).result ?? '{}',
@@ -37,7 +38,9 @@ test('built-ins answer in a module as in OPA, and leave its memory as it was', {
     const different = calls.flatMap((call, index) => {
       const ours = settled(call, shown(answerIn(answered.get(`r${index}`))));
       const wanted = settled(call, theirs[index] as string);
-      return ours === wanted || isKnown(call) ? [] : [{ round, call: textOf(call), ours, theirs: wanted }];
+      return ours === wanted || theirs[index] === panic || isKnown(call)
+        ? []
+        : [{ round, call: textOf(call), ours, theirs: wanted }];
     });
     expect(different).toEqual([]);
   }

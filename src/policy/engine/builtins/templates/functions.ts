@@ -57,6 +57,7 @@ export const functions: Readonly<Record<string, TemplateFunction>> = {
       format,
       args.map((arg) => argumentOf(arg, context)),
       context,
+      'int',
     ).run();
   }),
   html: of(0, many, (args, context) => escapeHtml(joined(args, context), context)),
@@ -171,10 +172,11 @@ function joined(args: readonly GoValue[], context: BuiltinContext): string {
   );
 }
 
-/** What is neither a number nor a text is printed by `%v`, whatever the verb. */
+/** Lists and objects are printed by `%v`, whatever the verb. */
 function argumentOf(value: GoValue, context: BuiltinContext): Argument {
-  if (typeof value === 'bigint' || typeof value === 'number') return value;
-  return printed(value, context);
+  if (value === undefined) return null;
+  if (isList(value) || isMap(value)) return printed(value, context);
+  return value;
 }
 
 const htmlMarks: Readonly<Record<string, string>> = {

@@ -7,8 +7,16 @@ import { type Directive, pad } from './padding.ts';
 
 export type { Directive } from './padding.ts';
 
-/** What OPA hands to Go's fmt.Sprintf: int64 or *big.Int, float64, and strings (all else as OPA prints it). */
-export type Argument = bigint | number | string;
+/** Go's json.Number. */
+export interface Numeral {
+  readonly text: string;
+}
+
+/**
+ * What is handed to Go's fmt.Sprintf. OPA itself hands int64 or *big.Int, float64, and strings (all else as it prints
+ * it), a template booleans, nil and json.Number too.
+ */
+export type Argument = bigint | number | string | boolean | null | Numeral;
 
 const int64 = 1n << 63n;
 
@@ -18,12 +26,13 @@ export function isBig(value: bigint): boolean {
 
 /** A value as a directive has it, or Go's complaint about the two. */
 export function formatValue(verb: string, value: Argument, directive: Directive): string {
-  if (verb === 'T') return pad(truncate(typeName(value), directive), directive);
+  if (value === null) return verb === 'T' || verb === 'v' ? pad('<nil>', directive) : `%!${verb}(<nil>)`;
+  if (verb === 'T') return pad(truncate(typeName(value, directive.integer), directive), directive);
   const formatted = inVerb(verb, value, directive);
   if (formatted !== undefined) return formatted;
   if (typeof value === 'bigint' && isBig(value))
     return verb === 'w' ? `%!w(*big.Int=${wordsOf(value)})` : `%!${verb}(big.Int=${value})`;
-  return `%!${verb}(${typeName(value)}=${inVerb('v', value, directive) ?? ''})`;
+  return `%!${verb}(${typeName(value, directive.integer)}=${inVerb('v', value, directive) ?? ''})`;
 }
 
 /** How Go prints the fields of a big.Int: its sign, and words of 64 bits, the lowest first. */
@@ -34,9 +43,12 @@ function wordsOf(value: bigint): string {
 }
 
 /** Undefined for a verb that is none of the type's. */
-function inVerb(verb: string, value: Argument, directive: Directive): string | undefined {
+function inVerb(verb: string, value: NonNullable<Argument>, directive: Directive): string | undefined {
   if (typeof value === 'number') return formatNumber(verb, value, directive);
   if (typeof value === 'string') return formatText(verb, value, directive);
+  if (typeof value === 'boolean')
+    return verb === 't' || verb === 'v' ? pad(String(value), directive) : undefined;
+  if (typeof value === 'object') return formatText(verb, value.text, directive);
   return isBig(value) ? formatBig(verb, value, directive) : formatInteger(verb, value, directive);
 }
 
@@ -118,12 +130,16 @@ function truncate(value: string, { precision }: Directive): string {
   return characters(value).slice(0, precision).join('');
 }
 
-export function typeName(value: Argument): string {
+/** @param integer what an integer is that is not large */
+export function typeName(value: NonNullable<Argument>, integer: string): string {
+  if (typeof value === 'boolean') return 'bool';
+  if (typeof value === 'object') return 'json.Number';
   if (typeof value === 'string') return 'string';
   if (typeof value === 'number') return 'float64';
-  return isBig(value) ? '*big.Int' : 'int64';
+  return isBig(value) ? '*big.Int' : integer;
 }
 
-export function plain(value: Argument): string {
+export function plain(value: NonNullable<Argument>): string {
+  if (typeof value === 'object') return value.text;
   return typeof value === 'number' ? formatFloat(value, 'g', undefined) : String(value);
 }

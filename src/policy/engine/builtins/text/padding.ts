@@ -2,6 +2,8 @@ import { characters } from '../../values/values.ts';
 
 /** The flags, the width and the precision of a directive. */
 export interface Directive {
+  /** The name of the type of integers: `int64`, or `int` in a template. */
+  readonly integer: string;
   readonly plus: boolean;
   readonly minus: boolean;
   readonly sharp: boolean;

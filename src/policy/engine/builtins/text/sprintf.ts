@@ -38,13 +38,15 @@ export class Formatter {
   readonly #format: string;
   readonly #arguments: readonly Argument[];
   readonly #context: BuiltinContext;
+  readonly #integer: string;
   #at = 0;
   #next = 0;
   #reordered = false;
   #badIndex = false;
 
-  constructor(format: string, values: readonly Argument[], context: BuiltinContext) {
+  constructor(format: string, values: readonly Argument[], context: BuiltinContext, integer = 'int64') {
     this.#format = format;
+    this.#integer = integer;
     this.#arguments = values;
     this.#context = context;
   }
@@ -65,7 +67,7 @@ export class Formatter {
     if (!this.#reordered && this.#next < this.#arguments.length) {
       const extra = this.#arguments.slice(this.#next).map((value) => {
         this.#pay('v', value, 0);
-        return `${typeName(value)}=${plain(value)}`;
+        return value === null ? '<nil>' : `${typeName(value, this.#integer)}=${plain(value)}`;
       });
       output += `%!(EXTRA ${extra.join(', ')})`;
     }
@@ -119,6 +121,7 @@ export class Formatter {
     this.#pay(verb, value, (width ?? 0) + (precision ?? 0));
     const isValue = verb === 'v' || verb === 'w';
     const directive: Directive = {
+      integer: this.#integer,
       plus: flags.has('+') && (!isValue || (typeof value === 'bigint' && isBig(value))),
       minus: flags.has('-'),
       sharp: flags.has('#') && !isValue,
@@ -131,8 +134,10 @@ export class Formatter {
     return problem + formatValue(verb, value, directive);
   }
 
-  #pay(verb: string, value: Argument, padding: number): void {
+  #pay(verb: string, given: Argument, padding: number): void {
     this.#context.spend(unitsPerDirective + padding * unitsPerPlainCharacter);
+    if (given === null || typeof given === 'boolean') return;
+    const value = typeof given === 'object' ? given.text : given;
     if (typeof value === 'string') {
       const isPlain = (verb === 's' || verb === 'v') && padding === 0;
       this.#context.spend(value.length * (isPlain ? unitsPerPlainCharacter : unitsPerCharacter));

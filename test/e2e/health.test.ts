@@ -165,6 +165,7 @@ describe('gRPC server reflection v1', () => {
         '/mandate.v1.DecisionService/Check',
         '/mandate.v1.DecisionService/CheckBatch',
         '/mandate.v1.DecisionService/CheckStream',
+        '/mandate.v1.DecisionService/Plan',
       ]);
     }
   });

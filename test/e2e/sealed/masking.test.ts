@@ -293,11 +293,17 @@ describe('a package that fails', () => {
     expect(codes).toEqual(new Set(['policy_failed', 'resource_exhausted']));
   });
 
-  test('as it does not compile keeps the one before; at a start all is kept out that may be', async () => {
+  test('as it does not compile keeps the one before, over a restart too; with none before all is kept out that may be', async () => {
     await using server = await masking('mask contains "/input/context/patient"\n');
     await about(server);
     await server.stop();
     await writeAudit(server.folder, 'mask contains "/input/context/patient" if\n');
+    const kept = await startIn(server.folder);
+    await about(kept);
+    expect((await newest(kept)).masked).toEqual(['/input/context/patient']);
+    expect(isHeld(kept, PATIENT.name)).toBe(false);
+    await kept.stop();
+    await rm(path.join(server.folder, 'data'), { recursive: true });
     await using again = await startIn(server.folder);
     const { body } = await about(again);
     expect(body.decision).toBe('DECISION_DENY');

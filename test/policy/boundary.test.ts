@@ -95,10 +95,12 @@ describe('what a decision must not depend on does not compile:', () => {
   ])('%s', async (call) => {
     const found = await diagnosed({ 'own.rego': module(`x := ${call}`) });
     const name = call.slice(0, call.indexOf('('));
-    expect(found).toContainEqual({
-      file: 'own.rego',
-      line: 5,
-      message: expect.stringMatching(new RegExp(`^rego_type_error: ${name} is not there: .{20}`)) as string,
-    });
+    expect(found).toContainEqual(
+      expect.objectContaining({
+        file: 'own.rego',
+        line: 5,
+        message: expect.stringMatching(new RegExp(`^rego_type_error: ${name} is not there: .{20}`)) as string,
+      }),
+    );
   });
 });

@@ -42,9 +42,9 @@ describe('docs/reference.md', () => {
   test("has every reason code of the platform's policy", async () => {
     const rows = rowsOf('Reason codes');
     const folder = path.join(repository, 'policies/platform');
-    const sources = await Promise.all(
-      (await readdir(folder)).map((file) => readFile(path.join(folder, file), 'utf8')),
-    );
+    // What plan.rego names are parts of a plan, and no reasons.
+    const files = (await readdir(folder)).filter((file) => file !== 'plan.rego');
+    const sources = await Promise.all(files.map((file) => readFile(path.join(folder, file), 'utf8')));
     const verdict = await readFile(path.join(repository, 'src/verdict.ts'), 'utf8');
     const codes = [
       ...sources.flatMap((text) => [...text.matchAll(/"code": "(\w+)"|contains "(\w+)"/g)]),

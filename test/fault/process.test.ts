@@ -135,7 +135,8 @@ test('SIGKILL, and what was written is cut off: the next start is refused in wor
   expect(await server.end('SIGKILL')).toEqual({ code: null, signal: 'SIGKILL' });
   await ended;
   const wal = path.join(server.store, 'mandate.db-wal');
-  truncateSync(wal, statSync(wal).size / 2);
+  // What is written anew from its beginning leaves older pages behind, which nobody misses: so little is what counts.
+  truncateSync(wal, Math.min(statSync(wal).size / 2, 64 * 1024));
   const left = readFileSync(wal);
   const again = await serveProcess({ folder: server.folder }).then(
     () => 'it started',

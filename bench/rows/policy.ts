@@ -63,7 +63,7 @@ async function replays(bench: Bench, decisions: Decisions, policies: Policies): 
   const files = [
     ...(revision?.files ?? []).map(({ path: name, content }) => ({ path: name, content })),
     file('bench.rego', 'package authz\n\ndeny contains "closed" if input.subject.id == "bob"\n'),
-  ].filter(({ path: name }) => !name.endsWith('_test.rego'));
+  ].filter(({ path: name }) => !/_test\.(?:rego|yaml)$/.test(name));
   const pushed = await policies.pushRevision({ tenant: 'acme', files });
   const figures: number[] = [];
   for (let round = 0; round < bench.rounds; round += 1) {

@@ -1,5 +1,6 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
+import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import { type Principal, PrincipalStatus, TenantService } from '../../gen/mandate/v1/tenant_pb.ts';
 import { clientOf } from '../client.ts';
@@ -134,7 +135,7 @@ const rotate = (): Command =>
     .action(
       async (name: string, options: Named & { overlap: number; expires?: string }, command: Command) => {
         const globals = globalsOf(command);
-        const expires = options.expires === undefined ? undefined : untilWhen(options.expires, Date.now());
+        const expires = options.expires === undefined ? undefined : untilWhen(options.expires, systemClock());
         const answer = await clientOf(TenantService, 'admin', globals).rotateCredential({
           ...refOf(name, options),
           overlapSeconds: options.overlap,

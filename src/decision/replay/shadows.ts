@@ -92,7 +92,9 @@ export class Shadows implements AsyncDisposable {
   ): void {
     const { no } = tenant;
     const { revision } = candidate;
-    const isNew = this.#followed.get(no)?.revision !== revision;
+    const known = this.#followed.get(no);
+    // One that is asked no more is asked anew.
+    const isNew = known?.revision !== revision || known.problem !== '';
     if (isNew) {
       this.end(tenant);
       if (this.#followed.size >= MAX_SHADOWS)

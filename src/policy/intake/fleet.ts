@@ -168,6 +168,7 @@ export class Fleet implements Disposable {
     const { tenants, policies, administration } = this.#parts;
     tenants.remove(tenant.id);
     this.#intake.forget(tenant.id);
+    this.#unread.delete(tenant.id);
     policies.retire(tenant.id);
     this.#tell(folder, 'retired', tenant.id);
     // One of the same name may have waited for it, and waits no longer for its record.

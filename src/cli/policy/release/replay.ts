@@ -1,5 +1,6 @@
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
+import { systemClock } from '../../../effects.ts';
 import { ServiceError } from '../../../errors.ts';
 import { PolicyService, type ReplayExample, type ReplayReport } from '../../../gen/mandate/v1/policy_pb.ts';
 import { clientOf } from '../../client.ts';
@@ -43,7 +44,7 @@ export async function replayed(
   revision: string,
   { tenant, last = 0, since, until, class: cls = '' }: ReplayOptions,
 ): Promise<{ report: ReplayReport; tookMs: number }> {
-  const now = Date.now();
+  const now = systemClock();
   const at = (when: string | undefined) =>
     when === undefined ? undefined : timestampFromMs(moment(when, now));
   using progress = new Progress('records');

@@ -1,5 +1,6 @@
 import type { TenantId } from '../ids.ts';
 import { type ApprovalCommands, prepareApprovalCommands } from './approvals/commands.ts';
+import { type ChangeCommands, ChangeLog, prepareChanges } from './changes/commands.ts';
 import type { Connection } from './database.ts';
 import { type GrantCommands, prepareGrantCommands, prepareGrantEnder } from './granting/commands.ts';
 import { type IssuerCommands, prepareIssuers } from './issuers.ts';
@@ -35,22 +36,27 @@ export interface Commands
     OnceCommands,
     IssuerCommands,
     RevisionCommands,
-    UsageCommands {
+    UsageCommands,
+    ChangeCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
 }
 
 export type CommandName = keyof Commands;
 
-/** `log` is what the records of the same transactions are appended by. */
-export function prepareCommands(db: Connection, log: LogAppender): Commands {
+/** `log` is what the records of the same transactions are appended by, `changes` what their changes are noted in. */
+export function prepareCommands(
+  db: Connection,
+  log: LogAppender,
+  changes: ChangeLog = new ChangeLog(db),
+): Commands {
   const tenantByName = db.prepare<[string], { no: number; manifest_hash: string }>(
     'SELECT no, manifest_hash FROM tenants WHERE id = ?',
   );
   const insertTenant = db.prepare('INSERT INTO tenants (id) VALUES (?)');
   const grants = prepareGrantCommands(db);
   const usage = prepareUsage(db);
-  return {
+  const commands: Commands = {
     ...prepareLogCommands(db, log),
     ...prepareVolumeCommands(db, log),
     ...prepareMemberKeyCommands(db),
@@ -65,10 +71,12 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareIssuers(db),
     ...prepareRevisions(db),
     ...usage,
+    ...prepareChanges(db, changes, () => commands),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);
       if (known) return { no: checkTenantNo(known.no), manifestHash: known.manifest_hash };
       return { no: checkTenantNo(Number(insertTenant.run(id).lastInsertRowid)), manifestHash: '' };
     },
   };
+  return commands;
 }

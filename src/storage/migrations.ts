@@ -473,4 +473,25 @@ export const migrations: readonly string[] = [
     share TEXT NOT NULL DEFAULT ''
   ) STRICT;
   `,
+  `
+  -- How far the control state of each tenant is: see changes/commands.ts. chain: the hash of all its changes so far.
+  -- oldest: from which version on they are kept, for who follows; bytes: of those. version -1: on its way in.
+  CREATE TABLE versions (
+    tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    version INTEGER NOT NULL,
+    chain BLOB NOT NULL,
+    oldest INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+  ) STRICT;
+  -- id = tenant_no * 2^36 + version. name and body: the command and what it was given, as JSON. chain: with it.
+  CREATE TABLE changes (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    body TEXT NOT NULL,
+    chain BLOB NOT NULL
+  ) STRICT;
+  -- tenant.yaml as it was applied last. Manifests are applied once more, so that it is there.
+  CREATE TABLE manifests (tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no), body TEXT NOT NULL) STRICT;
+  UPDATE tenants SET manifest_hash = '';
+  `,
 ];

@@ -42,6 +42,24 @@ const SILENT_MS = 10_000;
 const CLOSE_MS = 5_000;
 
 /**
+ * Who decides in which order commands are done, where this store is one of several with the same state. Undefined for a
+ * command that is done here at once.
+ */
+export type Order = <Name extends CommandName>(
+  name: Name,
+  args: Parameters<Commands[Name]>[0],
+  record: RecordRow | undefined,
+) => Promise<Ran<Name>> | undefined;
+
+/** What became of a command. */
+export interface Ran<Name extends CommandName> {
+  readonly value: ReturnType<Commands[Name]>;
+  /** Of its record. */
+  readonly index: number;
+  readonly version: number | undefined;
+}
+
+/**
  * The way into the store. While one batch is being committed the next one gathers, so that the cost of a durable
  * commit is shared by all that arrived meanwhile (group commit). A promise resolves only after the commit.
  */
@@ -65,6 +83,8 @@ export class Writer implements AsyncDisposable {
   /** Who waits for the write-ahead log to be emptied, in the order in which they asked. */
   readonly #emptying: ((isEmpty: boolean) => void)[] = [];
   readonly #pulse: Pulse;
+  #order: Order | undefined;
+  #onChange: (tenantNo: TenantNo, version: number) => void = () => undefined;
   readonly #looking: NodeJS.Timeout;
   readonly #exited: Promise<void>;
   readonly #failed = Promise.withResolvers<ServiceError>();
@@ -154,16 +174,43 @@ export class Writer implements AsyncDisposable {
     });
   }
 
-  /** Runs a command and appends its record in one transaction. A value of `undefined` means: nothing was done. */
+  /**
+   * Runs a command and appends its record in one transaction. A value of `undefined` means: nothing was done. `version`: of
+   * the tenant's control state, which the command has made.
+   */
   run<Name extends CommandName>(
     name: Name,
     args: Parameters<Commands[Name]>[0],
     record?: RecordRow,
-  ): Promise<{ value: ReturnType<Commands[Name]>; index: number }> {
+  ): Promise<Ran<Name>> {
+    return this.#order?.(name, args, record) ?? this.runHere(name, args, record);
+  }
+
+  /**
+   * From now on this hears of each version of a tenant's control state that was made by a command of this thread's, once it
+   * is durable, and before who asked for it does.
+   */
+  onChange(listener: (tenantNo: TenantNo, version: number) => void): void {
+    this.#onChange = listener;
+  }
+
+  /** From now on commands go by this first. */
+  orderBy(order: Order): void {
+    this.#order = order;
+  }
+
+  /** The same whatever the order is: for those who keep it. */
+  runHere<Name extends CommandName>(
+    name: Name,
+    args: Parameters<Commands[Name]>[0],
+    record?: RecordRow,
+  ): Promise<Ran<Name>> {
     return new Promise((resolve, reject) => {
-      this.#enqueue({ name, args }, record, (error, index, value) =>
-        error ? reject(error) : resolve({ value: value as ReturnType<Commands[Name]>, index }),
-      );
+      this.#enqueue({ name, args }, record, (error, index, value, version) => {
+        if (error) return reject(error);
+        if (version !== undefined) this.#onChange((args as { tenantNo: TenantNo }).tenantNo, version);
+        resolve({ value: value as ReturnType<Commands[Name]>, index, version });
+      });
     });
   }
 

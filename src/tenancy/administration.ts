@@ -99,9 +99,27 @@ export class Administration {
       bytes: limits.store_bytes,
     });
     if (stored.manifestHash !== source.hash)
-      await this.#principals.adopt(tenant, source.hash, stored.manifestHash === '');
+      await this.#principals.adopt(tenant, source, stored.manifestHash === '');
     await this.#issuers.giveWay(tenant);
     return tenant;
+  }
+
+  /** The tenant as the store has it, where another server decides what that is. Throws `ManifestInvalid`. */
+  follow(source: TenantSource, no: TenantNo): Promise<Tenant> {
+    return this.#principals.inTurn(no, () => {
+      const limits = limitsOf(source.manifest.limits, this.#limits);
+      this.#issuers.learn(no);
+      this.#principals.learn(no);
+      const manifest = { ...source.manifest, limits };
+      const tenant = buildTenant(
+        { ...source, manifest },
+        no,
+        this.#principals.registered(no),
+        this.#issuers.registered(no),
+      );
+      this.#writer.limit(no, { bytesPerSecond: limits.record_bytes_per_second, bytes: limits.store_bytes });
+      return Promise.resolve(tenant);
+    });
   }
 
   get issuers(): Pick<IssuerChanges, 'of' | 'put' | 'remove'> {

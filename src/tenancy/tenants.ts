@@ -37,6 +37,8 @@ export type LookUp<T> = Pick<ReadonlyMap<string, T>, 'get'>;
 export interface TenantSource extends TenantPlace {
   readonly id: TenantId;
   readonly manifest: Manifest;
+  /** As it is written. */
+  readonly text: string;
   /** SHA-256 of the file: the same hash means there is nothing to store. */
   readonly hash: string;
 }
@@ -133,10 +135,16 @@ export async function readTenant({ place, manifest: bytes, faults }: TenantFiles
   const fault = faults.find((each) => each.file === MANIFEST);
   if (!bytes) throw new ManifestInvalid(file, fault?.problem ?? 'it cannot be read (ENOENT)');
   if (!isUtf8(bytes)) throw new ManifestInvalid(file, 'it is not UTF-8');
-  const manifest = await parseManifestText(bytes.toString('utf8'), file);
+  return readManifest(place, bytes.toString('utf8'));
+}
+
+/** The tenant that a manifest's text is of. Throws `ManifestInvalid`. */
+export async function readManifest(place: TenantPlace, text: string): Promise<TenantSource> {
+  const file = path.join(place.folder, MANIFEST);
+  const manifest = await parseManifestText(text, file);
   try {
     const id = tenantId(manifest.id);
-    return { id, ...place, manifest, hash: createHash('sha256').update(bytes).digest('hex') };
+    return { id, ...place, manifest, text, hash: createHash('sha256').update(text).digest('hex') };
   } catch {
     throw new ManifestInvalid(file, 'id: 1 to 63 of a-z, 0-9 and -, such as acme');
   }

@@ -26,7 +26,7 @@ describe('grants', () => {
     withGrants(async (writer, no, folder) => {
       const parent = grant();
       const ok = await writer.run('insertGrant', { tenantNo: no, grant: parent }, rowOf(no));
-      expect(ok).toEqual({ value: true, index: 0 });
+      expect(ok).toEqual({ value: true, index: 0, version: 2 });
       const revoke = { tenantNo: no, id: parent.id, at: T0 + 1 };
       expect((await writer.run('revokeGrant', revoke, rowOf(no))).value).toBe(1);
       const child = grant({ parentId: parent.id, depth: 2 });
@@ -160,14 +160,14 @@ describe('grants of a principal end for good', () => {
       'when the manifest disables it',
       (writer, no, there) => {
         const principals = [principal({ disabled: !there }), agent];
-        return writer.run('putManifest', { tenantNo: no, hash: String(there), principals, at: T0 });
+        return writer.run('putManifest', { tenantNo: no, hash: String(there), text: '', principals, at: T0 });
       },
     ],
     [
       'when it is taken out of the manifest',
       (writer, no, there) => {
         const principals = there ? [principal(), agent] : [agent];
-        return writer.run('putManifest', { tenantNo: no, hash: String(there), principals, at: T0 });
+        return writer.run('putManifest', { tenantNo: no, hash: String(there), text: '', principals, at: T0 });
       },
     ],
   ];
@@ -192,7 +192,7 @@ describe('grants of a principal end for good', () => {
 describe('the directory', () => {
   test('keeps a principal disabled when its manifest is read again', () =>
     withGrants(async (writer, no) => {
-      const manifest = { tenantNo: no, hash: 'h', principals: [principal(), agent], at: T0 };
+      const manifest = { tenantNo: no, hash: 'h', text: '', principals: [principal(), agent], at: T0 };
       await writer.run('putManifest', manifest);
       const status = { tenantNo: no, class: 'user', id: 'alice', disabled: true, at: T0 } as const;
       await writer.run('setStatus', status);
@@ -203,7 +203,13 @@ describe('the directory', () => {
   test('drops who was taken out of the manifest, and keeps who came by the API', () =>
     withGrants(async (writer, no, folder) => {
       const put = (principals: PrincipalRow[]) =>
-        writer.run('putManifest', { tenantNo: no, hash: String(principals.length), principals, at: T0 });
+        writer.run('putManifest', {
+          tenantNo: no,
+          hash: String(principals.length),
+          text: '',
+          principals,
+          at: T0,
+        });
       await put([principal({ id: 'm1' }), principal({ id: 'm2' })]);
       await put([principal({ id: 'm2' })]);
       const reader = openReader(folder);

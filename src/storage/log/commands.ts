@@ -61,6 +61,8 @@ export const MOVED_TABLES = [
   'revision_files',
   'policy_files',
   'policies',
+  'manifests',
+  'versions',
 ] as const;
 
 export function prepareLogCommands(db: Connection, log: LogAppender): LogCommands {
@@ -97,6 +99,12 @@ export function prepareLogCommands(db: Connection, log: LogAppender): LogCommand
   // What was ended stays so under the new number, and what is granted next counts on.
   const moved = MOVED_TABLES.map((table) =>
     db.prepare(`UPDATE ${table} SET tenant_no = ? WHERE tenant_no = ?`),
+  );
+  const forgetChanges = db.prepare<[object]>(
+    'DELETE FROM changes WHERE id >= @old << 36 AND id < (@old + 1) << 36',
+  );
+  const restartChanges = db.prepare(
+    'UPDATE versions SET oldest = version + 1, bytes = 0 WHERE tenant_no = ?',
   );
   return {
     putLogKey: ({ tenantNo, key: { origin, publicKey, sealed, createdAt }, note }) => {
@@ -138,6 +146,9 @@ export function prepareLogCommands(db: Connection, log: LogAppender): LogCommand
       rename.run(setAside, old);
       insertAs.run({ no, id, old });
       for (const move of moved) move.run(no, old);
+      // What was kept of its changes is under the old number: whoever follows begins with a copy.
+      forgetChanges.run({ old });
+      restartChanges.run(no);
       return true;
     },
   };

@@ -17,6 +17,8 @@ export interface PrincipalCommands {
   readonly putManifest: (args: {
     tenantNo: TenantNo;
     hash: string;
+    /** As it is written. */
+    text: string;
     principals: readonly PrincipalRow[];
     at: number;
   }) => PrincipalChanges;
@@ -81,6 +83,9 @@ const MOST_TOLD = 100;
 export function preparePrincipalCommands(db: Connection, grants: GrantEnder): PrincipalCommands {
   const owners = prepareOwners(db);
   const setHash = db.prepare('UPDATE tenants SET manifest_hash = ? WHERE no = ?');
+  const setManifest = db.prepare(
+    'INSERT INTO manifests (tenant_no, body) VALUES (?, ?) ON CONFLICT DO UPDATE SET body = excluded.body',
+  );
   const dropStale = db.prepare<[number, string], PrincipalRef & StoredPrincipal>(
     `DELETE FROM principals WHERE tenant_no = ? AND source = 'manifest' AND retired_at IS NULL AND class || ':' || id NOT IN (SELECT value FROM json_each(?))
      RETURNING class, id, ${STORED}`,
@@ -176,7 +181,7 @@ export function preparePrincipalCommands(db: Connection, grants: GrantEnder): Pr
   };
 
   return {
-    putManifest: ({ tenantNo, hash: sha256, principals, at }) => {
+    putManifest: ({ tenantNo, hash: sha256, text, principals, at }) => {
       const names = JSON.stringify(principals.map(principalKey));
       const changes = new Changes();
       for (const row of dropStale.all(tenantNo, names)) {
@@ -186,6 +191,7 @@ export function preparePrincipalCommands(db: Connection, grants: GrantEnder): Pr
         changes.add(principal, row, undefined);
       }
       setHash.run(sha256, tenantNo);
+      setManifest.run(tenantNo, text);
       put(tenantNo, principals, 'manifest', at, changes);
       settleOwned(tenantNo, changes, at);
       return changes.summed(principals.length);

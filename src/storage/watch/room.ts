@@ -1,7 +1,7 @@
 import { describe } from '../../errors.ts';
 import type { Connection } from '../database.ts';
 import type { Heads } from '../log/heads.ts';
-import type { CommandEntry } from '../writing/protocol.ts';
+import { type CommandEntry, madeBy } from '../writing/protocol.ts';
 import type { Disk } from './disk.ts';
 
 const MIB = 1024 * 1024;
@@ -92,7 +92,7 @@ const ENDING: ReadonlySet<string> = new Set([
 
 /** Of a command, or of what only a record is made of. */
 export function needOf(command: CommandEntry | undefined, heads: Heads, record: number | undefined): Need {
-  if (command && ENDING.has(command.name)) return 'ending';
+  if (command && ENDING.has(madeBy(command))) return 'ending';
   // Made for a record that is ordinary itself.
   if (command?.name === 'putMemberKey') return 'ordinary';
   const kind = record === undefined ? 'administration' : heads.kind(record);

@@ -1,4 +1,6 @@
 import { describe } from '../../errors.ts';
+import { ChangeLog, changeBody } from '../changes/commands.ts';
+import { reachOf } from '../changes/reach.ts';
 import { type CommandName, type Commands, prepareCommands } from '../commands.ts';
 import type { Connection } from '../database.ts';
 import { faultIn, reportFault } from '../faults.ts';
@@ -9,7 +11,7 @@ import type { Marks } from '../watch/marks.ts';
 import type { Pulse } from '../watch/pulse.ts';
 import type { Quotas } from '../watch/quotas.ts';
 import { type Need, needOf, type Room } from '../watch/room.ts';
-import type { Batch, BatchDone, ItemError } from './protocol.ts';
+import { type Batch, type BatchDone, type ItemError, madeBy } from './protocol.ts';
 import { anew, doneOf, prepare, refuse, type Unit, type Work } from './work.ts';
 
 interface Parts {
@@ -45,6 +47,7 @@ export class Applier {
   readonly #parts: Parts;
   readonly #commands: Commands;
   readonly #log: LogAppender;
+  readonly #changes: ChangeLog;
   readonly #begin;
   readonly #commit;
   readonly #rollback;
@@ -59,7 +62,8 @@ export class Applier {
     this.#parts = parts;
     const { db, pulse } = parts;
     this.#log = new LogAppender(db, () => pulse.beat());
-    this.#commands = prepareCommands(db, this.#log);
+    this.#changes = new ChangeLog(db);
+    this.#commands = prepareCommands(db, this.#log, this.#changes);
     this.#begin = db.prepare('BEGIN IMMEDIATE');
     this.#commit = db.prepare('COMMIT');
     this.#rollback = db.prepare('ROLLBACK');
@@ -140,13 +144,18 @@ export class Applier {
     for (const [at, unit] of work.units.entries()) if (!work.errors.has(at)) this.#unit(unit, at, work);
   }
 
-  #unit({ command, record }: Unit, at: number, { source, indexes, values }: Work): void {
+  #unit({ command, record }: Unit, at: number, { source, indexes, values, versions }: Work): void {
     if (command) {
+      const { name, args } = command;
       this.#changesBefore ??= this.#allChanges.get();
-      this.#mayEnd ||= !ENDS_NOTHING.has(command.name);
-      const value = this.#commands[command.name as keyof Commands](command.args as never);
+      this.#mayEnd ||= !ENDS_NOTHING.has(madeBy(command));
+      const value = this.#commands[name as keyof Commands](args as never);
       values.set(at, value);
       if (value === undefined) return;
+      if (reachOf(name) === 'tenant') {
+        const { tenantNo } = args as { tenantNo: TenantNo };
+        versions.set(at, this.#changes.add(tenantNo, name, changeBody(name, args as object)));
+      }
     }
     if (record !== undefined) indexes[at] = this.#log.add(source.heads, record, source.bodies);
   }

@@ -4,7 +4,13 @@ import type { RecordRow } from '../rows.ts';
 import { errorOf } from './errors.ts';
 import type { BatchDone, BatchItem, CommandEntry, ItemDone } from './protocol.ts';
 
-export type Settle = (error: ServiceError | undefined, index: number, value: unknown) => void;
+/** `version`: of the tenant's control state, where a command changed it. */
+export type Settle = (
+  error: ServiceError | undefined,
+  index: number,
+  value: unknown,
+  version?: number,
+) => void;
 
 /** An item on its way, and who is told what became of it. */
 export interface Sent {
@@ -44,11 +50,11 @@ export class Gathering {
     return {
       item: { parcel: this.#parcel.seal(), commands: this.#commands, shared: undefined, whole: false },
       entries: settles.length,
-      settle: ({ indexes, values, errors }) => {
+      settle: ({ indexes, values, versions, errors }) => {
         for (let unit = 0; unit < settles.length; unit += 1) {
           const failed = errors.get(unit);
           const error = failed === undefined ? undefined : errorOf(failed);
-          settles[unit]?.(error, indexes[unit] ?? -1, values.get(unit));
+          settles[unit]?.(error, indexes[unit] ?? -1, values.get(unit), versions.get(unit));
         }
       },
       fail: (error) => {

@@ -35,6 +35,10 @@ export interface CommandEntry {
   readonly recorded: boolean;
 }
 
+/** The command itself, also of a change that was made elsewhere. */
+export const madeBy = ({ name, args }: CommandEntry): string =>
+  name === 'applyChange' ? (args as { name: string }).name : name;
+
 /** To the thread: work, another way in for another thread, or the end. */
 export type ToWriter =
   | Batch
@@ -77,6 +81,8 @@ export interface ItemDone {
   readonly indexes: Float64Array;
   /** By unit, what a command answered: `undefined` when its condition did not hold. */
   readonly values: ReadonlyMap<number, unknown>;
+  /** By unit, which version of its tenant's control state a command made. */
+  readonly versions: ReadonlyMap<number, number>;
   /** By unit, what it failed with; of a whole item at 0. */
   readonly errors: ReadonlyMap<number, ItemError>;
 }

@@ -9,11 +9,12 @@ export interface Unit {
 }
 
 /** An item, and what has become of it so far. */
-export interface Work extends Omit<ItemDone, 'parcel' | 'values' | 'errors'> {
+export interface Work extends Omit<ItemDone, 'parcel' | 'values' | 'versions' | 'errors'> {
   readonly item: BatchItem;
   readonly units: readonly Unit[];
   readonly source: { readonly heads: Heads; readonly bodies: Uint8Array };
   readonly values: Map<number, unknown>;
+  readonly versions: Map<number, number>;
   /** A unit that has one is not done. */
   readonly errors: Map<number, ItemError>;
 }
@@ -27,6 +28,7 @@ export function prepare(item: BatchItem): Work {
     source: { heads: Heads.carried(new Uint8Array(parcel.heads)), bodies: Buffer.from(parcel.bodies) },
     indexes: new Float64Array(units.length).fill(-1),
     values: new Map(),
+    versions: new Map(),
     errors: new Map(),
   };
 }
@@ -40,10 +42,11 @@ export function refuse(work: Work, detail: string): void {
   for (const at of work.item.whole ? [0] : work.units.keys()) work.errors.set(at, { detail });
 }
 
-export const doneOf = ({ item: { parcel }, indexes, values, errors }: Work): ItemDone => ({
+export const doneOf = ({ item: { parcel }, indexes, values, versions, errors }: Work): ItemDone => ({
   parcel,
   indexes,
   values,
+  versions,
   errors,
 });
 

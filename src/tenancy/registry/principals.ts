@@ -81,13 +81,17 @@ export class Principals {
   }
 
   /** Stores what the tenant's manifest declares, in its turn. `isFirst`: all of it is new, and is told of as a whole. */
-  async adopt(tenant: Tenant, hash: string, isFirst: boolean): Promise<void> {
+  async adopt(
+    tenant: Tenant,
+    { hash, text }: { hash: string; text: string },
+    isFirst: boolean,
+  ): Promise<void> {
     const principals = tenant.manifest.principals.map(rowOf);
     const record = this.#record(tenant, 'manifest', 'manifest.apply', undefined, {
       manifest_sha256: hash,
       principals: principals.length,
     });
-    const args = { tenantNo: tenant.no, hash, principals, at: this.#clock() };
+    const args = { tenantNo: tenant.no, hash, text, principals, at: this.#clock() };
     const { value } = await this.#writer.run('putManifest', args, record);
     this.learn(tenant.no);
     this.#facts.changed(tenant);

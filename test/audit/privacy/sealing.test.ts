@@ -384,11 +384,11 @@ test('what was asked while somebody is erased keeps no key for what comes after'
     store: on.store,
     keys: on.keys,
     writer: {
-      run: ((...args: Parameters<typeof on.writer.run>) => {
+      run: (...args: Parameters<typeof on.writer.run>) => {
         // A decision of the same moment: the key is still in use.
         expect(on.keys.of(tenant, about)).toMatchObject({ kid: before.kid });
         return on.writer.run(...args);
-      }) as typeof on.writer.run,
+      },
       emptyWriteAhead: () => on.writer.emptyWriteAhead(),
     },
     clock: systemClock,

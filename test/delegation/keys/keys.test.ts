@@ -19,7 +19,7 @@ test('while nothing can be recorded no key signs that is due for another, and th
   await using writer = await openStore(place.folder);
   const id = tenantId('acme');
   const manifest = parseManifest({ id }, 'tenant.yaml');
-  const source = { id, manifest, hash: '', folder: place.folder, root: place.folder };
+  const source = { id, manifest, text: '', hash: '', folder: place.folder, root: place.folder };
   const tenant = buildTenant(source, await tenantNo(writer, 'acme'));
   const reader = openReader(place.folder);
   let now = T0;

@@ -43,6 +43,9 @@ import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { Explanations } from './explaining/explanations.ts';
+import type { Follower } from './fleet/follower.ts';
+import { refusedHere } from './fleet/sidecar.ts';
+import { ChangeSource } from './fleet/source.ts';
 import type { PrincipalRef } from './ids.ts';
 import { vkeyOf } from './merkle/keys.ts';
 import type { Bundle } from './policy/bundle.ts';
@@ -60,8 +63,17 @@ import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
-import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
+import {
+  archiveOf,
+  limitsOf,
+  retentionOf,
+  sinkSettings,
+  tenantLimitsOf,
+  witnessPeer,
+} from './settings.ts';
+import { assembleSidecar } from './sidecar.ts';
 import { approvalStore } from './storage/approvals/store.ts';
+import { changeStore } from './storage/changes/store.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
 import { killStore } from './storage/granting/ends.ts';
@@ -86,6 +98,7 @@ import { createMetrics } from './telemetry/metrics.ts';
 import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
 import { factSource } from './tenancy/facts.ts';
+import { ALWAYS_FRESH, Heard } from './tenancy/freshness.ts';
 import { Issuers } from './tenancy/issuers.ts';
 import { Kills } from './tenancy/kills.ts';
 import { ClientAssertions } from './tenancy/registry/assertions.ts';
@@ -95,6 +108,7 @@ import { Doubt } from './tenancy/registry/doubt.ts';
 import { RegisteredIssuers } from './tenancy/registry/issuers.ts';
 import { Registry } from './tenancy/registry/registry.ts';
 import { Uses } from './tenancy/registry/uses.ts';
+import { StateVersions } from './tenancy/state-versions.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
 
 /** What the services are made from; all of it can be replaced by a test. */
@@ -121,6 +135,8 @@ export function assemble(
   checkpointer: Checkpointer;
   keeper: Keeper;
   presence: Pick<Presence, 'begin'>;
+  /** Of a sidecar. */
+  follower: Follower | undefined;
 } {
   const { config, writer, reader, directory, clock, random, base } = parts;
   const [grants, records, principals] = [
@@ -132,7 +148,30 @@ export function assemble(
 
   const registry = new Registry();
   const registeredIssuers = new RegisteredIssuers();
-  const tenants = new Tenants((tenant) => offload?.forget(tenant), registry, registeredIssuers);
+  const changes = changeStore(reader);
+  const versions = new StateVersions((no) => changes.at(no).version);
+  const tenants = new Tenants(
+    (tenant) => {
+      offload?.forget(tenant);
+      source.changed(tenant);
+    },
+    registry,
+    registeredIssuers,
+  );
+  const source = new ChangeSource({
+    store: changes,
+    folder: config.data_dir,
+    tenants,
+    monotonic: systemMonotonic,
+  });
+  writer.onChange((no, version) => {
+    versions.reached(no, version);
+    source.made(no);
+  });
+  const { authority } = config;
+  const heard = authority && new Heard(systemMonotonic, authority.max_staleness_seconds * 1_000);
+  const freshness = heard ?? ALWAYS_FRESH;
+  if (authority) writer.orderBy(refusedHere);
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
   const killed = killStore(reader);
   const kills = new Kills(killed, () => writer.ends);
@@ -227,7 +266,14 @@ export function assemble(
     clock,
     random,
   });
-  const keys = new Keys({ store: sealed, writer, sealing: tenantKeys, clock, random });
+  const keys = new Keys({
+    store: sealed,
+    writer,
+    sealing: tenantKeys,
+    isPassive: authority !== undefined,
+    clock,
+    random,
+  });
   const logStore = logKeyStore(reader);
   const logKeys = new LogKeys({
     store: logStore,
@@ -301,6 +347,8 @@ export function assemble(
     issuers,
     issuerOf: (tenant) => issuerOf(tenant.id),
     monotonic: systemMonotonic,
+    freshness,
+    behind: authority && versions,
   });
   const reads = stack.use(new Reads(writer, clock, systemMonotonic, random));
   const refusals = stack.use(new Refusals(writer, clock, random));
@@ -322,6 +370,7 @@ export function assemble(
     verifyAssertion: (...asserted) => assertions.verify(...asserted),
     clock,
     isKilled: (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
+    freshness,
     onUse: (tenant, holder, now) => uses.note(tenant, holder, now),
     onRefusal: ({ tenant, presented: { address = 'socket file' }, ...refusal }) =>
       refusals.note({ ...refusal, tenantNo: tenant.no, tenant: tenant.id, address }),
@@ -391,6 +440,32 @@ export function assemble(
       keeping: () => (keeper.problem === '' ? 0 : 1),
     }),
   );
+  const sidecar =
+    authority &&
+    heard &&
+    assembleSidecar(
+      authority,
+      {
+        config,
+        writer,
+        callers,
+        heard,
+        base,
+        store: changes,
+        tenants,
+        administration,
+        facts,
+        kills,
+        keys,
+        releases,
+        trials,
+        policies,
+        versions,
+        served: (tenant) => logKeys.makeMissing([tenant.no]),
+      },
+      stack,
+    );
+  const follower = sidecar?.follower;
   const services: Services = {
     tenants,
     callers,
@@ -426,6 +501,10 @@ export function assemble(
     issuerOf,
     decisions,
     offload,
+    versions,
+    source,
+    passingOn: sidecar?.passingOn,
+    version: config.version,
     accessRequests: new AccessRequests({
       decisions,
       requests,
@@ -476,16 +555,24 @@ export function assemble(
         : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock()),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {
-      ready: () => writer.problem === '' && health.ready && !parts.stopping.aborted,
+      ready: () =>
+        writer.problem === '' && health.ready && !parts.stopping.aborted && follower?.isComplete !== false,
       problems: () => [
         ...(parts.stopping.aborted ? ['the server stops'] : []),
         ...(writer.problem ? [`store: ${writer.problem}`] : []),
         ...health.problems(),
+        ...(follower && !follower.isComplete
+          ? [`authority: ${follower.problem || 'its tenants are on their way'}`]
+          : []),
         ...(offload?.problem ? [offload.problem] : []),
       ],
       ofTenants: () => [
         ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
         ...fleet.problems(),
+        ...(follower?.problems() ?? []),
+        ...(freshness.isStale
+          ? [`authority: nothing was heard of it for ${Math.round(freshness.ageMs / 1_000)} s`]
+          : []),
         ...sinks.problems(),
         ...(keeper.problem ? [`volumes: ${keeper.problem}`] : []),
       ],
@@ -495,7 +582,7 @@ export function assemble(
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
     dev: config.dev,
   };
-  return { services, fleet, checkpointer, keeper, presence };
+  return { services, fleet, checkpointer, keeper, presence, follower };
 }
 
 const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], tenants: Tenants): string[] =>

@@ -7,7 +7,7 @@ import type { S3Credentials } from './audit/keeping/s3.ts';
 import { recordKinds, recordOutcomes } from './audit/record.ts';
 import { sinkFormats } from './audit/sinks/settings.ts';
 import { describe, ServiceError } from './errors.ts';
-import { operations } from './tenancy/manifest.ts';
+import { operations, operatorOperations } from './tenancy/manifest.ts';
 
 const port = z.int().min(0).max(65_535);
 
@@ -18,6 +18,21 @@ const address = z.string().transform((text, context) => {
   context.addIssue({ code: 'custom', message: 'an address such as 127.0.0.1:7400' });
   return z.NEVER;
 });
+
+const LOOPBACK = ['127.0.0.1', '::1', '[::1]', 'localhost'];
+
+/** Of other servers. What is secret crosses them, so that cleartext is for this machine alone. */
+const origins = z
+  .union([z.url(), z.array(z.url()).min(1).max(16)])
+  .transform((given) => [given].flat().map((each) => new URL(each)))
+  .refine(
+    (all) => all.every(({ protocol, hostname }) => protocol === 'https:' || LOOPBACK.includes(hostname)),
+    'https, unless it is on this machine',
+  )
+  .refine(
+    (all) => all.every(({ pathname, search }) => pathname === '/' && search === ''),
+    'an address without a path',
+  );
 
 const schema = z.strictObject({
   /** Loopback only; callers may leave out their credentials; issuers on this machine may speak cleartext. */
@@ -132,7 +147,7 @@ const schema = z.strictObject({
         id: z.string().min(1).max(256),
         secret_sha256: z.string().regex(/^[0-9a-f]{64}$/),
         tenants: z.array(z.string()).default(['*']),
-        may: z.array(z.enum(operations)).default([...operations]),
+        may: z.array(z.enum(operatorOperations)).default([...operations]),
       }),
     )
     .default([]),
@@ -177,6 +192,23 @@ const schema = z.strictObject({
         .optional(),
     })
     .optional(),
+  /** Makes this server a sidecar: it serves what an authority has, and passes on what is granted and changed there. */
+  authority: z
+    .strictObject({
+      /** Addresses of authorities, asked in turn: their admin planes, which are followed, and their data planes. */
+      admin: origins,
+      data: origins,
+      /** The secret of the operator that this sidecar is to them; or MANDATE_AUTHORITY_SECRET. */
+      secret_file: z.string().min(1).optional(),
+      /** Who certifies them, where the system does not know; and the certificate that this sidecar shows. PEM files. */
+      ca: z.string().min(1).optional(),
+      cert: z.string().min(1).optional(),
+      key: z.string().min(1).optional(),
+      /** For how long nothing may be heard of them before what depends on it is refused. */
+      max_staleness_seconds: z.number().min(1).max(3_600).default(10),
+    })
+    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'cert and key come together')
+    .optional(),
   opa: z.string().optional(),
   /** Who speaks HTTP/2: Mandate itself, or Node's `http2` as before; for two releases, as a way back. */
   http2: z.enum(['own', 'node']).default('own'),
@@ -195,6 +227,8 @@ export type Config = Readonly<z.infer<typeof schema>> & {
   readonly opa: string;
   /** The master key, where the environment has it and no file, and the one before it. */
   readonly masterKey?: MasterKeyGiven | undefined;
+  /** What `authority` knows this sidecar by. */
+  readonly authoritySecret?: string | undefined;
   /** Those of `archive.s3`. */
   readonly s3Credentials?: S3Credentials | undefined;
 };
@@ -203,8 +237,6 @@ export type Config = Readonly<z.infer<typeof schema>> & {
 export type Overrides = {
   readonly [Name in keyof z.input<typeof schema>]?: z.input<typeof schema>[Name] | undefined;
 };
-
-const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 
 /**
  * Reads the configuration once: file, then environment, then command line. Throws `config_invalid`, naming what is
@@ -238,11 +270,46 @@ export function readConfig(
     version: versionOf(home),
     opa: opaOf(parsed.data.opa, home),
     masterKey: masterKeyIn(environment),
+    authoritySecret: parsed.data.authority && authoritySecretIn(parsed.data.authority, environment),
     s3Credentials: parsed.data.archive?.s3 && s3CredentialsIn(environment),
   });
   for (const [plane, { host }] of Object.entries({ data: config.data, admin: config.admin }))
     checkExposure(config, plane, host);
+  checkSidecar(config);
   return config;
+}
+
+/** A sidecar has its tenants from its authority, and is called as that is. */
+function checkSidecar({ authority, tenants, base_url }: Config): void {
+  if (!authority) return;
+  if (tenants.length > 0)
+    throw new ServiceError(
+      'config_invalid',
+      'authority: a sidecar has its tenants from there, and takes none of its own',
+    );
+  if (base_url === undefined)
+    throw new ServiceError(
+      'config_invalid',
+      'authority: a sidecar takes base_url, the same as its authority has',
+    );
+}
+
+function authoritySecretIn(
+  { secret_file: file }: { secret_file?: string | undefined },
+  environment: Readonly<Record<string, string | undefined>>,
+): string | undefined {
+  const given = environment['MANDATE_AUTHORITY_SECRET'] ?? (file === undefined ? undefined : secretIn(file));
+  if (given !== undefined && !/^[\x21-\x7e]{16,512}$/.test(given))
+    throw new ServiceError('config_invalid', 'authority: the secret is 16 to 512 printable characters');
+  return given;
+}
+
+function secretIn(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    throw new ServiceError('config_invalid', `authority: secret_file: ${describe(error)}`);
+  }
 }
 
 const versionOf = (home: string): string =>

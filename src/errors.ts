@@ -53,6 +53,7 @@ export const errorCodes = [
   'cancelled',
   'resource_exhausted',
   'audit_unavailable',
+  'state_stale',
   'unavailable',
   'config_invalid',
   'storage_unsupported',

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { type Archive, FolderArchive } from './audit/keeping/archive.ts';
 import type { Retention } from './audit/keeping/options.ts';
 import { S3Archive } from './audit/keeping/s3.ts';
@@ -51,6 +52,22 @@ export function archiveOf({ archive, s3Credentials }: Config): Archive | undefin
   if (!archive?.s3 || !s3Credentials) return undefined;
   refuseCleartext('archive', archive.s3.endpoint);
   return new S3Archive(archive.s3, s3Credentials);
+}
+
+/** The PEM files of `authority`. Throws `config_invalid`. */
+export function readAuthorityFiles({ ca, cert, key }: NonNullable<Config['authority']>): {
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+} {
+  const read = (file: string | undefined): string | undefined => {
+    try {
+      return file === undefined ? undefined : readFileSync(file, 'utf8');
+    } catch (error) {
+      throw new ServiceError('config_invalid', `authority: ${describe(error)}`);
+    }
+  };
+  return { ca: read(ca), cert: read(cert), key: read(key) };
 }
 
 /** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */

@@ -40,6 +40,8 @@ export const decisionChannel = channel('mandate:decision');
 export interface Answer extends Decided {
   readonly decisionId: DecisionId;
   readonly recordIndex: number;
+  /** Of the tenant, where a least one was asked for. */
+  readonly stateVersion?: number | undefined;
 }
 
 /** A decision and the record that must be durable before anybody hears of it. */

@@ -25,6 +25,8 @@ export interface UncheckedRequest {
   readonly audience?: string | undefined;
   /** The id of an approval that is presented with it. */
   readonly approval?: string | undefined;
+  /** The least version of the tenant's state that it is to be decided by. */
+  readonly atLeast?: number | undefined;
   /** What its protocol found wrong with it while reading; the members that could be read are there. */
   readonly fault?: string | undefined;
 }

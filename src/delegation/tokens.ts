@@ -14,9 +14,11 @@ import {
   isTaskNode,
   signInOf,
 } from '../storage/rows.ts';
+import { checkFresh, type Freshness } from '../tenancy/freshness.ts';
 import type { Held } from '../tenancy/held.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
+import type { StateVersions } from '../tenancy/state-versions.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { isSignedBy, signJwt } from './keys/jws.ts';
 import type { Keys } from './keys/keys.ts';
@@ -30,6 +32,10 @@ const TOKEN_TYPE = 'at+jwt';
 
 /** How many verified tokens are remembered: the signature, and the grant for as long as none has ended. */
 const REMEMBERED = 40_000;
+
+/** How many tokens by a key that is not known here are waited with, and for how long: it may be on its way. */
+const MOST_STRANGERS = 64;
+const STRANGER_MS = 1_000;
 
 interface Verified {
   readonly id: GrantId;
@@ -46,7 +52,12 @@ export class Tokens {
   /** Tenant and SHA-256 of a token → its grant, once the signature was verified. */
   readonly #verified = new Generations<string, Verified>(REMEMBERED);
   readonly #lifetimes: Lifetimes;
+  readonly #monotonic: Clock;
   readonly #dpop: DpopProofs;
+  readonly #freshness: Freshness;
+  /** Tokens by an unknown key that are waited with. */
+  #strangers = 0;
+  readonly #behind: StateVersions | undefined;
   /** Those of requests that are under way: the tenant and the token come with each. */
   readonly #proofs = new WeakMap<Proof, Promise<string>>();
 
@@ -57,13 +68,20 @@ export class Tokens {
     issuerOf: (tenant: Tenant) => string;
     dpop: DpopProofs;
     monotonic: Clock;
+    /** How old what is known here of revocations may be. */
+    freshness: Freshness;
+    /** Where grants and keys are made elsewhere as well: what is not here yet may be on its way. */
+    behind?: StateVersions | undefined;
   }) {
+    this.#freshness = options.freshness;
+    this.#behind = options.behind;
     this.#keys = options.keys;
     this.#grants = options.grants;
     this.#issuers = options.issuers;
     this.#issuerOf = options.issuerOf;
     this.#dpop = options.dpop;
     this.#lifetimes = new Lifetimes(options.monotonic);
+    this.#monotonic = options.monotonic;
   }
 
   /**
@@ -122,6 +140,7 @@ export class Tokens {
     // Most tokens come again and again: what was read of one and verified is not read anew.
     const known = this.#verified.get(this.#digestOf(tenant, text));
     if (known === undefined || proof?.dpop) return this.#read(tenant, text, now, proof);
+    checkFresh(this.#freshness);
     const x5tS256 = proof?.x5tS256 || undefined;
     return asPrincipal(this.#held(this.#alive(tenant, known, now), { x5tS256 }));
   };
@@ -131,7 +150,10 @@ export class Tokens {
     const signed = proof?.dpop ? proof : undefined;
     const token = readToken(text);
     if (this.isOwn(tenant, token)) {
+      checkFresh(this.#freshness);
+      await this.#heardOfKey(tenant, token);
       const id = await this.#verifiedGrant(tenant, token);
+      await this.#heardOf(tenant, id, token, now);
       this.#living(this.#found(tenant, id), now);
       const jkt = signed && (await this.#proven(tenant, text, signed));
       return asPrincipal(this.#held(this.#living(this.#found(tenant, id), now), { jkt, x5tS256 }));
@@ -163,7 +185,7 @@ export class Tokens {
    */
   vouches(tenant: Tenant, text: string, now: number): boolean {
     const known = this.#verified.get(this.#digestOf(tenant, text));
-    if (known === undefined) return false;
+    if (known === undefined || this.#freshness.isStale) return false;
     try {
       this.#held(this.#alive(tenant, known, now), {});
       return true;
@@ -219,6 +241,31 @@ export class Tokens {
   /** The grant, alive or not: to end it must not depend on what a clock says. Throws `token_invalid`. */
   async grantBehind(tenant: Tenant, token: UnverifiedToken): Promise<GrantRow> {
     return this.#found(tenant, await this.#verifiedGrant(tenant, token));
+  }
+
+  /** A key that another server has made may be on its way. Nobody knows yet who made the token: few wait so, and not for long. */
+  async #heardOfKey(tenant: Tenant, { header }: UnverifiedToken): Promise<void> {
+    const { kid } = header;
+    const behind = this.#behind;
+    if (!behind || typeof kid !== 'string' || this.#strangers >= MOST_STRANGERS) return;
+    this.#strangers += 1;
+    try {
+      const until = this.#monotonic() + STRANGER_MS;
+      while (!(await this.#keys.find(tenant, kid))) {
+        const seen = behind.of(tenant.no);
+        const left = until - this.#monotonic();
+        if (left <= 0 || !(await behind.when(tenant.no, () => behind.of(tenant.no) !== seen, left))) return;
+      }
+    } finally {
+      this.#strangers -= 1;
+    }
+  }
+
+  /** The same of its grant. The token is verified, so that there is one, unless it is over for long. */
+  async #heardOf(tenant: Tenant, id: GrantId, { claims }: UnverifiedToken, now: number): Promise<void> {
+    const { exp } = claims;
+    if (!this.#behind || typeof exp !== 'number' || exp * 1_000 < now) return;
+    await this.#behind.when(tenant.no, () => this.#grants.find(tenant.no, id) !== undefined);
   }
 
   /** Called after the last await: a revocation that was answered before this request is in it. */

@@ -70,6 +70,7 @@ export const errorForms = {
   cancelled: form(499, Code.Canceled),
   resource_exhausted: form(429, Code.ResourceExhausted, 'temporarily_unavailable'),
   audit_unavailable: form(503, Code.Unavailable, 'temporarily_unavailable'),
+  state_stale: form(503, Code.Unavailable, 'temporarily_unavailable'),
   unavailable: form(503, Code.Unavailable, 'temporarily_unavailable'),
   config_invalid: form(500, Code.Internal, 'server_error'),
   storage_unsupported: form(500, Code.Internal, 'server_error'),

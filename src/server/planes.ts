@@ -30,6 +30,7 @@ import type { Tokens } from '../delegation/tokens.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { Explanations } from '../explaining/explanations.ts';
+import type { ChangeSource } from '../fleet/source.ts';
 import { Authorization } from '../gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
 import { ServerReflection } from '../gen/grpc/reflection/v1/reflection_pb.ts';
@@ -41,6 +42,7 @@ import { GrantService } from '../gen/mandate/v1/grant_pb.ts';
 import { KeyService } from '../gen/mandate/v1/key_pb.ts';
 import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
+import { SyncService } from '../gen/mandate/v1/sync_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Bundle } from '../policy/bundle.ts';
 import type { PlanMade } from '../policy/plan/by-revision.ts';
@@ -57,6 +59,7 @@ import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import type { Credentials } from '../tenancy/registry/changes.ts';
+import type { StateVersions } from '../tenancy/state-versions.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';
 import { approvalService } from './connect/approval.ts';
 import { auditService } from './connect/audit.ts';
@@ -70,6 +73,7 @@ import { keyService } from './connect/key.ts';
 import { killService } from './connect/kill.ts';
 import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
+import { syncService } from './connect/sync.ts';
 import { tenantService } from './connect/tenant/service.ts';
 import { hotMethods } from './grpc/check.ts';
 import { accessRequestRoutes } from './http/authzen/requests.ts';
@@ -84,6 +88,7 @@ import { type Route, Router } from './http/router.ts';
 import { searchRoutes } from './http/search.ts';
 import { isNamedRightly } from './intake/hosts.ts';
 import type { Offload } from './offload/offload.ts';
+import type { PassingOn } from './passing-on.ts';
 import { presentedBy } from './peer.ts';
 import type { Plane } from './server.ts';
 
@@ -93,6 +98,12 @@ export interface Services {
   readonly callers: Callers;
   readonly decisions: Decisions;
   readonly offload: Offload | undefined;
+  readonly versions: StateVersions;
+  /** What followers are told; and, of a sidecar, what is passed on to its authority. */
+  readonly source: ChangeSource;
+  readonly passingOn: PassingOn | undefined;
+  /** Of Mandate. */
+  readonly version: string;
   readonly tokens: Tokens;
   readonly search: Search;
   readonly accessRequests: AccessRequests;
@@ -159,6 +170,7 @@ export interface Services {
 export function dataPlane(services: Services, extra: readonly Route[] = []): Plane {
   return {
     ...commonTo(services),
+    passOn: (path) => services.passingOn?.data(path),
     router: new Router([
       ...healthRoutes(services.readiness, () => false),
       ...authzenRoutes(services),
@@ -210,6 +222,7 @@ export function adminPlane(services: Services): Plane {
   };
   return {
     ...commonTo(services),
+    passOn: (path) => services.passingOn?.admin(path),
     router: new Router([...healthRoutes(services.readiness, mayKnow), metrics, ...logRoutes(services)]),
     services: (router) => {
       router
@@ -218,7 +231,8 @@ export function adminPlane(services: Services): Plane {
         .service(KillService, killService(services), strict)
         .service(ApprovalService, approvalService(services), strict)
         .service(KeyService, keyService(services), strict)
-        .service(AuditService, auditService(services), strict);
+        .service(AuditService, auditService(services), strict)
+        .service(SyncService, syncService(services), strict);
       common(router, services, [
         PolicyService,
         TenantService,
@@ -226,6 +240,7 @@ export function adminPlane(services: Services): Plane {
         ApprovalService,
         KeyService,
         AuditService,
+        SyncService,
       ]);
     },
     hot: new Map(),
@@ -235,7 +250,11 @@ export function adminPlane(services: Services): Plane {
 /** A member that is misspelt would be left out without a word, of a change, a filter or what is asked to be delegated. */
 const strict = { jsonOptions: { ignoreUnknownFields: false } };
 
-const commonTo = ({ callers, dev, base, stopping }: Services) => ({
+const commonTo = ({ callers, dev, base, stopping, tenants, versions }: Services) => ({
+  stateVersion: (id: string) => {
+    const tenant = tenants.find(id);
+    return tenant && versions.of(tenant.no);
+  },
   guardHost: dev,
   greet: (context: HandlerContext) => callers.greet(presentedIn(context)),
   base,

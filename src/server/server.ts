@@ -10,12 +10,20 @@ import type { ServerStream } from '../http2/server-stream.ts';
 import { connectHandler } from './connect/adapter.ts';
 import { peerKey } from './connect/context.ts';
 import { toConnectError } from './errors.ts';
+import type { Forwarding } from './forwarding.ts';
 import { Gate, inTime } from './gate.ts';
 import { timeoutOf } from './grpc/deadline.ts';
 import { serveDuplex } from './grpc/duplex.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
 import { fail, serveUnary, type UnaryHandler } from './grpc/unary.ts';
-import { errorResponse, type HttpResponse, headerOf, namesIn, writeResponse } from './http/exchange.ts';
+import {
+  errorResponse,
+  type HttpResponse,
+  headerOf,
+  namesIn,
+  STATE_VERSION_HEADER,
+  writeResponse,
+} from './http/exchange.ts';
 import type { Router } from './http/router.ts';
 import { isNamedRightly, type Names } from './intake/hosts.ts';
 import { Uploads } from './intake/uploads.ts';
@@ -47,6 +55,10 @@ export interface Plane {
   readonly hot: ReadonlyMap<string, HotMethod>;
   /** Called before a call of a service is read. Throws or rejects with `unauthenticated` where nobody knows the caller. */
   readonly greet: (context: HandlerContext) => void | Promise<void>;
+  /** Who passes a request on, by its path; undefined for what is served here. */
+  readonly passOn: (path: string) => Forwarding | undefined;
+  /** How far the state of a tenant is that answers are made by; undefined for no tenant. */
+  readonly stateVersion: (tenant: string) => number | undefined;
   /** Whether a browser page of another origin must be kept out: a caller may come without a credential. */
   readonly guardHost: boolean;
   /** What the outside calls the data plane. */
@@ -63,7 +75,7 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
     routes: plane.services,
     readMaxBytes: MAX_MESSAGE_BYTES,
     maxBytes: (service) => gate.maxBytes(service),
-    interceptors: [errors, traced(tracing)],
+    interceptors: [errors, versioned(plane.stateVersion), traced(tracing)],
     uploads,
     requestGate: (context) => gate.enter(context),
     contextValues: ({ peer }) => createContextValues().set(peerKey, peer),
@@ -80,7 +92,9 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
       const { peer } = exchange;
       if (isMisnamed(headerOf(exchange, 'authorization'), namesIn(exchange), peer))
         return writeResponse(exchange, misdirected);
-      connect(exchange);
+      const forwarding = plane.passOn(exchange.url.split('?', 1)[0] ?? '');
+      if (forwarding) forwarding.pass(exchange, uploads).catch((error: unknown) => refuse(exchange, error));
+      else connect(exchange);
     },
     stream: (stream, peer) => {
       const { fields, line } = stream;
@@ -148,6 +162,19 @@ const traced =
     tracing(`${request.service.typeName}/${request.method.name}`, Object.fromEntries(request.header), () =>
       next(request),
     );
+
+/** Whoever has changed something can say elsewhere that it is to be seen (`CheckRequest.at_least`). */
+const versioned =
+  (stateVersion: Plane['stateVersion']): Interceptor =>
+  (next) =>
+  async (request) => {
+    const response = await next(request);
+    if (request.stream || response.stream) return response;
+    const { tenant } = request.message as { tenant?: unknown };
+    const version = typeof tenant === 'string' ? stateVersion(tenant) : undefined;
+    if (version !== undefined) response.header.set(STATE_VERSION_HEADER, String(version));
+    return response;
+  };
 
 const errors: Interceptor = (next) => async (request) => {
   const where = `${request.service.typeName}/${request.method.name}`;

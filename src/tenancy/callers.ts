@@ -4,8 +4,9 @@ import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type PrincipalClass, type PrincipalRef, principalClasses, principalKey } from '../ids.ts';
 import type { FactSource } from './facts.ts';
+import { ALWAYS_FRESH, checkServed, type Freshness } from './freshness.ts';
 import { readToken } from './jose.ts';
-import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
+import { type ManifestPrincipal, type Operation, operatorOperations } from './manifest.ts';
 import type { ChosenSecrets } from './registry/chosen.ts';
 import { chosenBy, isGood } from './registry/credentials.ts';
 import { audiencesOf, type Holder } from './registry/registry.ts';
@@ -75,7 +76,12 @@ export const operationsOf: Readonly<Record<PrincipalClass, readonly Operation[]>
   job: ['check'],
 };
 
-const devCaller: Caller = { id: 'dev', principal: undefined, may: new Set(operations), audiences: 'any' };
+const devCaller: Caller = {
+  id: 'dev',
+  principal: undefined,
+  may: new Set(operatorOperations),
+  audiences: 'any',
+};
 
 /** Turns a bearer JWT into the principal it names; see `jwtCallers`. */
 export type JwtVerifier = (tenant: Tenant, token: string, among?: readonly Tenant[]) => Promise<PrincipalRef>;
@@ -99,6 +105,7 @@ export class Callers {
   readonly #tenants: Tenants;
   readonly #clock: Clock;
   readonly #isKilled: (tenant: Tenant, issuer: string) => boolean;
+  readonly #freshness: Freshness;
   readonly #onUse: (tenant: Tenant, holder: Holder, now: number) => void;
   readonly #known = new WeakMap<ManifestPrincipal, Caller>();
   readonly #greeted = new WeakSet<Presented>();
@@ -115,6 +122,8 @@ export class Callers {
     clock: Clock;
     /** Whether the tenant takes no tokens of the issuer any more. */
     isKilled?: (tenant: Tenant, issuer: string) => boolean;
+    /** How old what is known here may be. */
+    freshness?: Freshness;
     onUse?: (tenant: Tenant, holder: Holder, now: number) => void;
     onRefusal?: RefusalListener;
   }) {
@@ -130,6 +139,7 @@ export class Callers {
     this.#chosen = options.chosen;
     this.#clock = options.clock;
     this.#isKilled = options.isKilled ?? ((): boolean => false);
+    this.#freshness = options.freshness ?? ALWAYS_FRESH;
     this.#onUse = options.onUse ?? ((): void => undefined);
   }
 
@@ -199,7 +209,7 @@ export class Callers {
     return this.#tenants.knowCredential(digest) || this.#operators.has(digest);
   }
 
-  /** Throws (or, for a JWT, rejects with) `unauthenticated`, `permission_denied` or `unavailable`. */
+  /** Throws (or, for a JWT, rejects with) `unauthenticated`, `permission_denied`, `state_stale` or `unavailable`. */
   authenticate(tenant: Tenant, presented: Presented, operation: Operation): Caller | Promise<Caller> {
     try {
       const caller = this.#authenticated(tenant, presented, operation);
@@ -365,6 +375,7 @@ export class Callers {
    * the refusal is recorded with the subject it wanted to act for.
    */
   #permitted(tenant: Tenant, caller: Caller, operation: Operation): Caller {
+    if (operation === 'check') checkServed(tenant, this.#freshness);
     if (!caller.may.has(operation))
       throw new Refused('permission_denied', `${caller.id} may not ${operation} in this tenant`, caller.id);
     if (

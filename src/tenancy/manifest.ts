@@ -32,7 +32,9 @@ export const operations = [
   'key.write',
   'audit.read',
 ] as const;
-export type Operation = (typeof operations)[number];
+/** And what nobody may who is not told so by name: to have a copy of tenants, and hear of each change. */
+export const operatorOperations = [...operations, 'sync.follow'] as const;
+export type Operation = (typeof operatorOperations)[number];
 
 const name = z.string().min(1).max(256);
 const scope = z
@@ -220,6 +222,8 @@ const manifest = z.strictObject({
     .default([]),
   /** Whether what is saved in the folder counts at once; else when somebody reloads it. */
   watch: z.boolean().default(false),
+  /** What a sidecar refuses once it has not heard of an authority for too long: what depends on a grant, or everything. */
+  when_stale: z.enum(['refuse_delegated', 'refuse_all']).default('refuse_delegated'),
   /** `four_eyes`: who brings a revision does not make it active. */
   policy: z.strictObject({ four_eyes: z.boolean().default(false) }).prefault({}),
   limits,

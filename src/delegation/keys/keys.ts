@@ -16,6 +16,8 @@ export interface KeysOptions {
   readonly store: KeyStore;
   readonly writer: Pick<Writer, 'run'>;
   readonly sealing: Sealing;
+  /** What becomes of the keys another server decides: here they verify, and sign nothing. */
+  readonly isPassive?: boolean | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -78,6 +80,12 @@ export class Keys {
     return all.filter((key) => isPublished(key, this.#options.clock()));
   }
 
+  /** Called where the store has other keys than before, by another server's doing. */
+  changed(tenant: Tenant): void {
+    this.#replaced.set(tenant.id, this.generation(tenant) + 1);
+    this.#sets.delete(tenant.id);
+  }
+
   /** Another number once keys were taken away before their time: what was verified by then was by one of those. */
   generation(tenant: Tenant): number {
     return this.#replaced.get(tenant.id) ?? 0;
@@ -115,6 +123,7 @@ export class Keys {
   }
 
   async #stepped(tenant: Tenant): Promise<KeySet> {
+    if (this.#options.isPassive) return this.#set(tenant);
     for (let steps = 0; steps < MOST_STEPS; steps += 1) {
       const set = await this.#set(tenant);
       if (!nextStep(set.all, tenant.manifest.keys, this.#options.clock())) return set;
@@ -196,6 +205,7 @@ export class Keys {
     const at = rows.findIndex(({ state }) => state === 'active');
     const [row, key] = [rows[at], all[at]];
     try {
+      if (this.#options.isPassive) return { all, signer: undefined };
       return { all, signer: row && key && signingKey(key, this.#unsealed(tenant, row)) };
     } catch (fault) {
       return { all, signer: undefined, fault };

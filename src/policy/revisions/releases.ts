@@ -185,6 +185,24 @@ export class Releases {
     return this.activate(tenant, caller, before.revision, expected);
   }
 
+  /** Brings what decides into line with the store, where another server has changed that. Throws `policy_invalid`. */
+  follow(tenant: Tenant): Promise<void> {
+    return this.#turns.run(tenant.id, async () => {
+      const { store, policies, compiler, tenants, activated } = this.#options;
+      const { active } = store.policy(tenant.no);
+      const row = active === '' ? undefined : store.find(tenant.no, active);
+      if (!row) return;
+      const sources = await sourcesIn(tenant.id, row.contents, (digest) => store.file(tenant.no, digest));
+      const bundle = await compiler.compile(sources);
+      policies.prove(tenant, bundle);
+      // It may have gone while it was compiled.
+      const served = tenants.find(tenant.id);
+      if (!served) return policies.discard(bundle);
+      policies.activate(served, bundle);
+      activated?.(served);
+    });
+  }
+
   /** What a revision was made from; undefined where it is not kept. */
   async sourcesOf(tenant: Tenant, revision: string): Promise<PolicySources | undefined> {
     const { store } = this.#options;

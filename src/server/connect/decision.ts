@@ -1,4 +1,4 @@
-import { create } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { BatchSemantic } from '../../decision/batch.ts';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
@@ -6,16 +6,22 @@ import type { UncheckedRequest } from '../../decision/request.ts';
 import { ServiceError } from '../../errors.ts';
 import {
   CheckBatchResponseSchema,
+  type CheckRequest,
+  CheckRequestSchema,
+  type CheckResponse,
+  CheckResponseSchema,
   type CheckStreamRequest,
   type CheckStreamResponse,
   CheckStreamResponseSchema,
   type DecisionService,
   BatchSemantic as Semantic,
 } from '../../gen/mandate/v1/decision_pb.ts';
-import type { Callers, Presented } from '../../tenancy/callers.ts';
+import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
+import type { StateVersions } from '../../tenancy/state-versions.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { toServiceError } from '../errors.ts';
 import { Farewells } from '../intake/farewell.ts';
+import type { PassingOn } from '../passing-on.ts';
 import { presentedIn } from './context.ts';
 import { batchOf, batchResult, checkResponse, requestOf } from './messages.ts';
 import { type PlanParts, planMethod } from './plan.ts';
@@ -24,6 +30,9 @@ export interface DecisionParts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly decisions: Decisions;
+  readonly versions: Pick<StateVersions, 'of' | 'atLeast'>;
+  /** Of a sidecar. */
+  readonly passingOn?: PassingOn | undefined;
 }
 
 /** Aborted when the server stops. */
@@ -48,8 +57,25 @@ export function check(
   const tenant = parts.tenants.get(tenantId);
   const caller = parts.callers.authenticate(tenant, presented, 'check');
   // Most callers are known without waiting, and a turn of the queue is not free.
+  if (request.atLeast !== undefined) return checkAtLeast(parts, tenantId, caller, request, request.atLeast);
   if (!(caller instanceof Promise)) return parts.decisions.check(tenant, caller, request);
   return caller.then((known) => parts.decisions.check(parts.tenants.get(tenantId), known, request));
+}
+
+async function checkAtLeast(
+  { tenants, callers, decisions, versions }: DecisionParts,
+  tenantId: string,
+  caller: Caller | Promise<Caller>,
+  request: UncheckedRequest,
+  version: number,
+): Promise<Answer> {
+  const known = await caller;
+  const before = tenants.get(tenantId);
+  await versions.atLeast(before.no, version);
+  // What was waited for may be about whoever asks.
+  const tenant = callers.again(before, known, 'check');
+  const stateVersion = versions.of(tenant.no);
+  return { ...(await decisions.check(tenant, known, request)), stateVersion };
 }
 
 /** A CheckBatchRequest as the core takes it. */
@@ -96,14 +122,30 @@ export function batchOfItems({ defaults, items, semantic: number }: AskedBatch):
   return { items: whole, semantic };
 }
 
+async function answerTo(
+  parts: DecisionParts,
+  presented: Presented,
+  message: CheckRequest,
+  { requestHeader, timeoutMs }: HandlerContext,
+): Promise<CheckResponse> {
+  const request = requestOf(message);
+  if (!parts.passingOn?.takes(message.tenant, request))
+    return checkResponse(await check(parts, presented, message.tenant, request));
+  const until = Date.now() + (timeoutMs() ?? Number.POSITIVE_INFINITY);
+  const authorization = requestHeader.get('authorization') ?? undefined;
+  const bytes = await parts.passingOn.check(authorization, toBinary(CheckRequestSchema, message), until);
+  return fromBinary(CheckResponseSchema, bytes);
+}
+
 async function answerOne(
   parts: DecisionParts,
   presented: Presented,
   { correlationId, request }: CheckStreamRequest,
+  context: HandlerContext,
 ): Promise<CheckStreamResponse> {
   try {
     if (!request) throw new ServiceError('invalid_request', 'request is missing');
-    const value = checkResponse(await check(parts, presented, request.tenant, requestOf(request)));
+    const value = await answerTo(parts, presented, request, context);
     return create(CheckStreamResponseSchema, { correlationId, result: { case: 'response', value } });
   } catch (error) {
     return refused(correlationId, toServiceError(error, 'CheckStream'));
@@ -123,8 +165,7 @@ export function decisionService(
   parts: DecisionParts & PlanParts & Stopping,
 ): ServiceImpl<typeof DecisionService> {
   return {
-    check: async (message, context) =>
-      checkResponse(await check(parts, presentedIn(context), message.tenant, requestOf(message))),
+    check: (message, context) => answerTo(parts, presentedIn(context), message, context),
     checkBatch: async (message, context) => {
       const isOver = (): boolean => context.signal.aborted;
       const answers = await batch(parts, presentedIn(context), batchOf(message), isOver);
@@ -172,7 +213,7 @@ async function* answers(
         changed();
       } else {
         state.open += 1;
-        void answerOne(parts, presented, message).then((answer) => {
+        void answerOne(parts, presented, message, context).then((answer) => {
           state.open -= 1;
           done.push(answer);
           changed();

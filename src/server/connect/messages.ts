@@ -47,6 +47,7 @@ export function requestOf(message: CheckRequest | CheckBatchRequest): UncheckedR
     audience: message.audience,
     // A batch has none.
     approval: ('approval' in message && message.approval) || undefined,
+    atLeast: ('atLeast' in message && Number(message.atLeast)) || undefined,
   };
 }
 
@@ -73,6 +74,7 @@ export function checkResponse(answer: Answer): CheckResponse {
     policyRevision: answer.revision,
     recordIndex: BigInt(answer.recordIndex),
     cost: answer.cost,
+    ...(answer.stateVersion !== undefined && { stateVersion: BigInt(answer.stateVersion) }),
   });
 }
 

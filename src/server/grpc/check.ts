@@ -9,11 +9,19 @@ import { batch, batchOfItems, check, type DecisionParts, MAX_ITEMS } from '../co
 import { toServiceError } from '../errors.ts';
 import type { Offload } from '../offload/offload.ts';
 import type { Kind } from '../offload/protocol.ts';
+import { requestIn } from '../passing-on.ts';
 import { type Peer, presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
 import { type Outline, outlineOf, outlineOfStream } from './codec/outline.ts';
 import { decodeBatch, decodeCheck, decodeStreamCheck } from './codec/request.ts';
-import { encodeBatch, encodeCheck, encodeStreamAnswer, encodeStreamError } from './codec/response.ts';
+import {
+  encodeBatch,
+  encodeCheck,
+  encodeRaw,
+  encodeStreamAnswer,
+  encodeStreamError,
+  encodeStreamRaw,
+} from './codec/response.ts';
 import type { UnaryHandler } from './unary.ts';
 
 export interface HotParts extends DecisionParts {
@@ -23,7 +31,12 @@ export interface HotParts extends DecisionParts {
 }
 
 /** Decides where the protocols are spoken. */
-type Here = (presented: Presented, message: Uint8Array, until: number) => Promise<Uint8Array>;
+type Here = (
+  presented: Presented,
+  message: Uint8Array,
+  until: number,
+  authorization: string | undefined,
+) => Promise<Uint8Array>;
 
 /** The methods of DecisionService on the hot path: from bytes to bytes. */
 export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'CheckStream', HotMethod> {
@@ -31,8 +44,9 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
     (kind: Kind, here: Here) =>
     (authorization: string | undefined, peer: Peer): UnaryHandler | Promise<UnaryHandler> => {
       const presented = presentedBy(authorization, peer);
+      const decide = (message: Uint8Array, until: number) => here(presented, message, until, authorization);
       const handle: UnaryHandler = (message, until) =>
-        onThread(parts, kind, presented, message, until, here) ?? here(presented, message, until);
+        onThread(parts, kind, presented, message, until, decide) ?? decide(message, until);
       const greeting = parts.callers.greet(presented);
       return greeting instanceof Promise ? greeting.then(() => handle) : handle;
     };
@@ -40,8 +54,10 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
     Check: {
       kind: 'unary',
       name: 'mandate.v1.DecisionService/Check',
-      open: opened('check', async (presented, message) => {
+      open: opened('check', async (presented, message, until, authorization) => {
         const { tenant, request } = decodeCheck(message);
+        if (parts.passingOn?.takes(tenant, request))
+          return encodeRaw(await parts.passingOn.check(authorization, message, until));
         return encodeCheck(await check(parts, presented, tenant, request));
       }),
     },
@@ -56,9 +72,14 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
       kind: 'duplex',
       name: 'mandate.v1.DecisionService/CheckStream',
       open: (authorization, peer) => {
-        const answer = opened('stream', async (presented, message) => {
+        const answer = opened('stream', async (presented, message, until, credential) => {
           const { correlationId, asked } = decodeStreamCheck(message);
           if (!asked) throw new ServiceError('invalid_request', 'request is missing');
+          if (parts.passingOn?.takes(asked.tenant, asked.request))
+            return encodeStreamRaw(
+              correlationId,
+              await parts.passingOn.check(credential, requestIn(message), until),
+            );
           return encodeStreamAnswer(
             correlationId,
             await check(parts, presented, asked.tenant, asked.request),
@@ -157,7 +178,7 @@ function forThread(parts: HotParts, kind: Kind, message: Uint8Array): ForThread 
   if (!offload) return undefined;
   const outline = outlines[kind](message);
   const tenant = outline && tenants.find(outline.tenant);
-  if (!tenant || outline.approval || outline.items > MAX_ITEMS) return undefined;
+  if (!tenant || outline.special || outline.items > MAX_ITEMS) return undefined;
   if (kind === 'check' && offload.leaves(tenant, message)) return undefined;
   if (!offload.serves(tenant)) return undefined;
   if (!isForThread(parts, tenant, kind, message, outline.token)) return undefined;
@@ -171,7 +192,7 @@ function onThread(
   presented: Presented,
   message: Uint8Array,
   until: number,
-  here: Here,
+  here: (message: Uint8Array, until: number) => Promise<Uint8Array>,
 ): Promise<Uint8Array> | undefined {
   const { offload, callers } = parts;
   const found = forThread(parts, kind, message);
@@ -183,6 +204,6 @@ function onThread(
   // What was found may have changed meanwhile: the tenant, what it counts and seals, and what its tokens are worth.
   return caller.then((known) => {
     const now = forThread(parts, kind, message);
-    return now ? asked(known, now) : here(presented, message, until);
+    return now ? asked(known, now) : here(message, until);
   });
 }

@@ -43,6 +43,9 @@ export type HttpHandler = (
   parameters: Readonly<Record<string, string>>,
 ) => Promise<HttpResponse>;
 
+/** How far the state of its tenant was when an answer was made: a number for `CheckRequest.at_least`. */
+export const STATE_VERSION_HEADER = 'mandate-state-version';
+
 /** A plain route's bodies are small; batches have their own service. */
 export const MAX_BODY_BYTES = 1024 * 1024;
 /** Room for a form with two tokens. */

@@ -17,10 +17,11 @@ import { type ErrorCode, ServiceError } from '../../errors.ts';
 import { confirmationOf, signInOf } from '../../storage/rows.ts';
 import type { Caller, Callers, Presented } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
+import type { StateVersions } from '../../tenancy/state-versions.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { errorForms, toServiceError } from '../errors.ts';
 import { presentedBy } from '../peer.ts';
-import type { HttpHandler, HttpRequest, HttpResponse } from './exchange.ts';
+import { type HttpHandler, type HttpRequest, type HttpResponse, STATE_VERSION_HEADER } from './exchange.ts';
 import { checkFormType, type Form, formIn } from './form.ts';
 import { exchangeAsked, exchangeBody, JWT_BEARER, refusalBody } from './oauth/exchange.ts';
 import { metadataRoutes } from './oauth/metadata.ts';
@@ -39,6 +40,7 @@ interface Parts {
   readonly dpop: Pick<DpopProofs, 'nonce'>;
   readonly issuerOf: (tenant: string) => string;
   readonly takesCertificates: boolean;
+  readonly versions: Pick<StateVersions, 'of'>;
   readonly clock: Clock;
 }
 
@@ -131,7 +133,7 @@ export function oauthRoutes(parts: Parts): Route[] {
 }
 
 function formHandler(
-  { tenants, callers, dpop }: Parts,
+  { tenants, callers, dpop, versions }: Parts,
   operation: Operation,
   handle: FormHandler,
 ): HttpHandler {
@@ -149,7 +151,10 @@ function formHandler(
       const client = clientOf(request, form, presented);
       const caller = early ?? (await callers.authenticate(tenant, client, operation));
       checkClientId(form, caller);
-      return await handle(callers.again(tenant, caller, operation), caller, form, request);
+      const current = callers.again(tenant, caller, operation);
+      const response = await handle(current, caller, form, request);
+      const version = String(versions.of(current.no));
+      return { ...response, headers: { ...response.headers, [STATE_VERSION_HEADER]: version } };
     } catch (error) {
       const isGrant = form?.maybe('grant_type') === JWT_BEARER;
       return oauthError(error, { where: `${request.method} ${request.url.pathname}`, dpop, isGrant });

@@ -5,8 +5,8 @@ export interface Outline {
   readonly tenant: string;
   /** Whether the principal is the bearer of a token. */
   readonly token: boolean;
-  /** Whether an approval is presented with it. */
-  readonly approval: boolean;
+  /** Whether it comes with what main alone knows of: an approval, or a version that the state is to have. */
+  readonly special: boolean;
   /** Decisions it asks for. */
   readonly items: number;
 }
@@ -15,13 +15,14 @@ const TENANT = 0x0a;
 const TOKEN = 0x1a;
 const ITEM = 0x42;
 const APPROVAL = 0x4a;
+const AT_LEAST = 0x50;
 const REQUEST = 0x12;
 
 /** Of a CheckRequest or CheckBatchRequest. Undefined for one that its writer did not make as most do. */
 export function outlineOf(message: Uint8Array, from = 0, to = message.length): Outline | undefined {
   let tenant: string | undefined;
   let token = false;
-  let approval = false;
+  let special = false;
   let items = 0;
   const sound = eachField(message, from, to, (tag, start, end) => {
     if (tag === TENANT) {
@@ -31,11 +32,11 @@ export function outlineOf(message: Uint8Array, from = 0, to = message.length): O
       return tenant !== undefined;
     }
     if (tag === TOKEN) token = true;
-    else if (tag === APPROVAL) approval = true;
+    else if (tag === APPROVAL || tag === AT_LEAST) special = true;
     else if (tag === ITEM) items += 1;
     return true;
   });
-  return sound && tenant !== undefined ? { tenant, token, approval, items: Math.max(1, items) } : undefined;
+  return sound && tenant !== undefined ? { tenant, token, special, items: Math.max(1, items) } : undefined;
 }
 
 /** Of a CheckStreamRequest. */
@@ -50,7 +51,7 @@ export function outlineOfStream(message: Uint8Array): Outline | undefined {
   return sound ? outline : undefined;
 }
 
-/** Steps over the fields; for one with a length `use` gets its bounds. Answers false where anything is unusual. */
+/** Steps over the fields; `use` gets the bounds of one with a length, and of another its end. Answers false where anything is unusual. */
 function eachField(
   message: Uint8Array,
   from: number,
@@ -82,7 +83,7 @@ function eachField(
     } else if (wire === WIRE.varint) {
       let byte = 0x80;
       while (byte >= 0x80 && at < to) byte = message[at++] ?? 0;
-      if (byte >= 0x80) return false;
+      if (byte >= 0x80 || !use(tag, at, at)) return false;
     } else return false;
   }
   return at === to;

@@ -26,6 +26,16 @@ export const encodeStreamAnswer = (correlationId: bigint | number, answer: Answe
     writer.message(0x12, () => writeAnswer(answer, REVISION));
   });
 
+/** A gRPC frame that holds a message that somebody else has made. */
+export const encodeRaw = (message: Uint8Array): Uint8Array => framed(() => writer.raw(message));
+
+/** A gRPC frame that holds a CheckStreamResponse with a CheckResponse that somebody else has made. */
+export const encodeStreamRaw = (correlationId: bigint | number, message: Uint8Array): Uint8Array =>
+  framed(() => {
+    writer.bigint(0x08, BigInt(correlationId));
+    writer.bytes(0x12, message);
+  });
+
 /** A gRPC frame that holds a CheckStreamResponse with an error. */
 export const encodeStreamError = (correlationId: bigint | number, error: ServiceError): Uint8Array =>
   framed(() => {
@@ -64,6 +74,8 @@ function writeAnswer(answer: Answer, tags: typeof REVISION | typeof NO_REVISION)
   if (tags.revision !== undefined) writer.string(tags.revision, answer.revision);
   writer.number(tags.index, answer.recordIndex);
   writer.number(tags.cost, answer.cost);
+  if (tags.revision !== undefined && answer.stateVersion !== undefined)
+    writer.number(0x48, answer.stateVersion);
 }
 
 /** Obligations are rare and of any shape: the generated code writes them. */

@@ -84,6 +84,11 @@ export class WireWriter {
   bytes(tag: number, value: Uint8Array): void {
     this.byte(tag);
     this.varint(value.length);
+    this.raw(value);
+  }
+
+  /** Bytes as they are, without a tag. */
+  raw(value: Uint8Array): void {
     this.#reserve(value.length);
     this.#buffer.set(value, this.#at);
     this.#at += value.length;

@@ -1,0 +1,216 @@
+import { describe } from '../errors.ts';
+import type { TenantId } from '../ids.ts';
+import type { Change, Position } from '../storage/changes/commands.ts';
+import type { Copied } from '../storage/changes/copy.ts';
+import { reachOf } from '../storage/changes/reach.ts';
+import type { ChangeStore } from '../storage/changes/store.ts';
+import type { TenantNo } from '../storage/rows.ts';
+import type { Writer } from '../storage/writer.ts';
+
+/** What a replica is told. */
+export type ReplicaNews =
+  | { readonly change: Change }
+  | { readonly copy: 'begun' }
+  | { readonly part: Copied }
+  | { readonly ended: Position };
+
+/** Who is told what became of a tenant. */
+export interface ReplicaHooks {
+  /** What decides is brought into line with the store. `changes`: the commands since; undefined: all may be other. */
+  refresh(id: TenantId, no: TenantNo, changes: ReadonlySet<string> | undefined): Promise<void>;
+  /** All that decides knows the tenant's state up to this version. */
+  reached(no: TenantNo, version: number): void;
+  /** The same, where it was copied and may have gone back. */
+  set(no: TenantNo, version: number): void;
+  /** It is served no more. */
+  retire(id: TenantId, no: TenantNo): Promise<void>;
+}
+
+export interface ReplicaOptions {
+  readonly id: TenantId;
+  readonly no: TenantNo;
+  readonly writer: Pick<Writer, 'runHere'>;
+  readonly hooks: ReplicaHooks;
+  readonly store: ChangeStore;
+}
+
+/** How long until what decides is told once more, where it could not be. In milliseconds. */
+const AGAIN_MS = 5_000;
+
+/** What nobody keeps in memory: it is looked up in the store, or told of by `Pulse.ends`. */
+const LOOKED_UP: ReadonlySet<string> = new Set([
+  'insertGrant',
+  'openTask',
+  'revokeGrant',
+  'capTask',
+  'openApproval',
+  'settleApproval',
+  'expireApproval',
+  'useApproval',
+  'grantApproved',
+]);
+
+/** One tenant as another server has it: its changes, made here in their order, and what decides told of each. */
+export class Replica {
+  readonly id: TenantId;
+  readonly #options: ReplicaOptions;
+  /** Of what is durable here. */
+  #durable: number;
+  /** What was changed since what decides was told; `all`: it may be anything. */
+  #untold = new Set<string>();
+  #all = true;
+  /** While what decides is told. */
+  #telling: Promise<void> = Promise.resolve();
+  #isTelling = false;
+  #open = 0;
+  readonly #taken = new Set<Promise<void>>();
+  #problem = '';
+  #isBroken = false;
+  #isCopying = false;
+  #isGone = false;
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options;
+    this.id = options.id;
+    this.#durable = options.store.at(options.no).version;
+  }
+
+  /** How many changes are on their way into the store. */
+  get open(): number {
+    return this.#open;
+  }
+
+  /** What is wrong with it; empty for nothing. */
+  get problem(): string {
+    return this.#problem;
+  }
+
+  /** It cannot go on from what it has, and needs a copy. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  /** Serves what the store has. */
+  async resume(): Promise<void> {
+    this.#tell(undefined);
+    await this.settled();
+  }
+
+  /** Resolves once it is on its way into the store, in its order. */
+  async take(news: ReplicaNews): Promise<void> {
+    const { no: tenantNo, writer, hooks } = this.#options;
+    if ('copy' in news) {
+      await this.settled();
+      this.#isCopying = true;
+      this.#isBroken = false;
+      await hooks.retire(this.id, tenantNo);
+      return this.#enter(writer.runHere('beginCopy', { tenantNo }), -1);
+    }
+    // What follows what failed would fail as well, and say less.
+    if (this.#isBroken) return;
+    if ('part' in news) return this.#enter(writer.runHere('putCopied', { tenantNo, ...news.part }), -1);
+    if ('ended' in news) {
+      await Promise.all(this.#taken);
+      if (this.#isBroken) return;
+      this.#isCopying = false;
+      const { version } = news.ended;
+      this.#enter(writer.runHere('endCopy', { tenantNo, ...news.ended }), version, undefined, true);
+      return;
+    }
+    const { change } = news;
+    if (reachOf(change.name) !== 'tenant') throw new Error(`${change.name} is no change of a tenant`);
+    this.#enter(writer.runHere('applyChange', { tenantNo, ...change }), change.version, change.name);
+  }
+
+  /** Once what it was told is durable, and what decides knows of it. */
+  async settled(): Promise<void> {
+    while (this.#taken.size > 0 || this.#isTelling) {
+      await Promise.all(this.#taken);
+      await this.#telling;
+    }
+  }
+
+  async retire(): Promise<void> {
+    this.#isGone = true;
+    await this.settled();
+    await this.#options.hooks.retire(this.id, this.#options.no);
+  }
+
+  #enter(written: Promise<unknown>, version: number, name?: string, isCopied = false): void {
+    this.#open += 1;
+    const taken = written
+      .then(
+        () => {
+          if (this.#isBroken) return;
+          this.#durable = version;
+          this.#problem = '';
+          if (isCopied) {
+            this.#options.hooks.set(this.#options.no, -1);
+            this.#tell(undefined);
+          } else if (name !== undefined) this.#tell(name);
+        },
+        (error: unknown) => this.#fail(error),
+      )
+      .finally(() => {
+        this.#open -= 1;
+        this.#taken.delete(taken);
+      });
+    this.#taken.add(taken);
+  }
+
+  /** What it misses may be a revocation: it is served no more until there is a copy. */
+  async #fail(error: unknown): Promise<void> {
+    this.#isBroken = true;
+    this.#problem = `what the authority says cannot be taken: ${describe(error)}`;
+    const { hooks, no } = this.#options;
+    await hooks.retire(this.id, no);
+    // What was being told may have served it once more.
+    await this.#telling;
+    await hooks.retire(this.id, no);
+  }
+
+  #tell(name: string | undefined): void {
+    if (name === undefined) this.#all = true;
+    else if (!LOOKED_UP.has(name)) this.#untold.add(name);
+    const { hooks, no } = this.#options;
+    if (this.#isTelling) return;
+    if (!this.#all && this.#untold.size === 0) return hooks.reached(no, this.#durable);
+    this.#isTelling = true;
+    this.#telling = this.#told();
+  }
+
+  #again(): void {
+    if (this.#all && !this.#isBroken && !this.#isCopying && !this.#isGone) this.#tell(undefined);
+  }
+
+  async #told(): Promise<void> {
+    try {
+      await this.#tellAll();
+    } finally {
+      this.#isTelling = false;
+    }
+  }
+
+  async #tellAll(): Promise<void> {
+    const { hooks, no } = this.#options;
+    for (;;) {
+      if (this.#isCopying || this.#isBroken) return;
+      const version = this.#durable;
+      const changes = this.#all ? undefined : this.#untold;
+      this.#all = false;
+      this.#untold = new Set();
+      try {
+        if (changes === undefined || changes.size > 0) await hooks.refresh(this.id, no, changes);
+        this.#problem = '';
+      } catch (error) {
+        // It goes on with what it had, and does not say that it is further.
+        this.#problem = describe(error);
+        this.#all = true;
+        setTimeout(() => this.#again(), AGAIN_MS).unref();
+        return;
+      }
+      hooks.reached(no, version);
+      if (version === this.#durable && this.#untold.size === 0 && !this.#all) return;
+    }
+  }
+}

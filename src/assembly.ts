@@ -63,14 +63,7 @@ import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
-import {
-  archiveOf,
-  limitsOf,
-  retentionOf,
-  sinkSettings,
-  tenantLimitsOf,
-  witnessPeer,
-} from './settings.ts';
+import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
 import { assembleSidecar } from './sidecar.ts';
 import { approvalStore } from './storage/approvals/store.ts';
 import { changeStore } from './storage/changes/store.ts';

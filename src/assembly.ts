@@ -477,6 +477,8 @@ export function assemble(
         heard,
         monotonic: systemMonotonic,
         failed: (error) => void toServiceError(error, 'store'),
+        folder: config.data_dir,
+        copyEvery: config.store_copy_every,
       }),
     );
   };

@@ -197,6 +197,8 @@ const schema = z.strictObject({
     .string()
     .regex(/^postgres(?:ql)?:\/\//, 'postgres://user@host/database')
     .optional(),
+  /** After how many changes of a tenant its state is copied there, and what led to it is given up. */
+  store_copy_every: z.int().min(100).default(20_000),
   /** For how long a server that is one of several may hear nothing before it refuses what depends on nothing being revoked. */
   max_staleness_seconds: z.number().min(1).max(3_600).default(10),
   /** Makes this server a sidecar: it serves what an authority has, and passes on what is granted and changed there. */

@@ -162,6 +162,41 @@ describe('authorities with one order', () => {
     expect((await asMcp(one, token)).body).toMatchObject({ decision: 'DECISION_ALLOW' });
   });
 
+  test('what led to a copy is given up, and who comes late begins with the copy', async () => {
+    const four = await startServer({
+      overrides: {
+        ...authorityOverrides,
+        store: postgres.url,
+        store_copy_every: 100,
+        base_url: BASE,
+        node: 'four',
+        tenants: [],
+      },
+      environment: { MANDATE_MASTER_KEY: MASTER },
+    });
+    await using _four = four;
+    await Promise.all(Array.from({ length: 120 }, () => exchanged(four)));
+    const kept = () =>
+      postgres.query(
+        "SELECT min(version) AS first, max(version) AS last FROM mandate_changes WHERE tenant = 'acme'",
+      );
+    await eventually(kept, ([row]) => Number(row?.['first']) > 1);
+    const token = await exchanged(four);
+    const five = await startServer({
+      overrides: { ...authorityOverrides, store: postgres.url, base_url: BASE, node: 'five', tenants: [] },
+      environment: { MANDATE_MASTER_KEY: MASTER },
+    });
+    await using _five = five;
+    expect((await asMcp(five, token)).body).toMatchObject({ decision: 'DECISION_ALLOW' });
+    expect((await asMcp(one, await exchanged(five))).body).toMatchObject({ decision: 'DECISION_ALLOW' });
+    const chainOf = ({ mandate }: Running) =>
+      Buffer.from(mandate.services.source.position(mandate.tenants.get('acme').no).chain).toString('hex');
+    await eventually(
+      () => Promise.resolve([one, two, four, five].map(chainOf)),
+      (chains) => new Set(chains).size === 1,
+    );
+  });
+
   test('a second server of the same name is refused', async () => {
     await expect(startAuthority('one')).rejects.toMatchObject({
       code: 'config_invalid',

@@ -1,7 +1,9 @@
 import pg from 'pg';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
-import type { Change } from '../../storage/changes/commands.ts';
+import { decodeArgs, encodeArgs } from '../../storage/changes/body.ts';
+import type { Change, Position } from '../../storage/changes/commands.ts';
+import type { Copied } from '../../storage/changes/copy.ts';
 import { migrate } from './schema.ts';
 
 /** What is to become a change. */
@@ -112,13 +114,69 @@ export class Journal implements AsyncDisposable {
     return rows.map((row) => ({ ...row, version: Number(row.version) }));
   }
 
+  /**
+   * Keeps a copy of a tenant's state, and gives up the changes before it but for so many of the last. One server at a time
+   * does, and none where there is a newer one. Answers whether it was kept.
+   */
+  async keepCopy(
+    tenant: TenantId,
+    { version, chain }: Position,
+    parts: Iterable<Copied>,
+    changesKept: number,
+  ): Promise<boolean> {
+    const client = await this.#pool.connect();
+    try {
+      await client.query('BEGIN');
+      const { rowCount } = await client.query(
+        'UPDATE mandate_tenants SET copied = $2 WHERE id = $1 AND copied < $2',
+        [tenant, version],
+      );
+      if (rowCount === 1) {
+        await client.query('DELETE FROM mandate_copies WHERE tenant = $1', [tenant]);
+        let at = 0;
+        for (const part of parts)
+          await client.query(
+            'INSERT INTO mandate_copies (tenant, version, part, chain, content) VALUES ($1, $2, $3, $4, $5)',
+            [tenant, version, at++, Buffer.from(chain).toString('hex'), encodeArgs(part)],
+          );
+        await client.query('DELETE FROM mandate_changes WHERE tenant = $1 AND version <= $2', [
+          tenant,
+          version - changesKept,
+        ]);
+      }
+      await client.query('COMMIT');
+      return rowCount === 1;
+    } catch (error) {
+      await client.query('ROLLBACK').catch(() => undefined);
+      throw error;
+    } finally {
+      client.release();
+    }
+  }
+
+  /** The newest copy of a tenant's state; undefined where there is none. */
+  async copy(tenant: TenantId): Promise<{ position: Position; parts: Copied[] } | undefined> {
+    const { rows } = await this.#pool.query<{ version: string; chain: string; content: string }>(
+      'SELECT version, chain, content FROM mandate_copies WHERE tenant = $1 ORDER BY part',
+      [tenant],
+    );
+    const [first] = rows;
+    if (!first) return undefined;
+    return {
+      position: { version: Number(first.version), chain: Buffer.from(first.chain, 'hex') },
+      parts: rows.map(({ content }) => decodeArgs(content) as Copied),
+    };
+  }
+
   /** Where each tenant is. */
-  async versions(): Promise<Map<TenantId, number>> {
-    const { rows } = await this.#pool.query<{ id: TenantId; version: string }>({
+  async versions(): Promise<Map<TenantId, { readonly version: number; readonly copied: number }>> {
+    const { rows } = await this.#pool.query<{ id: TenantId; version: string; copied: string }>({
       name: 'versions',
-      text: 'SELECT id, version FROM mandate_tenants',
+      text: 'SELECT id, version, copied FROM mandate_tenants',
     });
-    return new Map(rows.map(({ id, version }) => [id, Number(version)]));
+    return new Map(
+      rows.map(({ id, version, copied }) => [id, { version: Number(version), copied: Number(copied) }]),
+    );
   }
 
   /**

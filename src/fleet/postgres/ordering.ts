@@ -5,8 +5,10 @@ import { describe, ServiceError } from '../../errors.ts';
 import { type TenantId, tenantId } from '../../ids.ts';
 import { decodeArgs, encodeArgs } from '../../storage/changes/body.ts';
 import { orderedBody } from '../../storage/changes/commands.ts';
+import { copyOf } from '../../storage/changes/copy.ts';
 import { reachOf } from '../../storage/changes/reach.ts';
-import type { ChangeStore } from '../../storage/changes/store.ts';
+import { type ChangeStore, changeStore } from '../../storage/changes/store.ts';
+import { openReader } from '../../storage/reader.ts';
 import type { RecordRow, TenantNo } from '../../storage/rows.ts';
 import type { Order, Ran, Writer } from '../../storage/writer.ts';
 import type { Heard } from '../../tenancy/freshness.ts';
@@ -22,6 +24,10 @@ export interface OrderingOptions {
   readonly heard: Heard;
   readonly monotonic: Clock;
   readonly failed: (error: unknown) => void;
+  /** Of the store. */
+  readonly folder: string;
+  /** After how many changes of a tenant there is a copy of its state once more. */
+  readonly copyEvery?: number | undefined;
 }
 
 /** How often it is looked for what no notice told of. In milliseconds. */
@@ -29,6 +35,7 @@ const LOOK_MS = 1_000;
 /** How many changes of a tenant are asked for in one statement, and how many are read in one. */
 const MAX_BATCH = 256;
 const MAX_READ = 500;
+const COPY_EVERY = 20_000;
 /** How many may wait for their place. */
 const MAX_WAITING = 10_000;
 
@@ -67,9 +74,12 @@ export class Ordering implements AsyncDisposable {
   #lookers: (() => void)[] = [];
   #wake: () => void = () => undefined;
   #problem = '';
+  #copying: Promise<void> | undefined;
+  readonly #copyEvery: number;
 
   private constructor(options: OrderingOptions, journal: Journal) {
     this.#options = options;
+    this.#copyEvery = options.copyEvery ?? COPY_EVERY;
     this.#journal = journal;
   }
 
@@ -230,7 +240,12 @@ export class Ordering implements AsyncDisposable {
             }),
           )
         : await this.#journal.after(part.id, at, MAX_READ);
-      if (changes.length === 0) return;
+      const [first] = changes;
+      if (!first) return;
+      if (first.version !== at + 1) {
+        at = await this.#recopy(part);
+        continue;
+      }
       const made: Promise<void>[] = [];
       for (const { id, record, ...change } of changes) {
         const waiting = this.#own.get(id);
@@ -299,17 +314,51 @@ export class Ordering implements AsyncDisposable {
     const { monotonic, heard, store } = this.#options;
     const began = monotonic();
     const versions = await this.#journal.versions();
-    for (const [id, version] of versions) {
+    for (const [id, { version, copied }] of versions) {
       const part = await this.#part(id);
       if (store.at(part.no).version < version) await this.#bring(part, version);
+      if (version - copied >= this.#copyEvery) this.#copy(part);
     }
     heard.heard(began);
+  }
+
+  /** Beside everything else, one at a time. */
+  #copy({ id, no }: Part): void {
+    this.#copying ??= this.#copied(id, no)
+      .catch((error: unknown) => this.#options.failed(error))
+      .finally(() => {
+        this.#copying = undefined;
+      });
+  }
+
+  async #copied(id: TenantId, no: TenantNo): Promise<void> {
+    const db = openReader(this.#options.folder);
+    try {
+      db.exec('BEGIN');
+      const position = changeStore(db).at(no);
+      await this.#journal.keepCopy(id, position, copyOf(db, no, true), Math.ceil(this.#copyEvery / 4));
+    } finally {
+      db.close();
+    }
+  }
+
+  /** Begins with a copy, where the changes that follow what is here are kept no more. Answers the version that it is of. */
+  async #recopy({ id, replica }: Part): Promise<number> {
+    const copy = await this.#journal.copy(id);
+    if (!copy) throw new Error(`the order of ${id} has a gap, and no copy to go on from`);
+    await replica.take({ copy: 'begun' });
+    for (const part of copy.parts) await replica.take({ part });
+    await replica.take({ ended: copy.position });
+    await replica.settled();
+    if (replica.problem !== '') throw new Error(replica.problem);
+    return copy.position.version;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
     this.#wake();
     await this.#looking;
+    await this.#copying;
     await this.#journal[Symbol.asyncDispose]();
   }
 }

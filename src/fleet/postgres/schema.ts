@@ -25,6 +25,18 @@ const steps: readonly string[] = [
     PRIMARY KEY (tenant, version)
   );
   `,
+  `
+  -- The state of a tenant at some version, piece by piece as JSON: who comes late begins with it, and what led there goes.
+  ALTER TABLE mandate_tenants ADD COLUMN copied BIGINT NOT NULL DEFAULT 0;
+  CREATE TABLE mandate_copies (
+    tenant TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    part INTEGER NOT NULL,
+    chain TEXT NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (tenant, version, part)
+  );
+  `,
 ];
 
 /** Any number that nobody else locks by. */

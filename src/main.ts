@@ -55,7 +55,8 @@ export async function start(
 
   const tls = config.tls && readCertificates(config.tls);
   const tracing = config.tracing ? otelTracing() : noTracing;
-  const dev = config.dev ? await devIssuer(clock, () => base, services.tenants) : [];
+  // A sidecar passes on what takes a token of it.
+  const dev = config.dev && !config.authority ? await devIssuer(clock, () => base, services.tenants) : [];
   const listening = {
     connections: { total: config.max_connections, each: config.max_connections_per_address },
     nodeHttp2: config.http2 === 'node',

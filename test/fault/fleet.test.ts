@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
+import { Postgres } from '../../tools/fleet/postgres.ts';
 import { agent, mcp } from '../delegation/stage.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
 import { aliceReads, check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
 import { bearer, eventually, secrets, sha256, writeTenants } from '../e2e/server.ts';
-import { Postgres } from '../fleet/postgres.ts';
 import { type ServeProcess, serveProcess } from './process.ts';
 
 /** Authorities with one order, one of which is killed at random, and the order's own server after it. */

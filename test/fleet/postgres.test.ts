@@ -2,12 +2,12 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openReader } from '../../src/storage/reader.ts';
 import { usageStore } from '../../src/storage/usage.ts';
+import { Postgres } from '../../tools/fleet/postgres.ts';
 import { agent, mcp } from '../delegation/stage.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
 import { aliceReads, check, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
 import { bearer, eventually, type Running, startServer } from '../e2e/server.ts';
 import { authorityOverrides, isReady, startSidecar } from './fleet.ts';
-import { Postgres } from './postgres.ts';
 
 /** Two authorities with their order in a real PostgreSQL, and a sidecar of each. */
 

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { ServiceError } from '../../errors.ts';
+import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import { decodeArgs, encodeArgs } from '../../storage/changes/body.ts';
 import type { Change, Position } from '../../storage/changes/commands.ts';
@@ -191,7 +191,8 @@ export class Journal implements AsyncDisposable {
       if (this.#isClosed || this.#listener !== client) return;
       this.#listener = undefined;
       client.end().catch(() => undefined);
-      if (error !== undefined) failed(error);
+      if (error !== undefined)
+        failed(new ServiceError('unavailable', `PostgreSQL: ${describe(error)}`, { cause: error }));
       this.#again = setTimeout(() => void this.#listen(), LISTEN_AGAIN_MS).unref();
     };
     this.#listener = client;

@@ -299,8 +299,10 @@ export class Ordering implements AsyncDisposable {
         await this.#look();
         this.#problem = '';
       } catch (error) {
-        if (this.#problem === '') this.#options.failed(error);
-        this.#problem = `store: PostgreSQL: ${describe(error)}`;
+        const problem = `store: PostgreSQL: ${describe(error)}`;
+        if (this.#problem === '')
+          this.#options.failed(new ServiceError('unavailable', problem, { cause: error }));
+        this.#problem = problem;
         // Who has to be told is told no sooner than it may be otherwise.
         await pause(LOOK_MS / 4, undefined, { signal, ref: false }).catch(() => undefined);
       }

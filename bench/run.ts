@@ -5,6 +5,7 @@ import { Peers } from './peers/peers.ts';
 import { textTable, writeReport } from './report.ts';
 import type { Bench, Row, RowGroup } from './row.ts';
 import { engineRows } from './rows/engine.ts';
+import { fleetRows } from './rows/fleet.ts';
 import { grantRows } from './rows/grants.ts';
 import { growthRows } from './rows/growth.ts';
 import { latencyRows } from './rows/latency.ts';
@@ -36,6 +37,7 @@ const groups: readonly RowGroup[] = [
   grantRows,
   tokenRows,
   sinkRows,
+  fleetRows,
   neighbourRows,
 ];
 

@@ -170,6 +170,7 @@ export function assemble(
   const heard = isOneOfMany ? new Heard(systemMonotonic, config.max_staleness_seconds * 1_000) : undefined;
   const freshness = heard ?? ALWAYS_FRESH;
   if (authority) writer.orderBy(refusedHere);
+  if (isOneOfMany) grants.heard = (no, id) => versions.when(no, () => grants.find(no, id) !== undefined);
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
   const killed = killStore(reader);
   const kills = new Kills(killed, () => writer.ends);
@@ -469,10 +470,7 @@ export function assemble(
         hooks: {
           ...hooks,
           counted: (no) => meters.counted(no),
-          reached: (no, version) => {
-            hooks.reached(no, version);
-            source.made(no);
-          },
+          durable: (no) => source.made(no),
         },
         heard,
         monotonic: systemMonotonic,

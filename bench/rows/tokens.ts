@@ -79,7 +79,7 @@ async function exchanges(bench: Bench): Promise<Row> {
 }
 
 /** By as many connections as there are, each asking again when it was answered. */
-async function tokensPerSecond(
+export async function tokensPerSecond(
   url: string,
   { id, secret }: { id: string; secret: string },
   form: URLSearchParams,

@@ -66,6 +66,7 @@ export class Capping {
     const now = clock();
     if (asked.reason.length > MAX_REASON)
       throw new ServiceError('invalid_request', `a reason is at most ${MAX_REASON} characters`);
+    await grants.heard?.(tenant.no, asked.taskId as GrantId);
     const task = grants.find(tenant.no, asked.taskId as GrantId);
     // An agent's part in it is narrowed with it, or revoked.
     if (!task || task.task?.id !== task.id || !mayCap(caller, task))

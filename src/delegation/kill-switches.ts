@@ -91,7 +91,7 @@ export class KillSwitches {
       case 'token':
         return this.#killGrant(press, 'kill.token', await this.#behind(tenant, target.name));
       case 'grant':
-        return this.#killGrant(press, 'kill.grant', this.#found(tenant, target.name));
+        return this.#killGrant(press, 'kill.grant', await this.#found(tenant, target.name));
       case 'agent':
       case 'subject':
         return this.#killPrincipal(press, `kill.${target.what}`, target.principal);
@@ -113,8 +113,10 @@ export class KillSwitches {
     );
   }
 
-  #found(tenant: Tenant, id: string): GrantRow {
-    const grant = this.#options.grants.find(tenant.no, id as GrantId);
+  async #found(tenant: Tenant, id: string): Promise<GrantRow> {
+    const { grants } = this.#options;
+    await grants.heard?.(tenant.no, id as GrantId);
+    const grant = grants.find(tenant.no, id as GrantId);
     if (!grant) throw new ServiceError('not_found', 'no such grant in this tenant');
     return grant;
   }

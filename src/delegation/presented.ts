@@ -43,7 +43,7 @@ export async function verifySubjectToken(
   { text, type, held }: { text: string; type: TokenType; held: Held },
   now: number,
 ): Promise<SubjectToken> {
-  if (type === TASK_TYPE) return renewed(tokens.task(tenant, actor, text, now), actor, held);
+  if (type === TASK_TYPE) return renewed(await tokens.task(tenant, actor, text, now), actor, held);
   const token = readToken(text);
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();

@@ -66,8 +66,10 @@ export class Revocation {
   async #revocable(tenant: Tenant, caller: Caller, target: RevocationTarget): Promise<GrantRow | undefined> {
     const { tokens, grants } = this.#options;
     let grant: GrantRow | undefined;
-    if ('grantId' in target) grant = grants.find(tenant.no, target.grantId as GrantId);
-    else {
+    if ('grantId' in target) {
+      await grants.heard?.(tenant.no, target.grantId as GrantId);
+      grant = grants.find(tenant.no, target.grantId as GrantId);
+    } else {
       try {
         const token = readToken(target.token);
         if (tokens.isOwn(tenant, token)) grant = await tokens.grantBehind(tenant, token);

@@ -231,7 +231,8 @@ export class Tokens {
   }
 
   /** A living task that the agent opened, or its part in one that it joined, by its id. Throws `token_invalid`, `token_expired`, `token_revoked`. */
-  task(tenant: Tenant, agent: PrincipalRef, id: string, now: number): GrantRow {
+  async task(tenant: Tenant, agent: PrincipalRef, id: string, now: number): Promise<GrantRow> {
+    await this.#grants.heard?.(tenant.no, id as GrantId);
     const grant = this.#grants.find(tenant.no, id as GrantId);
     // Nobody is told of another one's, nor what became of it.
     if (!grant || !isTaskNode(grant) || !isSame(grant.actors[0], agent)) throw noTask();
@@ -240,7 +241,10 @@ export class Tokens {
 
   /** The grant, alive or not: to end it must not depend on what a clock says. Throws `token_invalid`. */
   async grantBehind(tenant: Tenant, token: UnverifiedToken): Promise<GrantRow> {
-    return this.#found(tenant, await this.#verifiedGrant(tenant, token));
+    await this.#heardOfKey(tenant, token);
+    const id = await this.#verifiedGrant(tenant, token);
+    await this.#grants.heard?.(tenant.no, id);
+    return this.#found(tenant, id);
   }
 
   /** A key that another server has made may be on its way. Nobody knows yet who made the token: few wait so, and not for long. */
@@ -264,8 +268,8 @@ export class Tokens {
   /** The same of its grant. The token is verified, so that there is one, unless it is over for long. */
   async #heardOf(tenant: Tenant, id: GrantId, { claims }: UnverifiedToken, now: number): Promise<void> {
     const { exp } = claims;
-    if (!this.#behind || typeof exp !== 'number' || exp * 1_000 < now) return;
-    await this.#behind.when(tenant.no, () => this.#grants.find(tenant.no, id) !== undefined);
+    if (typeof exp !== 'number' || exp * 1_000 < now) return;
+    await this.#grants.heard?.(tenant.no, id);
   }
 
   /** Called after the last await: a revocation that was answered before this request is in it. */

@@ -22,6 +22,8 @@ export interface ReplicaHooks {
   reached(no: TenantNo, version: number): void;
   /** The same, where it was copied and may have gone back. */
   set(no: TenantNo, version: number): void;
+  /** A change is durable here, whatever has been told of it: those who follow can have it. */
+  durable?(no: TenantNo): void;
   /** Another server's count came into the store. */
   counted?(no: TenantNo): void;
   /** It is served no more. */
@@ -147,6 +149,7 @@ export class Replica {
     const { version, name, body } = change;
     const ran = await writer.runHere('applyChange', { tenantNo, version, name, body }, record);
     this.#durable = version;
+    hooks.durable?.(tenantNo);
     if (isOurs) {
       if (!this.#isTelling && !this.#all && this.#untold.size === 0) hooks.reached(tenantNo, version);
     } else {

@@ -9,6 +9,11 @@ import type { Authentication, GrantRow, TaskCap, TenantNo, Use } from './rows.ts
 export interface GrantStore {
   /** The grant as it stands in the last commit: a revocation that was answered is always seen. */
   find(tenantNo: TenantNo, id: GrantId): GrantRow | undefined;
+  /**
+   * Where grants are made by other servers as well: resolves once it is here, or has been waited for in vain. It is called
+   * before `find` by whoever was told of the grant.
+   */
+  heard?(tenantNo: TenantNo, id: GrantId): Promise<unknown>;
   /** Another number once a grant may have ended: until then one that was found alive is. NaN where nobody can tell. */
   readonly ends: number;
 }

@@ -5,7 +5,7 @@ import { usageStore } from '../../src/storage/usage.ts';
 import { Postgres } from '../../tools/fleet/postgres.ts';
 import { agent, mcp } from '../delegation/stage.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
-import { aliceReads, check, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
+import { aliceReads, check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
 import { bearer, eventually, type Running, startServer } from '../e2e/server.ts';
 import { authorityOverrides, isReady, startSidecar } from './fleet.ts';
 
@@ -111,6 +111,25 @@ describe('authorities with one order', () => {
           decision: 'DECISION_DENY',
           reasons: [{ code: 'token_revoked' }],
         });
+    }
+  });
+
+  test('what was just granted by one is revoked, killed and looked at by another, and never missed', async () => {
+    for (let round = 0; round < 15; round += 1) {
+      const token = await exchanged(one);
+      const revoked = await form<object>(two.data, 'revoke', { token }, agent);
+      const asked = { atLeast: versionIn(revoked) };
+      expect((await asMcp(one, token, asked)).body.reasons?.[0]).toMatchObject({ code: 'token_revoked' });
+      const other = await exchanged(two);
+      expect((await form<object>(one.data, 'introspect', { token: other }, agent)).body).toMatchObject({
+        active: true,
+      });
+      const killed = await connect(one.admin, 'KillService/Kill', {
+        tenant: 'acme',
+        grantId: claimsOf(await exchanged(two))['jti'],
+        reason: 'a drill',
+      });
+      expect(killed).toMatchObject({ status: 200, body: { ended: 1 } });
     }
   });
 

@@ -16,9 +16,11 @@ import {
 } from './engine/capabilities.ts';
 import { ModuleCache } from './opa/cache.ts';
 import { type Bounds, confined, type Run, type RunOpa } from './opa/child.ts';
+import { platformFor } from './opa/generated.ts';
 import { type Platform, readPlatform } from './opa/platform.ts';
 import { foreignSchemas } from './opa/schemas.ts';
 import { type Laid, type Stage, staged } from './opa/staging.ts';
+import { servedEntries } from './serving.ts';
 import { type ApartPackage, apartPackageOf, type PolicySources } from './sources.ts';
 
 export interface CompilerOptions {
@@ -38,7 +40,7 @@ export interface Bench extends Stage {
 }
 
 /** Raised with what a module is checked for before it is kept: one that was kept before is checked anew. */
-const CHECKS = 3;
+const CHECKS = 4;
 const KEPT_MODULES = 16;
 const MAX_RUNNING = 2;
 /** The evaluator says where data stands in a rule's place, which neither `build` nor `check` looks for. */
@@ -119,13 +121,13 @@ export class Compiler {
   async #build(sources: PolicySources, { folder, capabilities }: Stage, run: RunOpa): Promise<Uint8Array> {
     const foreign = await foreignSchemas(sources.modules, run);
     if (foreign.length > 0) throw policyInvalid(foreign);
-    const { modules: platform } = await this.#platformOnce();
+    const platform = platformFor(await this.#platformOnce(), sources);
     const target = path.join(folder, 'bundle.tar.gz');
     const apart = apartIn(sources);
     const asked = [
       ...ENTRY_POINTS,
       ...[...new Set(apart.values())].map((each) => `mandate/${each}`),
-      ...sources.entrypoints,
+      ...(await servedEntries(sources, run)),
     ];
     const entries = asked.flatMap((entry) => ['-e', entry]);
     const given = ['--capabilities', capabilities, 'platform', 'tenant'];
@@ -163,7 +165,7 @@ export class Compiler {
     return this.#staged(sources, 'tested', async (stage, run) => {
       const foreign = await foreignSchemas(new Map([...sources.modules, ...sources.tests]), run);
       if (foreign.length > 0) throw policyInvalid(foreign);
-      return use({ ...stage, run, platform: (await this.#platformOnce()).modules });
+      return use({ ...stage, run, platform: platformFor(await this.#platformOnce(), sources) });
     });
   }
 
@@ -172,7 +174,8 @@ export class Compiler {
     return this.#staged(
       sources,
       'evaluated',
-      async (stage, run) => use({ ...stage, run, platform: (await this.#platformOnce()).modules }),
+      async (stage, run) =>
+        use({ ...stage, run, platform: platformFor(await this.#platformOnce(), sources) }),
       bounds,
     );
   }
@@ -184,7 +187,8 @@ export class Compiler {
     bounds?: Bounds,
   ): Promise<T> {
     const capabilities = (await this.#capabilitiesTexts())[laid === 'tested' ? 'tested' : 'deciding'];
-    const platform = await this.#platformOnce();
+    const whole = await this.#platformOnce();
+    const platform = { ...whole, modules: platformFor(whole, sources) };
     return staged({ platform, capabilities }, sources, laid, (stage) =>
       confined(this.#options.opa, stage.folder, (run) => use(stage, run), bounds),
     );
@@ -211,14 +215,14 @@ export class Compiler {
   }
 
   /** Everything that the module is made from, the compiler itself, and what it was checked for. No two share the JSON. */
-  async #keyOf({ modules, entrypoints, beside }: PolicySources): Promise<string> {
+  async #keyOf({ modules, entrypoints, documents, beside }: PolicySources): Promise<string> {
     const { digest } = await this.#platformOnce();
     const { opa } = this.#options;
     const compiler = statSync(opa, { throwIfNoEntry: false });
     const built = [opa, compiler?.size, compiler?.mtimeMs, compiler?.ino];
     const checked = [CHECKS, [...hostBuiltins.keys()], deniedBuiltins];
     const made = [...modules].map(([name, text]) => [name, sha256(text)]);
-    return sha256(JSON.stringify([built, checked, digest, made, entrypoints, sha256(beside)]));
+    return sha256(JSON.stringify([built, checked, digest, made, entrypoints, documents, sha256(beside)]));
   }
 
   #platformOnce(): Promise<Platform> {

@@ -26,6 +26,8 @@ export interface PolicySources {
   readonly tables: ReadonlyMap<string, string>;
   /** Entry points beside the platform's. */
   readonly entrypoints: readonly string[];
+  /** Of them, those at which data documents have something. */
+  readonly documents: readonly string[];
   /** JSON text of `data`: the data documents and what the manifest declares. */
   readonly data: string;
   /** JSON text: of that, what lies where the tenant's packages are. */
@@ -91,7 +93,11 @@ export async function sourcesOf(
       message: `more than ${MAX_TABLED} characters of tests in all`,
     });
   if (wrong.length > 0) throw policyInvalid(wrong);
-  const composed = await composeData(documents, { tenant: { actions: manifest.actions } });
+  const composed = await composeData(
+    documents,
+    { tenant: { actions: manifest.actions } },
+    manifest.entrypoints,
+  );
   if ('problem' in composed)
     throw policyInvalid([{ file: composed.file, line: composed.line, message: composed.problem }]);
   return {
@@ -101,6 +107,7 @@ export async function sourcesOf(
     tests,
     tables,
     entrypoints: manifest.entrypoints,
+    documents: composed.there,
     data: composed.data,
     beside: composed.beside,
   };

@@ -211,11 +211,20 @@ const manifest = z.strictObject({
     })
     .default({}),
   /**
-   * Rules that the OPA data API serves, as paths: `authz/allow`. They are evaluated on whatever input the client sends,
-   * without guardrails, so the compiler does not hold this tenant's Rego to the input schema.
+   * Rules, packages and data documents that the OPA data API serves, with what is below them, as paths: `authz/allow`.
+   * They are evaluated on whatever input the client sends, without guardrails, so the compiler does not hold this tenant's
+   * Rego to the input schema.
    */
   entrypoints: z
-    .array(z.string().regex(/^(?:authz|delegation)(?:\/[A-Za-z_]\w*)+$/, 'a path such as authz/allow'))
+    .array(
+      z
+        .string()
+        .max(256)
+        .regex(/^[A-Za-z_][\w-]*(?:\/[\w-]+)*$/, 'a path such as authz/allow')
+        .refine((path) => !/^(?:mandate|system)(?:\/|$)/.test(path), {
+          error: "mandate and system are not the tenant's",
+        }),
+    )
     .max(64)
     .default([]),
   /** Whether what is saved in the folder counts at once; else when somebody reloads it. */

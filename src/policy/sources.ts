@@ -24,6 +24,8 @@ export interface PolicySources {
   readonly tests: ReadonlyMap<string, string>;
   /** `*_test.yaml`: tables of requests and decisions, which test it too. */
   readonly tables: ReadonlyMap<string, string>;
+  /** A reference to what decides, in the place of the package authz, such as `data.shop.authz.allow`. */
+  readonly decision?: string | undefined;
   /** Entry points beside the platform's. */
   readonly entrypoints: readonly string[];
   /** Of them, those at which data documents have something. */
@@ -65,7 +67,7 @@ const MAX_TABLED = 1024 * 1024;
 /** What of the files as they were read is the tenant's policy. Throws `policy_invalid`, naming each file at fault. */
 export async function sourcesOf(
   read: Pick<TenantFiles, 'files' | 'faults'>,
-  manifest: Pick<Manifest, 'id' | 'actions' | 'entrypoints'>,
+  manifest: Pick<Manifest, 'id' | 'actions' | 'entrypoints' | 'decision'>,
 ): Promise<PolicySources> {
   const wrong: Diagnostic[] = read.faults
     .filter(({ file }) => file !== MANIFEST)
@@ -96,7 +98,10 @@ export async function sourcesOf(
   const composed = await composeData(
     documents,
     { tenant: { actions: manifest.actions } },
-    manifest.entrypoints,
+    {
+      paths: manifest.entrypoints,
+      isAnywhere: manifest.decision !== undefined,
+    },
   );
   if ('problem' in composed)
     throw policyInvalid([{ file: composed.file, line: composed.line, message: composed.problem }]);
@@ -106,6 +111,7 @@ export async function sourcesOf(
     modules,
     tests,
     tables,
+    decision: manifest.decision,
     entrypoints: manifest.entrypoints,
     documents: composed.there,
     data: composed.data,

@@ -211,6 +211,21 @@ const manifest = z.strictObject({
     })
     .default({}),
   /**
+   * What decides in the place of the package authz, in packages of the tenant's own: a boolean, or an object with `allow`
+   * (or `allowed`), `deny`, `challenge`, `obligations` and `reasons`. A package `mapping` makes its input.
+   */
+  decision: z
+    .string()
+    .max(512)
+    .regex(
+      /^data\.[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\["[\w ./:-]+"\])*$/,
+      'a reference such as data.shop.authz.allow',
+    )
+    .refine((reference) => !/^data\.(?:mandate|system|mapping)\b/.test(reference), {
+      error: 'mandate, system and mapping do not decide',
+    })
+    .optional(),
+  /**
    * Rules, packages and data documents that the OPA data API serves, with what is below them, as paths: `authz/allow`.
    * They are evaluated on whatever input the client sends, without guardrails, so the compiler does not hold this tenant's
    * Rego to the input schema.

@@ -24,6 +24,7 @@ export interface PlanQuestion {
 type Outcome = { readonly plan: Plan } | { readonly refused: ServiceError };
 
 const LIMITS: LaneLimits = { running: 2, perTenant: 4, waiting: 64 };
+const ASK = 'it has an input of its own, so ask for each resource';
 const KEPT = 1_000;
 /** Of JSON, in characters. */
 const KEPT_SIZE = 32 * 1024 * 1024;
@@ -56,6 +57,8 @@ export class Planner {
     if (known) return settledOutcome(known);
     return this.#lanes.run(tenant, async () => {
       const sources = await question.sources();
+      if (sources.decision !== undefined)
+        throw planUnsupported(`${sources.decision} decides, and not authz: ${ASK}`);
       const made = await this.#compiler.withData(sources, PLANNING, (bench) =>
         this.#made(bench, sources, revision, input, String(now)),
       );

@@ -14,6 +14,16 @@ export type Composed =
     }
   | { readonly file: string; readonly line: number; readonly problem: string };
 
+/** What whoever has the documents composed wants to know of them. */
+export interface AskedOfData {
+  /** Of which it is told whether something is there, such as `users/alice`. */
+  readonly paths: readonly string[];
+  /** Whether the tenant's packages may be anywhere. */
+  readonly isAnywhere: boolean;
+}
+
+export const NOTHING_ASKED: AskedOfData = { paths: [], isAnywhere: false };
+
 /** Numbers by their text, which the types of the language do not have yet. */
 const { rawJSON, isRawJSON } = JSON as unknown as {
   rawJSON: (text: string) => unknown;
@@ -38,12 +48,11 @@ const MAX_ALIAS_COUNT = 100;
 /**
  * The value of `data`: each document at the place that its folder names, as in OPA's bundles (`users/data.json` is
  * `data.users`), and the platform's own under `mandate`. Numbers stay as they are written.
- * `asked`: paths such as `users/alice`.
  */
 export function composeDocuments(
   documents: readonly DataDocument[],
   platform: unknown,
-  asked: readonly string[] = [],
+  asked: AskedOfData = NOTHING_ASKED,
 ): Composed {
   const root: Members = members();
   for (const [file, text] of documents) {
@@ -59,11 +68,10 @@ export function composeDocuments(
       };
     }
   }
-  const there = asked.filter((path) => isThere(root, path.split('/')));
+  const there = asked.paths.filter((path) => isThere(root, path.split('/')));
+  const roots = asked.isAnywhere ? Object.keys(root) : TENANT_ROOTS.filter((name) => name in root);
+  const beside = Object.fromEntries(roots.map((name) => [name, root[name]]));
   root['mandate'] = platform;
-  const beside = Object.fromEntries(
-    TENANT_ROOTS.filter((name) => name in root).map((name) => [name, root[name]]),
-  );
   return { data: JSON.stringify(root), beside: JSON.stringify(beside), there };
 }
 

@@ -2,7 +2,13 @@ import { Worker } from 'node:worker_threads';
 import { ServiceError } from '../../errors.ts';
 import { type Manifest, readManifest } from '../manifest.ts';
 import { ManifestInvalid } from '../manifest-invalid.ts';
-import { type Composed, composeDocuments, type DataDocument } from './data.ts';
+import {
+  type AskedOfData,
+  type Composed,
+  composeDocuments,
+  type DataDocument,
+  NOTHING_ASKED,
+} from './data.ts';
 import { readTable, type TabledTest, TableInvalid } from './table.ts';
 
 /** What the thread is asked, and what it answers: a value, or what is wrong. */
@@ -11,7 +17,7 @@ export type Question =
   | {
       readonly documents: readonly DataDocument[];
       readonly platform: unknown;
-      readonly asked: readonly string[];
+      readonly asked: AskedOfData;
     }
   | { readonly table: string };
 export type Answer =
@@ -45,7 +51,7 @@ export async function parseManifestText(text: string, file: string): Promise<Man
 export async function composeData(
   documents: readonly DataDocument[],
   platform: unknown,
-  asked: readonly string[] = [],
+  asked: AskedOfData = NOTHING_ASKED,
 ): Promise<Composed> {
   const isSmall = (kind: 'json' | 'yaml', bytes: number): boolean =>
     documents

@@ -203,13 +203,21 @@ const manifest = z.strictObject({
   issuers: z.array(issuer).max(16).default([]),
   /** For which other authorities identity assertions are issued. */
   authorities,
-  /** What AuthZEN's callers call the classes of principals: `identity: user`. A class keeps its own name. */
+  /** What callers call the classes of principals: `identity: user`. A class keeps its own name. */
   subject_types: z
     .record(name, z.enum(principalClasses))
     .refine((types) => !principalClasses.some((each) => Object.hasOwn(types, each)), {
       error: 'a class of principals is not called otherwise',
     })
     .default({}),
+  /** Of which classes callers may state who asks; which roles and groups they may, beside what the directory says. */
+  stated_principals: z
+    .strictObject({
+      classes: z.array(z.enum(principalClasses)).min(1).max(5).default(['user']),
+      roles: z.union([z.literal('any'), z.array(name).max(1_000)]).default([]),
+      groups: z.union([z.literal('any'), z.array(name).max(1_000)]).default([]),
+    })
+    .optional(),
   /**
    * What decides in the place of the package authz, in packages of the tenant's own: a boolean, or an object with `allow`
    * (or `allowed`), `deny`, `challenge`, `obligations` and `reasons`. A package `mapping` makes its input.

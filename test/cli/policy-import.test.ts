@@ -156,10 +156,31 @@ describe('a repository', () => {
     const told = await imported(await repository(two), '--decision', 'data.shop.more.allow');
     expect([told.code, told.lines]).toEqual([0, expect.arrayContaining(['decision   data.shop.more.allow'])]);
     const wrong = await imported(await repository(two), '--decision', 'data.shop.mor.allow');
-    expect([wrong.code, wrong.stdout]).toEqual([
-      1,
-      expect.stringContaining('there is no rule and no package'),
+    expect([wrong.code, existsSync(wrong.into), wrong.stderr]).toEqual([
+      2,
+      false,
+      expect.stringContaining('there is no rule data.shop.mor.allow; there are data.shop.authz.allow'),
     ]);
+  });
+
+  test('that only denies allows the rest, where that is said, and tells why not', async () => {
+    const files = {
+      'main.rego':
+        'package main\n\ndeny contains "no root" if input.user == "root"\n\ndeny contains {"msg": "no shell", "n": 1} if input.shell\n\ndeny contains 7 if input.odd\n',
+    };
+    const place = await repository(files);
+    expect(await imported(place)).toMatchObject({ code: 2, stderr: expect.stringContaining('--denials') });
+    expect(await imported(place, '--denials', 'data.main.no')).toMatchObject({ code: 2 });
+    const { code, into } = await imported(place, '--denials', 'data.main.deny');
+    expect(code).toBe(0);
+    const row = (name: string, context: string, expected: string): string =>
+      `  - { name: ${name}, subject: { class: user, id: u }, action: a, resource: t:r, context: ${context}, expect: ${expected} }\n`;
+    const table = `tests:\n${row('rest', '{ user: ann }', 'allow')}${row('root', '{ user: root, shell: true }', 'deny, reasons: [denied, denied]')}${row('odd', '{ odd: true }', 'deny, reasons: [denied]')}`;
+    await writeFile(path.join(into, 'more_test.yaml'), table);
+    expect(await mandate(['policy', 'test', into])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('PASS: 5/5'),
+    });
   });
 
   test('of before OPA 1.0 is rewritten where that is wanted, and its tests pass', async () => {

@@ -18,6 +18,7 @@ interface Options {
   readonly into: string;
   readonly id?: string;
   readonly decision?: string;
+  readonly denials?: string;
   readonly verificationKey?: string;
   readonly skipVerification?: boolean;
   readonly v0?: boolean;
@@ -36,6 +37,7 @@ export const importCommand = (): Command =>
       '--decision <ref>',
       'the rule that decides, such as data.shop.authz.allow (default: the only allow)',
     )
+    .option('--denials <ref>', 'decide by a set of denials, such as data.main.deny: what has none is allowed')
     .option('--verification-key <file>', 'verify its signature, by a public key in PEM (RSA, P-256 or P-384)')
     .option('--skip-verification', 'take what is signed without a key')
     .option('--v0', 'have OPA rewrite Rego of before OPA 1.0')
@@ -54,6 +56,8 @@ async function begin(place: string, options: Options, json: boolean): Promise<vo
   const { into, verificationKey } = options;
   const id = options.id ?? path.basename(path.resolve(into));
   checkId(id);
+  if (options.decision !== undefined && options.denials !== undefined)
+    throw new ServiceError('invalid_request', 'give --decision or --denials');
   const secret = newSecret(systemRandom);
   const { importFrom } = await import('../../policy/import/import.ts');
   const imported = await importFrom({
@@ -62,6 +66,7 @@ async function begin(place: string, options: Options, json: boolean): Promise<vo
     opa: (await configuration()).opa,
     digest: createHash('sha256').update(secret).digest('hex'),
     decision: options.decision,
+    denials: options.denials,
     verificationKey: verificationKey === undefined ? undefined : await keyIn(verificationKey),
     skipsVerification: options.skipVerification ?? false,
     isV0: options.v0 ?? false,

@@ -12,7 +12,7 @@ import {
   sortFiles,
   WRITTEN,
 } from './sorting.ts';
-import { manifestText, mappingText, tableText } from './written.ts';
+import { denialsText, IMPORTED, manifestText, mappingText, tableText } from './written.ts';
 
 export interface ImportOptions {
   readonly place: string;
@@ -22,6 +22,8 @@ export interface ImportOptions {
   readonly digest: string;
   /** A reference such as `data.shop.authz.allow`; undefined: the one that there is. */
   readonly decision: string | undefined;
+  /** A reference to a set of denials, in the place of it: what has none is allowed. */
+  readonly denials: string | undefined;
   /** PEM. */
   readonly verificationKey: string | undefined;
   readonly skipsVerification: boolean;
@@ -42,7 +44,7 @@ export interface Imported {
 }
 
 /** Packages that mean something here, whoever wrote them. */
-const CLASHING: ReadonlySet<string> = new Set(['delegation', 'mapping', ...apartPackages]);
+const CLASHING: ReadonlySet<string> = new Set(['delegation', 'mapping', IMPORTED, ...apartPackages]);
 const MAX_SERVED = 200;
 
 /**
@@ -78,12 +80,24 @@ export async function importFrom(options: ImportOptions): Promise<Imported> {
   const told = { taken, refused, left: [...source.left, ...left], isVerified };
   if (refused.length > 0) return { ...told, files: new Map(), decision: '' };
   const deciding = modules.filter(({ as }) => !isTest(as));
-  const decision = options.decision ?? theOne(deciding, manifest);
+  const { denials } = options;
+  const meant = denials ?? options.decision;
+  // It may go on into a rule's value, and may be a package.
+  const isThere = [...rulesOf(deciding)].some(
+    (each) => isWithin(each, meant ?? '') || isWithin(meant ?? '', each),
+  );
+  if (meant !== undefined && !isThere)
+    throw new ServiceError(
+      'invalid_request',
+      `there is no rule ${meant}; there are ${listed(rulesOf(deciding))}`,
+    );
+  const decision = denials === undefined ? (meant ?? theOne(deciding, manifest)) : `data.${IMPORTED}`;
   const reads = [...new Set(deciding.flatMap((each) => each.reads))].sort();
   const files = new Map<string, string | Buffer>([
     [WRITTEN[0], manifestText({ ...options, decision, entrypoints: served(deciding, decision) })],
     [WRITTEN[1], mappingText(decision, reads)],
     [WRITTEN[2], tableText()],
+    ...(denials === undefined ? [] : [[WRITTEN[3], denialsText(denials)] as const]),
     ...modules.map(({ as, text }) => [as, text] as const),
     ...data,
   ]);
@@ -146,15 +160,21 @@ function theOne(modules: readonly Module[], { entrypoints }: BundleManifest): st
   );
   const [one] = found;
   if (found.size === 1 && one !== undefined) return one;
-  const others = new Set(
-    modules.flatMap(({ package: path, rules }) => rules.map((each) => referenceTo([...path, each]))),
-  );
-  const listed = [...(found.size > 0 ? found : others)].sort().slice(0, 20).join(', ');
+  const others = rulesOf(modules);
   throw new ServiceError(
     'invalid_request',
-    `which rule decides? Give --decision, one of ${listed || 'none: there is no rule'}`,
+    `which rule decides? Give --decision, or --denials for a set of them; there are ${listed(found.size > 0 ? found : others)}`,
   );
 }
+
+const isWithin = (inner: string, outer: string): boolean =>
+  inner === outer || (inner.startsWith(outer) && /^[.[]/.test(inner.slice(outer.length)));
+
+const rulesOf = (modules: readonly Module[]): Set<string> =>
+  new Set(modules.flatMap(({ package: path, rules }) => rules.map((each) => referenceTo([...path, each]))));
+
+const listed = (references: ReadonlySet<string>): string =>
+  [...references].sort().slice(0, 20).join(', ') || 'none';
 
 const referenceTo = (path: readonly string[]): string =>
   path.reduce(

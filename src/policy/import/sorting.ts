@@ -31,7 +31,12 @@ const BESIDE: Readonly<Record<string, string>> = {
 };
 
 /** What is written beside, so that nothing else has these names. */
-export const WRITTEN = [MANIFEST, 'mandate/mapping.rego', 'mandate/requests_test.yaml'] as const;
+export const WRITTEN = [
+  MANIFEST,
+  'mandate/mapping.rego',
+  'mandate/requests_test.yaml',
+  'mandate/imported.rego',
+] as const;
 
 /** Tells what decides from what does not. Every file is in one of them. `without`: what the author leaves out. */
 export function sortFiles(files: ReadonlyMap<string, Buffer>, without: readonly string[]): Sorted {

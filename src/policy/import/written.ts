@@ -29,6 +29,24 @@ asked := object.union(
 `;
 }
 
+/** The package that decides by a set of denials. */
+export const IMPORTED = 'imported';
+
+/** Whoever has nothing but denials means to allow the rest; what each says is the message of a reason. */
+export const denialsText = (denials: string): string => `# Allowed is what ${denials} has nothing against.
+package ${IMPORTED}
+
+allow if count(${denials}) == 0
+
+deny contains {"code": "denied", "message": told(each)} if some each in ${denials}
+
+told(each) := each if {
+	is_string(each)
+} else := each.msg if {
+	is_string(each.msg)
+} else := json.marshal(each)
+`;
+
 /** What holds of every policy: guardrails. The author's own requests come below. */
 export const tableText =
   (): string => `# Whole decisions, the platform's guardrails included. Add the requests that your callers make.

@@ -1,17 +1,11 @@
-import { createPublicKey } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ServiceError } from '../../errors.ts';
 import { confined } from '../opa/child.ts';
+import { algorithmOf } from '../signing.ts';
 import { inFolder } from './folder.ts';
 import type { Source } from './reading.ts';
-
-/** OPA's names for the algorithms of keys, by type and curve. */
-const ALGORITHMS: Readonly<Record<string, string>> = {
-  rsa: 'RS256',
-  'ec prime256v1': 'ES256',
-  'ec secp384r1': 'ES384',
-};
 
 export const SIGNATURES = '.signatures.json';
 
@@ -25,11 +19,11 @@ export async function verify(
   opa: string,
   isV0: boolean,
 ): Promise<void> {
-  const algorithm = algorithmOf(pem);
+  const { algorithm, publicPem } = publicKeyIn(pem);
   if (!files.has(SIGNATURES))
     throw new ServiceError('invalid_request', `it is not signed: it holds no ${SIGNATURES}`);
   await inFolder(async (folder) => {
-    await writeFile(path.join(folder, 'key.pub'), pem);
+    await writeFile(path.join(folder, 'key.pub'), publicPem);
     const bundle = archive ? 'bundle.tar.gz' : 'bundle';
     if (archive) await writeFile(path.join(folder, bundle), archive);
     else
@@ -58,14 +52,15 @@ export async function verify(
   });
 }
 
-function algorithmOf(pem: string): string {
+/** Of a private key the public part alone goes on. */
+function publicKeyIn(pem: string): { readonly algorithm: string; readonly publicPem: string | Buffer } {
+  let key: KeyObject;
   try {
-    const key = createPublicKey(pem);
-    const { namedCurve = '' } = key.asymmetricKeyDetails ?? {};
-    const algorithm = ALGORITHMS[`${key.asymmetricKeyType} ${namedCurve}`.trim()];
-    if (algorithm !== undefined) return algorithm;
+    key = createPublicKey(pem);
   } catch (cause) {
     throw new ServiceError('invalid_request', 'the verification key is no public key in PEM', { cause });
   }
+  const algorithm = algorithmOf(key);
+  if (algorithm !== undefined) return { algorithm, publicPem: key.export({ type: 'spki', format: 'pem' }) };
   throw new ServiceError('invalid_request', 'bundles are verified by an RSA, P-256 or P-384 key');
 }

@@ -6,6 +6,7 @@ import { mandate } from '../cli/run.ts';
 import { type Served, serve } from '../containment/tenants.ts';
 import { FILES, MANIFEST } from '../policy/decided/shop.ts';
 import { type CheckJson, check, connect, postJson } from './requests.ts';
+import { eventually } from './server.ts';
 
 /** A tenant whose repository has packages of its own: a server and every command take it as it is. */
 
@@ -177,5 +178,40 @@ describe('without a server', () => {
       });
       expect(answer.stdout).toMatch(result);
     }
+  });
+});
+
+describe('edited while it is served', () => {
+  const rejected = async (): Promise<string> => {
+    const { body } = await connect<{ revision: { diagnostics?: object[] } }>(
+      server.admin,
+      'PolicyService/GetActiveRevision',
+      { tenant: 'shop' },
+    );
+    return JSON.stringify(body.revision.diagnostics ?? []);
+  };
+  const declare = (decision: string): Promise<void> =>
+    writeFile(
+      path.join(shop, 'tenant.yaml'),
+      JSON.stringify({ ...MANIFEST, entrypoints: ['shop'], decision }),
+    );
+
+  test('a decision that is not there is not taken, and what decided goes on; another one decides at once', async () => {
+    await declare('data.shop.authz.alow');
+    expect(await eventually(rejected, (said) => said !== '[]')).toContain('data.shop.authz.alow');
+    expect(await decided(asks('ann'))).toMatchObject({ decision: 'DECISION_ALLOW' });
+    await writeFile(path.join(shop, 'none.rego'), 'package none\n\nallow := false\n');
+    await writeFile(path.join(shop, 'requests_test.yaml'), 'tests: []\n');
+    await declare('data.none.allow');
+    await eventually(
+      () => decided(asks('ann')),
+      ({ decision }) => decision === 'DECISION_DENY',
+    );
+    await writeFile(path.join(shop, 'requests_test.yaml'), FILES['requests_test.yaml']);
+    await declare(MANIFEST.decision);
+    await eventually(
+      () => decided(asks('ann')),
+      ({ decision }) => decision === 'DECISION_ALLOW',
+    );
   });
 });

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Served, serve } from '../containment/tenants.ts';
 import { bearer, eventually, sha256 } from '../e2e/server.ts';
@@ -305,7 +306,7 @@ const OTHERWISE: readonly (readonly [
     400,
     /the member unknown/,
   ],
-  ['nothing is written by it', ['PUT', 'v1/data/teams/red', '[]'], 204, 405, /method_not_allowed/],
+  ['nothing is written by it', ['PUT', 'v1/data/written', '[]'], 204, 405, /method_not_allowed/],
   ['nor policies', ['PUT', 'v1/policies/x', 'package x'], 200, 404, /not_found/],
   [
     'numbers are exact or refused',
@@ -322,6 +323,47 @@ test.each(OTHERWISE)('%s', async (_why, request, theirs, ours, of) => {
   expect(answer.text).toMatch(of);
   expect(answer.status).toBe(ours);
 });
+
+test('whatever path is asked for: the same, or nothing where OPA has a mistake of types', async () => {
+  const names = [
+    'users',
+    'alice',
+    'age',
+    'by_user',
+    'list',
+    'one',
+    'kinds',
+    'a',
+    'red',
+    'limits',
+    'reads',
+    'allow',
+  ];
+  const part = fc.constantFrom(
+    ...names,
+    'exact',
+    'id',
+    '0',
+    '1',
+    '7',
+    '-1',
+    '00',
+    '+1',
+    '99999999999999999999',
+    'x y',
+    'é',
+  );
+  const path = fc.tuple(fc.constantFrom('authz', 'teams'), fc.array(part, { maxLength: 3 }));
+  await fc.assert(
+    fc.asyncProperty(path, fc.constantFrom(alice, bob, { input: 1 }), async ([root, parts], body) => {
+      const target = ['v1/data', root, ...parts.map(encodeURIComponent)].join('/');
+      const [mine, opas] = await Promise.all([here(['POST', target, body]), there(['POST', target, body])]);
+      if (opas.status === 500) expect(mine.text, target).toMatch(NOTHING);
+      else expect(alike(mine), target).toEqual(alike(opas));
+    }),
+    { numRuns: 300 },
+  );
+}, 60_000);
 
 describe('beside the result', () => {
   test('metrics, instrument and provenance have the members that OPA has', async () => {

@@ -22,6 +22,7 @@ import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Plans } from './decision/plan.ts';
+import { PolicyQueries } from './decision/queries.ts';
 import { Recorder } from './decision/recorder.ts';
 import { recentQuestions } from './decision/replay/recent.ts';
 import { Replays } from './decision/replay/replays.ts';
@@ -56,6 +57,8 @@ import { plansBy } from './policy/plan/by-revision.ts';
 import { Planner } from './policy/plan/planner.ts';
 import { Policies } from './policy/policies.ts';
 import { limitsFor } from './policy/proof.ts';
+import { queriesBy } from './policy/query/by-revision.ts';
+import { OpaQueries } from './policy/query/query.ts';
 import { Releases } from './policy/revisions/releases.ts';
 import { ServedBundles } from './policy/revisions/served.ts';
 import { TestGate } from './policy/testing/gate.ts';
@@ -537,6 +540,13 @@ export function assemble(
       plan: plansBy(new Planner(compiler), (tenant, revision) => releases.sourcesOf(tenant, revision)),
     }),
     data: new DataQueries({ ...common, admission }),
+    queries: new PolicyQueries({
+      ...common,
+      admission,
+      ask: queriesBy(new OpaQueries(compiler), (tenant, revision) => releases.sourcesOf(tenant, revision)),
+    }),
+    isServed: (tenant) => policies.bundleOf(tenant) !== undefined,
+    version: config.version,
     delegations: new Delegations({
       dpop,
       ...common,

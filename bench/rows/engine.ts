@@ -33,6 +33,9 @@ const { loadPolicySync } = createRequire(import.meta.url)(
   '@open-policy-agent/opa-wasm',
 ) as typeof import('@open-policy-agent/opa-wasm');
 
+/** Types of subjects are classes. */
+const AS_NAMED = { subject_types: {} };
+
 export const engineRows: RowGroup = {
   names: ['decide_vs_evaluate', 'fuel_overhead'],
   measure: async (bench) => {
@@ -84,7 +87,10 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
   const requests = asked.map(requestOf);
   const facts = asked.map(factsFor);
   const context = { nowMs: systemClock(), seed: 'bench' };
-  const inputOf = (nth: number, request = checkRequest(requests[nth] as UncheckedRequest)): PolicyInput => {
+  const inputOf = (
+    nth: number,
+    request = checkRequest(requests[nth] as UncheckedRequest, AS_NAMED),
+  ): PolicyInput => {
     const { action, resource, context: more } = request;
     const subject = facts[nth] as Facts;
     const now = context.nowMs;
@@ -118,7 +124,7 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
   return {
     decide: (nth) => {
       const decisionId = uuidv7(context.nowMs, systemRandom(10));
-      const request = checkRequest(requests[nth] as UncheckedRequest);
+      const request = checkRequest(requests[nth] as UncheckedRequest, AS_NAMED);
       const input = inputOf(nth, request);
       const decided = decide(policy, ENTRY, input, { nowMs: context.nowMs, seed: decisionId });
       const subject = (facts[nth] as Facts).ref;

@@ -36,7 +36,7 @@ export const newPolicy = (): Command =>
 async function begin(id: string, folder: string, command: Command): Promise<void> {
   checkId(id);
   const secret = newSecret(systemRandom);
-  await make(folder, starterFiles(id, createHash('sha256').update(secret).digest('hex')));
+  await make(folder, Object.entries(starterFiles(id, createHash('sha256').update(secret).digest('hex'))));
   if (globalsOf(command).json) return printJson({ id, folder, client_id: 'api', secret });
   printFields([
     ['tenant', id],
@@ -47,7 +47,7 @@ async function begin(id: string, folder: string, command: Command): Promise<void
   print(`\nNext: mandate policy test ${folder}`);
 }
 
-function checkId(id: string): void {
+export function checkId(id: string): void {
   try {
     tenantId(id);
   } catch (cause) {
@@ -56,13 +56,16 @@ function checkId(id: string): void {
 }
 
 /** All of it or nothing: a server that looks into the folder beside it never sees one that is half made. */
-async function make(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
+export async function make(
+  folder: string,
+  files: Iterable<readonly [string, string | Buffer]>,
+): Promise<void> {
   if (await lstat(folder).catch(() => undefined))
     throw new ServiceError('invalid_request', `${folder} is there already`);
   // A name that servers leave alone.
   const made = path.join(path.dirname(folder), `..new-${randomBytes(6).toString('hex')}`);
   try {
-    for (const [name, text] of Object.entries(files)) {
+    for (const [name, text] of files) {
       await mkdir(path.dirname(path.join(made, name)), { recursive: true });
       await writeFile(path.join(made, name), text);
     }

@@ -71,12 +71,12 @@ export class DataQueries {
         text === '' ? '' : `,"data_input":${text}`
       }}`,
     };
-    const isDeclared = tenant.manifest.entrypoints.includes(entryPoint);
+    const isDeclared = tenant.manifest.entrypoints.some((each) => `${entryPoint}/`.startsWith(`${each}/`));
     const isKilled = kills.isKilled(tenant);
     const { result, cost, failure } = isKilled
       ? killed
       : isDeclared
-        ? policy.evaluateToJson(entryPoint, text, { nowMs: now, seed: decisionId })
+        ? policy.evaluateData(entryPoint, text, { nowMs: now, seed: decisionId })
         : undeclared;
     admission.spent(tenant.id, cost);
     const reasons = failure ? [{ code: failure.code, message: failure.message }] : [];

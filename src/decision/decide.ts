@@ -24,10 +24,11 @@ export interface Policy {
   ): { readonly result: unknown; readonly cost: number; readonly failure?: ServiceError };
 }
 
-/** One whose results can be had as JSON text too, in which numbers are exact. */
+/** One that serves entry points of the tenant's too: results are JSON text, in which numbers are exact. */
 export interface ExactPolicy extends Policy {
-  evaluateToJson(
-    entryPoint: string,
+  /** What is at a path of `data`, at or below an entry point. */
+  evaluateData(
+    path: string,
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): { readonly result: string | undefined; readonly cost: number; readonly failure?: ServiceError };

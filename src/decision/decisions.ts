@@ -108,7 +108,7 @@ export class Decisions {
     const place = admission.enter(tenant, 1);
     try {
       const now = clock();
-      const request = checkRequest(unchecked);
+      const request = checkRequest(unchecked, tenant.manifest);
       const pending =
         'stated' in request.principal
           ? this.#decided(tenant, caller, request, now, asStated(request.principal.stated))
@@ -305,7 +305,7 @@ export class Decisions {
   ): Pending | Promise<Pending> {
     let request: CheckRequest;
     try {
-      request = checkRequest(unchecked);
+      request = checkRequest(unchecked, tenant.manifest);
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, error);
@@ -417,7 +417,7 @@ export class Decisions {
    * with what the resolver of tokens throws.
    */
   async weigh(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Weighed> {
-    const request = checkRequest(unchecked);
+    const request = checkRequest(unchecked, tenant.manifest);
     const { principal: by } = request;
     const now = this.#options.clock();
     const principal =

@@ -18,6 +18,7 @@ import type { Recorder } from './recorder.ts';
 import type { CheckRequest } from './request.ts';
 import { decisionDraft } from './rows.ts';
 import type { SharedParts } from './shared-parts.ts';
+import { subjectKnown } from './stated.ts';
 
 /** A decision, and what its record is made from. */
 export interface Judged {
@@ -72,8 +73,7 @@ export class Judge {
     const given = {
       now,
       tenant: tenant.id,
-      subject: facts.of(tenant, subject),
-      stated: 'stated' in request.principal ? request.principal.properties : undefined,
+      ...subjectKnown(facts, tenant, request, subject),
       actors: actors.map((actor) => facts.of(tenant, actor)),
       action: request.action,
       resource: request.resource,

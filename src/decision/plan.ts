@@ -21,6 +21,7 @@ import {
 import type { Recorder } from './recorder.ts';
 import { type CheckRequest, checkRequest, type JsonObject, type UncheckedRequest } from './request.ts';
 import { decisionDraft, type Question, soundQuestion, unsoundQuestion } from './rows.ts';
+import { subjectKnown } from './stated.ts';
 import { isTrusted } from './waited.ts';
 
 /** What is asked: as of one decision, about all resources of a type. `properties`: what is known of them. */
@@ -86,7 +87,7 @@ export class Plans<P extends Planned> {
       input: unsoundQuestion({ ...whole, resource: { ...asked.resource, id: '' } }),
     };
     try {
-      const request = checkRequest(whole);
+      const request = checkRequest(whole, tenant.manifest);
       question = soundQuestion(withoutId(request), undefined);
       const principal = await this.#principal(tenant, request, now);
       if (principal instanceof ServiceError) {
@@ -173,8 +174,7 @@ export class Plans<P extends Planned> {
     const { json } = buildInput({
       now,
       tenant: tenant.id,
-      subject: facts.of(tenant, subject),
-      stated: 'stated' in request.principal ? request.principal.properties : undefined,
+      ...subjectKnown(facts, tenant, request, subject),
       actors: actors.map((actor) => facts.of(tenant, actor)),
       action: request.action,
       resource: withoutId(request).resource,

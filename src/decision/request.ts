@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.ts';
-import { type PrincipalRef, principalClass } from '../ids.ts';
+import type { PrincipalRef } from '../ids.ts';
+import { type Claims, claimsIn, classOf, type StatedBy } from './stated.ts';
 
 export type JsonObject = { readonly [name: string]: unknown };
 
@@ -34,7 +35,12 @@ export interface UncheckedRequest {
 /** A request whose parts are all there and of bounded size. */
 export interface CheckRequest {
   readonly principal:
-    | { readonly stated: PrincipalRef; readonly properties: JsonObject | undefined }
+    | {
+        readonly stated: PrincipalRef;
+        readonly properties: JsonObject | undefined;
+        /** Where the tenant takes the caller's word for who it is. */
+        readonly claims?: Claims | undefined;
+      }
     | { readonly token: string; readonly proof: Proof | undefined };
   readonly action: { readonly name: string; readonly properties?: JsonObject | undefined };
   readonly resource: {
@@ -56,7 +62,7 @@ const MAX_URI = 8_192;
 export const MAX_DEPTH = 32;
 
 /** Throws `invalid_request` or `principal_class_unknown`, naming the member that is wrong. */
-export function checkRequest(request: UncheckedRequest): CheckRequest {
+export function checkRequest(request: UncheckedRequest, by: StatedBy): CheckRequest {
   const { subject, token, proof, action, resource, context, audience, approval, fault } = request;
   if (fault !== undefined) throw new ServiceError('invalid_request', fault);
   if (!action) throw missing('action');
@@ -79,7 +85,7 @@ export function checkRequest(request: UncheckedRequest): CheckRequest {
   if (audience) name('audience', audience, MAX_RESOURCE_ID);
   if (approval) name('approval', approval, MAX_NAME);
   return {
-    principal: principalOf(subject, token, proof),
+    principal: principalOf(subject, token, proof, by),
     action,
     resource,
     context,
@@ -92,6 +98,7 @@ function principalOf(
   subject: UncheckedRequest['subject'],
   token: string | undefined,
   proof: Proof | undefined,
+  by: StatedBy,
 ): CheckRequest['principal'] {
   if (token !== undefined && token !== '') {
     if (token.length > MAX_TOKEN)
@@ -103,7 +110,9 @@ function principalOf(
   name('subject.type', subject.type, MAX_NAME);
   name('subject.id', subject.id, MAX_NAME);
   sound('subject.properties', subject.properties);
-  return { stated: { class: principalClass(subject.type), id: subject.id }, properties: subject.properties };
+  const { id, properties } = subject;
+  const cls = classOf(subject.type, by);
+  return { stated: { class: cls, id }, properties, claims: claimsIn(cls, properties, by) };
 }
 
 /** As it is: by it a batch knows that it is the same. */

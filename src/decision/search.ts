@@ -1,12 +1,12 @@
 import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
 import type { Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
-import { principalClass } from '../ids.ts';
 import type { PrincipalStore } from '../storage/principals/store.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Decisions } from './decisions.ts';
 import { checkRequest, type UncheckedRequest } from './request.ts';
+import { classOf } from './stated.ts';
 
 /** What is searched for; the request's own member of that name is left open (AuthZEN 1.0). */
 export type Sought = 'subject' | 'resource' | 'action';
@@ -66,7 +66,7 @@ export class Search {
     // What would be refused for every candidate is refused once, before any is decided.
     const open = { ...question, ...openMember(sought, request) };
     try {
-      checkRequest(open);
+      checkRequest(open, tenant.manifest);
     } catch (error) {
       if (!(error instanceof ServiceError && error.code === 'principal_class_unknown')) throw error;
       await this.#decisions.refuse(tenant, caller, open, error);
@@ -102,7 +102,7 @@ export class Search {
     limit: number,
   ): Candidate[] {
     if (sought === 'subject') {
-      const cls = principalClass(request.subject?.type ?? '');
+      const cls = classOf(request.subject?.type ?? '', tenant.manifest);
       const ids = this.#principals.list(tenant.no, cls, after, limit);
       return ids.map((id) => ({
         request: { subject: { type: cls, id }, token: undefined },

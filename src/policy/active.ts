@@ -7,6 +7,7 @@ import { isDear } from './engine/input.ts';
 import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
 import type { PolicyHealth } from './health.ts';
 import type { Proven } from './proof.ts';
+import { servedAt } from './serving.ts';
 
 export interface Evaluated<T = unknown> {
   readonly result: T | undefined;
@@ -31,9 +32,9 @@ export interface ActivePolicy {
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): Evaluated;
-  /** The same with the result as JSON text, its numbers exact. */
-  evaluateToJson(
-    entryPoint: string,
+  /** What is at a path of `data`, at or below an entry point of the tenant's: JSON text, its numbers exact. */
+  evaluateData(
+    path: string,
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): Evaluated<string>;
@@ -51,6 +52,8 @@ export interface Warm {
 export interface Pool {
   readonly masks: boolean;
   readonly approves: boolean;
+  /** Of the module, by path. */
+  readonly entrypoints: { has(path: string): boolean };
   readonly health: PolicyHealth;
   readonly take: () => Warm;
   readonly release: () => void;
@@ -99,13 +102,14 @@ export class Active implements ActivePolicy {
     );
   }
 
-  evaluateToJson(
-    entryPoint: string,
+  evaluateData(
+    path: string,
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): Evaluated<string> {
+    const { entryPoint, below } = servedAt(path, this.#pool.entrypoints);
     return this.#contain(input, context.nowMs, (instance) =>
-      instance.evaluateToJson(entryPoint, input, context, this.limits.fuel),
+      instance.evaluateToJson(entryPoint, input, context, this.limits.fuel, below),
     );
   }
 
@@ -156,5 +160,5 @@ export const noPolicy: ActivePolicy = {
   files: [],
   rejected: [],
   evaluate: () => undecided,
-  evaluateToJson: () => undecided,
+  evaluateData: () => undecided,
 };

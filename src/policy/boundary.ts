@@ -6,6 +6,8 @@ import { eachTree, foundAt, isData, packageOf, pathOf } from './opa/trees.ts';
 import { apartPackageOf, apartPackages, type PolicySources } from './sources.ts';
 
 const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation', ...apartPackages]);
+/** Where a tenant's decision is a rule of its own, all but these are its packages. */
+const NEVER: ReadonlySet<string> = new Set(['mandate', 'system']);
 
 /**
  * Where a tenant's modules leave their own packages: they declare only `authz`, `delegation`, `audit` and `approval` (and
@@ -14,7 +16,7 @@ const TENANT_ROOTS: ReadonlySet<string> = new Set(['authz', 'delegation', ...apa
  * spelled out (`data`, `data[x]`) could reach anything and is refused too.
  */
 export async function crossings(
-  { modules }: Pick<PolicySources, 'modules'>,
+  { modules, decision }: Pick<PolicySources, 'modules' | 'decision'>,
   platform: ReadonlyMap<string, Buffer>,
   run: RunOpa,
 ): Promise<Diagnostic[]> {
@@ -23,13 +25,16 @@ export async function crossings(
   const failed = await eachTree(modules, run, (file, text, tree) => {
     replacements.look(file, tree);
     const path = pathOf(packageOf(tree));
-    if (!TENANT_ROOTS.has(path[1] ?? ''))
+    const root = path[1] ?? '';
+    if (decision !== undefined && NEVER.has(root))
+      found.push(foundAt(file, text, 'package', `the package ${root} is not a tenant's`));
+    else if (decision === undefined && !TENANT_ROOTS.has(root))
       found.push(
         foundAt(
           file,
           text,
           'package',
-          `a tenant's package is authz, delegation, audit or approval, or below one of them`,
+          `a tenant's package is authz, delegation, audit or approval, or below one of them, unless tenant.yaml names another decision`,
         ),
       );
     const apart = apartPackages.find((each) => each === path[1]);

@@ -6,6 +6,7 @@ import { LRUCache } from 'lru-cache';
 import { ServiceError } from '../errors.ts';
 import { crossings } from './boundary.ts';
 import { type Bundle, bundleOf, moduleIn, sha256 } from './bundle.ts';
+import { isMapping, undecided } from './decided.ts';
 import { type Diagnostic, diagnosticsOf, policyInvalid } from './diagnostics.ts';
 import { hostBuiltins } from './engine/builtins/index.ts';
 import {
@@ -16,9 +17,11 @@ import {
 } from './engine/capabilities.ts';
 import { ModuleCache } from './opa/cache.ts';
 import { type Bounds, confined, type Run, type RunOpa } from './opa/child.ts';
+import { platformFor } from './opa/generated.ts';
 import { type Platform, readPlatform } from './opa/platform.ts';
 import { foreignSchemas } from './opa/schemas.ts';
 import { type Laid, type Stage, staged } from './opa/staging.ts';
+import { servedEntries } from './serving.ts';
 import { type ApartPackage, apartPackageOf, type PolicySources } from './sources.ts';
 
 export interface CompilerOptions {
@@ -38,7 +41,7 @@ export interface Bench extends Stage {
 }
 
 /** Raised with what a module is checked for before it is kept: one that was kept before is checked anew. */
-const CHECKS = 3;
+const CHECKS = 4;
 const KEPT_MODULES = 16;
 const MAX_RUNNING = 2;
 /** The evaluator says where data stands in a rule's place, which neither `build` nor `check` looks for. */
@@ -119,34 +122,45 @@ export class Compiler {
   async #build(sources: PolicySources, { folder, capabilities }: Stage, run: RunOpa): Promise<Uint8Array> {
     const foreign = await foreignSchemas(sources.modules, run);
     if (foreign.length > 0) throw policyInvalid(foreign);
-    const { modules: platform } = await this.#platformOnce();
+    const platform = platformFor(await this.#platformOnce(), sources);
     const target = path.join(folder, 'bundle.tar.gz');
     const apart = apartIn(sources);
     const asked = [
       ...ENTRY_POINTS,
       ...[...new Set(apart.values())].map((each) => `mandate/${each}`),
-      ...sources.entrypoints,
+      ...(await servedEntries(sources, run)),
     ];
     const entries = asked.flatMap((entry) => ['-e', entry]);
     const given = ['--capabilities', capabilities, 'platform', 'tenant'];
-    const schema = sources.entrypoints.length === 0 ? ['-s', 'input.json'] : [];
+    const isDecided = sources.decision !== undefined;
+    const schema = sources.entrypoints.length === 0 && !isDecided ? ['-s', 'input.json'] : [];
+    const mapping = new Set(
+      isDecided ? [...sources.modules].flatMap(([file, text]) => (isMapping(text) ? [file] : [])) : [],
+    );
     const checkedFor = (each: ApartPackage): Run | Promise<Run> =>
       [...apart.values()].includes(each) ? run([...CHECK, '-s', APART[each], ...given]) : SOUND;
-    const [checked, kept, approved, crossed, built, joined] = await Promise.all([
+    const [checked, kept, approved, mapped, crossed, missed, built, joined] = await Promise.all([
       run([...CHECK, ...schema, ...given]),
       checkedFor('audit'),
       checkedFor('approval'),
+      mapping.size > 0 ? run([...CHECK, '-s', 'input.json', ...given]) : SOUND,
       crossings(sources, platform, run),
+      undecided(sources, run),
       run(['build', '-t', 'wasm', ...entries, '-o', target, ...given]),
       sources.beside === NOTHING ? SOUND : run([...JOINED, '--capabilities', capabilities, 'true']),
     ]);
     const diagnostics = [
-      ...mistakesIn(checked).filter(({ file }) => !apart.has(file)),
+      // What the manifest is wrong in is told of that, not of what was made of it.
+      ...mistakesIn(checked).filter(({ file }) => !apart.has(file) && !(missed.length > 0 && isMade(file))),
       // Their input is a record, and a request.
       ...mistakesIn(kept).filter(({ file }) => apart.get(file) === 'audit'),
       ...mistakesIn(approved).filter(({ file }) => apart.get(file) === 'approval'),
     ];
+    // The rest of the tenant's packages have another input.
+    if (diagnostics.length === 0)
+      diagnostics.push(...mistakesIn(mapped).filter(({ file }) => mapping.has(file)));
     if (diagnostics.length === 0) diagnostics.push(...crossed);
+    if (diagnostics.length === 0) diagnostics.push(...missed);
     for (const later of [built, joined]) if (diagnostics.length === 0) diagnostics.push(...mistakesIn(later));
     if (diagnostics.length > 0) throw policyInvalid(diagnostics);
     return moduleIn(await readFile(target), [
@@ -163,7 +177,7 @@ export class Compiler {
     return this.#staged(sources, 'tested', async (stage, run) => {
       const foreign = await foreignSchemas(new Map([...sources.modules, ...sources.tests]), run);
       if (foreign.length > 0) throw policyInvalid(foreign);
-      return use({ ...stage, run, platform: (await this.#platformOnce()).modules });
+      return use({ ...stage, run, platform: platformFor(await this.#platformOnce(), sources) });
     });
   }
 
@@ -172,7 +186,8 @@ export class Compiler {
     return this.#staged(
       sources,
       'evaluated',
-      async (stage, run) => use({ ...stage, run, platform: (await this.#platformOnce()).modules }),
+      async (stage, run) =>
+        use({ ...stage, run, platform: platformFor(await this.#platformOnce(), sources) }),
       bounds,
     );
   }
@@ -184,7 +199,8 @@ export class Compiler {
     bounds?: Bounds,
   ): Promise<T> {
     const capabilities = (await this.#capabilitiesTexts())[laid === 'tested' ? 'tested' : 'deciding'];
-    const platform = await this.#platformOnce();
+    const whole = await this.#platformOnce();
+    const platform = { ...whole, modules: platformFor(whole, sources) };
     return staged({ platform, capabilities }, sources, laid, (stage) =>
       confined(this.#options.opa, stage.folder, (run) => use(stage, run), bounds),
     );
@@ -211,14 +227,16 @@ export class Compiler {
   }
 
   /** Everything that the module is made from, the compiler itself, and what it was checked for. No two share the JSON. */
-  async #keyOf({ modules, entrypoints, beside }: PolicySources): Promise<string> {
+  async #keyOf({ modules, entrypoints, documents, decision, beside }: PolicySources): Promise<string> {
     const { digest } = await this.#platformOnce();
     const { opa } = this.#options;
     const compiler = statSync(opa, { throwIfNoEntry: false });
     const built = [opa, compiler?.size, compiler?.mtimeMs, compiler?.ino];
     const checked = [CHECKS, [...hostBuiltins.keys()], deniedBuiltins];
     const made = [...modules].map(([name, text]) => [name, sha256(text)]);
-    return sha256(JSON.stringify([built, checked, digest, made, entrypoints, sha256(beside)]));
+    return sha256(
+      JSON.stringify([built, checked, digest, made, entrypoints, documents, decision, sha256(beside)]),
+    );
   }
 
   #platformOnce(): Promise<Platform> {
@@ -236,6 +254,8 @@ const apartIn = ({ modules }: PolicySources): ReadonlyMap<string, ApartPackage> 
       return apart ? [[file, apart] as const] : [];
     }),
   );
+
+const isMade = (file: string): boolean => file.startsWith('platform/');
 
 const mistakesIn = ({ code, stdout, stderr }: Run): Diagnostic[] =>
   code === 0 ? [] : diagnosticsOf(stdout.trim() ? stdout : stderr);

@@ -2,6 +2,7 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { packTar } from 'modern-tar';
 import type { Bundle } from './bundle.ts';
+import { platformFor } from './opa/generated.ts';
 import type { Platform } from './opa/platform.ts';
 import type { PolicySources } from './sources.ts';
 
@@ -25,7 +26,7 @@ export function bundleFiles(bundle: Bundle, sources: PolicySources, platform: Pl
     ['/.manifest', JSON.stringify(manifest)],
     ['/data.json', bundle.data],
     // Two folders, so that no file of a tenant's takes the place of one of the platform's.
-    ...[...platform.modules].map(([name, bytes]): BundleFile => [`/platform/${name}`, bytes]),
+    ...[...platformFor(platform, sources)].map(([name, bytes]): BundleFile => [`/platform/${name}`, bytes]),
     ...[...sources.modules].map(([name, text]): BundleFile => [`/tenant/${name}`, text]),
   ];
 }

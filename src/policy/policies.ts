@@ -158,6 +158,7 @@ export class Policies {
     return new Active(slot, bundle, this.#options.clock(), limits, {
       masks: shared.module.entrypoints.has(AUDIT),
       approves: shared.module.entrypoints.has(APPROVAL),
+      entrypoints: shared.module.entrypoints,
       health: this.health,
       take: () => this.#instanceOf(slot, shared, limits),
       release: () => void this.#instances.delete(slot),

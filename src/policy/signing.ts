@@ -13,6 +13,10 @@ const ALGORITHMS: Readonly<Record<string, string>> = {
   'ec secp384r1': 'ES384',
 };
 
+/** What OPA signs and verifies with by a key; undefined where it does not. */
+export const algorithmOf = ({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string | undefined =>
+  ALGORITHMS[`${asymmetricKeyType} ${asymmetricKeyDetails?.namedCurve ?? ''}`.trim()];
+
 /** A private key in PEM. Throws `invalid_request` for another, or for one that OPA does not sign with. */
 export function signingKey(pem: string): { readonly key: KeyObject; readonly algorithm: string } {
   let key: KeyObject;
@@ -27,8 +31,8 @@ export function signingKey(pem: string): { readonly key: KeyObject; readonly alg
       },
     );
   }
-  const { namedCurve = '', modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
-  const algorithm = ALGORITHMS[`${key.asymmetricKeyType} ${namedCurve}`.trim()];
+  const { modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
+  const algorithm = algorithmOf(key);
   if (algorithm === undefined)
     throw new ServiceError('invalid_request', 'a bundle is signed with an RSA, P-256 or P-384 key');
   // RFC 7518 section 3.3.

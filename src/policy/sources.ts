@@ -24,8 +24,12 @@ export interface PolicySources {
   readonly tests: ReadonlyMap<string, string>;
   /** `*_test.yaml`: tables of requests and decisions, which test it too. */
   readonly tables: ReadonlyMap<string, string>;
+  /** A reference to what decides, in the place of the package authz, such as `data.shop.authz.allow`. */
+  readonly decision?: string | undefined;
   /** Entry points beside the platform's. */
   readonly entrypoints: readonly string[];
+  /** Of them, those at which data documents have something. */
+  readonly documents: readonly string[];
   /** JSON text of `data`: the data documents and what the manifest declares. */
   readonly data: string;
   /** JSON text: of that, what lies where the tenant's packages are. */
@@ -63,7 +67,7 @@ const MAX_TABLED = 1024 * 1024;
 /** What of the files as they were read is the tenant's policy. Throws `policy_invalid`, naming each file at fault. */
 export async function sourcesOf(
   read: Pick<TenantFiles, 'files' | 'faults'>,
-  manifest: Pick<Manifest, 'id' | 'actions' | 'entrypoints'>,
+  manifest: Pick<Manifest, 'id' | 'actions' | 'entrypoints' | 'decision'>,
 ): Promise<PolicySources> {
   const wrong: Diagnostic[] = read.faults
     .filter(({ file }) => file !== MANIFEST)
@@ -91,7 +95,14 @@ export async function sourcesOf(
       message: `more than ${MAX_TABLED} characters of tests in all`,
     });
   if (wrong.length > 0) throw policyInvalid(wrong);
-  const composed = await composeData(documents, { tenant: { actions: manifest.actions } });
+  const composed = await composeData(
+    documents,
+    { tenant: { actions: manifest.actions } },
+    {
+      paths: manifest.entrypoints,
+      isAnywhere: manifest.decision !== undefined,
+    },
+  );
   if ('problem' in composed)
     throw policyInvalid([{ file: composed.file, line: composed.line, message: composed.problem }]);
   return {
@@ -100,7 +111,9 @@ export async function sourcesOf(
     modules,
     tests,
     tables,
+    decision: manifest.decision,
     entrypoints: manifest.entrypoints,
+    documents: composed.there,
     data: composed.data,
     beside: composed.beside,
   };

@@ -13,6 +13,7 @@ import type { ApprovalRequests } from '../decision/approval/requests.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
 import type { Plans } from '../decision/plan.ts';
+import type { PolicyQueries } from '../decision/queries.ts';
 import type { Replays } from '../decision/replay/replays.ts';
 import type { Shadows } from '../decision/replay/shadows.ts';
 import type { Trials } from '../decision/replay/trials.ts';
@@ -48,6 +49,7 @@ import type { Bundle } from '../policy/bundle.ts';
 import type { PlanMade } from '../policy/plan/by-revision.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { Allowance } from '../policy/proof.ts';
+import type { OpaAnswer, OpaQuestion } from '../policy/query/query.ts';
 import type { Releases } from '../policy/revisions/releases.ts';
 import type { ServedBundles } from '../policy/revisions/served.ts';
 import type { PartStore } from '../storage/log/parts.ts';
@@ -110,6 +112,7 @@ export interface Services {
   readonly approvalRequests: ApprovalRequests;
   readonly approvers: Approvers;
   readonly data: DataQueries;
+  readonly queries: PolicyQueries<OpaQuestion, OpaAnswer>;
   readonly delegations: Delegations;
   readonly introspection: Introspection;
   readonly revocation: Revocation;
@@ -155,6 +158,10 @@ export interface Services {
   readonly allowance: Allowance;
   /** Throws `resource_exhausted` for a tenant whose policy is slowed down. */
   readonly throttle: (tenant: Tenant) => void;
+  /** Whether the tenant has a policy that decides. */
+  readonly isServed: (tenant: Tenant) => boolean;
+  /** Of Mandate. */
+  readonly version: string;
   /** Why the tenant is degraded; empty if it is not. */
   readonly degraded: (tenant: Tenant) => string;
   /** ok, killed, degraded or stale, and why. */

@@ -205,19 +205,51 @@ const manifest = z.strictObject({
   issuers: z.array(issuer).max(16).default([]),
   /** For which other authorities identity assertions are issued. */
   authorities,
-  /** What AuthZEN's callers call the classes of principals: `identity: user`. A class keeps its own name. */
+  /** What callers call the classes of principals: `identity: user`. A class keeps its own name. */
   subject_types: z
     .record(name, z.enum(principalClasses))
     .refine((types) => !principalClasses.some((each) => Object.hasOwn(types, each)), {
       error: 'a class of principals is not called otherwise',
     })
     .default({}),
+  /** Of which classes callers may state who asks; which roles and groups they may, beside what the directory says. */
+  stated_principals: z
+    .strictObject({
+      classes: z.array(z.enum(principalClasses)).min(1).max(5).default(['user']),
+      roles: z.union([z.literal('any'), z.array(name).max(1_000)]).default([]),
+      groups: z.union([z.literal('any'), z.array(name).max(1_000)]).default([]),
+    })
+    .optional(),
   /**
-   * Rules that the OPA data API serves, as paths: `authz/allow`. They are evaluated on whatever input the client sends,
-   * without guardrails, so the compiler does not hold this tenant's Rego to the input schema.
+   * What decides in the place of the package authz, in packages of the tenant's own: a boolean, or an object with `allow`
+   * (or `allowed`), `deny`, `challenge`, `obligations` and `reasons`. A package `mapping` makes its input.
+   */
+  decision: z
+    .string()
+    .max(512)
+    .regex(
+      /^data\.[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\["[\w ./:-]+"\])*$/,
+      'a reference such as data.shop.authz.allow',
+    )
+    .refine((reference) => !/^data\.(?:mandate|system|mapping)\b/.test(reference), {
+      error: 'mandate, system and mapping do not decide',
+    })
+    .optional(),
+  /**
+   * Rules, packages and data documents that the OPA data API serves, with what is below them, as paths: `authz/allow`.
+   * They are evaluated on whatever input the client sends, without guardrails, so the compiler does not hold this tenant's
+   * Rego to the input schema.
    */
   entrypoints: z
-    .array(z.string().regex(/^(?:authz|delegation)(?:\/[A-Za-z_]\w*)+$/, 'a path such as authz/allow'))
+    .array(
+      z
+        .string()
+        .max(256)
+        .regex(/^[A-Za-z_][\w-]*(?:\/[\w-]+)*$/, 'a path such as authz/allow')
+        .refine((path) => !/^(?:mandate|system)(?:\/|$)/.test(path), {
+          error: "mandate and system are not the tenant's",
+        }),
+    )
     .max(64)
     .default([]),
   /** Whether what is saved in the folder counts at once; else when somebody reloads it. */

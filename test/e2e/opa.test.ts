@@ -106,6 +106,14 @@ describe('OPAClient', () => {
     expect(answers.at(-1)).toEqual({ decision_id: expect.any(String) });
   });
 
+  test('a path below an entry point is what of its value it names', async () => {
+    const input = { user: 'bob', reads: ['a', 'b'] };
+    expect(await opa.evaluate('authz/limits/reads', input)).toBe(2);
+    expect(await opa.evaluate('authz/limits/reads/deeper', input)).toBeUndefined();
+    expect(await opa.evaluate('authz/allow/deeper', {})).toBeUndefined();
+    expect(answers.at(-1)).toEqual({ decision_id: expect.any(String) });
+  });
+
   test('falls back from batches to single evaluations', async () => {
     const inputs = { one: { user: 'alice' }, two: { user: 'bob' } };
     expect(await opa.evaluateBatch('authz/allow', inputs, { fallback: true })).toEqual({
@@ -115,7 +123,7 @@ describe('OPAClient', () => {
   });
 
   test('finds undefined, as in OPA, what the tenant does not declare', async () => {
-    for (const path of ['authz', 'authz/secret', 'mandate/decision', 'system/main', 'authz/allow/deeper'])
+    for (const path of ['authz', 'authz/secret', 'mandate/decision', 'system/main', 'authz/allowed'])
       expect(await opa.evaluate(path, {}), path).toBeUndefined();
     expect(answers.at(-1)).toEqual({
       decision_id: expect.any(String),

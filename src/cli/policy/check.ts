@@ -21,7 +21,7 @@ export const checkCommand = (): Command =>
       for (const folder of folders) {
         const report = await reportOf(folder, options, folders.length > 1);
         reports.push(report);
-        if (!json) show(report);
+        if (!json) showReport(report);
       }
       if (json) printJson(reports.length === 1 ? reports[0] : reports);
       process.exitCode = Math.max(...reports.map((each) => codeOf(each, options)));
@@ -46,7 +46,11 @@ interface Report {
 }
 
 /** `isOneOfMany`: what is no tenant is told among the others, and hides none of them. */
-async function reportOf(folder: string, { root }: CheckOptions, isOneOfMany: boolean): Promise<Report> {
+export async function reportOf(
+  folder: string,
+  { root }: CheckOptions,
+  isOneOfMany: boolean,
+): Promise<Report> {
   try {
     const { sources, manifest } = await readIn(folder, root);
     const compiler = await compilerOf();
@@ -83,7 +87,7 @@ const ofFolder = (severity: 'warning' | 'note', message: string): Found => ({
 });
 
 /** What is an answer goes to the output, what is worth knowing beside it. */
-function show({ folder, ok, revision, files = [], diagnostics, error }: Report): void {
+export function showReport({ folder, ok, revision, files = [], diagnostics, error }: Report): void {
   if (ok) print([`ok  ${revision}`, ...files].join('\n    '));
   if (error) warn(`mandate: ${error.code}: ${error.message}`);
   for (const each of diagnostics) {

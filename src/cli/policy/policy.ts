@@ -5,6 +5,7 @@ import { buildCommand } from './build.ts';
 import { checkCommand } from './check.ts';
 import { evalCommand } from './eval.ts';
 import { fmtCommand } from './fmt.ts';
+import { importCommand } from './import.ts';
 import { lintCommand } from './lint.ts';
 import { activate, reload, rollback } from './release/activate.ts';
 import { diff, list, show } from './release/list.ts';
@@ -18,6 +19,7 @@ export function policyCommands(): Command {
   return new Command('policy')
     .description("check and test a tenant's Rego without a server, and release it on one")
     .addCommand(newPolicy())
+    .addCommand(importCommand())
     .addCommand(checkCommand())
     .addCommand(testCommand())
     .addCommand(evalCommand())

@@ -33,6 +33,9 @@ export function entryPointOf({ kind, outcome, rules }: RecordedDecision): EntryP
   return ENTRY_POINTS[kind];
 }
 
+/** Whether it is an input of the platform's: what was asked over OPA's data API is not, and no entry point takes it. */
+export const isPlatforms = (input: { readonly now?: unknown }): boolean => typeof input.now === 'string';
+
 /**
  * What differs between a recorded decision and a candidate's. `base`: what the recorded revision decides now, where it is
  * at hand: obligations are in no record.

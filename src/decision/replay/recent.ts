@@ -3,7 +3,7 @@ import { wholeIn } from '../../audit/whole.ts';
 import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
 import type { TenantNo } from '../../storage/rows.ts';
-import { entryPointOf } from './change.ts';
+import { entryPointOf, isPlatforms } from './change.ts';
 
 /** How many records are looked at for questions that can be asked again. */
 const LOOKED_AT = 200;
@@ -20,7 +20,7 @@ export function recentQuestions(
     const record = readParsed(stored, parsed);
     const entryPoint = entryPointOf({ ...record, challenge: parsed.challenge });
     const input = entryPoint && wholeIn(parsed, (digest) => parts.find(no, digest));
-    if (!entryPoint || !input) return [];
+    if (!entryPoint || !input || !isPlatforms(input)) return [];
     return [
       {
         index: record.index,

@@ -5,7 +5,7 @@ import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore, StoredRecord } from '../../storage/log/records.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import { type Decided, decide, type Policy } from '../decide.ts';
-import { changeOf, entryPointOf, type RecordedDecision } from './change.ts';
+import { changeOf, entryPointOf, isPlatforms, type RecordedDecision } from './change.ts';
 import type { Tally } from './tally.ts';
 
 /** Which records of a tenant are replayed. */
@@ -68,6 +68,10 @@ export function* replay(
     const value = wholeIn(parsed, partOf);
     if (!value) {
       tally.counts.partial += 1;
+      return;
+    }
+    if (!isPlatforms(value)) {
+      tally.counts.unasked += 1;
       return;
     }
     const input = { json: JSON.stringify(value), value };

@@ -13,6 +13,7 @@ import { align, reserve } from './memory/room.ts';
 import { ValueReader } from './memory/values.ts';
 import { ValueWriter } from './memory/writer.ts';
 import { type StaticLayout, Statics } from './metering/statics.ts';
+import { valueBelow } from './values/below.ts';
 import { parseExactJson } from './values/exact.ts';
 import { toJson } from './values/json.ts';
 import { type WasmGlobal, type WasmMemory, type WasmModule, wasm } from './webassembly.ts';
@@ -169,27 +170,32 @@ export class PolicyInstance {
     }
   }
 
-  /** The entry point's value as JSON text, numbers exact; undefined if it has none. Throws what evaluate() throws. */
+  /**
+   * The entry point's value as JSON text, numbers exact, or what of it is at `below`; undefined if it has none. Throws what
+   * evaluate() throws.
+   */
   evaluateToJson(
     entrypoint: string,
     input: PolicyInput | string,
     context: EvaluationContext,
     fuel: number = this.#limits.fuel,
+    below: readonly string[] = [],
   ): { readonly result: string | undefined; readonly cost: number } {
     const budget = Math.min(fuel, maximumFuel);
     const id = this.#begin(entrypoint, input, context, budget);
     try {
       const address = resultIn(this.#heap, this.#run(id, input, budget) >>> 0);
-      const result = address === 0 ? undefined : this.#jsonAt(address);
+      const result = address === 0 ? undefined : this.#jsonAt(address, below);
       return { result, cost: budget - this.#fuel.value };
     } catch (cause) {
       throw this.#failed(cause);
     }
   }
 
-  #jsonAt(address: number): string {
+  #jsonAt(address: number, below: readonly string[]): string | undefined {
     const { spends } = this.#host;
-    return toJson(new ValueReader(this.#heap, spends).read(address), spends);
+    const value = valueBelow(new ValueReader(this.#heap, spends).read(address), below);
+    return value === undefined ? undefined : toJson(value, spends);
   }
 
   /** The entry point's id. */

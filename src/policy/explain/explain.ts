@@ -6,6 +6,7 @@ import { textsOf } from '../opa/platform.ts';
 import type { PolicySources } from '../sources.ts';
 import { parseAll, type Syntax } from '../testing/syntax.ts';
 import { bounds } from './bounds.ts';
+import { theirsOf } from './decided.ts';
 import { type Asked, agreement, askEngine, type Whole } from './engine.ts';
 import type { ExplainedRule, Explanation } from './explanation.ts';
 import { Fold } from './fold.ts';
@@ -70,12 +71,16 @@ export async function explainPolicy(
   const input = parsedInput(asked.input);
   const bundle = await compiler.compile(sources);
   const engine = askEngine(bundle.wasm, bundle.data, limits, asked);
-  const names = [
-    ...(isGuarded(engine.value) || engine.answer.code !== '' ? parts.guards : []),
-    ...parts.rules.filter((rule) => isNamed(sources, rule)).map((rule) => `${parts.authors}.${rule}`),
-  ];
+  const guards = isGuarded(engine.value) || engine.answer.code !== '' ? parts.guards : [];
+  const own = parts.rules.filter((rule) => isNamed(sources, rule)).map((rule) => `${parts.authors}.${rule}`);
   return compiler.withData(sources, BOUNDS, async (bench) => {
-    const [opa, traces] = await Promise.all([askOpa(bench, asked), traced(bench, asked, names)]);
+    const theirs = await theirsOf(bench, sources, asked);
+    const [opa, guarding, deciding] = await Promise.all([
+      askOpa(bench, asked),
+      traced(bench, asked, guards),
+      theirs ? traced(bench, theirs.asked, theirs.names) : traced(bench, asked, own),
+    ]);
+    const traces = [...guarding, ...deciding];
     const written = await writtenIn(
       bench,
       sources,
@@ -85,7 +90,8 @@ export async function explainPolicy(
     const rules: ExplainedRule[] = [];
     for (const trace of traces) {
       const places = trace.cut === UNTRACED ? await placesOf(bench, sources, asked, trace) : undefined;
-      rules.push(...(places ? [places] : ruleOf(trace, { written, input, data })));
+      const seen = theirs && deciding.includes(trace) ? theirs.input : input;
+      rules.push(...(places ? [places] : ruleOf(trace, { written, input: seen, data })));
     }
     return {
       entryPoint: asked.entryPoint,

@@ -1,6 +1,7 @@
 import { ServiceError } from '../../errors.ts';
 import type { Manifest } from '../../tenancy/manifest.ts';
 import type { Compiler } from '../compiler.ts';
+import { MAPPING } from '../decided.ts';
 import type { PolicySources } from '../sources.ts';
 import { parseAll, type Syntax } from '../testing/syntax.ts';
 import { type Declared, declaredIn } from './declared.ts';
@@ -50,8 +51,8 @@ function lookedAt(compiler: Compiler, sources: PolicySources, manifest: Manifest
     const { [LIBRARY]: library, ...own } = Object.fromEntries(parsed);
     const found = [
       ...astray(own, library, sources),
-      ...unknown(own, declaredIn(manifest)),
-      ...withoutAllow(own),
+      ...unknown(own, declaredIn(manifest), lookedAtIn(sources)),
+      ...withoutAllow(own, allowingIn(sources)),
     ];
     found.sort(
       (a, b) => (a.file < b.file ? -1 : Number(a.file > b.file)) || a.line - b.line || col(a) - col(b),
@@ -101,11 +102,18 @@ function astray(modules: Modules, library: Syntax | undefined, { data }: PolicyS
   });
 }
 
-function unknown(modules: Modules, declared: Declared): Warning[] {
+/** Where another package decides, its input is not the platform's. */
+const lookedAtIn = ({ decision }: PolicySources): ReadonlySet<string> =>
+  decision === undefined ? LOOKED_AT : new Set([MAPPING, 'delegation', 'approval']);
+
+const allowingIn = ({ decision }: PolicySources): readonly string[] =>
+  [...LOOKED_AT].filter((name) => decision === undefined || name !== 'authz');
+
+function unknown(modules: Modules, declared: Declared, packages: ReadonlySet<string>): Warning[] {
   const names = namesIn(modules);
   const looked = Object.entries(modules).flatMap(([file, syntax]) => {
     const own = names.get(file);
-    return own && LOOKED_AT.has(own.package[1] ?? '') ? [{ syntax, own }] : [];
+    return own && packages.has(own.package[1] ?? '') ? [{ syntax, own }] : [];
   });
   const constants = new Map(looked.flatMap(({ syntax, own }) => constantsIn(syntax, own)));
   const takers = platformTakers();
@@ -120,8 +128,8 @@ function unknown(modules: Modules, declared: Declared): Warning[] {
 }
 
 /** `allow` that is missing denies everything with `policy_undefined`, whatever else the package says. */
-function withoutAllow(modules: Modules): Warning[] {
-  return [...LOOKED_AT].flatMap((name) => {
+function withoutAllow(modules: Modules, packages: readonly string[]): Warning[] {
+  return packages.flatMap((name) => {
     const of = Object.entries(modules).filter(
       ([
         ,

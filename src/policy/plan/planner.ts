@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { ServiceError } from '../../errors.ts';
 import { sha256 } from '../bundle.ts';
 import type { Bench, Compiler } from '../compiler.ts';
+import { type LaneLimits, Lanes } from '../lanes.ts';
 import type { PolicySources } from '../sources.ts';
 import { parseAll, type Syntax } from '../testing/syntax.ts';
 import { type Analysis, analyse } from './analysis.ts';
@@ -20,21 +21,14 @@ export interface PlanQuestion {
   readonly sources: () => Promise<PolicySources>;
 }
 
-export interface PlannerLimits {
-  /** How many plans run at once, each a process; how many of a tenant run or wait. */
-  readonly running: number;
-  readonly perTenant: number;
-  readonly waiting: number;
-}
-
 type Outcome = { readonly plan: Plan } | { readonly refused: ServiceError };
 
-const LIMITS: PlannerLimits = { running: 2, perTenant: 4, waiting: 64 };
+const LIMITS: LaneLimits = { running: 2, perTenant: 4, waiting: 64 };
+const ASK = 'it has an input of its own, so ask for each resource';
 const KEPT = 1_000;
 /** Of JSON, in characters. */
 const KEPT_SIZE = 32 * 1024 * 1024;
 const KEPT_REVISIONS = 64;
-const BUSY_MS = 200;
 
 /**
  * What a principal may do, as a condition on the resource: the policy evaluated by OPA as far as it goes without it. What
@@ -42,18 +36,15 @@ const BUSY_MS = 200;
  */
 export class Planner {
   readonly #compiler: Compiler;
-  readonly #limits: PlannerLimits;
+  readonly #lanes: Lanes;
   readonly #kept = new LRUCache<string, Outcome>({ max: KEPT, maxSize: KEPT_SIZE, sizeCalculation: sizeOf });
   readonly #analyses = new LRUCache<string, { analysis: Analysis; syntax: ReadonlyMap<string, Syntax> }>({
     max: KEPT_REVISIONS,
   });
-  readonly #open = new Map<string, number>();
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
 
-  constructor(compiler: Compiler, limits: PlannerLimits = LIMITS) {
+  constructor(compiler: Compiler, limits: LaneLimits = LIMITS) {
     this.#compiler = compiler;
-    this.#limits = limits;
+    this.#lanes = new Lanes(limits, 'plans');
   }
 
   /** Throws `plan_unsupported`, which names the expression at fault, `resource_exhausted`, `unavailable`. */
@@ -64,8 +55,10 @@ export class Planner {
     const key = sha256(JSON.stringify([tenant, revision, input]));
     const known = this.#kept.get(key);
     if (known) return settledOutcome(known);
-    return this.#turn(tenant, async () => {
+    return this.#lanes.run(tenant, async () => {
       const sources = await question.sources();
+      if (sources.decision !== undefined)
+        throw planUnsupported(`${sources.decision} decides, and not authz: ${ASK}`);
       const made = await this.#compiler.withData(sources, PLANNING, (bench) =>
         this.#made(bench, sources, revision, input, String(now)),
       );
@@ -115,29 +108,6 @@ export class Planner {
     const made = { analysis: analyse(syntax), syntax };
     this.#analyses.set(revision, made);
     return made;
-  }
-
-  /** A tenant that asks for many waits for itself. */
-  async #turn<T>(tenant: string, work: () => Promise<T>): Promise<T> {
-    const open = this.#open.get(tenant) ?? 0;
-    if (open >= this.#limits.perTenant || this.#waiting.length >= this.#limits.waiting)
-      throw new ServiceError('resource_exhausted', 'too many plans are under way', { retryAfterMs: BUSY_MS });
-    this.#open.set(tenant, open + 1);
-    try {
-      while (this.#running >= this.#limits.running)
-        await new Promise<void>((resolve) => void this.#waiting.push(resolve));
-      this.#running += 1;
-      try {
-        return await work();
-      } finally {
-        this.#running -= 1;
-        this.#waiting.shift()?.();
-      }
-    } finally {
-      const left = (this.#open.get(tenant) ?? 1) - 1;
-      if (left === 0) this.#open.delete(tenant);
-      else this.#open.set(tenant, left);
-    }
   }
 }
 

@@ -10,6 +10,8 @@ export interface Contents {
   readonly files: readonly (readonly [path: string, digest: string])[];
   /** Of the manifest, what is in a policy's data, and what is an entry point. */
   readonly entrypoints: readonly string[];
+  /** Left out where the package authz decides. */
+  readonly decision?: string;
   readonly actions: Manifest['actions'];
 }
 
@@ -20,9 +22,12 @@ export interface Named {
   readonly digest: string;
 }
 
-export function contentsOf({ files, entrypoints }: PolicySources, actions: Manifest['actions']): Named {
+export function contentsOf(
+  { files, entrypoints, decision }: PolicySources,
+  actions: Manifest['actions'],
+): Named {
   const named = files.map(({ path, bytes }) => [path, sha256(bytes)]);
-  const contents = JSON.stringify({ files: named, entrypoints, actions });
+  const contents = JSON.stringify({ files: named, entrypoints, actions, decision });
   return { contents, digest: sha256(contents) };
 }
 
@@ -51,7 +56,7 @@ export function sourcesIn(
   contents: string,
   read: (digest: string) => Buffer,
 ): Promise<PolicySources> {
-  const { entrypoints, actions } = JSON.parse(contents) as Contents;
+  const { entrypoints, actions, decision } = JSON.parse(contents) as Contents;
   const files = new Map(filesOf(contents, read).map(({ path, bytes }) => [path, bytes as Buffer]));
-  return sourcesOf({ files, faults: [] }, { id: tenant, entrypoints: [...entrypoints], actions });
+  return sourcesOf({ files, faults: [] }, { id: tenant, entrypoints: [...entrypoints], actions, decision });
 }

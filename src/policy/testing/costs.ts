@@ -1,5 +1,6 @@
 import type { ManifestPrincipal } from '../../tenancy/manifest.ts';
 import type { Bench, Compiler } from '../compiler.ts';
+import { MAPPING } from '../decided.ts';
 import type { Limits } from '../engine/instance.ts';
 import { PolicyModule } from '../engine/module.ts';
 import { Names, nameOf } from '../naming/places.ts';
@@ -103,6 +104,8 @@ async function rulesCosts(
   for (const syntax of (await parseAll(files, bench.run)).values()) {
     const { package: own } = new Names(syntax, new Set());
     if (APART.has(own[1])) continue;
+    // Other packages of such a tenant have another input than the questions.
+    if (sources.decision !== undefined && own[1] !== MAPPING && own[1] !== 'delegation') continue;
     for (const { head } of syntax.rules ?? [])
       if (!head.args) names.add([...own.slice(1), nameOf(head)].map(encodeURIComponent).join('/'));
   }

@@ -128,14 +128,14 @@ function evaluateOne(
   request: UncheckedRequest,
 ): Promise<Answer> {
   const isKnown = principalClasses.some((each) => each === request.subject?.type);
-  const fault = isKnown ? undefined : faultOf(request);
+  const fault = isKnown ? undefined : faultOf(tenant, request);
   if (fault?.code === 'principal_class_unknown') return decisions.refuse(tenant, caller, request, fault);
   return decisions.check(tenant, caller, request);
 }
 
-function faultOf(request: UncheckedRequest): ServiceError | undefined {
+function faultOf({ manifest }: Tenant, request: UncheckedRequest): ServiceError | undefined {
   try {
-    checkRequest(request);
+    checkRequest(request, manifest);
     return undefined;
   } catch (error) {
     if (error instanceof ServiceError) return error;

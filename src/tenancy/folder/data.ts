@@ -9,8 +9,20 @@ export type Composed =
       readonly data: string;
       /** Of that, what lies where the tenant's packages are, and may stand where a rule does. */
       readonly beside: string;
+      /** Of the paths that were asked about, those at which the documents have something. */
+      readonly there: readonly string[];
     }
   | { readonly file: string; readonly line: number; readonly problem: string };
+
+/** What whoever has the documents composed wants to know of them. */
+export interface AskedOfData {
+  /** Of which it is told whether something is there, such as `users/alice`. */
+  readonly paths: readonly string[];
+  /** Whether the tenant's packages may be anywhere. */
+  readonly isAnywhere: boolean;
+}
+
+export const NOTHING_ASKED: AskedOfData = { paths: [], isAnywhere: false };
 
 /** Numbers by their text, which the types of the language do not have yet. */
 const { rawJSON, isRawJSON } = JSON as unknown as {
@@ -37,7 +49,11 @@ const MAX_ALIAS_COUNT = 100;
  * The value of `data`: each document at the place that its folder names, as in OPA's bundles (`users/data.json` is
  * `data.users`), and the platform's own under `mandate`. Numbers stay as they are written.
  */
-export function composeDocuments(documents: readonly DataDocument[], platform: unknown): Composed {
+export function composeDocuments(
+  documents: readonly DataDocument[],
+  platform: unknown,
+  asked: AskedOfData = NOTHING_ASKED,
+): Composed {
   const root: Members = members();
   for (const [file, text] of documents) {
     try {
@@ -52,11 +68,11 @@ export function composeDocuments(documents: readonly DataDocument[], platform: u
       };
     }
   }
+  const there = asked.paths.filter((path) => isThere(root, path.split('/')));
+  const roots = asked.isAnywhere ? Object.keys(root) : TENANT_ROOTS.filter((name) => name in root);
+  const beside = Object.fromEntries(roots.map((name) => [name, root[name]]));
   root['mandate'] = platform;
-  const beside = Object.fromEntries(
-    TENANT_ROOTS.filter((name) => name in root).map((name) => [name, root[name]]),
-  );
-  return { data: JSON.stringify(root), beside: JSON.stringify(beside) };
+  return { data: JSON.stringify(root), beside: JSON.stringify(beside), there };
 }
 
 type Members = Record<string, unknown>;
@@ -66,6 +82,16 @@ const members = (): Members => Object.create(null) as Members;
 
 const isObject = (value: unknown): value is Members =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawJSON(value);
+
+/** Elements of arrays have no names. */
+function isThere(root: Members, path: readonly string[]): boolean {
+  let at: unknown = root;
+  for (const name of path) {
+    if (!isObject(at) || !Object.hasOwn(at, name)) return false;
+    at = at[name];
+  }
+  return true;
+}
 
 function place(root: Members, folders: readonly string[], value: unknown): void {
   let at = root;

@@ -11,7 +11,8 @@ function serve(port: MessagePort): void {
 }
 
 function answerTo(question: Question): Answer {
-  if ('documents' in question) return { composed: composeDocuments(question.documents, question.platform) };
+  if ('documents' in question)
+    return { composed: composeDocuments(question.documents, question.platform, question.asked) };
   try {
     if ('table' in question) return { tests: readTable(question.table) };
     return { manifest: readManifest(question.manifest, question.file) };

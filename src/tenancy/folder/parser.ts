@@ -2,13 +2,23 @@ import { Worker } from 'node:worker_threads';
 import { ServiceError } from '../../errors.ts';
 import { type Manifest, readManifest } from '../manifest.ts';
 import { ManifestInvalid } from '../manifest-invalid.ts';
-import { type Composed, composeDocuments, type DataDocument } from './data.ts';
+import {
+  type AskedOfData,
+  type Composed,
+  composeDocuments,
+  type DataDocument,
+  NOTHING_ASKED,
+} from './data.ts';
 import { readTable, type TabledTest, TableInvalid } from './table.ts';
 
 /** What the thread is asked, and what it answers: a value, or what is wrong. */
 export type Question =
   | { readonly manifest: string; readonly file: string }
-  | { readonly documents: readonly DataDocument[]; readonly platform: unknown }
+  | {
+      readonly documents: readonly DataDocument[];
+      readonly platform: unknown;
+      readonly asked: AskedOfData;
+    }
   | { readonly table: string };
 export type Answer =
   | { readonly manifest: Manifest }
@@ -38,14 +48,18 @@ export async function parseManifestText(text: string, file: string): Promise<Man
 }
 
 /** The value of `data`; see `composeDocuments`. Large documents are not read on this thread. */
-export async function composeData(documents: readonly DataDocument[], platform: unknown): Promise<Composed> {
+export async function composeData(
+  documents: readonly DataDocument[],
+  platform: unknown,
+  asked: AskedOfData = NOTHING_ASKED,
+): Promise<Composed> {
   const isSmall = (kind: 'json' | 'yaml', bytes: number): boolean =>
     documents
       .filter(([name]) => name.endsWith('.json') === (kind === 'json'))
       .reduce((sum, [, text]) => sum + text.length, 0) <= bytes;
   if (isSmall('json', SMALL_JSON) && isSmall('yaml', SMALL_YAML))
-    return composeDocuments(documents, platform);
-  const answer = await forData.ask({ documents, platform });
+    return composeDocuments(documents, platform, asked);
+  const answer = await forData.ask({ documents, platform, asked });
   if ('composed' in answer) return answer.composed;
   return {
     file: documents[0]?.[0] ?? 'data',

@@ -546,7 +546,6 @@ export function assemble(
       ask: queriesBy(new OpaQueries(compiler), (tenant, revision) => releases.sourcesOf(tenant, revision)),
     }),
     isServed: (tenant) => policies.bundleOf(tenant) !== undefined,
-    version: config.version,
     delegations: new Delegations({
       dpop,
       ...common,

@@ -104,8 +104,6 @@ export interface Services {
   /** What followers are told; and, of a sidecar, what is passed on to its authority. */
   readonly source: ChangeSource;
   readonly passingOn: PassingOn | undefined;
-  /** Of Mandate. */
-  readonly version: string;
   readonly tokens: Tokens;
   readonly search: Search;
   readonly accessRequests: AccessRequests;

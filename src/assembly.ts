@@ -53,6 +53,8 @@ import { plansBy } from './policy/plan/by-revision.ts';
 import { Planner } from './policy/plan/planner.ts';
 import { Policies } from './policy/policies.ts';
 import { limitsFor } from './policy/proof.ts';
+import { Pulls } from './policy/pulling/pulls.ts';
+import { Memory } from './policy/pulling/remembered.ts';
 import { Releases } from './policy/revisions/releases.ts';
 import { ServedBundles } from './policy/revisions/served.ts';
 import { TestGate } from './policy/testing/gate.ts';
@@ -60,7 +62,15 @@ import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
-import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
+import {
+  archiveOf,
+  limitsOf,
+  pulledTenants,
+  retentionOf,
+  sinkSettings,
+  tenantLimitsOf,
+  witnessPeer,
+} from './settings.ts';
 import { approvalStore } from './storage/approvals/store.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
@@ -196,8 +206,20 @@ export function assemble(
     limitsOf: (tenant) => limitsFor(tenant.manifest, limitsOf(config)),
     write: (...trial) => administration.tryRevision(...trial),
   });
+  const pulls = stack.use(
+    new Pulls(pulledTenants(config), {
+      tenants,
+      policies,
+      releases,
+      store: revisions,
+      administration,
+      memory: new Memory(path.join(config.data_dir, 'bundles')),
+      random,
+    }),
+  );
   const fleet = stack.use(
     new Fleet({
+      pulls,
       tenants,
       policies,
       compiler,
@@ -384,6 +406,7 @@ export function assemble(
       open: () => admission.open,
       tenants: () => tenants.size,
       degraded: () => fleet.degraded(),
+      bundlesStale: () => pulls.stale(),
       threadAnswers: () => offload?.answered ?? 0,
       threads: () => offload?.ready ?? 0,
       sinks: () => sinks.states,
@@ -473,7 +496,7 @@ export function assemble(
     state: (tenant) =>
       kills.isKilled(tenant)
         ? { state: 'killed', why: '' }
-        : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock()),
+        : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock(), pulls.problemOf(tenant.id)),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {
       ready: () => writer.problem === '' && health.ready && !parts.stopping.aborted,
@@ -486,6 +509,7 @@ export function assemble(
       ofTenants: () => [
         ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
         ...fleet.problems(),
+        ...pulls.problems(),
         ...sinks.problems(),
         ...(keeper.problem ? [`volumes: ${keeper.problem}`] : []),
       ],

@@ -218,6 +218,16 @@ const manifest = z.strictObject({
     .array(z.string().regex(/^(?:authz|delegation)(?:\/[A-Za-z_]\w*)+$/, 'a path such as authz/allow'))
     .max(64)
     .default([]),
+  /**
+   * What Envoy's checks are asked of: `mandate`, or `opa` for a policy that was written for opa-envoy-plugin, which has
+   * that plugin's input and no guardrails. The rule is one that the data API serves too.
+   */
+  ext_authz: z
+    .strictObject({
+      input: z.enum(['mandate', 'opa']).default('mandate'),
+      entrypoint: z.string().default('authz/allow'),
+    })
+    .prefault({}),
   /** Whether what is saved in the folder counts at once; else when somebody reloads it. */
   watch: z.boolean().default(false),
   /** `four_eyes`: who brings a revision does not make it active. */
@@ -284,6 +294,11 @@ export function parseManifest(value: unknown, file: string, lineOf: LineOf = () 
     if (seen.has(each))
       throw new ManifestInvalid(file, `issuer ${each} stands twice`, { line: lineOf(['issuers', at]) });
     seen.add(each);
+  }
+  const { ext_authz: envoy, entrypoints } = parsed.data;
+  if (envoy.input === 'opa' && !entrypoints.includes(envoy.entrypoint)) {
+    const problem = `ext_authz: entrypoints has no ${envoy.entrypoint.slice(0, 256)}, which Envoy's checks would ask`;
+    throw new ManifestInvalid(file, problem, { line: lineOf(['ext_authz']) });
   }
   return parsed.data;
 }

@@ -36,7 +36,7 @@ export function partsIn(text: string, boundary: string): Part[] {
   for (const [at, piece] of pieces.slice(1).entries()) {
     // Without a part before it Go takes the last boundary in its strict form alone.
     const isFirst = at === 0;
-    if (isFirst && (/^--\r\n/.test(piece) || (piece === '--' && pieces.length === 2))) return parts;
+    if (isFirst && (piece.startsWith('--\r\n') || (piece === '--' && pieces.length === 2))) return parts;
     if (!isFirst && /^--[ \t]*(?:\r?\n|$)/.test(piece)) return parts;
     const opened = /^[ \t]*(\r?\n)/.exec(piece);
     if (!opened || opened[1] !== line) throw new Unreadable(`${WHAT} has a boundary that is none`);

@@ -69,7 +69,7 @@ const forms: Readonly<Record<string, Form>> = {
 };
 
 const cases = Object.keys(forms).flatMap((name) =>
-  (['absent', 'either'] as const).map((meaning) => [name, meaning] as const),
+  (['absent', 'null', 'either', 'never'] as const).map((meaning) => [name, meaning] as const),
 );
 
 test.each(cases)(

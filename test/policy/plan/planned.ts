@@ -72,5 +72,8 @@ const scalarsNull = (resource: Resource): Resource => {
 
 export const meanings = {
   absent: (row: Resource) => [scalarsOut(row)],
+  null: (row: Resource) => [scalarsNull(row)],
   either: (row: Resource) => [scalarsOut(row), scalarsNull(row)],
+  // There is none; and if there is, nobody knows what it means.
+  never: (row: Resource) => [scalarsOut(row), scalarsNull(row)],
 } as const;

@@ -39,7 +39,7 @@ async function selects(
   }
 }
 
-test.each(['absent', 'either'] as const)(
+test.each(['absent', 'null', 'either', 'never'] as const)(
   'SQLite selects what is allowed, where a NULL is %s',
   async (meaning) => {
     const store = sqliteStore(meaning);
@@ -51,7 +51,7 @@ test.each(['absent', 'either'] as const)(
   600_000,
 );
 
-test.each(['absent', 'either'] as const)(
+test.each(['absent', 'null', 'either', 'never'] as const)(
   'PostgreSQL selects what is allowed, where a NULL is %s',
   async (meaning) => {
     await using store = await postgresStore(meaning);

@@ -41,6 +41,7 @@ export interface TenantDocument {
   audit?: { sealed: { path: string; about?: string }[] };
   entrypoints?: string[];
   ext_authz?: { input: string; entrypoint?: string };
+  policy?: { four_eyes: boolean };
   tasks?: { max_hours: number };
   meters?: Record<string, object>;
   authorization_details?: Record<string, object>;

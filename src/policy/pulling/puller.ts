@@ -77,6 +77,7 @@ export class Puller implements Disposable {
   readonly #over = new AbortController();
   #current: AbortController | undefined;
   #turn: Promise<unknown> = Promise.resolve();
+  #queued = 0;
   #timer: NodeJS.Timeout | undefined;
   #watch: Disposable | undefined;
   /** Undefined until it was read; null where there is nothing. */
@@ -99,7 +100,12 @@ export class Puller implements Disposable {
     clearTimeout(this.#timer);
     // What is held by the server would be waited for.
     this.#current?.abort();
-    const done = this.#turn.then(() => this.#look(look));
+    this.#queued += 1;
+    const done = this.#turn.then(() => {
+      this.#queued -= 1;
+      // The one behind it sees all that this would.
+      return this.#queued > 0 && !look.isAsked ? false : this.#look(look);
+    });
     this.#turn = done.catch(() => undefined);
     return done;
   }

@@ -173,6 +173,27 @@ describe('a bundle by HTTPS', () => {
     expect(await decided(server)).toBe('deny');
   });
 
+  test('with four eyes what is pulled is kept, and decides once somebody activates it', async () => {
+    await using from = await served(tls, withTag(open, '"one"'));
+    await using server = await startServer({
+      overrides: pulling(from),
+      acme: (manifest) => {
+        manifest.policy = { four_eyes: true };
+      },
+    });
+    // The first has no other to go on with.
+    await becomes(server, 'allow');
+    from.answer = withTag(closed, '"two"');
+    const [kept] = await eventually(
+      () => policyOf(server).list(),
+      (revisions) => revisions.length > 1,
+    );
+    expect(kept).toMatchObject({ state: 'validated', author: `${from.url}/acme.tar.gz` });
+    expect(await decided(server)).toBe('allow');
+    await policyOf(server).activate(kept?.revision ?? '');
+    expect(await decided(server)).toBe('deny');
+  });
+
   test('a bearer token of a file, read again each time, or of the environment, and a client certificate', async () => {
     const file = path.join(folder, 'token');
     await writeFile(file, 'first-token\n');

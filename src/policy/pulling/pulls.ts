@@ -1,7 +1,8 @@
+import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { type Look, type Polling, Puller, type PullerParts } from './puller.ts';
-import type { BundleSource } from './source.ts';
+import { type BundleSource, NotPulled } from './source.ts';
 
 /** A tenant whose policy is pulled. */
 export interface PulledTenant {
@@ -9,6 +10,14 @@ export interface PulledTenant {
   readonly source: BundleSource;
   readonly polling: Polling;
 }
+
+/** What whoever asked is told. */
+const toCaller =
+  (source: string) =>
+  (cause: unknown): never => {
+    if (!(cause instanceof NotPulled)) throw cause;
+    throw new ServiceError('unavailable', `${source} could not be pulled: ${cause.message}`, { cause });
+  };
 
 /** The tenants whose policy comes from elsewhere: of their folders the manifest counts alone. */
 export class Pulls implements Disposable {
@@ -41,9 +50,9 @@ export class Pulls implements Disposable {
       new Puller(tenant.id, configured.source, configured.polling, this.#parts);
     this.#pullers.set(tenant.id, puller);
     const isServed = (): boolean => this.#pullers.get(tenant.id) === puller;
-    const went = this.#parts.releases.goOn(tenant, { caller, isServed });
-    if (isAsked) return puller.now({ caller, isAsked });
-    const changed = await went.catch(() => false);
+    // Where the store fails it is tried again with the next look.
+    const changed = await this.#parts.releases.goOn(tenant, { caller, isServed }).catch(() => false);
+    if (isAsked) return puller.now({ caller, isAsked }).catch(toCaller(configured.source.name));
     if (!isServed()) return changed;
     puller.remind(tenant);
     void puller.now({ caller: configured.source.name, isAsked }).catch(() => undefined);

@@ -171,6 +171,18 @@ describe('a bundle by HTTPS', () => {
     // Whoever reloads wants just what stands there.
     expect((await policyOf(server).reload()).body).toMatchObject({ changed: true });
     expect(await decided(server)).toBe('deny');
+    // And is told why it cannot have it.
+    from.answer = (_request, response) => void response.writeHead(503).end();
+    expect((await policyOf(server).reload()).body).toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining('answers 503'),
+    });
+    from.answer = withTag(Buffer.from('x'), '"three"');
+    expect((await policyOf(server).reload()).body).toMatchObject({
+      code: 'failed_precondition',
+      message: expect.stringContaining('it is no gzipped tar'),
+    });
+    expect(await decided(server)).toBe('deny');
   });
 
   test('with four eyes what is pulled is kept, and decides once somebody activates it', async () => {

@@ -70,9 +70,15 @@ const scalarsNull = (resource: Resource): Resource => {
   return { id, properties: { owner: null, level: null, open: null, ...properties } };
 };
 
+/** Where nothing at all is in a column, of JSON too, null is given. */
+const allNull = (resource: Resource): Resource => {
+  const { id, properties } = scalarsNull(resource);
+  return { id, properties: { tags: null, shares: null, ...properties } };
+};
+
 export const meanings = {
   absent: (row: Resource) => [scalarsOut(row)],
-  null: (row: Resource) => [scalarsNull(row)],
+  null: (row: Resource) => [allNull(row)],
   either: (row: Resource) => [scalarsOut(row), scalarsNull(row)],
   // There is none; and if there is, nobody knows what it means.
   never: (row: Resource) => [scalarsOut(row), scalarsNull(row)],

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type CheckJson, check, connect, exchangeFields, form, request } from './requests.ts';
+import { check, connect, exchangeFields, form, request } from './requests.ts';
 import { bearer, type Running, secrets, startServer } from './server.ts';
 
 /** DecisionService.Plan, as a service asks it. */
@@ -119,7 +119,7 @@ describe('by a token', () => {
           },
           bearer(secrets.mcp),
         );
-        const { decision } = checked as CheckJson;
+        const { decision } = checked;
         const allowed = body.outcome === 'PLAN_OUTCOME_ALWAYS_ALLOWED';
         expect([allowed, body.outcome], JSON.stringify([action, properties, body])).toEqual([
           decision === 'DECISION_ALLOW',

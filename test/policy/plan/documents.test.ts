@@ -9,7 +9,7 @@ import { renderPrisma } from '../../../src/policy/plan/render/prisma.ts';
 import { fieldsOf, fitsPostgres } from './databases.ts';
 import { elasticsearchHolds, prismaHolds } from './evaluators.ts';
 import { attributes, type Resource } from './grammar.ts';
-import { eachPlan, meanings, RUNS, wrong } from './planned.ts';
+import { eachPlan, meanings, PATIENCE_MS, RUNS, wrong } from './planned.ts';
 
 /** Filters that are objects. MongoDB's language is evaluated by mingo, which is not MongoDB; the others by readings of our own. */
 
@@ -101,7 +101,7 @@ test.each(cases)(
     if (RUNS < 100) return;
     expect(Math.min(...Object.values(name === 'mongodb' ? { ...met, refused: 1 } : met))).toBeGreaterThan(0);
   },
-  600_000,
+  PATIENCE_MS,
 );
 
 const at = (...members: string[]): readonly string[] => ['resource', 'properties', ...members];

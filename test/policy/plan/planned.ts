@@ -7,6 +7,8 @@ import { type Subject, subjectOf } from './subject.ts';
 
 /** `PLAN_RUNS=2000` for a long hunt. */
 export const RUNS = Number(process.env['PLAN_RUNS'] ?? 25);
+/** Of one test. */
+export const PATIENCE_MS = Math.max(600_000, RUNS * 5_000);
 const RESOURCES = 150;
 
 /** Of a counterexample what is thrown says all. */

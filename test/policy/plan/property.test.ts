@@ -3,24 +3,28 @@ import type { Condition } from '../../../src/policy/plan/condition.ts';
 import { holds } from '../../../src/policy/plan/evaluate.ts';
 import { fitsPostgres, fitsSqlite, postgresStore, type Store, sqliteStore } from './databases.ts';
 import type { Resource } from './grammar.ts';
-import { eachPlan, meanings, type Planned, RUNS, wrong } from './planned.ts';
+import { eachPlan, meanings, PATIENCE_MS, type Planned, RUNS, wrong } from './planned.ts';
 
 /** A plan is what Check says, of resources among which attributes are missing, null and of other types. */
 
-test('a condition holds of a resource if and only if the engine allows it', async () => {
-  const decided = { allowed: 0, denied: 0 };
-  const { planned, refused } = await eachPlan((each, all) => {
-    for (const resource of all) {
-      const allowed = each.subject.allows(resource);
-      decided[allowed ? 'allowed' : 'denied'] += 1;
-      const held = holds(each.subject.plan.condition, { resource });
-      if (held ? !allowed : allowed && each.isCertain) throw wrong(each, resource, allowed);
-    }
-  });
-  expect(planned).toBeGreaterThan(refused);
-  expect(decided.allowed).toBeGreaterThan(RUNS);
-  expect(decided.denied).toBeGreaterThan(RUNS);
-}, 600_000);
+test(
+  'a condition holds of a resource if and only if the engine allows it',
+  async () => {
+    const decided = { allowed: 0, denied: 0 };
+    const { planned, refused } = await eachPlan((each, all) => {
+      for (const resource of all) {
+        const allowed = each.subject.allows(resource);
+        decided[allowed ? 'allowed' : 'denied'] += 1;
+        const held = holds(each.subject.plan.condition, { resource });
+        if (held ? !allowed : allowed && each.isCertain) throw wrong(each, resource, allowed);
+      }
+    });
+    expect(planned).toBeGreaterThan(refused);
+    expect(decided.allowed).toBeGreaterThan(RUNS);
+    expect(decided.denied).toBeGreaterThan(RUNS);
+  },
+  PATIENCE_MS,
+);
 
 async function selects(
   store: Store,
@@ -48,7 +52,7 @@ test.each(['absent', 'null', 'either', 'never'] as const)(
     );
     expect(planned).toBeGreaterThan(0);
   },
-  600_000,
+  PATIENCE_MS,
 );
 
 test.each(['absent', 'null', 'either', 'never'] as const)(
@@ -60,5 +64,5 @@ test.each(['absent', 'null', 'either', 'never'] as const)(
     );
     expect(planned).toBeGreaterThan(0);
   },
-  600_000,
+  PATIENCE_MS,
 );

@@ -57,6 +57,8 @@ import { plansBy } from './policy/plan/by-revision.ts';
 import { Planner } from './policy/plan/planner.ts';
 import { Policies } from './policy/policies.ts';
 import { limitsFor } from './policy/proof.ts';
+import { Pulls } from './policy/pulling/pulls.ts';
+import { Memory } from './policy/pulling/remembered.ts';
 import { queriesBy } from './policy/query/by-revision.ts';
 import { OpaQueries } from './policy/query/query.ts';
 import { Releases } from './policy/revisions/releases.ts';
@@ -66,7 +68,15 @@ import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
-import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
+import {
+  archiveOf,
+  limitsOf,
+  pulledTenants,
+  retentionOf,
+  sinkSettings,
+  tenantLimitsOf,
+  witnessPeer,
+} from './settings.ts';
 import { assembleSidecar } from './sidecar.ts';
 import { approvalStore } from './storage/approvals/store.ts';
 import { changeStore } from './storage/changes/store.ts';
@@ -237,8 +247,20 @@ export function assemble(
     limitsOf: (tenant) => limitsFor(tenant.manifest, limitsOf(config)),
     write: (...trial) => administration.tryRevision(...trial),
   });
+  const pulls = stack.use(
+    new Pulls(pulledTenants(config), {
+      tenants,
+      policies,
+      releases,
+      store: revisions,
+      administration,
+      memory: new Memory(path.join(config.data_dir, 'bundles')),
+      random,
+    }),
+  );
   const fleet = stack.use(
     new Fleet({
+      pulls,
       tenants,
       policies,
       compiler,
@@ -435,6 +457,7 @@ export function assemble(
       open: () => admission.open,
       tenants: () => tenants.size,
       degraded: () => fleet.degraded(),
+      bundlesStale: () => pulls.stale(),
       threadAnswers: () => offload?.answered ?? 0,
       threads: () => offload?.ready ?? 0,
       sinks: () => sinks.states,
@@ -576,7 +599,7 @@ export function assemble(
     state: (tenant) =>
       kills.isKilled(tenant)
         ? { state: 'killed', why: '' }
-        : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock()),
+        : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock(), pulls.problemOf(tenant.id)),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
     readiness: {
       ready: () =>
@@ -598,6 +621,7 @@ export function assemble(
         ...(freshness.isStale
           ? [`authority: nothing was heard of it for ${Math.round(freshness.ageMs / 1_000)} s`]
           : []),
+        ...pulls.problems(),
         ...sinks.problems(),
         ...(keeper.problem ? [`volumes: ${keeper.problem}`] : []),
       ],

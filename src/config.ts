@@ -3,10 +3,12 @@ import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { bucket } from './audit/keeping/bucket.ts';
 import type { S3Credentials } from './audit/keeping/s3.ts';
 import { recordKinds, recordOutcomes } from './audit/record.ts';
 import { sinkFormats } from './audit/sinks/settings.ts';
 import { describe, ServiceError } from './errors.ts';
+import { bundlesDeclared } from './policy/pulling/declared.ts';
 import { operations, operatorOperations } from './tenancy/manifest.ts';
 
 const port = z.int().min(0).max(65_535);
@@ -107,21 +109,13 @@ const schema = z.strictObject({
     .strictObject({
       folder: z.string().min(1).optional(),
       /** Its credentials are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment. */
-      s3: z
-        .strictObject({
-          endpoint: z.url(),
-          region: z.string().min(1).default('us-east-1'),
-          bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'a name of a bucket'),
-          prefix: z
-            .string()
-            .regex(/^(?:[\w.!*'()=-]+\/)*$/, 'empty, or names that each end with /')
-            .default(''),
-        })
-        .optional(),
+      s3: bucket.optional(),
       after_days: z.number().min(0).max(36_500).optional(),
     })
     .refine(({ folder, s3 }) => (folder === undefined) !== (s3 === undefined), 'one of folder and s3')
     .optional(),
+  /** Tenants whose policy is pulled: an OPA bundle, or a folder that something else keeps (docs/bundles.md). */
+  bundles: bundlesDeclared,
   /** How long records are kept where a tenant does not say; for so many days in any case. Left out: for good. */
   retention: z
     .strictObject({
@@ -236,8 +230,10 @@ export type Config = Readonly<z.infer<typeof schema>> & {
   readonly masterKey?: MasterKeyGiven | undefined;
   /** What `authority` knows this sidecar by. */
   readonly authoritySecret?: string | undefined;
-  /** Those of `archive.s3`. */
+  /** Those of `archive.s3`, and of bundles in buckets. */
   readonly s3Credentials?: S3Credentials | undefined;
+  /** By tenant: the bearer token that its bundle is pulled with, where the environment has it. */
+  readonly bundleTokens?: ReadonlyMap<string, string> | undefined;
 };
 
 /** Values given on the command line, by the names of the file. Undefined ones were not given. */
@@ -279,7 +275,8 @@ export function readConfig(
     opa: opaOf(parsed.data.opa, home),
     masterKey: masterKeyIn(environment),
     authoritySecret: parsed.data.authority && authoritySecretIn(parsed.data.authority, environment),
-    s3Credentials: parsed.data.archive?.s3 && s3CredentialsIn(environment),
+    s3Credentials: usesS3(parsed.data) ? s3CredentialsIn(environment) : undefined,
+    bundleTokens: bundleTokensIn(environment, parsed.data.bundles),
   });
   for (const [plane, { host }] of Object.entries({ data: config.data, admin: config.admin }))
     checkExposure(config, plane, host);
@@ -350,12 +347,35 @@ function masterKeyIn(environment: Readonly<Record<string, string | undefined>>):
   );
 }
 
+const usesS3 = ({ archive, bundles }: z.infer<typeof schema>): boolean =>
+  archive?.s3 !== undefined || bundles.some(({ s3 }) => s3 !== undefined);
+
+function bundleTokensIn(
+  environment: Readonly<Record<string, string | undefined>>,
+  bundles: z.infer<typeof schema>['bundles'],
+): ReadonlyMap<string, string> {
+  const tokens = new Map<string, string>();
+  for (const { tenant, https } of bundles) {
+    const name = https?.token_environment;
+    if (name === undefined) continue;
+    const token = environment[name] ?? '';
+    // RFC 6750 section 2.1.
+    if (!/^[\x21-\x7e]{1,16384}$/.test(token))
+      throw new ServiceError(
+        'config_invalid',
+        `bundles: ${tenant}: ${name} of the environment holds no token`,
+      );
+    tokens.set(tenant, token);
+  }
+  return tokens;
+}
+
 function s3CredentialsIn(environment: Readonly<Record<string, string | undefined>>): S3Credentials {
   const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_SESSION_TOKEN: token } = environment;
   if (id && secret) return { accessKeyId: id, secretAccessKey: secret, sessionToken: token };
   throw new ServiceError(
     'config_invalid',
-    'archive: s3 takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from the environment, and one is missing',
+    's3 takes AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from the environment, and one is missing',
   );
 }
 

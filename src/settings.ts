@@ -6,7 +6,14 @@ import type { SinkSettings } from './audit/sinks/settings.ts';
 import type { WitnessPeer } from './audit/witness/witnessing.ts';
 import type { Config } from './config.ts';
 import { describe, ServiceError } from './errors.ts';
+import { tenantId } from './ids.ts';
 import { parseVkey, SignatureType } from './merkle/keys.ts';
+import { FolderSource } from './policy/pulling/folder.ts';
+import { HttpsSource } from './policy/pulling/https.ts';
+import type { PulledTenant } from './policy/pulling/pulls.ts';
+import { S3Source } from './policy/pulling/s3.ts';
+import { verificationOf } from './policy/pulling/signatures.ts';
+import type { BundleSource } from './policy/pulling/source.ts';
 import type { TenantLimits } from './tenancy/limits.ts';
 
 /** What parts of the configuration mean to the services that are made from them. */
@@ -68,6 +75,41 @@ export function readAuthorityFiles({ ca, cert, key }: NonNullable<Config['author
     }
   };
   return { ca: read(ca), cert: read(cert), key: read(key) };
+}
+
+/** Throws `config_invalid`, also where a key cannot be read. */
+export function pulledTenants(config: Config): PulledTenant[] {
+  return config.bundles.map((each) => {
+    const what = `bundles: ${each.tenant}`;
+    try {
+      const polling = { minMs: each.min_seconds * 1_000, maxMs: each.max_seconds * 1_000 };
+      return { tenant: tenantId(each.tenant), source: bundleSource(config, each, what), polling };
+    } catch (cause) {
+      if (cause instanceof ServiceError && cause.message.startsWith(what)) throw cause;
+      throw new ServiceError('config_invalid', `${what}: ${describe(cause)}`, { cause });
+    }
+  });
+}
+
+function bundleSource(
+  { bundleTokens, s3Credentials }: Config,
+  { tenant: id, https, folder, s3, verify }: Config['bundles'][number],
+  what: string,
+): BundleSource {
+  const tenant = tenantId(id);
+  const verification =
+    verify && verificationOf(readFileSync(verify.key, 'utf8'), verify.algorithm, verify.scope);
+  if (https) {
+    refuseCleartext(what, https.url);
+    const { url, token_file: tokenFile, client, ca, long_polling_seconds: seconds } = https;
+    const settings = { url, token: bundleTokens?.get(id), tokenFile, client, ca, holdMs: seconds * 1_000 };
+    return new HttpsSource(tenant, settings, verification);
+  }
+  if (folder) return new FolderSource({ folder: folder.path, root: folder.root ?? folder.path });
+  if (!s3 || !s3Credentials)
+    throw new ServiceError('config_invalid', `${what}: it has none of https, folder and s3`);
+  refuseCleartext(what, s3.endpoint);
+  return new S3Source(tenant, s3, s3Credentials, verification);
 }
 
 /** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */

@@ -46,6 +46,25 @@ describe('readConfig', () => {
     expect(readConfig(credentials).s3Credentials).toBeUndefined();
   });
 
+  test('takes one source for a tenant that is pulled, and its token from the environment', () => {
+    const of = (...bundles: string[]): string =>
+      `bundles:\n${bundles.map((each) => `  - ${each}\n`).join('')}`;
+    const https = 'https: { url: https://b.example/a.tar.gz }';
+    const folder = 'folder: { path: /git/current }';
+    const refused = (...bundles: string[]): string => refusalOf(of(...bundles)).message;
+    expect(refused('{ tenant: acme }')).toContain('one of https, folder and s3');
+    expect(refused(`{ tenant: acme, ${https}, ${folder} }`)).toContain('one of https, folder and s3');
+    expect(refused(`{ tenant: acme, ${folder}, verify: { key: k } }`)).toContain('a folder is not signed');
+    expect(refused(`{ tenant: acme, ${https}, min_seconds: 200 }`)).toContain('min_seconds is more');
+    expect(refused(`{ tenant: acme, ${https} }`, `{ tenant: acme, ${folder} }`)).toContain('two bundles');
+    const s3 = 's3: { endpoint: https://s3.example, bucket: policies, key: a.tar.gz }';
+    expect(refused(`{ tenant: acme, ${s3} }`)).toContain('AWS_ACCESS_KEY_ID');
+    const named = `{ tenant: acme, ${https.replace(' }', ', token_environment: ACME_TOKEN }')} }`;
+    expect(refused(named)).toContain('ACME_TOKEN of the environment holds no token');
+    const config = withFile(of(named), (file) => readConfig({ ACME_TOKEN: 't' }, {}, file));
+    expect(config.bundleTokens).toEqual(new Map([['acme', 't']]));
+  });
+
   test('has a default for everything, and is frozen', () => {
     const config = readConfig({});
     expect(config).toMatchObject({

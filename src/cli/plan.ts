@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { ServiceError } from '../errors.ts';
 import { DecisionService, type Condition as Message, PlanOutcome } from '../gen/mandate/v1/decision_pb.ts';
 import { ALWAYS, type Condition, NEVER, type Value } from '../policy/plan/condition.ts';
+import { renderElasticsearch } from '../policy/plan/render/elasticsearch.ts';
 import {
   type Field,
   type FieldType,
@@ -11,7 +12,10 @@ import {
   type NullMeaning,
   nullMeanings,
 } from '../policy/plan/render/fields.ts';
+import { renderMongodb } from '../policy/plan/render/mongodb.ts';
 import { renderPostgres } from '../policy/plan/render/postgres.ts';
+import { renderPrisma } from '../policy/plan/render/prisma.ts';
+import type { Sql } from '../policy/plan/render/sql.ts';
 import { renderSqlite } from '../policy/plan/render/sqlite.ts';
 import { operators } from '../server/connect/plan.ts';
 import { clientOf } from './client.ts';
@@ -28,11 +32,17 @@ interface PlanOptions {
   property?: Record<string, unknown>;
   context?: Record<string, unknown>;
   audience?: string;
-  as: 'json' | 'sqlite' | 'postgres';
+  as: 'json' | keyof typeof renderers;
   column: Map<string, Field>;
 }
 
-const renderers = { sqlite: renderSqlite, postgres: renderPostgres };
+const renderers = {
+  sqlite: renderSqlite,
+  postgres: renderPostgres,
+  mongodb: renderMongodb,
+  elasticsearch: renderElasticsearch,
+  prisma: renderPrisma,
+} as const satisfies Record<string, (condition: Condition, fields: Map<string, Field>) => object>;
 
 const words: Readonly<Record<number, string>> = {
   [PlanOutcome.ALWAYS_ALLOWED]: 'always allowed',
@@ -59,12 +69,12 @@ export function planCommand(): Command {
     .option('--audience <name>', 'with --token: the audience you serve')
     .addOption(
       new Option('--as <form>', 'the form of the filter')
-        .choices(['json', 'sqlite', 'postgres'])
+        .choices(['json', ...Object.keys(renderers)])
         .default('json'),
     )
     .option(
       '--column <attribute=name:type>',
-      `where SQL finds an attribute, such as owner=owner_id:text; of ${fieldTypes.join(', ')}, and with :${nullMeanings.join(', :')} what NULL stands for (either)`,
+      `where an attribute is kept, such as owner=owner_id:text; of ${fieldTypes.join(', ')}, and with :${nullMeanings.join(', :')} what none there stands for (either)`,
       column,
       new Map<string, Field>(),
     )
@@ -114,9 +124,10 @@ export function planCommand(): Command {
       print(word);
       for (const { code, message } of answer.reasons)
         print(`  ${visible(code)}${message ? `: ${visible(message)}` : ''}`);
-      if ('text' in filter) {
-        print(visible(filter.text));
-        print(visible(JSON.stringify(filter.parameters)));
+      if (options.as === 'sqlite' || options.as === 'postgres') {
+        const { text, parameters } = filter as Sql;
+        print(visible(text));
+        print(visible(JSON.stringify(parameters)));
       } else print(visible(JSON.stringify(filter)));
       for (const each of obligations) print(`owes ${visible(JSON.stringify(each))}`);
     });
@@ -125,7 +136,7 @@ export function planCommand(): Command {
 /** `owner=owner_id:text:absent`; the attribute is a property, or `resource.id`. */
 function column(text: string, before: Map<string, Field>): Map<string, Field> {
   const [, attribute = '', name = '', type = '', meaning] =
-    /^([^=]+)=(.+):([a-z]+):(absent|null|either)$/.exec(withMeaning(text)) ?? [];
+    /^([^=]+)=(.+):([a-z]+):(absent|null|either|never)$/.exec(withMeaning(text)) ?? [];
   if (name === '' || !(fieldTypes as readonly string[]).includes(type))
     throw new InvalidArgumentError(`It is attribute=name:type, of ${fieldTypes.join(', ')}.`);
   const path = attribute === 'resource.id' ? attribute : `resource.properties.${attribute}`;

@@ -1,3 +1,4 @@
+import { withoutParts } from '../audit/privacy/masking.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, uuidv7 } from '../ids.ts';
@@ -19,6 +20,17 @@ export interface DataAnswer {
   readonly decisionId: DecisionId;
   readonly revision: string;
   readonly cost: number;
+}
+
+/** How an answer is read by who asks in another protocol than OPA's. */
+export interface HowAsked {
+  /** What the result, JSON text, comes to; undefined where there is none. `failure`: it is not of its form. */
+  readonly read: (result: string | undefined) => {
+    readonly outcome: 'allow' | 'deny';
+    readonly failure?: ServiceError;
+  };
+  /** JSON Pointers into the record to what is not kept in it. */
+  readonly keptOut: readonly string[];
 }
 
 export interface DataQueriesOptions {
@@ -47,18 +59,37 @@ export class DataQueries {
    * answer. Throws `resource_exhausted`, and the evaluation's own error after it was recorded.
    */
   async evaluate(tenant: Tenant, caller: Caller, entryPoint: string, input: unknown): Promise<DataAnswer> {
+    const { failure, ...answer } = await this.ask(tenant, caller, entryPoint, input, plainly);
+    if (failure && failure !== undeclared.failure) throw failure;
+    return answer;
+  }
+
+  /** The same, where a failure of the evaluation is told beside what is answered: it was recorded as a deny. */
+  async ask(
+    tenant: Tenant,
+    caller: Caller,
+    entryPoint: string,
+    input: unknown,
+    how: HowAsked,
+  ): Promise<DataAnswer & { readonly failure: ServiceError | undefined }> {
     if (entryPoint.length > MAX_PATH)
       throw new ServiceError('invalid_request', `a path is at most ${MAX_PATH} characters`);
     const { admission } = this.#options;
     const place = admission.enter(tenant, 1);
     try {
-      return await this.#evaluate(tenant, caller, entryPoint, input);
+      return await this.#evaluate(tenant, caller, entryPoint, input, how);
     } finally {
       admission.leave(place, 1);
     }
   }
 
-  async #evaluate(tenant: Tenant, caller: Caller, entryPoint: string, input: unknown): Promise<DataAnswer> {
+  async #evaluate(
+    tenant: Tenant,
+    caller: Caller,
+    entryPoint: string,
+    input: unknown,
+    { read, keptOut }: HowAsked,
+  ): Promise<DataAnswer & { readonly failure: ServiceError | undefined }> {
     const { admission, policyOf, kills, writer, recorder, clock, random } = this.#options;
     const now = clock();
     const decisionId = uuidv7(now, random(10)) as DecisionId;
@@ -73,19 +104,25 @@ export class DataQueries {
     };
     const isDeclared = tenant.manifest.entrypoints.some((each) => `${entryPoint}/`.startsWith(`${each}/`));
     const isKilled = kills.isKilled(tenant);
-    const { result, cost, failure } = isKilled
+    const {
+      result,
+      cost,
+      failure: failed,
+    } = isKilled
       ? killed
       : isDeclared
         ? policy.evaluateData(entryPoint, text, { nowMs: now, seed: decisionId })
         : undeclared;
     admission.spent(tenant.id, cost);
+    const said = failed ? ({ outcome: 'deny' } as const) : read(result);
+    const failure = failed ?? said.failure;
     const reasons = failure ? [{ code: failure.code, message: failure.message }] : [];
-    const decided = { ...verdictOf(result, entryPoint), reasons, revision: policy.revision, cost };
-    await writer.append(await recorder.row(tenant, decisionDraft(head, decided, question)));
+    const decided = { ...verdictOf(said.outcome, entryPoint), reasons, revision: policy.revision, cost };
+    const draft = withoutParts(decisionDraft(head, decided, question), keptOut);
+    await writer.append(await recorder.row(tenant, draft));
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost });
-    if (failure && (isDeclared || isKilled)) throw failure;
-    return { result, isDeclared, decisionId, revision: policy.revision, cost };
+    return { result, isDeclared, decisionId, revision: policy.revision, cost, failure };
   }
 }
 
@@ -97,13 +134,18 @@ const undeclared = {
 
 const killed = { result: undefined, cost: 0, failure: new ServiceError('tenant_killed', TENANT_KILLED) };
 
-/** What enforcement points of OPA take for an allow: true, or an object whose `allow` is. */
-const verdictOf = (result: string | undefined, entryPoint: string) => ({
-  outcome: isAllow(result) ? ('allow' as const) : ('deny' as const),
+const verdictOf = (outcome: 'allow' | 'deny', entryPoint: string) => ({
+  outcome,
   rules: [entryPoint.replaceAll('/', '.')],
   obligations: [],
   challenge: undefined,
 });
+
+/** What enforcement points of OPA take for an allow: true, or an object whose `allow` is. */
+const plainly: HowAsked = {
+  read: (result) => ({ outcome: isAllow(result) ? 'allow' : 'deny' }),
+  keptOut: [],
+};
 
 const isAllow = (result: string | undefined): boolean =>
   result === 'true' ||

@@ -10,6 +10,8 @@ export interface Diagnostic {
   readonly message: string;
   /** In characters from 1, where it is known. */
   readonly column?: number;
+  /** Where the file was pulled from, if it is not of the tenant's folder. */
+  readonly from?: string;
   /** What the compiler prints below its message: the types that it has, and those that it wants. */
   readonly detail?: readonly string[];
 }
@@ -23,6 +25,9 @@ export class PolicyInvalid extends ServiceError {
     this.diagnostics = diagnostics;
   }
 }
+
+/** The place of what is wrong with a bundle as a whole. */
+export const BUNDLE = 'bundle';
 
 /** How many mistakes are told at once. */
 export const MAX_DIAGNOSTICS = 20;

@@ -48,7 +48,7 @@ export const apartPackageOf = (text: string): ApartPackage | undefined =>
 const isOfAudit = (text: string): boolean => apartPackageOf(text) === 'audit';
 
 /** Whether files as they were read, which may not compile, have such a module. */
-export const keepsOut = ({ files }: TenantFiles): boolean =>
+export const keepsOut = ({ files }: Pick<TenantFiles, 'files'>): boolean =>
   [...files].some(
     ([path, bytes]) => path.endsWith('.rego') && !isTest(path) && isOfAudit(bytes.toString('utf8')),
   );

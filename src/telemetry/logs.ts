@@ -86,6 +86,13 @@ export function logChannels(logger: Logger, clock: Clock = systemClock): Disposa
       },
     ],
     [
+      'mandate:bundle.pulled',
+      (message) => {
+        const { isNews, ...news } = message as { isNews: boolean; outcome: string };
+        if (isNews && bound.mayWrite('bundle')) logger.warn(news, 'the bundle is not taken');
+      },
+    ],
+    [
       'mandate:transport',
       (message) => {
         if (bound.mayWrite('transport')) logger.info(message as object, 'HTTP/2 connection ended');

@@ -9,6 +9,7 @@ export function createMetrics(options: {
   open: () => number;
   tenants: () => number;
   degraded: () => number;
+  bundlesStale: () => number;
   threadAnswers: () => number;
   threads: () => number;
   disputes: () => number;
@@ -63,6 +64,12 @@ export function createMetrics(options: {
     labelNames: ['code'],
     registers,
   });
+  const pulls = new Counter({
+    name: 'mandate_bundle_pulls_total',
+    help: 'Looks at where bundles are pulled from, by what came of them.',
+    labelNames: ['tenant', 'outcome'],
+    registers,
+  });
   const ended = new Counter({
     name: 'mandate_http2_ended_total',
     help: 'HTTP/2 connections that were ended for a fault of their peer.',
@@ -83,6 +90,10 @@ export function createMetrics(options: {
     mandate_decision_threads: ['Decision threads that can be asked.', options.threads],
     mandate_logs_disputed: ['Logs of which a witness has seen another one.', options.disputes],
     mandate_keeping_failing: ['Whether volumes cannot be made, archived or removed.', options.keeping],
+    mandate_bundles_stale: [
+      'Tenants whose policy is not known to be what stands at their bundle.',
+      options.bundlesStale,
+    ],
     mandate_tenants_degraded: ['Tenants whose policy keeps failing.', options.degraded],
   } as const;
   for (const [name, [help, value]] of Object.entries(gauges))
@@ -164,6 +175,13 @@ export function createMetrics(options: {
     [
       'mandate:mask.failed',
       (message) => maskFailures.inc({ tenant: labelOf((message as { tenant: string }).tenant) }),
+    ],
+    [
+      'mandate:bundle.pulled',
+      (message) => {
+        const { tenant, outcome } = message as { tenant: string; outcome: string };
+        pulls.inc({ tenant: labelOf(tenant), outcome });
+      },
     ],
     ['mandate:error', (message) => errors.inc({ code: (message as { error: { code: string } }).error.code })],
     ['mandate:transport', (message) => ended.inc({ code: (message as { code: string }).code })],

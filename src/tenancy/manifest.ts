@@ -252,6 +252,16 @@ const manifest = z.strictObject({
     )
     .max(64)
     .default([]),
+  /**
+   * What Envoy's checks are asked of: `mandate`, or `opa` for a policy that was written for opa-envoy-plugin, which has
+   * that plugin's input and no guardrails. The rule is one that the data API serves too.
+   */
+  ext_authz: z
+    .strictObject({
+      input: z.enum(['mandate', 'opa']).default('mandate'),
+      entrypoint: z.string().default('authz/allow'),
+    })
+    .prefault({}),
   /** Whether what is saved in the folder counts at once; else when somebody reloads it. */
   watch: z.boolean().default(false),
   /** What a sidecar refuses once it has not heard of an authority for too long: what depends on a grant, or everything. */
@@ -320,6 +330,11 @@ export function parseManifest(value: unknown, file: string, lineOf: LineOf = () 
     if (seen.has(each))
       throw new ManifestInvalid(file, `issuer ${each} stands twice`, { line: lineOf(['issuers', at]) });
     seen.add(each);
+  }
+  const { ext_authz: envoy, entrypoints } = parsed.data;
+  if (envoy.input === 'opa' && !entrypoints.includes(envoy.entrypoint)) {
+    const problem = `ext_authz: entrypoints has no ${envoy.entrypoint.slice(0, 256)}, which Envoy's checks would ask`;
+    throw new ManifestInvalid(file, problem, { line: lineOf(['ext_authz']) });
   }
   return parsed.data;
 }

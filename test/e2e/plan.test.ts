@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { connect } from './requests.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { check, connect, exchangeFields, form, request } from './requests.ts';
 import { bearer, type Running, secrets, startServer } from './server.ts';
 
 /** DecisionService.Plan, as a service asks it. */
@@ -79,4 +79,119 @@ test('each answer is a record of its own kind', async () => {
     bearer(secrets.operator),
   );
   expect(listed.body.records).toMatchObject([{ kind: 'plan', outcome: 'done', decisionId: body.decisionId }]);
+});
+
+describe('by a token', () => {
+  const client = { id: 'research-agent', secret: secrets.agent };
+  const granted = async (scope: string): Promise<string> => {
+    const { body: signedIn } = await request<{ access_token: string }>(
+      `${server.data}/t/acme/dev/token?user=alice&client=research-agent`,
+      { method: 'POST' },
+    );
+    const fields = exchangeFields(signedIn.access_token, { scope });
+    return (await form(server.data, 'token', fields, client)).body.access_token;
+  };
+  const byToken = (token: string, action: string, properties?: object) => {
+    const asked = { subject: undefined, subjectToken: token, audience: 'docs-mcp', action: { name: action } };
+    return plan({ ...asked, ...(properties && { properties }) }, secrets.mcp);
+  };
+  const sensitivities = ['public', 'internal', 'confidential', 'restricted'];
+  const resources = sensitivities.flatMap((sensitivity) =>
+    ['apollo', 'zeus'].flatMap((project) =>
+      ['alice', 'bob'].map((owner) => ({ sensitivity, project, owner })),
+    ),
+  );
+
+  test('a plan is what Check says of each resource, by what the grant has', async () => {
+    const token = await granted('docs.read');
+    const seen = new Set<string>();
+    for (const action of ['document.read', 'document.suggest', 'document.edit'])
+      for (const properties of resources) {
+        const { body } = await byToken(token, action, properties);
+        const { body: checked } = await check(
+          server.data,
+          {
+            tenant: 'acme',
+            subjectToken: token,
+            audience: 'docs-mcp',
+            action: { name: action },
+            resource: { type: 'document', id: 'd', properties },
+          },
+          bearer(secrets.mcp),
+        );
+        const { decision } = checked;
+        const allowed = body.outcome === 'PLAN_OUTCOME_ALWAYS_ALLOWED';
+        expect([allowed, body.outcome], JSON.stringify([action, properties, body])).toEqual([
+          decision === 'DECISION_ALLOW',
+          allowed ? 'PLAN_OUTCOME_ALWAYS_ALLOWED' : 'PLAN_OUTCOME_ALWAYS_DENIED',
+        ]);
+        seen.add(`${action} ${decision}`);
+      }
+    // What the scope does not cover is denied, whatever the policy of the user.
+    expect(seen).toContain('document.read DECISION_ALLOW');
+    expect(seen).toContain('document.read DECISION_DENY');
+    expect(seen).not.toContain('document.suggest DECISION_ALLOW');
+  });
+
+  test('its record names the grant, who acts and on whose behalf', async () => {
+    const { body } = await byToken(await granted('docs.read'), 'document.read');
+    expect(body.outcome).toBe('PLAN_OUTCOME_CONDITIONAL');
+    const listed = await connect<{ records: object[] }>(
+      server.admin,
+      'AuditService/Query',
+      { tenant: 'acme', kind: 'plan', decisionId: body.decisionId },
+      bearer(secrets.operator),
+    );
+    expect(listed.body.records).toMatchObject([
+      { subject: { id: 'alice' }, actors: [{ id: 'research-agent' }], grantId: expect.stringMatching(/./) },
+    ]);
+  });
+
+  test('for another audience, or given up, it is a plan by which nothing is allowed', async () => {
+    const token = await granted('docs.read');
+    const elsewhere = { subject: undefined, subjectToken: token, audience: 'docs-api' };
+    expect((await plan(elsewhere)).body).toMatchObject({
+      outcome: 'PLAN_OUTCOME_ALWAYS_DENIED',
+      reasons: [{ code: 'audience_mismatch' }],
+    });
+    await form(server.data, 'revoke', { token }, client);
+    expect((await byToken(token, 'document.read')).body).toMatchObject({
+      outcome: 'PLAN_OUTCOME_ALWAYS_DENIED',
+      reasons: [{ code: 'token_revoked' }],
+    });
+  });
+});
+
+test('where a meter counts, or is seen, there is no plan, which the record says; for other actions there is', async () => {
+  await using metered = await startServer({
+    acme: (manifest) => {
+      manifest.meters = {
+        reads: { actions: ['document.read'], seen_by: ['document.suggest'], per: 'subject', window: '1h' },
+      };
+    },
+  });
+  const asked = (name: string) =>
+    connect<Planned>(metered.data, 'DecisionService/Plan', {
+      tenant: 'acme',
+      subject: { type: 'user', id: 'alice' },
+      action: { name },
+      resourceType: 'document',
+    });
+  for (const name of ['document.read', 'document.suggest']) {
+    const { status, body } = await asked(name);
+    expect([status, body.message]).toEqual([
+      400,
+      expect.stringContaining(`a meter counts ${name}, or is seen by it`),
+    ]);
+  }
+  expect((await asked('document.edit')).body.outcome).toBe('PLAN_OUTCOME_CONDITIONAL');
+  const { body } = await connect<{ records: { outcome: string; reasons: { code: string }[] }[] }>(
+    metered.admin,
+    'AuditService/Query',
+    { tenant: 'acme', kind: 'plan' },
+    bearer(secrets.operator),
+  );
+  expect(
+    body.records.filter(({ outcome }) => outcome === 'error').map(({ reasons }) => reasons[0]?.code),
+  ).toEqual(['plan_unsupported', 'plan_unsupported']);
 });

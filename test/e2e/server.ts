@@ -40,6 +40,8 @@ export interface TenantDocument {
   keys?: Record<string, string | number>;
   audit?: { sealed: { path: string; about?: string }[] };
   entrypoints?: string[];
+  ext_authz?: { input: string; entrypoint?: string };
+  policy?: { four_eyes: boolean };
   tasks?: { max_hours: number };
   meters?: Record<string, object>;
   authorization_details?: Record<string, object>;

@@ -62,6 +62,7 @@ describe('docs/reference.md', () => {
       open: none,
       tenants: none,
       degraded: none,
+      bundlesStale: none,
       threadAnswers: none,
       threads: none,
       disputes: none,

@@ -72,3 +72,13 @@ test('a fault of ours is written with its causes, and never with a secret', () =
   );
   expect(lines[0]).not.toContain('s3cr3t');
 });
+
+test('a bundle that is not taken is a warning, once for the same', () => {
+  using seen = collect({ ms: 0 });
+  const news = { tenant: 'acme', source: 'https://x/a.tar.gz', outcome: 'refused', why: 'it is not signed' };
+  channel('mandate:bundle.pulled').publish({ ...news, isNews: true });
+  channel('mandate:bundle.pulled').publish({ ...news, isNews: false });
+  expect(seen.lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+    { level: 40, ...news, msg: 'the bundle is not taken' },
+  ]);
+});

@@ -130,7 +130,7 @@ async function answerOf(response: IncomingMessage): Promise<Answer> {
 }
 
 /** RFC 3986 section 2.3: all but what is unreserved, as AWS has paths signed. */
-const escaped = (name: string): string =>
+export const escaped = (name: string): string =>
   encodeURIComponent(name).replace(
     /[!'()*]/g,
     (letter) => `%${letter.charCodeAt(0).toString(16).toUpperCase()}`,

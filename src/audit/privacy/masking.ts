@@ -43,12 +43,13 @@ function readOperation(each: unknown): Operation | undefined {
 }
 
 /** A record on its way, as JSON. */
-type Body = Record<string, unknown> & { input?: unknown };
+type Body = Record<string, unknown> & { input?: unknown; masked?: readonly string[] };
 
 /** The draft of the record with that kept out. What may not be kept out stays, and the record says that it was asked for. */
 export function masked(draft: RecordDraft, { operations, detail }: Mask): RecordDraft {
   const body = JSON.parse(wholeRecord(draft)) as Body;
-  const [done, refused] = [new Set<string>(), new Set<string>()];
+  // Some may have been kept out before.
+  const [done, refused] = [new Set<string>(body.masked), new Set<string>()];
   for (const { pointer, upsert } of operations)
     if (!mayGo(body, pointer)) refused.add(pointerText(pointer));
     else if (apply(body, pointer, upsert)) done.add(pointerText(pointer));
@@ -134,4 +135,10 @@ function drafted(draft: RecordDraft, body: Body): RecordDraft {
 const hasBox = (input: unknown, path: string): boolean => {
   const value = placeOf(input, parsePointer(path) ?? [])?.value;
   return typeof value === 'object' && value !== null && Object.hasOwn(value, 'sealed');
+};
+
+/** The draft without what stands at these places, which the record says. */
+export const withoutParts = (draft: RecordDraft, pointers: readonly string[]): RecordDraft => {
+  const mask = pointers.length === 0 ? undefined : readMask({ mask: [...pointers], detail: 'full' });
+  return mask ? masked(draft, mask) : draft;
 };

@@ -53,6 +53,8 @@ export interface ShadowsOptions {
   readonly isServed: (tenant: Tenant) => boolean;
   /** How many records a tenant's log holds. */
   readonly sizeOf: (tenantNo: TenantNo) => number;
+  /** How many there may be; 64 if left out. */
+  readonly most?: number;
   /** Writes what a shadow would have decided otherwise into its tenant's log. */
   readonly record: (tenant: Tenant, revision: string, detail: Readonly<Record<string, unknown>>) => void;
 }
@@ -63,6 +65,9 @@ const MAX_SHADOWS = 64;
 const RECORD_MS = 60_000;
 const RECORDED_GROUPS = 10;
 
+const full = (): ServiceError =>
+  new ServiceError('resource_exhausted', 'as many tenants as may have a shadow already');
+
 /**
  * Revisions that are asked what the active one was asked, beside it: a thread follows the log, so that answers and their
  * latency are what they are without. What is masked or sealed there cannot be asked.
@@ -70,6 +75,8 @@ const RECORDED_GROUPS = 10;
 export class Shadows implements AsyncDisposable {
   readonly #options: ShadowsOptions;
   readonly #followed = new Map<TenantNo, Followed>();
+  /** Tenants whose shadow is being written. One at a time of each. */
+  readonly #reserved = new Set<TenantNo>();
   #worker: Worker | undefined;
   #ended: Promise<unknown> = Promise.resolve();
   readonly #timer: NodeJS.Timeout;
@@ -77,6 +84,17 @@ export class Shadows implements AsyncDisposable {
   constructor(options: ShadowsOptions) {
     this.#options = options;
     this.#timer = setInterval(() => this.#record(), RECORD_MS).unref();
+  }
+
+  /**
+   * Keeps a place for a shadow of the tenant's, so that what is written is asked. To be disposed of once it is followed.
+   * Throws `resource_exhausted`.
+   */
+  reserve({ no }: Tenant): Disposable {
+    const places = new Set([...this.#followed.keys(), ...this.#reserved]);
+    if (!places.has(no) && places.size >= (this.#options.most ?? MAX_SHADOWS)) throw full();
+    this.#reserved.add(no);
+    return { [Symbol.dispose]: () => void this.#reserved.delete(no) };
   }
 
   of(tenant: Tenant): Shadow | undefined {
@@ -97,8 +115,7 @@ export class Shadows implements AsyncDisposable {
     const isNew = known?.revision !== revision || known.problem !== '';
     if (isNew) {
       this.end(tenant);
-      if (this.#followed.size >= MAX_SHADOWS)
-        throw new ServiceError('resource_exhausted', `${MAX_SHADOWS} tenants have a shadow already`);
+      if (this.#followed.size >= (this.#options.most ?? MAX_SHADOWS)) throw full();
       const told = { replayed: 0, changed: 0 };
       const since = this.#options.clock();
       this.#followed.set(no, { tenant, revision, since, tally: new Tally(), behind: 0, problem: '', told });

@@ -48,6 +48,9 @@ export class Trials<Bundle extends Replayable> {
     trial: { as: 'shadow' | 'staged'; revision: string; share: string },
   ): Promise<void> {
     return this.#turns.run(tenant.id, async () => {
+      // Before it is written: what is kept as a shadow is asked.
+      using _place =
+        trial.as === 'shadow' && trial.revision !== '' ? this.#options.shadows.reserve(tenant) : undefined;
       if (trial.revision !== '') await this.#options.bundleOf(tenant, trial.revision);
       if (!(await this.#options.write(tenant, caller, trial)))
         throw new ServiceError('conflict', `${trial.revision} is active already, or kept no more`);

@@ -6,6 +6,7 @@ import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
 import { readTenant, type Tenant, type Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
 import type { Policies } from '../policies.ts';
+import type { Pulls } from '../pulling/pulls.ts';
 import type { Releases } from '../revisions/releases.ts';
 import { keepsOut } from '../sources.ts';
 import { diagnosticsIn, isMistake, untaken } from './rejections.ts';
@@ -25,6 +26,8 @@ export interface IntakeParts {
   readonly policies: Policies;
   readonly releases: Releases;
   readonly administration: Administration;
+  /** Tenants whose policy is pulled from elsewhere. */
+  readonly pulls?: Pick<Pulls, 'has' | 'enter' | 'forget'> | undefined;
 }
 
 /** A look at a tenant's folder; numbers rise. */
@@ -131,6 +134,11 @@ export class Intake implements Disposable {
   async #load(look: Look & { files: TenantFiles }): Promise<boolean> {
     const { policies, releases } = this.#parts;
     const { tenant, files, caller } = look;
+    if (this.#parts.pulls?.has(tenant.id)) {
+      // What comes of it is told by whoever pulls.
+      this.#settle(look);
+      return this.#parts.pulls.enter(tenant, look, files.files.size > 0);
+    }
     try {
       const before = policies.of(tenant);
       const isMended = before.rejected.length > 0;
@@ -184,6 +192,7 @@ export class Intake implements Disposable {
   forget(tenant: TenantId): void {
     this.#looks.delete(tenant);
     this.#retries.settle(tenant);
+    this.#parts.pulls?.forget(tenant);
   }
 
   [Symbol.dispose](): void {

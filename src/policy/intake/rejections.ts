@@ -1,6 +1,6 @@
 import { describe, type ErrorCode, ServiceError } from '../../errors.ts';
 import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
-import { type Diagnostic, PolicyInvalid } from '../diagnostics.ts';
+import { BUNDLE, type Diagnostic, PolicyInvalid } from '../diagnostics.ts';
 import { isOfTest } from '../testing/gate.ts';
 
 /** Errors that say something of the files; any other says that they could not be taken now. */
@@ -40,11 +40,15 @@ const UNTAKEN = 'server';
 const isUntaken = (diagnostics: readonly Diagnostic[]): boolean =>
   diagnostics.some(({ file }) => file === UNTAKEN);
 
-/** What is wrong with a tenant's folder, in a line. */
+/** What is wrong with a tenant's folder, or with what was pulled for it, in a line. */
 export function rejectionOf(diagnostics: readonly Diagnostic[]): string {
   if (isUntaken(diagnostics)) return 'a change on disk could not be taken yet, and is tried again';
   if (isOfManifest(diagnostics)) return `${MANIFEST} was not taken`;
+  const [first] = diagnostics;
+  if (first?.file === BUNDLE)
+    return `the bundle of ${first.from ?? 'its source'} is not taken: ${first.message}`;
+  const which = first?.from === undefined ? 'on disk' : `of ${first.from}`;
   return diagnostics.every(isOfTest)
-    ? 'tests of the policy on disk fail'
-    : 'the policy on disk does not compile';
+    ? `tests of the policy ${which} fail`
+    : `the policy ${which} does not compile`;
 }

@@ -3,7 +3,7 @@ import type { ActivePolicy } from '../active.ts';
 import type { PolicyHealth } from '../health.ts';
 import { rejectionOf } from './rejections.ts';
 
-/** `degraded`: its policy keeps failing; `stale`: the files on disk are not what decides. */
+/** `degraded`: its policy keeps failing; `stale`: the files on disk, or where it is pulled from, are not what decides. */
 export interface PolicyState {
   readonly state: 'ok' | 'degraded' | 'stale';
   /** Empty where it is well. */
@@ -16,11 +16,13 @@ export function policyStateOf(
   { rejected }: Pick<ActivePolicy, 'rejected'>,
   health: Pick<PolicyHealth, 'degraded'>,
   now: number,
+  /** Why it may not be what stands where it is pulled from; empty where nothing is known to be wrong. */
+  unpulled = '',
 ): PolicyState {
   const degraded = health.degraded(tenant, now);
   const [first] = rejected;
   const place = first && first.line > 0 ? ` (${first.file}:${first.line})` : '';
-  const stale = first ? rejectionOf(rejected) + place : '';
+  const stale = first ? rejectionOf(rejected) + place : unpulled;
   const why = [degraded, stale].filter((each) => each !== '').join('; ');
   return { state: degraded !== '' ? 'degraded' : stale !== '' ? 'stale' : 'ok', why };
 }

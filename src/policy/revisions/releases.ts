@@ -63,6 +63,12 @@ interface Release {
   readonly isServed?: (() => boolean) | undefined;
 }
 
+/** Who brings what stands somewhere. */
+interface Taking {
+  readonly caller: string;
+  readonly isServed: () => boolean;
+}
+
 export interface Push {
   readonly files: readonly SourceFile[];
   readonly message: string;
@@ -86,14 +92,14 @@ export class Releases {
   }
 
   /**
-   * Takes what stands in the tenant's folder, unless it did when the folder was taken last: then what became active since
-   * stays. `asked`: somebody wants just that. Answers whether the revision changed. What cannot be taken throws, and what
+   * Takes what stands in the tenant's folder, or at the source that it is pulled from, unless it did when the folder was taken last: then what became active since
+   * stays. `isAsked`: somebody wants just that. Answers whether the revision changed. What cannot be taken throws, and what
    * was active goes on, also over a restart.
    */
   take(
     tenant: Tenant,
-    files: TenantFiles,
-    { caller, isAsked, isServed }: { caller: string; isAsked: boolean; isServed: () => boolean },
+    files: Pick<TenantFiles, 'files' | 'faults'>,
+    { caller, isAsked, isServed, message = '' }: Taking & { isAsked: boolean; message?: string },
   ): Promise<boolean> {
     const { store, policies } = this.#options;
     return this.#turns.run(tenant.id, async () => {
@@ -102,7 +108,7 @@ export class Releases {
       try {
         const sources = await sourcesOf(files, tenant.manifest);
         const named = contentsOf(sources, tenant.manifest.actions);
-        const release = { caller, message: '', folder: named.digest, isServed };
+        const release = { caller, message, folder: named.digest, isServed };
         if (active && active.digest !== named.digest && kept.folder === named.digest && !isAsked)
           return await this.#resume(tenant, active, { caller, message: '', isServed });
         const isTested = active?.digest === named.digest;
@@ -116,6 +122,16 @@ export class Releases {
           await this.#resume(tenant, active, { caller, message: '', isServed });
         throw error;
       }
+    });
+  }
+
+  /** What was active before goes on, where the policy comes from elsewhere than the folder. */
+  goOn(tenant: Tenant, { caller, isServed }: Taking): Promise<boolean> {
+    return this.#turns.run(tenant.id, async () => {
+      const { store } = this.#options;
+      const { active } = store.policy(tenant.no);
+      const row = active === '' ? undefined : store.find(tenant.no, active);
+      return row ? this.#resume(tenant, row, { caller, message: '', isServed }) : false;
     });
   }
 

@@ -9,6 +9,8 @@ const SECRET_HEADERS: ReadonlySet<string> = new Set([
   'x-api-key',
 ]);
 
+export const isSecret = (name: string): boolean => SECRET_HEADERS.has(name.toLowerCase());
+
 /**
  * The headers of the request that Envoy asks about, in whichever form it sends them: `headers`, or with
  * `encode_raw_headers` a `header_map` of bytes. Names without regard to case.

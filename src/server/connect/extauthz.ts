@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
+import type { DataQueries } from '../../decision/data.ts';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
 import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
 import { stepUpOf } from '../../delegation/refused.ts';
@@ -12,17 +13,19 @@ import {
 import {
   type AttributeContext,
   type Authorization,
+  type CheckRequest,
   type CheckResponse,
   CheckResponseSchema,
   type AttributeContext_HttpRequest as HttpRequest,
 } from '../../gen/envoy/service/auth/v3/external_auth_pb.ts';
-import type { Callers } from '../../tenancy/callers.ts';
+import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { challengeOf } from '../challenge.ts';
 import { admit } from './context.ts';
 import { certificateOf } from './envoy-certificate.ts';
 import { EnvoyHeaders } from './envoy-headers.ts';
 import { proto } from './messages.ts';
+import { opaEnvoyCheck } from './opa-envoy/check.ts';
 
 export interface ExtAuthzOptions {
   /**
@@ -36,6 +39,7 @@ interface Parts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly decisions: Decisions;
+  readonly data: DataQueries;
   readonly extAuthz: ExtAuthzOptions;
 }
 
@@ -59,6 +63,8 @@ export function extAuthzService(parts: Parts): ServiceImpl<typeof Authorization>
       const headers = new EnvoyHeaders(http);
       const tenantId = tenantOf(parts.extAuthz, attributes, headers);
       const { tenant, caller } = await admit(parts, context, tenantId, 'check');
+      const { input, entrypoint } = tenant.manifest.ext_authz;
+      if (input === 'opa') return opaChecked(parts, tenant, caller, entrypoint, message);
       const principal = principalOf(parts.callers, tenant, attributes, http, headers);
       const request = { ...requestOf(attributes, http, headers), ...principal };
       const fault = principal ? (headers.isText ? undefined : UNREADABLE) : NOBODY;
@@ -69,6 +75,27 @@ export function extAuthzService(parts: Parts): ServiceImpl<typeof Authorization>
       return responseOf(answer);
     },
   };
+}
+
+/** What cannot be read is denied and recorded, like any other request that is not sound. */
+async function opaChecked(
+  { data, decisions }: Parts,
+  tenant: Tenant,
+  caller: Caller,
+  entryPoint: string,
+  message: CheckRequest,
+): Promise<CheckResponse> {
+  try {
+    return await opaEnvoyCheck(data, tenant, caller, entryPoint, message);
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.code !== 'invalid_request') throw error;
+    const { method = '', path = '' } = message.attributes?.request?.http ?? {};
+    const asked = {
+      action: { name: `http.${method.toLowerCase()}` },
+      resource: { type: 'http', id: path.split('?')[0] ?? '' },
+    };
+    return responseOf(await decisions.refuse(tenant, caller, asked, error));
+  }
 }
 
 /** Envoy's configuration first, then the header, then the SPIFFE id: spiffe://domain/t/<tenant>/… */

@@ -127,7 +127,7 @@ function merge(into: Members, from: Members, path: readonly string[]): void {
 }
 
 /** Numbers as they are written: a double has room for no more than sixteen digits. */
-function readJson(text: string): unknown {
+export function readJson(text: string): unknown {
   return JSON.parse(text, (_name, value: unknown, context?: { source?: string }) => {
     if (typeof value === 'number' && context?.source !== undefined) return rawJSON(context.source);
     // OPA takes half a surrogate for what is no character too.

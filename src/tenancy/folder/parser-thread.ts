@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { readManifest } from '../manifest.ts';
 import { ManifestInvalid } from '../manifest-invalid.ts';
+import { canonicalAnswer } from './canonical.ts';
 import { composeDocuments } from './data.ts';
 import type { Answer, Question } from './parser.ts';
 import { readTable, TableInvalid } from './table.ts';
@@ -13,6 +14,7 @@ function serve(port: MessagePort): void {
 function answerTo(question: Question): Answer {
   if ('documents' in question)
     return { composed: composeDocuments(question.documents, question.platform, question.asked) };
+  if ('canonical' in question) return { line: 0, ...canonicalAnswer(question.canonical, question.without) };
   try {
     if ('table' in question) return { tests: readTable(question.table) };
     return { manifest: readManifest(question.manifest, question.file) };

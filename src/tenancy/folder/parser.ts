@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { ServiceError } from '../../errors.ts';
 import { type Manifest, readManifest } from '../manifest.ts';
 import { ManifestInvalid } from '../manifest-invalid.ts';
+import { canonicalAnswer } from './canonical.ts';
 import {
   type AskedOfData,
   type Composed,
@@ -19,12 +20,14 @@ export type Question =
       readonly platform: unknown;
       readonly asked: AskedOfData;
     }
-  | { readonly table: string };
+  | { readonly table: string }
+  | { readonly canonical: string; readonly without: readonly string[] };
 export type Answer =
   | { readonly manifest: Manifest }
   | { readonly problem: string; readonly line: number }
   | { readonly composed: Composed }
-  | { readonly tests: readonly TabledTest[] };
+  | { readonly tests: readonly TabledTest[] }
+  | { readonly canonical: string };
 
 /**
  * Up to here a text is parsed where it is: the worst of that length takes some 50 ms, and a thread takes longer to
@@ -76,6 +79,17 @@ export async function parseTable(text: string): Promise<readonly TabledTest[]> {
   throw 'problem' in answer
     ? new TableInvalid(answer.problem, answer.line)
     : new ServiceError('internal', 'the parser answered something else');
+}
+
+/** See `canonicalJson`; a large document is not read on this thread. Answers what is wrong where it is none. */
+export async function canonicalised(
+  text: string,
+  without: readonly string[] = [],
+): Promise<{ readonly canonical: string } | { readonly problem: string }> {
+  if (text.length <= SMALL_JSON) return canonicalAnswer(text, without);
+  const answer = await forData.ask({ canonical: text, without });
+  if ('canonical' in answer) return answer;
+  return { problem: 'problem' in answer ? answer.problem : 'it cannot be parsed' };
 }
 
 /** One question at a time; it starts with the first and ends when it has had none for a while. */

@@ -14,7 +14,7 @@ export interface Store {
 
 const columns = { owner: 'text', level: 'number', open: 'boolean', tags: 'json', shares: 'json' } as const;
 
-const fieldsOf = (types: Readonly<Record<string, Field['type']>>, meaning: Field['null']): Fields =>
+export const fieldsOf = (types: Readonly<Record<string, Field['type']>>, meaning: Field['null']): Fields =>
   new Map<string, Field>([
     ['resource.id', { name: 'id', type: 'text', null: meaning }],
     ...Object.entries(types).map(([name, type]): [string, Field] => [

@@ -7,9 +7,10 @@ export type FieldType = (typeof fieldTypes)[number];
 
 /**
  * What a row without a value stands for, as the caller tells it when it asks for a decision: it leaves the attribute out, it
- * gives null, or one or the other. With `either` such a row is selected where both would be allowed.
+ * gives null, or one or the other. With `either` such a row is selected where both would be allowed; with `never` there is none,
+ * and if there is it is not selected for this attribute.
  */
-export const nullMeanings = ['absent', 'null', 'either'] as const;
+export const nullMeanings = ['absent', 'null', 'either', 'never'] as const;
 export type NullMeaning = (typeof nullMeanings)[number];
 
 export interface Field {

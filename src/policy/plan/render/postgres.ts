@@ -2,15 +2,15 @@ import type { Condition, Path } from '../condition.ts';
 import { planUnsupported } from '../rego.ts';
 import type { Field, Fields } from './fields.ts';
 import {
-  type Access,
   type Dialect,
   FALSE,
-  type Kind,
-  kinds,
   type Placeholder,
   renderSql,
   type Sql,
+  type SqlAccess,
+  someRow,
 } from './sql.ts';
+import { type Kind, kinds } from './writer.ts';
 
 /**
  * For PostgreSQL 12 and later, encoded in UTF-8: columns of text, of numbers but not `real`, of booleans, and of `jsonb`.
@@ -22,10 +22,9 @@ export const renderPostgres = (condition: Condition, fields: Fields): Sql =>
 const postgres: Dialect = {
   placeholder: (number) => `$${number}`,
   parameter: (value) => (typeof value === 'boolean' ? String(value) : (value as string | number)),
-  column: (name, { field, below }, put) =>
-    field.type === 'json' || field.type === 'texts' || field.type === 'numbers'
-      ? jsonAccess(quoted(name), below, field, put)
-      : scalarAccess(quoted(name), field, put),
+  quoted: (name) => quoted(name),
+  scalar: scalarAccess,
+  json: inJson,
 };
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
@@ -47,14 +46,18 @@ const comparedAs = (value: string, kind: Kind, op: string, put: string): string 
   `${value} ${op} ${put}::${CASTS[kind]}${kind === 'text' ? ' COLLATE "C"' : ''}`;
 
 /** Of another type than was said the statement fails. */
-function scalarAccess(column: string, { type, null: meaning = 'either' }: Field, put: Placeholder): Access {
+function scalarAccess(
+  column: string,
+  { type, null: meaning = 'either' }: Field,
+  put: Placeholder,
+): SqlAccess {
   const own = type as Kind;
   return {
     kinds: [own],
     isOf: (kind) => (kind === own ? `${column} IS NOT NULL` : FALSE),
     compared: (kind, op, value) => comparedAs(column, kind, op, put(value)),
     text: textOps(column, put),
-    isNull: { sql: `${column} IS NULL`, meaning },
+    isNull: { is: `${column} IS NULL`, meaning },
     elements: undefined,
   };
 }
@@ -68,18 +71,8 @@ const JSON_TYPES: Readonly<Record<Kind, string>> = {
   object: 'object',
 };
 
-function jsonAccess(
-  column: string,
-  below: Path,
-  { null: meaning = 'either' }: Field,
-  put: Placeholder,
-): Access {
-  const isNull = below.length === 0 ? { sql: `${column} IS NULL`, meaning } : undefined;
-  return { ...inJson(column, below, put), isNull };
-}
-
 /** `json`: SQL of type jsonb, or NULL. What is cast is looked at first: the order of AND is not given. */
-function inJson(json: string, below: Path, put: Placeholder): Omit<Access, 'isNull'> {
+function inJson(json: string, below: Path, put: Placeholder): SqlAccess {
   const at = below.length === 0 ? json : `(${json} #> ${pathText(below)})`;
   const type = `coalesce(jsonb_typeof(${at}), '')`;
   const text = `(${at} #>> '{}')`;
@@ -91,10 +84,12 @@ function inJson(json: string, below: Path, put: Placeholder): Omit<Access, 'isNu
     compared: (kind, op, value) =>
       cast(kind, comparedAs(kind === 'text' ? text : `${text}::${CASTS[kind]}`, kind, op, put(value))),
     text: (op, value) => cast('text', textOps(text, put)(op, value)),
-    elements: (name) => ({
-      from: `jsonb_path_query(CASE WHEN ${type} IN ('array', 'object') THEN ${at} END, CASE WHEN ${type} = 'object' THEN 'strict $.*'::jsonpath ELSE 'strict $[*]'::jsonpath END) AS ${name}(value)`,
-      access: (inner) => ({ ...inJson(`${name}.value`, inner, put), isNull: undefined }),
-    }),
+    isNull: undefined,
+    elements: someRow(
+      (name) =>
+        `jsonb_path_query(CASE WHEN ${type} IN ('array', 'object') THEN ${at} END, CASE WHEN ${type} = 'object' THEN 'strict $.*'::jsonpath ELSE 'strict $[*]'::jsonpath END) AS ${name}(value)`,
+      (name, inner) => inJson(`${name}.value`, inner, put),
+    ),
   };
 }
 

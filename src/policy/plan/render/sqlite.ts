@@ -2,15 +2,15 @@ import type { Condition, Path } from '../condition.ts';
 import { planUnsupported } from '../rego.ts';
 import type { Field, Fields } from './fields.ts';
 import {
-  type Access,
   type Dialect,
   FALSE,
-  type Kind,
-  kinds,
   type Placeholder,
   renderSql,
   type Sql,
+  type SqlAccess,
+  someRow,
 } from './sql.ts';
+import { type Kind, kinds } from './writer.ts';
 
 /**
  * For SQLite 3.38 and later. A column of text or numbers is taken by what each row holds in it; a boolean is an integer, and
@@ -22,10 +22,9 @@ export const renderSqlite = (condition: Condition, fields: Fields): Sql =>
 const sqlite: Dialect = {
   placeholder: () => '?',
   parameter: (value) => (typeof value === 'boolean' ? Number(value) : (value as string | number)),
-  column: (name, { field, below }, put) =>
-    field.type === 'json' || field.type === 'texts' || field.type === 'numbers'
-      ? jsonAccess(quoted(name), below, field, put)
-      : scalarAccess(quoted(name), field, put),
+  quoted: (name) => quoted(name),
+  scalar: scalarAccess,
+  json: inJson,
 };
 
 /** A name in double quotes that is no column's would be taken for text. */
@@ -45,7 +44,11 @@ const textOps = (value: string, put: Placeholder) => (op: string, text: string) 
     : `ifnull(instr(${blob}, CAST(${put(text)} AS BLOB)) > 0, 0)`;
 };
 
-function scalarAccess(column: string, { type, null: meaning = 'either' }: Field, put: Placeholder): Access {
+function scalarAccess(
+  column: string,
+  { type, null: meaning = 'either' }: Field,
+  put: Placeholder,
+): SqlAccess {
   const stored: Partial<Record<Kind, string>> = {
     [type === 'boolean' ? 'boolean' : 'number']: `typeof(${column}) IN ('integer', 'real')`,
     text: `typeof(${column}) = 'text'`,
@@ -56,7 +59,7 @@ function scalarAccess(column: string, { type, null: meaning = 'either' }: Field,
     compared: (kind, op, value) =>
       kind === 'text' ? `${column} ${op} ${put(value)} COLLATE BINARY` : `${column} ${op} ${put(value)}`,
     text: textOps(column, put),
-    isNull: { sql: `${column} IS NULL`, meaning },
+    isNull: { is: `${column} IS NULL`, meaning },
     elements: undefined,
   };
 }
@@ -70,48 +73,38 @@ const JSON_TYPES: Readonly<Record<Kind, readonly string[]>> = {
   object: ['object'],
 };
 
-/** Of text that is no JSON the statement fails. */
-function jsonAccess(
-  column: string,
-  below: Path,
-  { null: meaning = 'either' }: Field,
-  put: Placeholder,
-): Access {
-  const isNull = below.length === 0 ? { sql: `${column} IS NULL`, meaning } : undefined;
-  return { ...inJson(column, below, put), isNull };
-}
-
 /** `json`: SQL of text that is JSON, or NULL. */
-function inJson(json: string, below: Path, put: Placeholder): Omit<Access, 'isNull'> {
+function inJson(json: string, below: Path, put: Placeholder): SqlAccess {
   const path = pathText(below);
   const typed = typedAccess(`ifnull(json_type(${json}, ${path}), '')`, `json_extract(${json}, ${path})`, put);
   // A scalar would be gone over as well, as its own element.
   const within = `CASE WHEN ${typed.isOf('array')} OR ${typed.isOf('object')} THEN ${json} END`;
   return {
     ...typed,
-    elements: (name) => ({
-      from: `json_each(${within}, ${path}) AS ${name}`,
-      access: (inner) => elementAccess(name, inner, put),
-    }),
+    elements: someRow(
+      (name) => `json_each(${within}, ${path}) AS ${name}`,
+      (name, inner) => elementAccess(name, inner, put),
+    ),
   };
 }
 
-function elementAccess(name: string, below: Path, put: Placeholder): Access {
+function elementAccess(name: string, below: Path, put: Placeholder): SqlAccess {
   // What is no JSON in itself, such as text, has no members.
   const json = `CASE WHEN ${name}.type IN ('array', 'object') THEN ${name}.value END`;
   const within = inJson(json, below, put);
   const itself = below.length === 0 ? typedAccess(`${name}.type`, `${name}.value`, put) : within;
-  return { ...within, ...itself, isNull: undefined };
+  return { ...within, ...itself };
 }
 
 /** By an expression for the type of JSON, which is never NULL, and one for the value. */
-function typedAccess(type: string, value: string, put: Placeholder): Omit<Access, 'isNull' | 'elements'> {
+function typedAccess(type: string, value: string, put: Placeholder): Omit<SqlAccess, 'elements'> {
   return {
     kinds,
     isOf: (kind) => `${type} IN (${JSON_TYPES[kind].map((name) => `'${name}'`).join(', ')})`,
     compared: (kind, op, wanted) =>
       kind === 'boolean' ? `${type} = '${String(wanted)}'` : `ifnull(${value} ${op} ${put(wanted)}, 0)`,
     text: textOps(value, put),
+    isNull: undefined,
   };
 }
 

@@ -35,7 +35,8 @@ import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
 import { Keys } from './delegation/keys/keys.ts';
-import { openMasterKey } from './delegation/keys/open-master-key.ts';
+import { KmsTenantKeys } from './delegation/keys/kms/tenant-keys.ts';
+import { openFormerMaster, openMasterKey } from './delegation/keys/open-master-key.ts';
 import { TenantKeys } from './delegation/keys/tenant-keys.ts';
 import { KillSwitches } from './delegation/kill-switches.ts';
 import { Revocation } from './delegation/revocation.ts';
@@ -60,7 +61,15 @@ import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
-import { archiveOf, limitsOf, retentionOf, sinkSettings, tenantLimitsOf, witnessPeer } from './settings.ts';
+import {
+  archiveOf,
+  kmsOf,
+  limitsOf,
+  retentionOf,
+  sinkSettings,
+  tenantLimitsOf,
+  witnessPeer,
+} from './settings.ts';
 import { approvalStore } from './storage/approvals/store.ts';
 import type { Connection } from './storage/database.ts';
 import type { StoreFault } from './storage/faults.ts';
@@ -220,13 +229,11 @@ export function assemble(
     file: config.master_key_file ?? path.join(config.data_dir, 'master.key'),
     given: config.masterKey,
   };
-  const tenantKeys = new TenantKeys({
-    source: openMasterKey(master, sealed, random),
-    store: tenantKeyStore(reader),
-    writer,
-    clock,
-    random,
-  });
+  const kms = kmsOf(config);
+  const sealing = { store: tenantKeyStore(reader), writer, clock, monotonic: systemMonotonic, random };
+  const tenantKeys = kms
+    ? stack.use(new KmsTenantKeys({ kms, former: openFormerMaster(master, sealed, random), ...sealing }))
+    : new TenantKeys({ source: openMasterKey(master, sealed, random), ...sealing });
   const keys = new Keys({ store: sealed, writer, sealing: tenantKeys, clock, random });
   const logStore = logKeyStore(reader);
   const logKeys = new LogKeys({
@@ -485,6 +492,7 @@ export function assemble(
       ],
       ofTenants: () => [
         ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
+        ...tenantKeys.problems().map(({ tenant, why }) => `tenant ${tenant}: its key cannot be had: ${why}`),
         ...fleet.problems(),
         ...sinks.problems(),
         ...(keeper.problem ? [`volumes: ${keeper.problem}`] : []),

@@ -22,7 +22,7 @@ import type { Delegations } from '../delegation/delegations.ts';
 import type { Grants } from '../delegation/grants.ts';
 import type { Introspection } from '../delegation/introspection.ts';
 import type { Keys } from '../delegation/keys/keys.ts';
-import type { TenantKeys } from '../delegation/keys/tenant-keys.ts';
+import type { TenantSealing } from '../delegation/keys/tenant-sealing.ts';
 import type { KillSwitches } from '../delegation/kill-switches.ts';
 import type { Revocation } from '../delegation/revocation.ts';
 import type { DpopProofs } from '../delegation/sender/dpop.ts';
@@ -106,7 +106,7 @@ export interface Services {
   readonly grants: Grants;
   readonly killSwitches: KillSwitches;
   readonly keys: Keys;
-  readonly tenantKeys: TenantKeys;
+  readonly tenantKeys: TenantSealing;
   readonly logKeys: LogKeys;
   /** Undefined where logs have one key. */
   readonly mlDsaKeys: MlDsaKeys | undefined;

@@ -12,6 +12,7 @@ import { isDeeper, listed, MAX_DEPTH, placeOf } from './manifest-issues.ts';
 import { metersDeclared } from './meters-declared.ts';
 import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
+import { transactionsDeclared } from './transactions-declared.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
 export const operations = [
@@ -203,6 +204,7 @@ const manifest = z.strictObject({
   issuers: z.array(issuer).max(16).default([]),
   /** For which other authorities identity assertions are issued. */
   authorities,
+  transactions: transactionsDeclared,
   /** What AuthZEN's callers call the classes of principals: `identity: user`. A class keeps its own name. */
   subject_types: z
     .record(name, z.enum(principalClasses))

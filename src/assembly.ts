@@ -49,6 +49,8 @@ import { vkeyOf } from './merkle/keys.ts';
 import type { Bundle } from './policy/bundle.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
+import { filesReader, putPlace } from './policy/intake/kept-files.ts';
+import { TenantPuts } from './policy/intake/put.ts';
 import { policyStateOf } from './policy/intake/state.ts';
 import { plansBy } from './policy/plan/by-revision.ts';
 import { Planner } from './policy/plan/planner.ts';
@@ -86,6 +88,7 @@ import { logKeyStore } from './storage/log-keys.ts';
 import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
+import { putTenantStore } from './storage/put-tenants.ts';
 import { revisionStore } from './storage/revisions/store.ts';
 import { tenantKeyStore } from './storage/tenant-keys.ts';
 import { usageStore } from './storage/usage.ts';
@@ -205,6 +208,7 @@ export function assemble(
     limitsOf: (tenant) => limitsFor(tenant.manifest, limitsOf(config)),
     write: (...trial) => administration.tryRevision(...trial),
   });
+  const put = putTenantStore(reader);
   const fleet = stack.use(
     new Fleet({
       tenants,
@@ -213,6 +217,8 @@ export function assemble(
       releases,
       administration,
       clock,
+      read: filesReader(put),
+      put: () => put.list().map(putPlace),
       watchesAll: config.dev,
     }),
   );
@@ -401,6 +407,7 @@ export function assemble(
   const services: Services = {
     tenants,
     callers,
+    puts: new TenantPuts({ tenants, fleet, releases, administration, writer, clock }),
     policies,
     administration,
     issuers,

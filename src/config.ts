@@ -7,7 +7,7 @@ import type { S3Credentials } from './audit/keeping/s3.ts';
 import { recordKinds, recordOutcomes } from './audit/record.ts';
 import { sinkFormats } from './audit/sinks/settings.ts';
 import { describe, ServiceError } from './errors.ts';
-import { operations } from './tenancy/manifest.ts';
+import { operatorOperations } from './tenancy/manifest.ts';
 
 const port = z.int().min(0).max(65_535);
 
@@ -176,7 +176,7 @@ const schema = z.strictObject({
         id: z.string().min(1).max(256),
         secret_sha256: z.string().regex(/^[0-9a-f]{64}$/),
         tenants: z.array(z.string()).default(['*']),
-        may: z.array(z.enum(operations)).default([...operations]),
+        may: z.array(z.enum(operatorOperations)).default([...operatorOperations]),
       }),
     )
     .default([]),

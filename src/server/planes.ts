@@ -43,6 +43,7 @@ import { KillService } from '../gen/mandate/v1/kill_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Bundle } from '../policy/bundle.ts';
+import type { TenantPuts } from '../policy/intake/put.ts';
 import type { PlanMade } from '../policy/plan/by-revision.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { Allowance } from '../policy/proof.ts';
@@ -91,6 +92,7 @@ import type { Plane } from './server.ts';
 export interface Services {
   readonly tenants: Tenants;
   readonly callers: Callers;
+  readonly puts: TenantPuts;
   readonly decisions: Decisions;
   readonly offload: Offload | undefined;
   readonly tokens: Tokens;

@@ -10,6 +10,7 @@ import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.
 import { type OnceCommands, prepareOnce } from './once.ts';
 import { type PrincipalCommands, preparePrincipalCommands } from './principals/commands.ts';
 import { prepareUses, type UseCommands } from './principals/uses.ts';
+import { type PutTenantCommands, preparePutTenants } from './put-tenants.ts';
 import { prepareRevisions, type RevisionCommands } from './revisions/commands.ts';
 import { checkTenantNo, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
@@ -35,6 +36,7 @@ export interface Commands
     OnceCommands,
     IssuerCommands,
     RevisionCommands,
+    PutTenantCommands,
     UsageCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
@@ -64,6 +66,7 @@ export function prepareCommands(db: Connection, log: LogAppender): Commands {
     ...prepareOnce(db),
     ...prepareIssuers(db),
     ...prepareRevisions(db),
+    ...preparePutTenants(db),
     ...usage,
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);

@@ -5,7 +5,7 @@ import { ServiceError } from '../errors.ts';
 import { type PrincipalClass, type PrincipalRef, principalClasses, principalKey } from '../ids.ts';
 import type { FactSource } from './facts.ts';
 import { readToken } from './jose.ts';
-import { type ManifestPrincipal, type Operation, operations } from './manifest.ts';
+import { type ManifestPrincipal, type Operation, operations, type operatorOperations } from './manifest.ts';
 import type { ChosenSecrets } from './registry/chosen.ts';
 import { chosenBy, isGood } from './registry/credentials.ts';
 import { audiencesOf, type Holder } from './registry/registry.ts';
@@ -62,7 +62,7 @@ export interface Operator {
   readonly secretSha256: string;
   /** Tenant ids, or `*`. */
   readonly tenants: readonly string[];
-  readonly may: readonly Operation[];
+  readonly may: readonly (typeof operatorOperations)[number][];
 }
 
 /** Users hold no credential here: they act through a service, or through an agent that exchanges their token. */
@@ -295,10 +295,20 @@ export class Callers {
       return {
         id: `operator:${operator.id}`,
         principal: undefined,
-        may: new Set(operator.may),
+        may: new Set(operator.may.filter((each) => each !== 'tenant.put')),
         audiences: 'stated',
       };
     throw unknownCaller();
+  }
+
+  /** The operator who may put and retire a tenant of this id, or the development caller. Throws `unauthenticated`, `permission_denied`. */
+  putter(id: string, presented: Presented): string {
+    if (presented.kind === 'none' && this.#dev && presented.loopback) return devCaller.id;
+    const operator = presented.kind === 'secret' ? this.#operators.get(digestOf(presented)) : undefined;
+    if (!operator) throw presented.kind === 'none' ? nobody() : unknownCaller();
+    if (!(operator.tenants.includes('*') || operator.tenants.includes(id))) throw unknownCaller();
+    if (operator.may.includes('tenant.put')) return `operator:${operator.id}`;
+    throw new ServiceError('permission_denied', `operator:${operator.id} may not put tenants`);
   }
 
   /** Whose credential that is, while it is good; named as in `Tenant.credentials`. */

@@ -35,6 +35,9 @@ export const operations = [
 ] as const;
 export type Operation = (typeof operations)[number];
 
+/** What no principal of a tenant may, as it is about tenants themselves. */
+export const operatorOperations = [...operations, 'tenant.put'] as const;
+
 const name = z.string().min(1).max(256);
 const scope = z
   .string()

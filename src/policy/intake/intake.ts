@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { TenantId } from '../../ids.ts';
 import type { Administration } from '../../tenancy/administration.ts';
-import { readTenantFiles, type TenantFiles } from '../../tenancy/folder/read.ts';
+import type { readTenantFiles, TenantFiles } from '../../tenancy/folder/read.ts';
 import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
 import { readTenant, type Tenant, type Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
@@ -25,6 +25,8 @@ export interface IntakeParts {
   readonly policies: Policies;
   readonly releases: Releases;
   readonly administration: Administration;
+  /** Reads a tenant's files where it stands. */
+  readonly read: typeof readTenantFiles;
 }
 
 /** A look at a tenant's folder; numbers rise. */
@@ -109,8 +111,8 @@ export class Intake implements Disposable {
   }
 
   async #take(tenant: Tenant): Promise<{ tenant: Tenant; files: TenantFiles }> {
-    const { administration, tenants } = this.#parts;
-    const files = await readTenantFiles(tenant, QUIET_MS);
+    const { administration, tenants, read } = this.#parts;
+    const files = await read(tenant, QUIET_MS);
     const source = await readTenant(files);
     if (source.id !== tenant.id)
       throw new ManifestInvalid(MANIFEST, 'id: it does not change while the tenant is served');

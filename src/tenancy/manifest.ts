@@ -12,6 +12,7 @@ import { isDeeper, listed, MAX_DEPTH, placeOf } from './manifest-issues.ts';
 import { metersDeclared } from './meters-declared.ts';
 import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
+import { isSpiffe, isTrustDomain } from './svid.ts';
 import { transactionsDeclared } from './transactions-declared.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
@@ -134,6 +135,14 @@ const issuer = z
     id_token_claims: z.array(name).max(64).default([]),
     /** Left out: its identity assertions are not taken. */
     identity_assertions: identityAssertions.optional(),
+  })
+  .refine((one) => !isSpiffe(one.issuer) || isTrustDomain(one.issuer), {
+    path: ['issuer'],
+    error: 'a trust domain is spiffe://<name> in lower case, without a path',
+  })
+  .refine((one) => !isSpiffe(one.issuer) || (one.subject_class !== 'user' && one.jwks_uri !== undefined), {
+    path: ['issuer'],
+    error: 'a trust domain names its bundle by jwks_uri, and has a subject_class other than user',
   })
   .refine((one) => one.identity_assertions === undefined || one.subject_class === 'user', {
     path: ['identity_assertions'],

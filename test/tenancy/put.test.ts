@@ -41,7 +41,7 @@ type Files = Record<string, string>;
 async function filesOf(id: string, edit: (manifest: TenantDocument) => void = () => {}): Promise<Files> {
   const files: Files = {};
   for (const name of await readdir(ACME, { recursive: true }))
-    if (/\.rego$/.test(name) && !/_test\./.test(name))
+    if (name.endsWith('.rego') && !name.endsWith('_test.rego'))
       files[name] = await readFile(path.join(ACME, name), 'utf8');
   const manifest = parse(await readFile(path.join(ACME, 'tenant.yaml'), 'utf8')) as TenantDocument;
   manifest.id = id;

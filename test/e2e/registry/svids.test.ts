@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { exportJWK, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listen } from '../issuer.ts';
@@ -14,7 +14,7 @@ const AUDIENCE = 'https://mandate.acme.example/t/acme';
 const [own, other, x509, unsaid] = Array.from({ length: 4 }, () =>
   generateKeyPairSync('ec', { namedCurve: 'P-256' }),
 ) as [Pair, Pair, Pair, Pair];
-type Pair = ReturnType<typeof generateKeyPairSync>;
+type Pair = { publicKey: KeyObject; privateKey: KeyObject };
 
 let bundles: Awaited<ReturnType<typeof listen>>;
 let server: Running;
@@ -65,7 +65,7 @@ function svid(claims: Record<string, unknown> = {}, key: Pair = own, header: obj
   const now = Math.floor(Date.now() / 1000);
   return new SignJWT({ sub: ID, aud: [AUDIENCE], exp: now + 300, iat: now, ...claims })
     .setProtectedHeader({ alg: 'ES256', kid: 'own', ...header })
-    .sign(key.privateKey as never);
+    .sign(key.privateKey);
 }
 const asks = async (text: string): Promise<number> =>
   (await check(server.data, aliceReads, bearer(text))).status;

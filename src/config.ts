@@ -9,7 +9,7 @@ import { recordKinds, recordOutcomes } from './audit/record.ts';
 import { sinkFormats } from './audit/sinks/settings.ts';
 import { describe, ServiceError } from './errors.ts';
 import { bundlesDeclared } from './policy/pulling/declared.ts';
-import { operations, operatorOperations } from './tenancy/manifest.ts';
+import { operatorOperations } from './tenancy/manifest.ts';
 
 const port = z.int().min(0).max(65_535);
 
@@ -35,6 +35,12 @@ const origins = z
     (all) => all.every(({ pathname, search }) => pathname === '/' && search === ''),
     'an address without a path',
   );
+
+const loginMount = (name: string) =>
+  z
+    .string()
+    .regex(/^[\w-]+(?:\/[\w-]+)*$/, 'names of letters, digits, _ and -')
+    .default(name);
 
 const schema = z.strictObject({
   /** Loopback only; callers may leave out their credentials; issuers on this machine may speak cleartext. */
@@ -128,6 +134,44 @@ const schema = z.strictObject({
   base_url: z.url().optional(),
   tls: z.strictObject({ cert: z.string(), key: z.string(), client_ca: z.string().optional() }).optional(),
   master_key_file: z.string().optional(),
+  /** What wraps the keys of tenants in the place of a master key (docs/authority.md). */
+  kms: z
+    .strictObject({
+      transit: z
+        .strictObject({
+          url: z.url(),
+          mount: z
+            .string()
+            .regex(/^[\w-]+(?:\/[\w-]+)*$/, 'names of letters, digits, _ and -')
+            .default('transit'),
+          key: z.string().regex(/^[\w.-]{1,128}$/, 'a name of letters, digits, _, . and -'),
+          namespace: z
+            .string()
+            .regex(/^[\w-]+(?:\/[\w-]+)*$/)
+            .optional(),
+          token_file: z.string().min(1).optional(),
+          approle: z
+            .strictObject({
+              mount: loginMount('approle'),
+              role_id: z.string().min(1).max(256),
+              secret_id_file: z.string().min(1),
+            })
+            .optional(),
+          jwt: z
+            .strictObject({
+              mount: loginMount('jwt'),
+              role: z.string().min(1).max(256),
+              file: z.string().min(1),
+            })
+            .optional(),
+        })
+        .refine(
+          ({ token_file: token, approle, jwt }) =>
+            [token, approle, jwt].filter((each) => each !== undefined).length === 1,
+          'one of token_file, approle and jwt',
+        ),
+    })
+    .optional(),
   /** Who signs checkpoints beside the log (C2SP tlog-witness): the verifier key and the submission prefix of each. */
   witnesses: z
     .array(z.strictObject({ key: z.string().min(1), url: z.url() }))
@@ -141,7 +185,9 @@ const schema = z.strictObject({
         id: z.string().min(1).max(256),
         secret_sha256: z.string().regex(/^[0-9a-f]{64}$/),
         tenants: z.array(z.string()).default(['*']),
-        may: z.array(z.enum(operatorOperations)).default([...operations]),
+        may: z
+          .array(z.enum(operatorOperations))
+          .default(operatorOperations.filter((each) => each !== 'sync.follow')),
       }),
     )
     .default([]),

@@ -48,6 +48,7 @@ export async function start(
   const common = { config, writer, reader, directory, clock, random };
   const parts = { ...common, base: () => base, stopping: stopping.signal };
   const { services, fleet, checkpointer, keeper, presence, join } = assemble(parts, stack);
+  await services.tenantKeys.open();
   await services.logKeys.checkAll(config.accept_damage.length > 0 ? Number.POSITIVE_INFINITY : CHECKED_MS);
   for (const id of config.accept_damage) await services.administration.restartLog(tenantId(id));
   await join();

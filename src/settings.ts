@@ -5,6 +5,9 @@ import { S3Archive } from './audit/keeping/s3.ts';
 import type { SinkSettings } from './audit/sinks/settings.ts';
 import type { WitnessPeer } from './audit/witness/witnessing.ts';
 import type { Config } from './config.ts';
+import type { Kms } from './delegation/keys/kms/kms.ts';
+import type { Login } from './delegation/keys/kms/login.ts';
+import { Transit } from './delegation/keys/kms/transit.ts';
 import { describe, ServiceError } from './errors.ts';
 import { tenantId } from './ids.ts';
 import { parseVkey, SignatureType } from './merkle/keys.ts';
@@ -110,6 +113,26 @@ function bundleSource(
     throw new ServiceError('config_invalid', `${what}: it has none of https, folder and s3`);
   refuseCleartext(what, s3.endpoint);
   return new S3Source(tenant, s3, s3Credentials, verification);
+}
+
+/** Throws `config_invalid`. */
+export function kmsOf({ kms }: Config): Kms | undefined {
+  if (!kms) return undefined;
+  const { url, mount, key, namespace } = kms.transit;
+  refuseCleartext('kms', url);
+  return new Transit({ url, mount, key, namespace, login: loginOf(kms.transit) });
+}
+
+function loginOf({ token_file: file, approle, jwt }: NonNullable<Config['kms']>['transit']): Login {
+  if (approle)
+    return {
+      by: 'approle',
+      mount: approle.mount,
+      roleId: approle.role_id,
+      secretFile: approle.secret_id_file,
+    };
+  if (jwt) return { by: 'jwt', ...jwt };
+  return { by: 'token', file: file ?? '' };
 }
 
 /** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */

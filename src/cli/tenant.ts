@@ -3,13 +3,16 @@ import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import { clientOf } from './client.ts';
 import { newTenant } from './new-tenant.ts';
 import { disable, enable } from './principal/principal.ts';
+import { putTenant, retireTenant } from './put-tenant.ts';
 import { globalsOf, printJson, printTable } from './terminal/output.ts';
 
 export function tenantCommands(): Command {
   return new Command('tenant')
-    .description('make and see tenants, disable and enable principals')
+    .description('make, put, retire and see tenants, disable and enable principals')
     .addCommand(newTenant())
     .addCommand(list())
+    .addCommand(putTenant())
+    .addCommand(retireTenant())
     .addCommand(disable())
     .addCommand(enable());
 }

@@ -115,7 +115,7 @@ export class Judge {
     grant: GrantRow | undefined,
   ): Verdict | undefined {
     if (this.#options.kills.isKilled(tenant)) return refusal('tenant_killed', TENANT_KILLED);
-    return forAnotherAudience(caller, request, grant)
+    return forAnotherAudience(tenant, caller, request, grant)
       ? refusal('audience_mismatch', 'the token is for another audience')
       : undefined;
   }

@@ -131,7 +131,7 @@ export class Plans<P extends Planned> {
     const { revision } = this.#options.policyOf(tenant);
     if (this.#options.kills.isKilled(tenant))
       return this.#denied(head, question, refusal('tenant_killed', TENANT_KILLED));
-    if (forAnotherAudience(caller, request, grant))
+    if (forAnotherAudience(tenant, caller, request, grant))
       return this.#denied(head, question, refusal('audience_mismatch', 'the token is for another audience'));
     if (revision === '')
       return this.#denied(

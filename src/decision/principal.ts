@@ -3,6 +3,7 @@ import type { PrincipalRef } from '../ids.ts';
 import { type Authentication, audiencesOf, type GrantRow } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { isInDomain } from '../tenancy/transactions-declared.ts';
 import type { CheckRequest, Proof } from './request.ts';
 
 /** Who a token turned out to be. */
@@ -65,6 +66,7 @@ export const asStated = (subject: PrincipalRef): TokenPrincipal => ({
 
 /** A token minted for one server is no good at another, whoever passes it on (RFC 8707 section 2.2). */
 export function forAnotherAudience(
+  tenant: Tenant,
   caller: Caller,
   request: CheckRequest,
   grant: GrantRow | undefined,
@@ -75,5 +77,5 @@ export function forAnotherAudience(
   if (caller.audiences === 'any') return meant.length === 0;
   if (caller.audiences === 'stated') return stated === undefined || meant.length === 0;
   const own: readonly string[] = caller.audiences;
-  return !meant.some((each) => own.includes(each));
+  return !meant.some((each) => own.includes(each) || isInDomain(tenant, caller.principal, each));
 }

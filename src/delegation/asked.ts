@@ -15,6 +15,7 @@ import {
   type TokenType,
 } from './exchange.ts';
 import { TASK_TYPE, type TaskAsked } from './tasks.ts';
+import { type TransactionAsked, TXN_TOKEN_TYPE } from './transactions/asked.ts';
 
 /** What an exchange is asked for, as each protocol reads it. */
 export interface ExchangeAsked extends ExchangeRequest {
@@ -24,7 +25,9 @@ export interface ExchangeAsked extends ExchangeRequest {
   /** Who acts, in a second form: it must be the client itself. */
   readonly actorToken: string | undefined;
   /** A task: another agent is let into the one that is presented. */
-  readonly issuedTokenType: IssuedTokenType | typeof ID_JAG_TYPE | typeof TASK_TYPE;
+  readonly issuedTokenType: IssuedTokenType | typeof ID_JAG_TYPE | typeof TASK_TYPE | typeof TXN_TOKEN_TYPE;
+  /** With a transaction token alone. */
+  readonly transaction?: TransactionAsked | undefined;
   /** For which authority an identity assertion is asked; the audiences are resources of that one. */
   readonly authority: string | undefined;
   /** With the request itself: what it gets is bound to that key. */
@@ -42,6 +45,8 @@ export function actionName(asked: ExchangeAsked): string {
   const { task, subjectToken, subjectTokenType, issuedTokenType, authority } = asked;
   if (subjectToken === undefined) return 'token.issue';
   if (authority !== undefined) return 'assertion.issue';
+  if (issuedTokenType === TXN_TOKEN_TYPE)
+    return subjectTokenType === TXN_TOKEN_TYPE ? 'transaction.replace' : 'transaction.issue';
   if (task) return 'task.open';
   if (subjectTokenType === ID_JAG_TYPE) return 'assertion.accept';
   if (issuedTokenType === TASK_TYPE) return 'task.join';

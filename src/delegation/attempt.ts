@@ -14,6 +14,7 @@ import type { Narrowed } from './exchange.ts';
 import { cutMembers, type Limited } from './limits.ts';
 import type { SubjectToken } from './presented.ts';
 import type { Binding } from './sender/certificates.ts';
+import type { Transaction } from './transactions/asked.ts';
 
 /** One exchange on its way, with what is known of it so far, so that wherever it ends its record says as much. */
 export class Attempt {
@@ -32,6 +33,8 @@ export class Attempt {
   /** What would be granted, once that is known, and what approval would be for where it asks for any. */
   proposed: GrantRow | undefined;
   question: Question | undefined;
+  /** Where a transaction token is asked for. */
+  transaction: Transaction | undefined;
 
   constructor(tenant: Tenant, caller: Caller, asked: ExchangeAsked, now: number, decisionId: DecisionId) {
     this.tenant = tenant;

@@ -35,6 +35,8 @@ import type { DpopProofs } from './sender/dpop.ts';
 import { heldBy } from './sender/held.ts';
 import { nodeOf, taskOf } from './tasks.ts';
 import type { Tokens } from './tokens.ts';
+import { transactionOf, transactionsFor, withDomain } from './transactions/asked.ts';
+import { signTransaction } from './transactions/token.ts';
 
 /** Published after each exchange is durable: {tenant, outcome}, the outcome allow, deny or challenge. */
 export const exchangeChannel = channel('mandate:exchange');
@@ -146,8 +148,9 @@ export class Delegations {
   }
 
   /** What stands for the grant: who joins a task goes on by its id. */
-  async #token({ tenant, asked }: Attempt, grant: GrantRow): Promise<string> {
+  async #token({ tenant, asked, transaction }: Attempt, grant: GrantRow): Promise<string> {
     const { tokens } = this.#options;
+    if (transaction) return signTransaction(tokens, tenant, grant, transaction);
     if (isTaskNode(grant)) return grant.id;
     const authority = authorityFor(tenant, asked, tokens.issuerOf(tenant));
     return authority ? signAssertion(tokens, tenant, grant, authority) : tokens.mint(tenant, grant);
@@ -178,13 +181,19 @@ export class Delegations {
     checkBudget(tenant, presented.parent?.task);
     checkTaker(tenant, request.mayAct);
     const authority = authorityFor(tenant, request, this.#options.tokens.issuerOf(tenant));
+    const transactions = transactionsFor(tenant, actor, request);
+    if (presented.transaction && !transactions) throw REPLACED_ALONE;
     if (authority) checkUser(presented.subject);
     const narrowed = narrow({
-      request,
+      request: transactions ? { ...request, lifetimeSeconds: transactions.max_lifetime_seconds } : request,
       actor: joiner ?? actor,
       ceiling: ceilingOf(tenant, joiner ?? actor),
       chain: (presented.parent?.actors ?? []).map((each) => ceilingOf(tenant, each)),
-      audiences: authority ? withResources(tenant, authority) : tenant.audiences,
+      audiences: transactions
+        ? withDomain(tenant, transactions, actor)
+        : authority
+          ? withResources(tenant, authority)
+          : tenant.audiences,
       detailTypes: tenant.manifest.authorization_details,
       subject: presented.subject,
       subjectScopes: facts.heldScopes(tenant, presented.subject),
@@ -198,6 +207,12 @@ export class Delegations {
     });
     const bound = joiner ? UNBOUND : bindingFor(tenant, actor, held, presented.isCertificateBound);
     const proposed = proposedGrant(narrowed, presented, bound, now, newId());
+    if (transactions) {
+      const granted = { ...proposed, ...UNBOUND };
+      const said = request.transaction ?? { details: {}, context: {} };
+      attempt.transaction = transactionOf(granted.id, said, presented.transaction);
+      return granted;
+    }
     if (joiner) return partOf(proposed, presented, asked.lifetimeSeconds, now);
     if (authority) return grantedFor(authority, proposed);
     const task = asked.task && taskOf(tenant, asked.task, presented, now, newId());
@@ -249,6 +264,11 @@ const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not all
 const REVOKED = new ServiceError(
   'token_revoked',
   'the token or one of its principals was revoked meanwhile, or its task capped: ask again',
+);
+
+const REPLACED_ALONE = new ServiceError(
+  'token_invalid',
+  'a transaction token is exchanged for another one alone: it is no access token',
 );
 
 const SPENT = new ServiceError('approval_invalid', 'the approval, or what it was for, is of no use any more');

@@ -7,6 +7,7 @@ import type { Detail, DetailTypes } from '../tenancy/details.ts';
 import type { Ceiling } from '../tenancy/manifest.ts';
 import { narrowDetails } from './details.ts';
 import { TASK_TYPE } from './tasks.ts';
+import { TXN_TOKEN_TYPE } from './transactions/asked.ts';
 
 /** No token lives longer than this. In seconds. */
 export const MAX_LIFETIME_SECONDS = 300;
@@ -18,6 +19,8 @@ export const tokenTypes = {
   'urn:ietf:params:oauth:token-type:jwt': ['access_token', 'id_token'],
   /** No token at all, but a task of the agent's own that goes on. */
   [TASK_TYPE]: [],
+  /** A transaction token of ours: what comes of it takes its place. */
+  [TXN_TOKEN_TYPE]: [],
 } as const satisfies Record<string, readonly ('access_token' | 'id_token')[]>;
 
 export type TokenType = keyof typeof tokenTypes;

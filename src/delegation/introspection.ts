@@ -10,6 +10,7 @@ import type { FactSource } from '../tenancy/facts.ts';
 import { readToken } from '../tenancy/jose.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { isInDomain } from '../tenancy/transactions-declared.ts';
 import { admitted } from './admitted.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -71,12 +72,15 @@ export class Introspection {
     try {
       const read = readToken(token);
       if (!tokens.isOwn(tenant, read)) return undefined;
-      const grant = await tokens.grantOf(tenant, read, now);
+      const grant = await tokens.grantOf(tenant, read, now, tokens.takenHere(tenant));
       if (kills.isKilled(tenant)) return undefined;
       const targets = audiencesOf(grant).map((audience) => tenant.audiences.get(audience));
       // Whoever may take it on has to know what it is.
       const involved = [...targets, actingIn(grant), grant.mayAct ?? undefined];
-      if (caller.principal && !involved.some((one) => isSame(one, caller.principal))) return undefined;
+      const isInvolved =
+        involved.some((one) => isSame(one, caller.principal)) ||
+        isInDomain(tenant, caller.principal, grant.audience);
+      if (caller.principal && !isInvolved) return undefined;
       const everyone = [grant.subject, ...grant.actors];
       return everyone.every((one) => facts.of(tenant, one).status === 'active') ? grant : undefined;
     } catch (error) {

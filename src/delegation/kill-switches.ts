@@ -106,7 +106,8 @@ export class KillSwitches {
   /** The grant of a token of the tenant's own, whether that has ended or not. */
   async #behind(tenant: Tenant, text: string): Promise<GrantRow> {
     const token = readToken(text);
-    if (this.#options.tokens.isOwn(tenant, token)) return this.#options.tokens.grantBehind(tenant, token);
+    if (this.#options.tokens.isOwn(tenant, token))
+      return this.#options.tokens.grantBehind(tenant, token, 'any');
     throw new ServiceError(
       'token_invalid',
       'it is no token of this tenant; what came of a token of an issuer ends with its subject, or the issuer',

@@ -14,6 +14,8 @@ import { uncertified } from './sender/certificates.ts';
 import { notHeld } from './sender/dpop.ts';
 import { TASK_TYPE } from './tasks.ts';
 import type { Tokens } from './tokens.ts';
+import { type Transaction, TXN_TOKEN_TYPE } from './transactions/asked.ts';
+import { transactionIn } from './transactions/token.ts';
 
 /** A subject token that was verified, and that this actor may hand in. */
 export interface SubjectToken {
@@ -30,6 +32,8 @@ export interface SubjectToken {
   readonly isCertificateBound: boolean;
   /** Where it is an identity assertion. */
   readonly asserted?: Asserted;
+  /** Where it is a transaction token. */
+  readonly transaction?: Transaction;
 }
 
 /**
@@ -45,6 +49,12 @@ export async function verifySubjectToken(
 ): Promise<SubjectToken> {
   if (type === TASK_TYPE) return renewed(await tokens.task(tenant, actor, text, now), actor, held);
   const token = readToken(text);
+  if (type === TXN_TOKEN_TYPE) {
+    if (!tokens.isOwn(tenant, token))
+      throw new ServiceError('token_invalid', 'the token is no transaction token of this tenant');
+    const parent = await tokens.grantOf(tenant, token, now, 'transaction');
+    return { ...handedIn(parent, actor, held), renews: false, transaction: transactionIn(token) };
+  }
   if (tokens.isOwn(tenant, token)) {
     if (!accepts(type, 'access_token')) throw wrongType();
     const parent = await tokens.grantOf(tenant, token, now);

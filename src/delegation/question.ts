@@ -6,14 +6,16 @@ import type { FactSource } from '../tenancy/facts.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { actionName, type ExchangeAsked } from './asked.ts';
 import type { Attempt } from './attempt.ts';
+import { type Transaction, transactionMembers } from './transactions/asked.ts';
 
-export function actionOf(asked: ExchangeAsked, { task }: GrantRow, now: number) {
+export function actionOf(asked: ExchangeAsked, { task }: GrantRow, now: number, transaction?: Transaction) {
   const { scopes } = asked;
   // As it would be granted, and not as it was asked for.
   const seconds = task && Math.ceil((task.endsAt - now) / 1_000);
   const budget = task?.budget && { budget: task.budget };
   const opened = asked.task && task && { purpose: task.purpose, lifetime_seconds: seconds, ...budget };
-  return { name: actionName(asked), properties: { scopes, ...(opened && { task: opened }) } };
+  const said = transaction && { transaction: transactionMembers(transaction) };
+  return { name: actionName(asked), properties: { scopes, ...(opened && { task: opened }), ...said } };
 }
 
 const resourceOf = (
@@ -34,7 +36,7 @@ export const namedIn = (asked: ExchangeAsked, { audience, actors }: GrantRow): N
 
 /** What the package `delegation` is asked: may this be granted? */
 export function questionOf(
-  { tenant, asked, now }: Attempt,
+  { tenant, asked, now, transaction }: Attempt,
   proposed: GrantRow,
   facts: FactSource,
   approval: HeldApproval | undefined,
@@ -45,7 +47,7 @@ export function questionOf(
     subject: facts.of(tenant, proposed.subject),
     stated: undefined,
     actors: proposed.actors.map((each) => facts.of(tenant, each)),
-    action: actionOf(asked, proposed, now),
+    action: actionOf(asked, proposed, now, transaction),
     resource: resourceOf(tenant, asked, proposed),
     context: undefined,
     authentication: proposed.authentication,

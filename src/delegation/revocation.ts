@@ -72,7 +72,7 @@ export class Revocation {
     } else {
       try {
         const token = readToken(target.token);
-        if (tokens.isOwn(tenant, token)) grant = await tokens.grantBehind(tenant, token);
+        if (tokens.isOwn(tenant, token)) grant = await tokens.grantBehind(tenant, token, 'any');
       } catch (error) {
         if (!(error instanceof ServiceError) || !error.code.startsWith('token_')) throw error;
       }

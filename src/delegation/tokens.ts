@@ -20,6 +20,7 @@ import type { Issuers } from '../tenancy/issuers.ts';
 import { MAX_TOKEN, readToken, type UnverifiedToken } from '../tenancy/jose.ts';
 import type { StateVersions } from '../tenancy/state-versions.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
+import { transactionsOf } from '../tenancy/transactions-declared.ts';
 import { isSignedBy, signJwt } from './keys/jws.ts';
 import type { Keys } from './keys/keys.ts';
 import { Lifetimes } from './lifetimes.ts';
@@ -30,6 +31,13 @@ import { asPrincipal } from './vouched.ts';
 /** RFC 9068 section 2.1. */
 const TOKEN_TYPE = 'at+jwt';
 
+/** draft-ietf-oauth-transaction-tokens, "JWT Header". */
+export const TRANSACTION_TOKEN = 'txntoken+jwt';
+
+/** What a token of ours is, by its type alone: the one never passes for the other. */
+const kinds = { [TOKEN_TYPE]: 'access', [TRANSACTION_TOKEN]: 'transaction' } as const;
+export type OwnKind = (typeof kinds)[keyof typeof kinds];
+
 /** How many verified tokens are remembered: the signature, and the grant for as long as none has ended. */
 const REMEMBERED = 40_000;
 
@@ -39,6 +47,7 @@ const STRANGER_MS = 1_000;
 
 interface Verified {
   readonly id: GrantId;
+  readonly kind: OwnKind;
   /** The grant as it was found alive, and when it ends by the clock that nobody sets. */
   last: { readonly grant: WeakRef<GrantRow>; readonly ends: number; readonly end: number } | undefined;
 }
@@ -139,7 +148,7 @@ export class Tokens {
   readonly resolve: TokenResolver = (tenant, text, now, proof) => {
     // Most tokens come again and again: what was read of one and verified is not read anew.
     const known = this.#verified.get(this.#digestOf(tenant, text));
-    if (known === undefined || proof?.dpop) return this.#read(tenant, text, now, proof);
+    if (known?.kind !== 'access' || proof?.dpop) return this.#read(tenant, text, now, proof);
     checkFresh(this.#freshness);
     const x5tS256 = proof?.x5tS256 || undefined;
     return asPrincipal(this.#held(this.#alive(tenant, known, now), { x5tS256 }));
@@ -152,7 +161,7 @@ export class Tokens {
     if (this.isOwn(tenant, token)) {
       checkFresh(this.#freshness);
       await this.#heardOfKey(tenant, token);
-      const id = await this.#verifiedGrant(tenant, token);
+      const id = await this.#verifiedGrant(tenant, token, this.takenHere(tenant));
       await this.#heardOf(tenant, id, token, now);
       this.#living(this.#found(tenant, id), now);
       const jkt = signed && (await this.#proven(tenant, text, signed));
@@ -185,7 +194,8 @@ export class Tokens {
    */
   vouches(tenant: Tenant, text: string, now: number): boolean {
     const known = this.#verified.get(this.#digestOf(tenant, text));
-    if (known === undefined || this.#freshness.isStale) return false;
+    // What a transaction token is for, the thread does not know.
+    if (known?.kind !== 'access' || this.#freshness.isStale) return false;
     try {
       this.#held(this.#alive(tenant, known, now), {});
       return true;
@@ -226,8 +236,13 @@ export class Tokens {
   }
 
   /** The living grant behind one of the tenant's own tokens. Throws `token_invalid`, `token_expired`, `token_revoked`. */
-  async grantOf(tenant: Tenant, token: UnverifiedToken, now: number): Promise<GrantRow> {
-    return this.#living(await this.grantBehind(tenant, token), now);
+  async grantOf(
+    tenant: Tenant,
+    token: UnverifiedToken,
+    now: number,
+    kind: OwnKind | 'any' = 'access',
+  ): Promise<GrantRow> {
+    return this.#living(await this.grantBehind(tenant, token, kind), now);
   }
 
   /** A living task that the agent opened, or its part in one that it joined, by its id. Throws `token_invalid`, `token_expired`, `token_revoked`. */
@@ -240,9 +255,9 @@ export class Tokens {
   }
 
   /** The grant, alive or not: to end it must not depend on what a clock says. Throws `token_invalid`. */
-  async grantBehind(tenant: Tenant, token: UnverifiedToken): Promise<GrantRow> {
+  async grantBehind(tenant: Tenant, token: UnverifiedToken, kind: OwnKind | 'any'): Promise<GrantRow> {
     await this.#heardOfKey(tenant, token);
-    const id = await this.#verifiedGrant(tenant, token);
+    const id = await this.#verifiedGrant(tenant, token, kind);
     await this.#grants.heard?.(tenant.no, id);
     return this.#found(tenant, id);
   }
@@ -302,13 +317,18 @@ export class Tokens {
     this.#lifetimes.lasts(grant, grant.issuedAt);
   }
 
-  async #verifiedGrant(tenant: Tenant, token: UnverifiedToken): Promise<GrantId> {
+  /** What is good with a check and in an introspection. */
+  takenHere(tenant: Tenant): 'access' | 'any' {
+    return transactionsOf(tenant)?.accepted ? 'any' : 'access';
+  }
+
+  async #verifiedGrant(tenant: Tenant, token: UnverifiedToken, wanted: OwnKind | 'any'): Promise<GrantId> {
     const digest = this.#digestOf(tenant, token.text);
     const known = this.#verified.get(digest);
-    if (known) return known.id;
-    const id = await this.#verify(tenant, token);
-    this.#verified.set(digest, { id, last: undefined });
-    return id;
+    const { id, kind } = known ?? (await this.#verify(tenant, token));
+    if (!known) this.#verified.set(digest, { id, kind, last: undefined });
+    if (wanted === 'any' || wanted === kind) return id;
+    throw new ServiceError('token_invalid', 'the token is not valid', { detail: 'of another type' });
   }
 
   /** What was verified by keys that were taken away since has another name. */
@@ -317,7 +337,7 @@ export class Tokens {
   }
 
   /** Whose it is, by signature and type. Its times are the grant's, and read there. */
-  async #verify(tenant: Tenant, token: UnverifiedToken): Promise<GrantId> {
+  async #verify(tenant: Tenant, token: UnverifiedToken): Promise<{ id: GrantId; kind: OwnKind }> {
     const { header, claims } = token;
     const invalid = (detail: string): ServiceError =>
       new ServiceError('token_invalid', 'the token is not valid', { detail });
@@ -325,11 +345,14 @@ export class Tokens {
     const key = typeof kid === 'string' && kid.length <= 64 ? await this.#keys.find(tenant, kid) : undefined;
     if (!key) throw invalid('no such key');
     if (!(await isSignedBy(key, token))) throw invalid('signature verification failed');
-    if (header['typ'] !== TOKEN_TYPE) throw invalid('of another type');
+    const typ = String(header['typ']);
+    if (!isOwnType(typ)) throw invalid('of another type');
     if (typeof claims['jti'] !== 'string') throw invalid('it names no grant');
-    return claims['jti'] as GrantId;
+    return { id: claims['jti'] as GrantId, kind: kinds[typ] };
   }
 }
+
+const isOwnType = (typ: string): typ is keyof typeof kinds => Object.hasOwn(kinds, typ);
 
 /** The key that a token names, unverified; one that names none is held by no key. */
 function boundIn({ claims }: UnverifiedToken): string {

@@ -3,12 +3,14 @@ import type { TLSSocket } from 'node:tls';
 import { ServiceError } from '../errors.ts';
 import type { Presented } from '../tenancy/callers.ts';
 import { dnsName } from '../tenancy/registry/credentials.ts';
+import { subjectName } from '../tenancy/registry/subject-name.ts';
+import { subjectOf } from './subject.ts';
 
 /** The connection a request came over. */
 export interface Peer {
   /** From this machine, over TCP or the Unix socket. */
   readonly loopback: boolean;
-  /** Whom a verified client certificate names: a SPIFFE id, or a host as `dnsName` writes it. */
+  /** Whom a verified client certificate names: a SPIFFE id, a host as `dnsName` writes it, or a subject as `subjectName` does. */
   readonly certified: string | undefined;
   /** Thumbprint of that certificate (RFC 8705 section 3.1): SHA-256 of its DER, base64url. */
   readonly x5tS256?: string | undefined;
@@ -69,10 +71,13 @@ export function countedAs(address: string): string {
 
 /**
  * Whom a certificate that the TLS layer has verified names: by its one URI, of the scheme spiffe (X.509-SVID section 2), or
- * without any URI by its one DNS name. One that could be read in two ways names nobody.
+ * without any URI by its one DNS name, or without any alternative name by its subject. One that could be read in two ways
+ * names nobody.
  */
 function certifiedBy(socket: Socket): string | undefined {
-  const text = socket.authorized ? (socket.getPeerCertificate().subjectaltname ?? '') : '';
+  if (!socket.authorized) return undefined;
+  const text = socket.getPeerCertificate().subjectaltname;
+  if (text === undefined) return certifiedSubject(socket);
   // Node escapes what could pass for another name, and quotes it: nobody here is named so.
   if (text === '' || text.includes('"')) return undefined;
   const names = text.split(', ');
@@ -80,6 +85,12 @@ function certifiedBy(socket: Socket): string | undefined {
   if (uri !== undefined) return otherUris.length === 0 && uri.startsWith('spiffe://') ? uri : undefined;
   const [host, ...otherHosts] = ofKind(names, 'DNS:');
   return host !== undefined && otherHosts.length === 0 ? dnsName(host) : undefined;
+}
+
+function certifiedSubject(socket: Socket): string | undefined {
+  const certificate = socket.getPeerX509Certificate();
+  const subject = certificate && subjectOf(certificate.raw);
+  return subject && subjectName(subject);
 }
 
 const ofKind = (names: readonly string[], kind: string): string[] =>

@@ -23,7 +23,7 @@ import type { Delegations } from '../delegation/delegations.ts';
 import type { Grants } from '../delegation/grants.ts';
 import type { Introspection } from '../delegation/introspection.ts';
 import type { Keys } from '../delegation/keys/keys.ts';
-import type { TenantKeys } from '../delegation/keys/tenant-keys.ts';
+import type { TenantSealing } from '../delegation/keys/tenant-sealing.ts';
 import type { KillSwitches } from '../delegation/kill-switches.ts';
 import type { Revocation } from '../delegation/revocation.ts';
 import type { DpopProofs } from '../delegation/sender/dpop.ts';
@@ -46,6 +46,7 @@ import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { SyncService } from '../gen/mandate/v1/sync_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
 import type { Bundle } from '../policy/bundle.ts';
+import type { TenantPuts } from '../policy/intake/put.ts';
 import type { PlanMade } from '../policy/plan/by-revision.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { Allowance } from '../policy/proof.ts';
@@ -98,6 +99,7 @@ import type { Plane } from './server.ts';
 export interface Services {
   readonly tenants: Tenants;
   readonly callers: Callers;
+  readonly puts: TenantPuts;
   readonly decisions: Decisions;
   readonly offload: Offload | undefined;
   readonly versions: StateVersions;
@@ -118,7 +120,7 @@ export interface Services {
   readonly grants: Grants;
   readonly killSwitches: KillSwitches;
   readonly keys: Keys;
-  readonly tenantKeys: TenantKeys;
+  readonly tenantKeys: TenantSealing;
   readonly logKeys: LogKeys;
   /** Undefined where logs have one key. */
   readonly mlDsaKeys: MlDsaKeys | undefined;

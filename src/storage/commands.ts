@@ -11,6 +11,7 @@ import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.
 import { type OnceCommands, prepareOnce } from './once.ts';
 import { type PrincipalCommands, preparePrincipalCommands } from './principals/commands.ts';
 import { prepareUses, type UseCommands } from './principals/uses.ts';
+import { type PutTenantCommands, preparePutTenants } from './put-tenants.ts';
 import { prepareRevisions, type RevisionCommands } from './revisions/commands.ts';
 import { checkTenantNo, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
@@ -36,6 +37,7 @@ export interface Commands
     OnceCommands,
     IssuerCommands,
     RevisionCommands,
+    PutTenantCommands,
     UsageCommands,
     ChangeCommands {
   /** Makes the tenant if it is new. */
@@ -70,6 +72,7 @@ export function prepareCommands(
     ...prepareOnce(db),
     ...prepareIssuers(db),
     ...prepareRevisions(db),
+    ...preparePutTenants(db),
     ...usage,
     ...prepareChanges(db, changes, () => commands),
     putTenant: ({ id }) => {

@@ -494,4 +494,13 @@ export const migrations: readonly string[] = [
   CREATE TABLE manifests (tenant_no INTEGER PRIMARY KEY REFERENCES tenants(no), body TEXT NOT NULL) STRICT;
   UPDATE tenants SET manifest_hash = '';
   `,
+  `
+  -- Tenants that the API put and that stand in no folder: what was put last, as files (policy/intake/kept-files.ts); by
+  -- the tenant's name, which stays when its log begins anew.
+  CREATE TABLE put_tenants (
+    tenant TEXT PRIMARY KEY,
+    files BLOB NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];

@@ -63,7 +63,7 @@ export interface Operator {
   readonly secretSha256: string;
   /** Tenant ids, or `*`. */
   readonly tenants: readonly string[];
-  readonly may: readonly Operation[];
+  readonly may: readonly (typeof operatorOperations)[number][];
 }
 
 /** Users hold no credential here: they act through a service, or through an agent that exchanges their token. */
@@ -305,10 +305,20 @@ export class Callers {
       return {
         id: `operator:${operator.id}`,
         principal: undefined,
-        may: new Set(operator.may),
+        may: new Set(operator.may.filter((each) => each !== 'tenant.put')),
         audiences: 'stated',
       };
     throw unknownCaller();
+  }
+
+  /** The operator who may put and retire a tenant of this id, or the development caller. Throws `unauthenticated`, `permission_denied`. */
+  putter(id: string, presented: Presented): string {
+    if (presented.kind === 'none' && this.#dev && presented.loopback) return devCaller.id;
+    const operator = presented.kind === 'secret' ? this.#operators.get(digestOf(presented)) : undefined;
+    if (!operator) throw presented.kind === 'none' ? nobody() : unknownCaller();
+    if (!(operator.tenants.includes('*') || operator.tenants.includes(id))) throw unknownCaller();
+    if (operator.may.includes('tenant.put')) return `operator:${operator.id}`;
+    throw new ServiceError('permission_denied', `operator:${operator.id} may not put tenants`);
   }
 
   /** Whose credential that is, while it is good; named as in `Tenant.credentials`. */

@@ -8,13 +8,14 @@ import { authenticationIn } from './authentication.ts';
 import { audiencesOf, checkTimes } from './claims.ts';
 import { checkHeld, type Held } from './held.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
-import { KeySet, keysIn } from './key-set.ts';
+import { KeySet, type KeyUse, keysIn } from './key-set.ts';
 import type { TrustedIssuer } from './manifest.ts';
 import { isGood } from './registry/credentials.ts';
 import type { WorkloadHolder } from './registry/registry.ts';
 import { matches } from './registry/workload.ts';
 import { SignedTokens } from './signed.ts';
 import { subjectOf } from './subject-claim.ts';
+import { isSpiffe } from './svid.ts';
 import type { Tenant } from './tenants.ts';
 import { kindOf, requireClient, type TokenKind } from './token-kind.ts';
 
@@ -100,6 +101,9 @@ export class Issuers {
     token: UnverifiedToken,
     held: Held,
   ): Promise<JWTPayload> {
+    // It lets a workload in, and is no token to act by: nobody has narrowed it.
+    if (isSpiffe(issuer.issuer))
+      throw new ServiceError('token_invalid', 'a JWT-SVID is the credential of a workload, and no token');
     const claims = await this.#verified(tenant, issuer, token, [issuer.subject_claim]);
     checkTimes(claims, this.#clock() / 1000);
     // RFC 9449 section 7, RFC 8705 section 3: whoever presents it would have to prove that the key is its own.
@@ -189,7 +193,7 @@ export class Issuers {
     const key = `${tenant.id} ${issuer.issuer} ${issuer.jwks_uri ?? ''}`;
     const known = this.#keys.get(key);
     if (known) return known;
-    const keys = new KeySet(() => this.#fetchKeys(issuer), this.#monotonic);
+    const keys = new KeySet(() => this.#fetchKeys(issuer), this.#monotonic, useOf(issuer));
     // Issuers that tenants no longer name are never asked for again.
     if (this.#keys.size >= MAX_KEY_SETS) this.#keys.clear();
     this.#keys.set(key, keys);
@@ -221,7 +225,7 @@ export class Issuers {
       const described = keys.slice(0, MOST_DESCRIBED).map((key) => ({
         kid: key.kid ?? '',
         kty: key.kty,
-        algorithms: issuer.algorithms.filter((each) => key.verifies(each)),
+        algorithms: issuer.algorithms.filter((each) => key.verifies(each, useOf(issuer))),
       }));
       return { jwksUri, keys: described, problem: keys.length > 0 ? '' : 'there is no key' };
     } catch (cause) {
@@ -276,6 +280,8 @@ export class Issuers {
     throw new Error(`${uri} is not https`);
   }
 }
+
+const useOf = ({ issuer }: TrustedIssuer): KeyUse => (isSpiffe(issuer) ? 'jwt-svid' : 'sig');
 
 /** GET without redirects, of at most MAX_DOCUMENT_BYTES. */
 async function boundedJson(url: URL): Promise<unknown> {

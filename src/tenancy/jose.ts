@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { describe, ServiceError } from '../errors.ts';
 import { checkStrict } from './strict-json.ts';
+import { trustDomainIn } from './svid.ts';
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -13,7 +14,7 @@ export interface UnverifiedJwt {
 
 /** A token that somebody issued. */
 export interface UnverifiedToken extends UnverifiedJwt {
-  /** The claim `iss`. */
+  /** The claim `iss`; of a JWT-SVID that has none, its trust domain. */
   readonly issuer: string;
 }
 
@@ -26,6 +27,8 @@ const MAX_DEPTH = 32;
 export function readToken(text: string): UnverifiedToken {
   const token = readJwt(text);
   const { iss } = token.claims;
+  const domain = Object.hasOwn(token.claims, 'iss') ? undefined : trustDomainIn(token);
+  if (domain !== undefined) return { ...token, issuer: domain };
   if (typeof iss !== 'string') throw malformed('the token names no issuer');
   return { ...token, issuer: iss };
 }

@@ -29,6 +29,9 @@ const kinds: Readonly<Record<string, { readonly kty: string; readonly crv?: stri
 /** RFC 9864 section 2.2: one signature, by its old name and by its new one. */
 const sameAs: Readonly<Record<string, string>> = { EdDSA: 'Ed25519', Ed25519: 'EdDSA' };
 
+/** In a SPIFFE bundle a key says what it is for, and is left out where it does not (SPIFFE Trust Domain and Bundle section 4.2.2). */
+export type KeyUse = 'sig' | 'jwt-svid';
+
 /** The keys that an issuer publishes (RFC 7517), fetched as they are needed. */
 export class KeySet {
   readonly #fetch: FetchKeys;
@@ -37,8 +40,11 @@ export class KeySet {
   #fetchedAt = Number.NEGATIVE_INFINITY;
   #fetching: Promise<void> | undefined;
 
+  readonly #use: KeyUse;
+
   /** Ages are told by a clock that nobody sets. */
-  constructor(fetch: FetchKeys, monotonic: Clock) {
+  constructor(fetch: FetchKeys, monotonic: Clock, use: KeyUse = 'sig') {
+    this.#use = use;
     this.#fetch = fetch;
     this.#monotonic = monotonic;
   }
@@ -67,7 +73,7 @@ export class KeySet {
   }
 
   #matching(alg: string, kid: string | undefined): PublicKey[] {
-    const able = this.#keys.filter((key) => key.verifies(alg));
+    const able = this.#keys.filter((key) => key.verifies(alg, this.#use));
     const named = able.filter((key) => kid === undefined || key.kid === kid);
     // A key without an id may be the one: the signature tells.
     const unnamed = kid === undefined ? [] : able.filter((key) => key.kid === undefined);
@@ -124,7 +130,7 @@ class PublicKey {
     this.identity = JSON.stringify([this.material, kid, alg, use, operations]);
   }
 
-  verifies(alg: string): boolean {
+  verifies(alg: string, wanted: KeyUse = 'sig'): boolean {
     const { kty, crv, alg: own, use, key_ops: operations } = this.#jwk;
     const kind = Object.hasOwn(kinds, alg) ? kinds[alg] : undefined;
     return (
@@ -132,7 +138,7 @@ class PublicKey {
       kty === kind.kty &&
       (kind.crv === undefined || crv === kind.crv) &&
       (own === undefined || own === alg || own === sameAs[alg]) &&
-      (use === undefined || use === 'sig') &&
+      (use === wanted || (use === undefined && wanted === 'sig')) &&
       (operations === undefined || (Array.isArray(operations) && operations.includes('verify'))) &&
       (kty !== 'RSA' || (isBearable(this.#jwk.n) && isShort(this.#jwk.e)))
     );

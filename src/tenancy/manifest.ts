@@ -12,6 +12,8 @@ import { isDeeper, listed, MAX_DEPTH, placeOf } from './manifest-issues.ts';
 import { metersDeclared } from './meters-declared.ts';
 import { credential, MAX_CREDENTIALS } from './registry/credentials.ts';
 import { needsTrust } from './subject-claim.ts';
+import { isSpiffe, isTrustDomain } from './svid.ts';
+import { transactionsDeclared } from './transactions-declared.ts';
 
 /** What a caller may do; see `operationsOf` for what each class may without saying. */
 export const operations = [
@@ -32,8 +34,11 @@ export const operations = [
   'key.write',
   'audit.read',
 ] as const;
-/** And what nobody may who is not told so by name: to have a copy of tenants, and hear of each change. */
-export const operatorOperations = [...operations, 'sync.follow'] as const;
+/**
+ * And what no principal of a tenant may, as it is about tenants themselves. `sync.follow`, to have a copy of them and hear
+ * of each change, has only who is told so by name.
+ */
+export const operatorOperations = [...operations, 'tenant.put', 'sync.follow'] as const;
 export type Operation = (typeof operatorOperations)[number];
 
 const name = z.string().min(1).max(256);
@@ -133,6 +138,14 @@ const issuer = z
     /** Left out: its identity assertions are not taken. */
     identity_assertions: identityAssertions.optional(),
   })
+  .refine((one) => !isSpiffe(one.issuer) || isTrustDomain(one.issuer), {
+    path: ['issuer'],
+    error: 'a trust domain is spiffe://<name> in lower case, without a path',
+  })
+  .refine((one) => !isSpiffe(one.issuer) || (one.subject_class !== 'user' && one.jwks_uri !== undefined), {
+    path: ['issuer'],
+    error: 'a trust domain names its bundle by jwks_uri, and has a subject_class other than user',
+  })
   .refine((one) => one.identity_assertions === undefined || one.subject_class === 'user', {
     path: ['identity_assertions'],
     error: 'an identity assertion is of a user: subject_class is another one',
@@ -205,6 +218,7 @@ const manifest = z.strictObject({
   issuers: z.array(issuer).max(16).default([]),
   /** For which other authorities identity assertions are issued. */
   authorities,
+  transactions: transactionsDeclared,
   /** What callers call the classes of principals: `identity: user`. A class keeps its own name. */
   subject_types: z
     .record(name, z.enum(principalClasses))

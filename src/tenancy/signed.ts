@@ -7,10 +7,15 @@ import { asTokenError, CLOCK_TOLERANCE, checkLasting } from './claims.ts';
 import type { UnverifiedToken } from './jose.ts';
 import type { KeySet } from './key-set.ts';
 import type { TrustedIssuer } from './manifest.ts';
+import { checkSvid, isSpiffe } from './svid.ts';
 
 /** Of texts and claims, roughly. */
 const KEPT_BYTES = 32 * 1024 * 1024;
 const OVERHEAD = 512;
+
+const CLAIMS = ['exp', 'iat', 'aud'];
+/** JWT-SVID section 3. */
+const SVID_CLAIMS = ['exp', 'sub', 'aud'];
 
 interface Verified {
   readonly key: CryptoKey;
@@ -43,6 +48,8 @@ export class SignedTokens {
     const { alg, kid } = token.header as { alg?: string; kid?: string };
     if (alg === undefined || !(issuer.algorithms as readonly string[]).includes(alg))
       throw new ServiceError('token_invalid', 'the token is signed by an algorithm that is not taken');
+    const isSvid = isSpiffe(issuer.issuer);
+    if (isSvid) checkSvid(token);
     const name = `${tenant} ${hash('sha256', token.text, 'base64')} ${required.join(' ')}`;
     const known = this.#verified.get(name);
     for await (const key of keys.candidates(alg, kid)) {
@@ -52,9 +59,9 @@ export class SignedTokens {
       }
       try {
         const { payload } = await jwtVerify(token.text, key, {
-          issuer: issuer.issuer,
+          ...(!isSvid && { issuer: issuer.issuer }),
           algorithms: issuer.algorithms,
-          requiredClaims: ['exp', 'iat', 'aud', ...required],
+          requiredClaims: [...(isSvid ? SVID_CLAIMS : CLAIMS), ...required],
           clockTolerance: CLOCK_TOLERANCE,
           currentDate: new Date(now),
         });

@@ -44,8 +44,13 @@ export class Authority {
     return new Authority(folder, name, await pairOf(cert, key));
   }
 
-  /** `names` are those of a subjectAltName by their kind and number, as in openssl's sections: `{'URI.1': 'spiffe://…'}`. */
-  async issue(label: string, names: Readonly<Record<string, string>>): Promise<Pair> {
+  /** `more`: for `openssl req`. `names` are those of a subjectAltName by their kind and number, as in openssl's sections: `{'URI.1': 'spiffe://…'}`. */
+  async issue(
+    label: string,
+    names: Readonly<Record<string, string>>,
+    subject = `/CN=${label}`,
+    more: readonly string[] = [],
+  ): Promise<Pair> {
     const at = (suffix: string): string => path.join(this.#folder, `${this.#name}-${label}.${suffix}`);
     await openssl([
       'req',
@@ -56,10 +61,16 @@ export class Authority {
       '-out',
       at('csr'),
       '-subj',
-      `/CN=${label}`,
+      subject,
+      ...more,
     ]);
     const lines = Object.entries(names).map(([kind, name]) => `${kind}=${name}`);
-    await writeFile(at('ext'), ['subjectAltName=@names', '[names]', ...lines, ''].join('\n'));
+    await writeFile(
+      at('ext'),
+      lines.length === 0
+        ? 'basicConstraints=CA:FALSE\n'
+        : ['subjectAltName=@names', '[names]', ...lines, ''].join('\n'),
+    );
     const signed = ['-CA', this.ca.cert, '-CAkey', this.ca.key, '-CAcreateserial', '-extfile', at('ext')];
     await openssl(['x509', '-req', '-in', at('csr'), '-out', at('crt'), '-days', '1', ...signed]);
     return pairOf(at('crt'), at('key'));

@@ -48,6 +48,12 @@ export interface TenantDocument {
   authorities?: { issuer: string; resources: string[]; clients?: Record<string, string> }[];
   approvals?: { callbacks: string[] };
   dpop?: { required?: string[]; nonce?: boolean };
+  transactions?: {
+    trust_domain: string;
+    workloads: string[];
+    max_lifetime_seconds?: number;
+    accepted?: boolean;
+  };
   mtls?: { bound?: string[]; required?: string[] };
 }
 

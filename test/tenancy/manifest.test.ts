@@ -3,7 +3,7 @@ import { parseManifest, readManifest } from '../../src/tenancy/manifest.ts';
 
 const DIGEST = 'ab'.repeat(32);
 const FORMS =
-  'a credential is {secret_sha256: <64 hex digits>}, {secret_scrypt: $scrypt$…}, {spiffe_id: spiffe://…}, {certificate_dns: <host>}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
+  'a credential is {secret_sha256: <64 hex digits>}, {secret_scrypt: $scrypt$…}, {spiffe_id: spiffe://…}, {certificate_dns: <host>}, {certificate_subject: CN=…}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
 
 const withCredential = (credential: unknown) => (): unknown =>
   parseManifest(

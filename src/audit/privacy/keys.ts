@@ -109,6 +109,7 @@ export class MemberKeys {
       const text = this.#options.sealing.unseal(tenant.id, sealed, binding);
       return { about, kid, secret: Buffer.from(text, 'base64') };
     } catch (cause) {
+      if (cause instanceof ServiceError) throw cause;
       const text = `the key ${kid} of sealed members does not open`;
       reportFault({ tenantNo: tenant.no, text, lasts: true });
       throw new ServiceError('unavailable', 'a key of sealed members cannot be opened', {

@@ -18,7 +18,7 @@ import type { Writer } from '../../storage/writer.ts';
 /** What keeps private keys: see `MasterKey`. */
 export interface Sealing {
   seal(tenant: TenantId, text: string, binding: string, nonce: Uint8Array): Uint8Array | Promise<Uint8Array>;
-  /** Throws where it was sealed by another key, or for another binding. */
+  /** Throws where it was sealed by another key, or for another binding; `unavailable` where its key cannot be had now. */
   unseal(tenant: TenantId, sealed: Uint8Array, binding: string): string;
 }
 
@@ -170,7 +170,7 @@ export class LogKeys {
     return value === true;
   }
 
-  /** Throws `Damaged`: that the master key is the store's was seen at the start. */
+  /** Throws `Damaged`: that the master key is the store's was seen at the start. `unavailable` while a KMS is not there. */
   #unsealed(no: TenantNo, tenant: TenantId, { origin, publicKey: stored, sealed }: LogKeyRow): SignerKey {
     try {
       const jwk = JSON.parse(
@@ -179,7 +179,8 @@ export class LogKeys {
       const privateKey = createPrivateKey({ format: 'jwk', key: jwk });
       if (Buffer.from(stored).toString('base64url') !== jwk.x) throw new Error('the public key is another');
       return { ...verifierKey(origin, SignatureType.ED25519, createPublicKey(privateKey)), privateKey };
-    } catch {
+    } catch (cause) {
+      if (cause instanceof ServiceError) throw cause;
       throw new Damaged({ tenantNo: no, text: 'the key of its log cannot be opened', lasts: true });
     }
   }

@@ -92,7 +92,8 @@ export class MlDsaKeys {
       const publicKey = createPublicKey(privateKey);
       if (Buffer.compare(rawOf(publicKey), stored) !== 0) throw new Error('the public key is another');
       return { ...verifierKey(origin, SignatureType.ML_DSA_44, publicKey), privateKey };
-    } catch {
+    } catch (cause) {
+      if (cause instanceof ServiceError) throw cause;
       const fault = { tenantNo: no, text: 'the second key of its log cannot be opened', lasts: true };
       reportFault(fault);
       throw new ServiceError('unavailable', "the second key of the tenant's log cannot be opened", {

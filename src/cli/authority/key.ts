@@ -45,7 +45,8 @@ const rotateMaster = (): Command =>
       'after',
       `
 It takes the place of the file that the server reads it from: copy that anew. Where the master key is in the environment,
-start the server with a new MANDATE_MASTER_KEY, and the old one as MANDATE_MASTER_KEY_PREVIOUS.
+start the server with a new MANDATE_MASTER_KEY, and the old one as MANDATE_MASTER_KEY_PREVIOUS. With a KMS its own
+rotation makes the other key; this wraps the key of each tenant by it.
 
 Example:
   $ mandate key rotate-master
@@ -53,9 +54,11 @@ Example:
     )
     .action(async (_options: unknown, command: Command) => {
       const globals = globalsOf(command);
-      const { tenants } = await clientOf(KeyService, 'admin', globals).rotateMasterKey({});
-      if (globals.json) return printJson({ tenants });
-      print(`a new master key seals the keys of ${tenants} tenant${tenants === 1 ? '' : 's'}; copy its file`);
+      const { tenants, kms } = await clientOf(KeyService, 'admin', globals).rotateMasterKey({});
+      if (globals.json) return printJson({ tenants, kms });
+      const whose = `${tenants} tenant${tenants === 1 ? '' : 's'}`;
+      if (kms === '') print(`a new master key seals the keys of ${whose}; copy its file`);
+      else print(`the newest version of ${kms} wraps the keys of ${whose}`);
     });
 
 function printKeys({ json }: GlobalOptions, keys: readonly Key[]): void {

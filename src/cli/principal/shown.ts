@@ -69,6 +69,7 @@ function credentialLine({ id, kind, expiresAt, lastUsedAt }: Credential): string
     secretScrypt: 'a chosen secret',
     spiffeId: kind.case === 'spiffeId' ? kind.value : '',
     certificateDns: kind.case === 'certificateDns' ? `the certificate of ${kind.value}` : '',
+    certificateSubject: kind.case === 'certificateSubject' ? `the certificate of ${kind.value}` : '',
     jwks: 'public keys',
     jwksUri: kind.case === 'jwksUri' ? `the keys at ${kind.value}` : '',
     workload: kind.case === 'workload' ? `a workload of ${kind.value.issuer}` : '',

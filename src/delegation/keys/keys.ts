@@ -195,7 +195,11 @@ export class Keys {
     if (known) return known;
     const opened = this.#open(tenant);
     this.#sets.set(tenant.id, opened);
-    opened.catch(() => this.#sets.delete(tenant.id));
+    // What keeps a key closed may pass.
+    opened.then(
+      ({ fault }) => fault !== undefined && this.#sets.delete(tenant.id),
+      () => this.#sets.delete(tenant.id),
+    );
     return opened;
   }
 
@@ -216,6 +220,7 @@ export class Keys {
     try {
       return this.#options.sealing.unseal(tenant.id, sealed, keyBinding(tenant.id, kid));
     } catch (cause) {
+      if (cause instanceof ServiceError) throw cause;
       throw new ServiceError('unavailable', 'the signing key of the tenant cannot be opened', {
         cause,
         detail: `the master key is not the one that key ${kid} of ${tenant.id} was sealed with`,

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { KeyStore, SealedKey } from '../../storage/keys.ts';
+import { isEnvelope, parseEnvelope } from './kms/envelope.ts';
 import { type MasterKey, makeMasterKey } from './master-key.ts';
 import { MasterFile, MasterGiven, type MasterSource } from './master-source.ts';
 
@@ -18,6 +19,8 @@ export interface MasterPlace {
  */
 export function openMasterKey({ file, given }: MasterPlace, store: KeyStore, random: Random): MasterSource {
   const keys = newest(store, given ? undefined : file);
+  const wrapped = keys.find(({ sealed }) => isEnvelope(sealed));
+  if (wrapped) throw new ServiceError('config_invalid', `${wrappedBy(wrapped.sealed)}; name it by kms`);
   const hasSealed = keys.length > 0;
   const source = given ? new MasterGiven(given.current, given.previous) : fileOf(file, hasSealed, random);
   const opens = (master: MasterKey): boolean =>
@@ -25,6 +28,50 @@ export function openMasterKey({ file, given }: MasterPlace, store: KeyStore, ran
   if (!hasSealed || source.keys.some(opens)) return source;
   const name = given ? 'MANDATE_MASTER_KEY' : file;
   throw new ServiceError('config_invalid', `${name} is not the master key of this store, ${WANTED}`);
+}
+
+/**
+ * The master key of before there was a KMS, for what is sealed by it still; none where nothing is. Throws `config_invalid`
+ * where something is, and the key is missing or another one.
+ */
+export function openFormerMaster(
+  { file, given }: MasterPlace,
+  store: KeyStore,
+  random: Random,
+): readonly MasterKey[] {
+  const keys = newest(store, undefined);
+  const before = keys.filter(({ sealed }) => !isEnvelope(sealed));
+  // What the wrapped keys of tenants seal is not opened by a master key.
+  const ofTenants = before.filter(({ binding }) => binding.startsWith('mandate-tenant-key '));
+  const tried = ofTenants.length > 0 ? ofTenants : before.length < keys.length ? [] : before;
+  if (!given && !existsSync(file)) {
+    if (tried.length === 0) return [];
+    throw new ServiceError(
+      'config_invalid',
+      `there is no master key ${file}, and keys of this store are sealed by it still`,
+    );
+  }
+  const masters = given
+    ? new MasterGiven(given.current, given.previous).keys
+    : new MasterFile(file, random).keys;
+  if (
+    tried.length === 0 ||
+    masters.some((master) => tried.some((each) => master.opens(each.sealed, each.binding)))
+  )
+    return masters;
+  const name = given ? 'MANDATE_MASTER_KEY' : file;
+  throw new ServiceError(
+    'config_invalid',
+    `${name} is not the master key that keys of this store are sealed by still`,
+  );
+}
+
+function wrappedBy(sealed: Uint8Array): string {
+  try {
+    return `the keys of this store are wrapped by the KMS key ${parseEnvelope(sealed).kms}`;
+  } catch {
+    return 'the keys of this store are wrapped by a KMS';
+  }
 }
 
 function fileOf(file: string, hasSealed: boolean, random: Random): MasterSource {

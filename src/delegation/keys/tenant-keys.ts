@@ -1,5 +1,4 @@
 import { ownRecord, SERVER } from '../../audit/own.ts';
-import type { Sealing } from '../../audit/proof/keys.ts';
 import type { Clock, Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -9,6 +8,7 @@ import type { TenantKeyRow, TenantKeyStore } from '../../storage/tenant-keys.ts'
 import type { Writer } from '../../storage/writer.ts';
 import { MasterKey } from './master-key.ts';
 import type { MasterSource } from './master-source.ts';
+import { OLDER_MASTER, type Resealed, type TenantSealing } from './tenant-sealing.ts';
 
 export interface TenantKeysOptions {
   readonly source: MasterSource;
@@ -24,15 +24,12 @@ const AT_ONCE = 500;
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 
-/** What a master key of before is bound to, under the one that followed. */
-const OLDER_MASTER = 'mandate-older-master-key';
-
 /**
  * Seals the keys of each tenant by one of its own (AES-256-GCM), and those by the master key: another master key seals a
  * key of each tenant anew, and not all that they sealed. What an older version sealed by the master key itself opens as it
  * is; for its sake master keys of before are kept, sealed by the one that followed.
  */
-export class TenantKeys implements Sealing {
+export class TenantKeys implements TenantSealing {
   readonly #options: TenantKeysOptions;
   readonly #known = new Map<TenantId, MasterKey>();
   /** One change at a time: a key that is made while another master key comes in is sealed by that one. */
@@ -40,6 +37,13 @@ export class TenantKeys implements Sealing {
 
   constructor(options: TenantKeysOptions) {
     this.#options = options;
+  }
+
+  /** Nothing: the master key was seen to be the store's, and opens each when it is needed. */
+  async open(): Promise<void> {}
+
+  problems(): [] {
+    return [];
   }
 
   /** A promise where the tenant has no key yet. */
@@ -61,16 +65,17 @@ export class TenantKeys implements Sealing {
    * Brings in another master key, and seals all by it; answers how many tenants' keys. What a crash leaves half done is
    * gone on with by `settle`.
    */
-  async rotateMaster(caller: string): Promise<number> {
+  async rotateMaster(caller: string): Promise<Resealed> {
     return this.#inTurn(async () => {
       this.#options.source.advance();
-      return this.#sealAll(caller);
+      return { tenants: await this.#sealAll(caller), kms: '' };
     });
   }
 
   /** Goes on where a change of the master key was broken off. What fails is told to `failed`: both keys open meanwhile. */
   async settle(failed: (error: unknown) => void): Promise<void> {
-    if (this.#options.source.keys.length > 1) await this.#inTurn(() => this.#sealAll(SERVER)).catch(failed);
+    if (this.#options.source.keys.length > 1)
+      await this.#inTurn(() => this.#sealAll(SERVER)).then(() => undefined, failed);
   }
 
   #find(tenant: TenantId): MasterKey | undefined {

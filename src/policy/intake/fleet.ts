@@ -1,15 +1,15 @@
 import { channel } from 'node:diagnostics_channel';
 import { realpathSync } from 'node:fs';
 import type { Clock } from '../../effects.ts';
-import { describe } from '../../errors.ts';
+import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { TenantPlace } from '../../tenancy/folder/list.ts';
 import { tenantPlaces } from '../../tenancy/folder/places.ts';
-import { readTenantFiles } from '../../tenancy/folder/read.ts';
 import { readTenant, type Tenant } from '../../tenancy/tenants.ts';
 import type { Compiler } from '../compiler.ts';
 import { Arrivals } from './arrivals.ts';
 import { Intake, type IntakeParts, QUIET_MS } from './intake.ts';
+import { isPut } from './kept-files.ts';
 import { Names } from './names.ts';
 import { isMistake, rejectionOf } from './rejections.ts';
 import { Retries } from './retries.ts';
@@ -21,6 +21,8 @@ const PARALLEL = 64;
 interface FleetParts extends IntakeParts {
   readonly compiler: Pick<Compiler, 'keepOnly'>;
   readonly clock: Clock;
+  /** Tenants that the API put. */
+  readonly put: () => readonly TenantPlace[];
   /** Whether what is saved counts at once, whatever the tenant says. */
   readonly watchesAll: boolean;
 }
@@ -79,6 +81,7 @@ export class Fleet implements Disposable {
   #isOver = false;
 
   #arrivals: Arrivals | undefined;
+  #served: (tenant: Tenant) => Promise<unknown> = async () => undefined;
 
   constructor(parts: FleetParts) {
     this.#parts = parts;
@@ -94,6 +97,7 @@ export class Fleet implements Disposable {
     served: (tenant: Tenant) => Promise<unknown>,
     failed: (error: unknown) => void,
   ): void {
+    this.#served = served;
     const reals = (): Set<string> => new Set(Array.from(this.#folders.values(), ({ real }) => real));
     this.#arrivals = new Arrivals({
       clock: this.#parts.clock,
@@ -153,10 +157,51 @@ export class Fleet implements Disposable {
     await enter();
   }
 
+  /** Takes the name of a tenant for what is put. Throws `config_invalid` where a folder has it. Answers what gives it up. */
+  claim(id: TenantId, folder: string): () => void {
+    this.#names.take(id, folder);
+    return () => this.#names.giveUp(folder);
+  }
+
+  /** Serves a tenant that the API put, from now on. */
+  async enterPut(place: TenantPlace): Promise<Tenant> {
+    const entry: Entry = {
+      place,
+      before: Promise.resolve(),
+      isIn: () => undefined,
+      quietMs: 0,
+      isMissed: false,
+      id: undefined,
+    };
+    const again = (): Promise<void> => this.#again(entry);
+    this.#folders.set(place.folder, { entry, real: place.folder, watch: UNWATCHED, again });
+    try {
+      await this.#enter(entry);
+      const tenant = entry.id && this.#parts.tenants.find(entry.id);
+      if (!tenant) throw new ServiceError('unavailable', `${place.folder} cannot be served now`);
+      await this.#served(tenant);
+      this.#tell(place.folder, 'served', tenant.id);
+      return tenant;
+    } catch (error) {
+      if (entry.id === undefined) this.#folders.delete(place.folder);
+      throw error;
+    }
+  }
+
+  /** What was put of it is gone from the store, with a record. */
+  async leavePut(folder: string): Promise<void> {
+    this.#remove(folder);
+  }
+
   /** What it had stays in the store, and is there again when the folder is. */
   async #leave(folder: string): Promise<void> {
+    const tenant = this.#remove(folder);
+    if (tenant) await this.#parts.administration.recordRetired(tenant);
+  }
+
+  #remove(folder: string): Tenant | undefined {
     const known = this.#folders.get(folder);
-    if (!known || this.#isOver) return;
+    if (!known || this.#isOver) return undefined;
     known.watch[Symbol.dispose]();
     this.#folders.delete(folder);
     this.#waiting.delete(folder);
@@ -164,8 +209,8 @@ export class Fleet implements Disposable {
     this.#names.giveUp(folder);
     const { id } = known.entry;
     const tenant = id && this.#parts.tenants.find(id);
-    if (!tenant) return;
-    const { tenants, policies, administration } = this.#parts;
+    if (!tenant) return undefined;
+    const { tenants, policies } = this.#parts;
     tenants.remove(tenant.id);
     this.#intake.forget(tenant.id);
     this.#unread.delete(tenant.id);
@@ -176,7 +221,7 @@ export class Fleet implements Disposable {
       const waits = this.#folders.get(other);
       if (waits && waits.entry.id === undefined) this.#entering.plan(other, waits.again);
     }
-    await administration.recordRetired(tenant);
+    return tenant;
   }
 
   #tell(folder: string, what: FolderNews['what'], tenant: TenantId | undefined, why = ''): void {
@@ -204,7 +249,7 @@ export class Fleet implements Disposable {
    * reported, and its tenant denies until it does.
    */
   async load(places: readonly string[]): Promise<void> {
-    const next = places.flatMap(tenantPlaces).values();
+    const next = [...places.flatMap(tenantPlaces), ...this.#parts.put()].values();
     let turn = Promise.resolve();
     const loader = async (): Promise<void> => {
       for (const place of next) {
@@ -234,12 +279,13 @@ export class Fleet implements Disposable {
     };
     // Watched before it is read, so that nothing is saved in between.
     const again = (): Promise<void> => this.#again(entry);
-    this.#folders.set(folder, { entry, real: realOf(folder), watch: watchFolder(folder, changed), again });
+    const watch = isPut(entry.place) ? UNWATCHED : watchFolder(folder, changed);
+    this.#folders.set(folder, { entry, real: realOf(folder), watch, again });
     try {
       await this.#enter(entry);
     } catch (error) {
       // No fault of the tenant's, and a server that does not start says less than one that is not ready.
-      if (isMistake(error)) throw error;
+      if (isMistake(error) && !isPut(entry.place)) throw error;
       this.#wait(entry, error);
     }
   }
@@ -247,7 +293,7 @@ export class Fleet implements Disposable {
   async #enter(entry: Entry): Promise<void> {
     const { place } = entry;
     entry.isMissed = false;
-    const files = await readTenantFiles(place, entry.quietMs);
+    const files = await this.#parts.read(place, entry.quietMs);
     const source = await readTenant(files);
     if (!this.#isThere(entry)) return entry.isIn();
     this.#names.take(source.id, place.folder);
@@ -319,6 +365,9 @@ export class Fleet implements Disposable {
     this.#entering[Symbol.dispose]();
   }
 }
+
+/** What is in the store changes by whoever puts it alone. */
+const UNWATCHED: Disposable = { [Symbol.dispose]: () => undefined };
 
 function realOf(folder: string): string {
   try {

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { TenantId } from '../../ids.ts';
 import type { Administration } from '../../tenancy/administration.ts';
-import { readTenantFiles, type TenantFiles } from '../../tenancy/folder/read.ts';
+import type { readTenantFiles, TenantFiles } from '../../tenancy/folder/read.ts';
 import { MANIFEST, ManifestInvalid } from '../../tenancy/manifest-invalid.ts';
 import { readTenant, type Tenant, type Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
@@ -28,6 +28,8 @@ export interface IntakeParts {
   readonly administration: Administration;
   /** Tenants whose policy is pulled from elsewhere. */
   readonly pulls?: Pick<Pulls, 'has' | 'enter' | 'forget'> | undefined;
+  /** Reads a tenant's files where it stands. */
+  readonly read: typeof readTenantFiles;
 }
 
 /** A look at a tenant's folder; numbers rise. */
@@ -112,8 +114,8 @@ export class Intake implements Disposable {
   }
 
   async #take(tenant: Tenant): Promise<{ tenant: Tenant; files: TenantFiles }> {
-    const { administration, tenants } = this.#parts;
-    const files = await readTenantFiles(tenant, QUIET_MS);
+    const { administration, tenants, read } = this.#parts;
+    const files = await read(tenant, QUIET_MS);
     const source = await readTenant(files);
     if (source.id !== tenant.id)
       throw new ManifestInvalid(MANIFEST, 'id: it does not change while the tenant is served');

@@ -18,6 +18,8 @@ export const PLATFORM_ACTIONS = [
   'task.cap',
   'assertion.issue',
   'assertion.accept',
+  'transaction.issue',
+  'transaction.replace',
 ];
 
 export function declaredIn(manifest: Manifest): Declared {

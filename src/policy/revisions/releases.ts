@@ -6,6 +6,7 @@ import type { NewRevision, RevisionRow } from '../../storage/revisions/rows.ts';
 import type { RevisionStore } from '../../storage/revisions/store.ts';
 import type { Administration } from '../../tenancy/administration.ts';
 import type { TenantFiles } from '../../tenancy/folder/read.ts';
+import type { Manifest } from '../../tenancy/manifest.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
 import type { Bundle } from '../bundle.ts';
@@ -135,6 +136,18 @@ export class Releases {
     });
   }
 
+  /** Whether files would make a revision of a tenant with this manifest. Throws `policy_invalid` with file and line. */
+  async check(files: TenantFiles, manifest: Manifest): Promise<void> {
+    const { compiler, gate, allowance } = this.#options;
+    await this.#pushingOne(async () => {
+      const sources = await sourcesOf(files, manifest);
+      const bundle = await compiler.compile(sources);
+      const limits = limitsFor(manifest, allowance);
+      prove(bundle, limits);
+      await gate.pass(sources, { limits, principals: manifest.principals, covered: false });
+    });
+  }
+
   /**
    * Keeps a revision made of these files, and makes it active if that is wanted. Throws `policy_invalid` with file and
    * line, `conflict` where another is active than its author started from, `permission_denied` for want of four eyes.
@@ -148,13 +161,19 @@ export class Releases {
     const from = store.policy(tenant.no).active;
     if (parent !== '' && parent !== from) throw conflict(from);
     if (activate && tenant.manifest.policy.four_eyes) throw fourEyes();
+    return this.#pushingOne(() =>
+      this.#pushed(tenant, { files, activate }, { caller, message, expected: from }),
+    );
+  }
+
+  async #pushingOne<T>(work: () => Promise<T>): Promise<T> {
     if (this.#pushing >= MAX_PUSHING)
       throw new ServiceError('resource_exhausted', `${MAX_PUSHING} pushes are looked at already`, {
         retryAfterMs: 2_000,
       });
     this.#pushing += 1;
     try {
-      return await this.#pushed(tenant, { files, activate }, { caller, message, expected: from });
+      return await work();
     } finally {
       this.#pushing -= 1;
     }

@@ -4,7 +4,7 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import type { Keys } from '../../delegation/keys/keys.ts';
 import { keptUntil, signsFrom } from '../../delegation/keys/lifecycle.ts';
 import type { VerifyingKey } from '../../delegation/keys/signing-key.ts';
-import type { TenantKeys } from '../../delegation/keys/tenant-keys.ts';
+import type { TenantSealing } from '../../delegation/keys/tenant-sealing.ts';
 import { ServiceError } from '../../errors.ts';
 import { type Key, KeySchema, type KeyService, KeyState } from '../../gen/mandate/v1/key_pb.ts';
 import type { Caller, Callers } from '../../tenancy/callers.ts';
@@ -17,7 +17,7 @@ export function keyService(parts: {
   tenants: Tenants;
   callers: Callers;
   keys: Keys;
-  tenantKeys: TenantKeys;
+  tenantKeys: Pick<TenantSealing, 'rotateMaster'>;
 }): ServiceImpl<typeof KeyService> {
   const { tenants, callers, keys, tenantKeys } = parts;
   const listed = async (tenant: Tenant) => ({ keys: (await keys.list(tenant)).map(keyMessage) });
@@ -39,7 +39,7 @@ export function keyService(parts: {
       for (const tenant of tenants)
         caller = await callers.authenticate(tenant, presentedIn(context), 'key.write');
       if (!caller) throw new ServiceError('tenant_unknown', 'there is no tenant whose key could be sealed');
-      return { tenants: await tenantKeys.rotateMaster(caller.id) };
+      return tenantKeys.rotateMaster(caller.id);
     },
   };
 }

@@ -37,6 +37,8 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   putOlderMasters: 'node',
   putTenant: 'node',
   putUses: 'node',
+  putTenantFiles: 'node',
+  removeTenantFiles: 'node',
   beginSitting: 'node',
   endSitting: 'node',
   putMemberKey: 'node',

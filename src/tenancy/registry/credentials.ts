@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { readScrypt } from './scrypt.ts';
+import { parseSubject, subjectName } from './subject-name.ts';
 import { workload } from './workload.ts';
 
 /** Of one principal: what it has, what it changes over to, and a few for where it runs. */
@@ -50,6 +51,13 @@ const forms = {
       /^(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*$/,
       "a host's name in lower case, without wildcards",
     ),
+  /** The subject of a client certificate without other names (RFC 8705 section 2.1.2, `tls_client_auth_subject_dn`). */
+  certificate_subject: z
+    .string()
+    .refine(
+      (text) => parseSubject(text) !== undefined,
+      'a name as RFC 4514 writes it, the most specific part first: CN=deploy,O=Acme,C=DE',
+    ),
   /** Of private_key_jwt (RFC 7523). */
   jwks,
   jwks_uri: z.url().max(2_048),
@@ -63,6 +71,7 @@ export const credential = z.union(
     z.strictObject({ ...common, secret_scrypt: forms.secret_scrypt }),
     z.strictObject({ ...common, spiffe_id: forms.spiffe_id }),
     z.strictObject({ ...common, certificate_dns: forms.certificate_dns }),
+    z.strictObject({ ...common, certificate_subject: forms.certificate_subject }),
     z.strictObject({ ...common, jwks: forms.jwks }),
     z.strictObject({ ...common, jwks_uri: forms.jwks_uri }),
     z.strictObject({ ...common, workload: forms.workload }),
@@ -73,7 +82,7 @@ export const credential = z.union(
 export type Credential = z.infer<typeof credential>;
 
 const FORMS =
-  'a credential is {secret_sha256: <64 hex digits>}, {secret_scrypt: $scrypt$…}, {spiffe_id: spiffe://…}, {certificate_dns: <host>}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
+  'a credential is {secret_sha256: <64 hex digits>}, {secret_scrypt: $scrypt$…}, {spiffe_id: spiffe://…}, {certificate_dns: <host>}, {certificate_subject: CN=…}, {jwks: {keys: […]}}, {jwks_uri: https://…} or {workload: {issuer, claims}}, with id and expires_at where they are wanted';
 
 /** A union alone says no more than that none of its forms fits. Keys are named, values may be secrets. */
 function problemOf(input: unknown): string {
@@ -91,6 +100,7 @@ export const shownDigest = (digest: string): string => `${digest.slice(0, FINGER
 export function presentedAs(one: Credential): string | undefined {
   if ('secret_sha256' in one) return `sha256:${one.secret_sha256}`;
   if ('certificate_dns' in one) return dnsName(one.certificate_dns);
+  if ('certificate_subject' in one) return subjectName(parseSubject(one.certificate_subject) ?? []);
   return 'spiffe_id' in one ? one.spiffe_id : undefined;
 }
 

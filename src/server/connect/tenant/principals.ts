@@ -106,6 +106,7 @@ function credentialIn({ id, kind, expiresAt }: Credential): object {
     secretScrypt: 'secret_scrypt',
     spiffeId: 'spiffe_id',
     certificateDns: 'certificate_dns',
+    certificateSubject: 'certificate_subject',
     jwks: 'jwks',
     jwksUri: 'jwks_uri',
     workload: 'workload',
@@ -195,6 +196,7 @@ function kindOf(one: Registered): Credential['kind'] {
   if ('secret_scrypt' in one) return { case: 'secretScrypt', value: shownScrypt(one.secret_scrypt) };
   if ('spiffe_id' in one) return { case: 'spiffeId', value: one.spiffe_id };
   if ('certificate_dns' in one) return { case: 'certificateDns', value: one.certificate_dns };
+  if ('certificate_subject' in one) return { case: 'certificateSubject', value: one.certificate_subject };
   if ('jwks' in one) return { case: 'jwks', value: proto(one.jwks) };
   if ('jwks_uri' in one) return { case: 'jwksUri', value: one.jwks_uri };
   return { case: 'workload', value: create(WorkloadSchema, one.workload) };

@@ -3,6 +3,7 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { ServiceError } from '../../../errors.ts';
 import { type Principal, TenantSchema, type TenantService } from '../../../gen/mandate/v1/tenant_pb.ts';
 import { type PrincipalRef, principalClass, principalKey } from '../../../ids.ts';
+import type { TenantPuts } from '../../../policy/intake/put.ts';
 import type { Policies } from '../../../policy/policies.ts';
 import type { RecordStore } from '../../../storage/log/records.ts';
 import type { PrincipalStore, StoredPrincipal } from '../../../storage/principals/store.ts';
@@ -18,10 +19,12 @@ import { listed } from './listing.ts';
 import { draftOf, isDisabled, principalMessage, timeOf } from './principals.ts';
 
 const MAX_PRINCIPALS = 10_000;
+const MAX_REASON = 1_024;
 
 export function tenantService(parts: {
   tenants: Tenants;
   callers: Callers;
+  puts: TenantPuts;
   policies: Policies;
   administration: Administration;
   credentials: Credentials;
@@ -35,6 +38,7 @@ export function tenantService(parts: {
   const {
     tenants,
     callers,
+    puts,
     policies,
     administration,
     credentials,
@@ -64,6 +68,19 @@ export function tenantService(parts: {
           }),
         ),
       };
+    },
+    async putTenant({ tenant: id, files }, context) {
+      const caller = callers.putter(id, presentedIn(context));
+      const sources = files.map(({ path, content }) => ({ path, bytes: content }));
+      const { tenant, isNew } = await puts.put(caller, id, sources);
+      return { created: isNew, revision: policies.of(tenant).revision };
+    },
+    async retireTenant({ tenant: id, reason }, context) {
+      const caller = callers.putter(id, presentedIn(context));
+      if (reason.length > MAX_REASON)
+        throw new ServiceError('invalid_request', `reason: at most ${MAX_REASON} characters`);
+      await puts.retire(caller, id, reason);
+      return {};
     },
     async getPrincipal(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');

@@ -19,6 +19,7 @@ import { cutMembers } from '../../../delegation/limits.ts';
 import { type ExchangeRefused, stepUpOf } from '../../../delegation/refused.ts';
 import { TASK_TYPE, type TaskAsked } from '../../../delegation/tasks.ts';
 import { detailsClaim, tokenTypeOf } from '../../../delegation/tokens.ts';
+import { type TransactionAsked, TXN_TOKEN_TYPE } from '../../../delegation/transactions/asked.ts';
 import { describe, ServiceError } from '../../../errors.ts';
 import { type PrincipalRef, principalClass } from '../../../ids.ts';
 import { checkStrict } from '../../../tenancy/strict-json.ts';
@@ -85,6 +86,7 @@ export function exchangeAsked(
     details: detailsIn(form.maybe('authorization_details')),
     mayAct: mayActIn(form.maybe('may_act')),
     ...lastingIn(form),
+    transaction: transactionIn(form),
     proof,
     certificate,
     approval: approvalIn(form),
@@ -102,10 +104,15 @@ function wanted(form: Form, grantType: string): Wanted {
   const [names, resources] = [form.all('audience'), form.all('resource').map(resource)];
   if (isIssued(type) || (type === TASK_TYPE && grantType === TOKEN_EXCHANGE))
     return { issuedTokenType: type, audiences: [...names, ...resources], authority: undefined };
+  if (type === TXN_TOKEN_TYPE && grantType === TOKEN_EXCHANGE) {
+    if (names.length !== 1 || resources.length > 0)
+      throw new ServiceError('invalid_request', 'a transaction token is for one audience, the trust domain');
+    return { issuedTokenType: type, audiences: names, authority: undefined };
+  }
   if (type !== ID_JAG_TYPE || grantType !== TOKEN_EXCHANGE)
     throw new ServiceError(
       'unsupported_token_type',
-      `requested_token_type is one of ${[...issuedTokenTypes, TASK_TYPE, ID_JAG_TYPE].join(', ')}; the last two of an exchange alone`,
+      `requested_token_type is one of ${[...issuedTokenTypes, TASK_TYPE, ID_JAG_TYPE, TXN_TOKEN_TYPE].join(', ')}; the last three of an exchange alone`,
     );
   const [authority, ...others] = names;
   if (authority === undefined || others.length > 0 || resources.length === 0)
@@ -170,21 +177,49 @@ function lastingIn(form: Form): { task: TaskAsked | undefined; lifetimeSeconds: 
   return { task: { purpose, lifetimeSeconds: seconds, budget: budgetIn(budget) }, lifetimeSeconds: 0 };
 }
 
-/** A JSON object of numbers, by meter. Read so that nobody after it can read it otherwise. */
+/** draft-ietf-oauth-transaction-tokens: what is said of a transaction, with a transaction token alone. */
+function transactionIn(form: Form): TransactionAsked | undefined {
+  const [details, context] = [form.maybe('request_details'), form.maybe('request_context')];
+  if (form.maybe('requested_token_type') === TXN_TOKEN_TYPE)
+    return { details: contextIn('request_details', details), context: contextIn('request_context', context) };
+  if ((details ?? context) === undefined) return undefined;
+  throw new ServiceError(
+    'invalid_request',
+    'request_details and request_context come with a transaction token',
+  );
+}
+
+function contextIn(name: string, text = '{}'): Readonly<Record<string, unknown>> {
+  return objectIn(name, text, MAX_CONTEXT_CHARACTERS, MAX_CONTEXT_DEPTH);
+}
+
+const MAX_CONTEXT_CHARACTERS = 4_096;
+const MAX_CONTEXT_DEPTH = 8;
+
+/** A JSON object of numbers, by meter. */
 function budgetIn(text = '{}'): TaskAsked['budget'] {
+  return objectIn('task_budget', text, MAX_BUDGET_CHARACTERS, 1) as TaskAsked['budget'];
+}
+
+/** Read so that nobody after it can read it otherwise. */
+function objectIn(
+  name: string,
+  text: string,
+  most: number,
+  depth: number,
+): Readonly<Record<string, unknown>> {
   const invalid = (why: string, cause?: unknown): ServiceError =>
-    new ServiceError('invalid_request', `task_budget ${why}`, { cause });
-  if (text.length > MAX_BUDGET_CHARACTERS)
-    throw invalid(`is longer than ${MAX_BUDGET_CHARACTERS} characters`);
+    new ServiceError('invalid_request', `${name} ${why}`, { cause });
+  if (text.length > most) throw invalid(`is longer than ${most} characters`);
   let value: unknown;
   try {
-    checkStrict(text, 1);
+    checkStrict(text, depth);
     value = parseJson(Buffer.from(text));
   } catch (cause) {
     throw invalid(`is not sound JSON: ${describe(cause)}`, cause);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid('is no JSON object');
-  return value as TaskAsked['budget'];
+  return value as Readonly<Record<string, unknown>>;
 }
 
 /** More than a tenant's meters, each with its number. */
@@ -208,8 +243,9 @@ function approvalIn(form: Form): ApprovalAsked | undefined {
 export const exchangeBody = ({ token, grant, cut }: Exchanged, type: ExchangeAsked['issuedTokenType']) => ({
   access_token: token,
   issued_token_type: type,
-  // RFC 8693 section 2.2.1: an assertion gives no access by itself, and a task neither.
-  token_type: type === ID_JAG_TYPE || type === TASK_TYPE ? 'N_A' : tokenTypeOf(grant),
+  // RFC 8693 section 2.2.1: an assertion gives no access by itself, nor a task; a transaction token is no access token.
+  token_type:
+    type === ID_JAG_TYPE || type === TASK_TYPE || type === TXN_TOKEN_TYPE ? 'N_A' : tokenTypeOf(grant),
   expires_in: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
   scope: grant.scopes.join(' '),
   use: grant.use,

@@ -1,17 +1,24 @@
 // Renders a chart by Helm's own engine, and reads manifests as Kubernetes' own API types, strictly: a field that there
-// is not, that stands twice or is of another type is refused. A line on stderr says what was not known and so not read.
+// is not, that stands twice or is of another type is refused. So it is with a Compose file and with rules for
+// Prometheus, by their own libraries. A line on stderr says what was not known and so not read.
 package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
@@ -23,7 +30,9 @@ import (
 
 const usage = `usage:
   manifests chart <folder> [values.yaml]...   renders the chart with these values; schema and templates hold
-  manifests check                             reads the manifests on stdin; a line "kind/name" for each`
+  manifests check                             reads the manifests on stdin; a line "kind/name" for each
+  manifests compose <file>                    reads a Compose file by its specification; a line for each service
+  manifests rules <file>                      reads rules by Prometheus' own parser; a line "alert metric..." for each`
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -42,6 +51,10 @@ func run(args []string) error {
 			return err
 		}
 		return check(string(text))
+	case len(args) == 2 && args[0] == "compose":
+		return compose(args[1])
+	case len(args) == 2 && args[0] == "rules":
+		return rules(args[1])
 	}
 	return errors.New(usage)
 }
@@ -82,6 +95,46 @@ func render(folder string, files []string) error {
 			continue
 		}
 		fmt.Printf("---\n# %s\n%s\n", name, text)
+	}
+	return nil
+}
+
+func compose(file string) error {
+	options, err := cli.NewProjectOptions([]string{file})
+	if err != nil {
+		return err
+	}
+	project, err := options.LoadProject(context.Background())
+	if err != nil {
+		return err
+	}
+	for _, name := range project.ServiceNames() {
+		fmt.Println(name)
+	}
+	return nil
+}
+
+func rules(file string) error {
+	promql := parser.NewParser(parser.Options{})
+	groups, failed := rulefmt.ParseFile(file, false, model.LegacyValidation, promql, slog.New(slog.DiscardHandler))
+	if len(failed) > 0 {
+		return errors.Join(failed...)
+	}
+	for _, group := range groups.Groups {
+		for _, rule := range group.Rules {
+			expression, err := promql.ParseExpr(rule.Expr)
+			if err != nil {
+				return err
+			}
+			line := []string{rule.Alert}
+			parser.Inspect(expression, func(node parser.Node, _ []parser.Node) error {
+				if selector, is := node.(*parser.VectorSelector); is && !slices.Contains(line, selector.Name) {
+					line = append(line, selector.Name)
+				}
+				return nil
+			})
+			fmt.Println(strings.Join(line, " "))
+		}
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ FROM server
 LABEL org.opencontainers.image.title=mandate \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.description="Policy decision point and agent delegation authority"
-COPY --from=warm /opt/mandate/.cache .cache
+COPY --from=warm --chown=0:0 /opt/mandate/.cache .cache
 ENV NODE_ENV=production MANDATE_DATA_DIR=/var/lib/mandate
 USER 65532:65532
 VOLUME /var/lib/mandate

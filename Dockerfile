@@ -43,14 +43,14 @@ COPY --from=dependencies /src/node_modules node_modules
 COPY --from=build /src/dist dist
 RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/mandate
 
-# It starts once, with the example tenant: an image that does not start is none. What V8 has compiled by then is kept,
-# which halves the start; under a read-only root a server could not keep it itself. It is kept for this user alone.
+# It starts once, with the example tenant: an image that does not start is none. What V8 has compiled by then is kept, as
+# a server on a read-only root cannot keep it itself: a tenth less processor a start. Node keeps it by user.
 FROM server AS warm
 RUN install -d -o 65532 -g 65532 .cache
 USER 65532:65532
 RUN node bin/mandate.mjs serve --dev --tenants policies/acme --data-dir /tmp/data & server=$! \
  && for second in $(seq 60); do node bin/health.mjs && break; sleep 1; done \
- && node bin/health.mjs && kill -TERM $server && wait $server
+ && node bin/health.mjs && kill -TERM $server && wait $server && chmod -R a+rX .cache
 
 FROM server
 LABEL org.opencontainers.image.title=mandate \

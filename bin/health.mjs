@@ -14,7 +14,7 @@ const end = (code, line) => {
 };
 
 const given = process.argv[2] ?? process.env.MANDATE_HEALTH_URL ?? DEFAULT;
-const url = URL.parse(given);
+const url = URL.canParse(given) ? new URL(given) : undefined;
 const isSocket = url?.protocol === 'unix:';
 if (!url || !['http:', 'https:', 'unix:'].includes(url.protocol)) end(2, `health: "${given}" is no address`);
 

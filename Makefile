@@ -6,14 +6,17 @@ STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
-.PHONY: conformance regal fault s3 run test check build bench opa setup clean help fmt peers clients verifiers manifests kubernetes
+.PHONY: conformance regal fault s3 run run-fleet test check build bench opa setup clean help fmt peers clients verifiers manifests kubernetes
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: setup ## serve the example tenant on 127.0.0.1:7400 and 7401, in development mode
 	@exec ./bin/mandate.mjs serve --dev --tenants policies/acme --data-dir $${MANDATE_DATA_DIR:-data}
+
+run-fleet: setup ## PostgreSQL, two authorities and three sidecars on this machine (docs/fleet.md)
+	@exec $(NODE) tools/fleet/run.ts
 
 test: setup clients verifiers manifests ## run every test
 	$(say) "make: running the tests"

@@ -43,8 +43,8 @@ import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import { Explanations } from './explaining/explanations.ts';
-import type { Follower } from './fleet/follower.ts';
-import { refusedHere } from './fleet/sidecar.ts';
+import { Ordering } from './fleet/postgres/ordering.ts';
+import { refusedHere, type ServedParts, servedByReplica } from './fleet/sidecar.ts';
 import { ChangeSource } from './fleet/source.ts';
 import type { PrincipalRef } from './ids.ts';
 import { vkeyOf } from './merkle/keys.ts';
@@ -128,8 +128,7 @@ export function assemble(
   checkpointer: Checkpointer;
   keeper: Keeper;
   presence: Pick<Presence, 'begin'>;
-  /** Of a sidecar. */
-  follower: Follower | undefined;
+  join: () => Promise<void>;
 } {
   const { config, writer, reader, directory, clock, random, base } = parts;
   const [grants, records, principals] = [
@@ -156,13 +155,19 @@ export function assemble(
     folder: config.data_dir,
     tenants,
     monotonic: systemMonotonic,
+    current:
+      config.store === undefined
+        ? undefined
+        : () => ordering?.current() ?? Promise.reject(new Error('not yet')),
   });
+  let ordering: Ordering | undefined;
   writer.onChange((no, version) => {
     versions.reached(no, version);
     source.made(no);
   });
   const { authority } = config;
-  const heard = authority && new Heard(systemMonotonic, authority.max_staleness_seconds * 1_000);
+  const isOneOfMany = authority !== undefined || config.store !== undefined;
+  const heard = isOneOfMany ? new Heard(systemMonotonic, config.max_staleness_seconds * 1_000) : undefined;
   const freshness = heard ?? ALWAYS_FRESH;
   if (authority) writer.orderBy(refusedHere);
   const facts = factSource(principals, (tenant) => offload?.changed(tenant));
@@ -341,7 +346,7 @@ export function assemble(
     issuerOf: (tenant) => issuerOf(tenant.id),
     monotonic: systemMonotonic,
     freshness,
-    behind: authority && versions,
+    behind: isOneOfMany ? versions : undefined,
   });
   const reads = stack.use(new Reads(writer, clock, systemMonotonic, random));
   const refusals = stack.use(new Refusals(writer, clock, random));
@@ -399,7 +404,7 @@ export function assemble(
         )
       : undefined;
   const usage = usageStore(reader);
-  const meters = new Meters({ store: usage, grants, doubt });
+  const meters = new Meters({ store: usage, grants, doubt, isShared: config.store !== undefined });
   const approvals = approvalStore(reader);
   const callbacks = new Callbacks({
     keys,
@@ -437,31 +442,50 @@ export function assemble(
       followers: () => source.followers,
     }),
   );
+  const served: ServedParts = {
+    store: changes,
+    tenants,
+    administration,
+    facts,
+    kills,
+    keys,
+    releases,
+    trials,
+    policies,
+    versions,
+    served: (tenant) => logKeys.makeMissing([tenant.no]),
+  };
   const sidecar =
     authority &&
     heard &&
-    assembleSidecar(
-      authority,
-      {
-        config,
+    assembleSidecar(authority, { ...served, config, writer, callers, heard, base }, stack);
+  const { store } = config;
+  /** Takes its place among others, before it serves anything of its own. */
+  const join = async (): Promise<void> => {
+    if (store === undefined || !heard) return follower?.begin();
+    const hooks = servedByReplica(served);
+    ordering = stack.use(
+      await Ordering.open({
+        url: store,
+        node: config.node,
         writer,
-        callers,
-        heard,
-        base,
         store: changes,
-        tenants,
-        administration,
-        facts,
-        kills,
-        keys,
-        releases,
-        trials,
-        policies,
-        versions,
-        served: (tenant) => logKeys.makeMissing([tenant.no]),
-      },
-      stack,
+        hooks: {
+          ...hooks,
+          counted: (no) => meters.counted(no),
+          reached: (no, version) => {
+            hooks.reached(no, version);
+            source.made(no);
+          },
+        },
+        heard,
+        monotonic: systemMonotonic,
+        failed: (error) => void toServiceError(error, 'store'),
+        folder: config.data_dir,
+        copyEvery: config.store_copy_every,
+      }),
     );
+  };
   const follower = sidecar?.follower;
   const services: Services = {
     tenants,
@@ -558,6 +582,7 @@ export function assemble(
         ...(parts.stopping.aborted ? ['the server stops'] : []),
         ...(writer.problem ? [`store: ${writer.problem}`] : []),
         ...health.problems(),
+        ...(ordering?.problem ? [ordering.problem] : []),
         ...(follower && !follower.isComplete
           ? [`authority: ${follower.problem || 'its tenants are on their way'}`]
           : []),
@@ -579,7 +604,7 @@ export function assemble(
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
     dev: config.dev,
   };
-  return { services, fleet, checkpointer, keeper, presence, follower };
+  return { services, fleet, checkpointer, keeper, presence, join };
 }
 
 const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], tenants: Tenants): string[] =>

@@ -192,6 +192,15 @@ const schema = z.strictObject({
         .optional(),
     })
     .optional(),
+  /** Several authorities with one state have their order here: postgres://… or MANDATE_STORE. Left out: this one is alone. */
+  store: z
+    .string()
+    .regex(/^postgres(?:ql)?:\/\//, 'postgres://user@host/database')
+    .optional(),
+  /** After how many changes of a tenant its state is copied there, and what led to it is given up. */
+  store_copy_every: z.int().min(100).default(20_000),
+  /** For how long a server that is one of several may hear nothing before it refuses what depends on nothing being revoked. */
+  max_staleness_seconds: z.number().min(1).max(3_600).default(10),
   /** Makes this server a sidecar: it serves what an authority has, and passes on what is granted and changed there. */
   authority: z
     .strictObject({
@@ -204,8 +213,6 @@ const schema = z.strictObject({
       ca: z.string().min(1).optional(),
       cert: z.string().min(1).optional(),
       key: z.string().min(1).optional(),
-      /** For how long nothing may be heard of them before what depends on it is refused. */
-      max_staleness_seconds: z.number().min(1).max(3_600).default(10),
     })
     .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'cert and key come together')
     .optional(),
@@ -252,6 +259,7 @@ export function readConfig(
   if (environment['MANDATE_DATA_DIR']) given['data_dir'] = environment['MANDATE_DATA_DIR'];
   if (environment['MANDATE_LOG_LEVEL']) given['log_level'] = environment['MANDATE_LOG_LEVEL'];
   if (environment['MANDATE_NODE']) given['node'] = environment['MANDATE_NODE'];
+  if (environment['MANDATE_STORE']) given['store'] = environment['MANDATE_STORE'];
   if (environment['MANDATE_HTTP2']) given['http2'] = environment['MANDATE_HTTP2'];
   for (const [name, value] of Object.entries(overrides)) if (value !== undefined) given[name] = value;
   // Who tries Mandate out reads the console; a log line for each refusal would bury what it says.
@@ -281,8 +289,15 @@ export function readConfig(
 }
 
 /** A sidecar has its tenants from its authority, and is called as that is. */
-function checkSidecar({ authority, tenants, base_url }: Config): void {
+function checkSidecar({ authority, store, tenants, base_url }: Config): void {
+  if (store !== undefined && base_url === undefined)
+    throw new ServiceError('config_invalid', 'store: authorities take base_url, the same for all of them');
   if (!authority) return;
+  if (store !== undefined)
+    throw new ServiceError(
+      'config_invalid',
+      'store: a sidecar has its state from its authority, and no database',
+    );
   if (tenants.length > 0)
     throw new ServiceError(
       'config_invalid',

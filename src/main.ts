@@ -47,15 +47,16 @@ export async function start(
   let base = config.base_url ?? '';
   const common = { config, writer, reader, directory, clock, random };
   const parts = { ...common, base: () => base, stopping: stopping.signal };
-  const { services, fleet, checkpointer, keeper, presence, follower } = assemble(parts, stack);
+  const { services, fleet, checkpointer, keeper, presence, join } = assemble(parts, stack);
   await services.logKeys.checkAll(config.accept_damage.length > 0 ? Number.POSITIVE_INFINITY : CHECKED_MS);
   for (const id of config.accept_damage) await services.administration.restartLog(tenantId(id));
+  await join();
   await fleet.load(config.tenants);
-  await follower?.begin();
 
   const tls = config.tls && readCertificates(config.tls);
   const tracing = config.tracing ? otelTracing() : noTracing;
-  const dev = config.dev ? await devIssuer(clock, () => base, services.tenants) : [];
+  // A sidecar passes on what takes a token of it.
+  const dev = config.dev && !config.authority ? await devIssuer(clock, () => base, services.tenants) : [];
   const listening = {
     connections: { total: config.max_connections, each: config.max_connections_per_address },
     nodeHttp2: config.http2 === 'node',

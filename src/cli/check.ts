@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { describe, ServiceError } from '../errors.ts';
 import { DecisionService } from '../gen/mandate/v1/decision_pb.ts';
 import { Decision } from '../gen/mandate/v1/model_pb.ts';
@@ -18,6 +18,7 @@ interface CheckOptions {
   context?: Record<string, unknown>;
   audience?: string;
   approval?: string;
+  atLeast?: bigint;
   explain?: boolean;
 }
 
@@ -44,6 +45,11 @@ export function checkCommand(): Command {
     .option('-c, --context <json>', 'the context', jsonObject)
     .option('--audience <name>', 'with --token: the audience you serve')
     .option('--approval <id>', 'of this very question; it is used if the answer is allow')
+    .option(
+      '--at-least <version>',
+      'wait for this version of the state, as the header mandate-state-version of a change says it',
+      version,
+    )
     .option('--explain', 'say why, rule by rule, and what it cost')
     .addHelpText(
       'after',
@@ -68,6 +74,7 @@ export function checkCommand(): Command {
         context: (options.context ?? {}) as never,
         audience: options.audience ?? '',
         approval: options.approval ?? '',
+        atLeast: options.atLeast ?? 0n,
       });
       const word = words[answer.decision] ?? 'deny';
       // Before anything is printed: the answer stands even where nobody reads it.
@@ -100,6 +107,12 @@ export function checkCommand(): Command {
         if (why) printExplanation(why);
       }
     });
+}
+
+/** Throws for what is no number of a version. */
+function version(text: string): bigint {
+  if (/^\d{1,15}$/.test(text)) return BigInt(text);
+  throw new InvalidArgumentError('a version is a number, such as 42');
 }
 
 /** The answer stands without it. */

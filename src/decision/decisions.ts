@@ -18,6 +18,7 @@ import type { Decided, Policy } from './decide.ts';
 import { type How, Judge } from './judge.ts';
 import { isMetered } from './metering/met.ts';
 import type { Meters } from './metering/meters.ts';
+import { decidedAnew, Outrun } from './metering/outrun.ts';
 import type { Taken } from './metering/taken.ts';
 import { asStated, GrantRefused, type TokenPrincipal, type TokenResolver } from './principal.ts';
 import type { Recorder } from './recorder.ts';
@@ -97,6 +98,12 @@ export class Decisions {
    * may wait for a commit.
    */
   check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
+    if (!isMetered(tenant.manifest)) return this.#check(tenant, caller, unchecked);
+    const decide = (): Promise<Answer> => this.#check(this.#after(tenant), caller, unchecked);
+    return this.#check(tenant, caller, unchecked).catch((error: unknown) => decidedAnew(error, decide));
+  }
+
+  #check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
     const { admission, clock } = this.#options;
     const place = admission.enter(tenant, 1);
     try {
@@ -143,7 +150,10 @@ export class Decisions {
 
   #counted(row: Pending['row'], taken: Taken): Promise<number> {
     const write = (made: RecordRow): Promise<number> =>
-      taken.by(this.#options.writer.run('countUsage', taken.command, made)).then(({ index }) => index);
+      taken.by(this.#options.writer.run('countUsage', taken.command, made)).then(({ value, index }) => {
+        if (value === undefined) throw new Outrun();
+        return index;
+      });
     const made = taken.made(row);
     return made instanceof Promise ? made.then(write) : write(made);
   }

@@ -4,7 +4,7 @@ import type { Change, Position } from '../storage/changes/commands.ts';
 import type { Copied } from '../storage/changes/copy.ts';
 import { reachOf } from '../storage/changes/reach.ts';
 import type { ChangeStore } from '../storage/changes/store.ts';
-import type { TenantNo } from '../storage/rows.ts';
+import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 
 /** What a replica is told. */
@@ -22,6 +22,8 @@ export interface ReplicaHooks {
   reached(no: TenantNo, version: number): void;
   /** The same, where it was copied and may have gone back. */
   set(no: TenantNo, version: number): void;
+  /** Another server's count came into the store. */
+  counted?(no: TenantNo): void;
   /** It is served no more. */
   retire(id: TenantId, no: TenantNo): Promise<void>;
 }
@@ -33,6 +35,8 @@ export interface ReplicaOptions {
   readonly hooks: ReplicaHooks;
   readonly store: ChangeStore;
 }
+
+const COUNTS: ReadonlySet<string> = new Set(['countUsage', 'useApproval', 'grantApproved']);
 
 /** How long until what decides is told once more, where it could not be. In milliseconds. */
 const AGAIN_MS = 5_000;
@@ -48,6 +52,9 @@ const LOOKED_UP: ReadonlySet<string> = new Set([
   'expireApproval',
   'useApproval',
   'grantApproved',
+  'takeOnce',
+  'countUsage',
+  'putTenantKey',
 ]);
 
 /** One tenant as another server has it: its changes, made here in their order, and what decides told of each. */
@@ -90,6 +97,11 @@ export class Replica {
     return this.#isBroken;
   }
 
+  /** There is nothing yet that anybody had to be told of. */
+  begin(): void {
+    this.#all = false;
+  }
+
   /** Serves what the store has. */
   async resume(): Promise<void> {
     this.#tell(undefined);
@@ -118,8 +130,30 @@ export class Replica {
       return;
     }
     const { change } = news;
-    if (reachOf(change.name) !== 'tenant') throw new Error(`${change.name} is no change of a tenant`);
+    if (reachOf(change.name) === 'node') throw new Error(`${change.name} is no change of a tenant`);
     this.#enter(writer.runHere('applyChange', { tenantNo, ...change }), change.version, change.name);
+  }
+
+  /**
+   * Makes a change that has its place, with the record of it where there is one to be made here. `isOurs`: who asked for it
+   * tells what decides itself. Rejects where it cannot be made now.
+   */
+  async make(
+    change: Change,
+    record: RecordRow | undefined,
+    isOurs: boolean,
+  ): Promise<{ value: unknown; index: number; version: number }> {
+    const { no: tenantNo, writer, hooks } = this.#options;
+    const { version, name, body } = change;
+    const ran = await writer.runHere('applyChange', { tenantNo, version, name, body }, record);
+    this.#durable = version;
+    if (isOurs) {
+      if (!this.#isTelling && !this.#all && this.#untold.size === 0) hooks.reached(tenantNo, version);
+    } else {
+      if (COUNTS.has(name)) hooks.counted?.(tenantNo);
+      this.#tell(name);
+    }
+    return { value: ran.value, index: ran.index, version };
   }
 
   /** Once what it was told is durable, and what decides knows of it. */

@@ -42,7 +42,8 @@ export function servedByReplica(parts: ServedParts): ReplicaHooks {
     const text = store.manifest(no);
     if (text === undefined)
       throw new ServiceError('unavailable', 'the authority has no manifest of the tenant');
-    const source = await readManifest({ folder: '', root: '' }, text);
+    const { folder = '', root = '' } = tenants.find(id) ?? {};
+    const source = await readManifest({ folder, root }, text);
     if (source.id !== id) throw new ServiceError('unavailable', `its manifest is that of ${source.id}`);
     return administration.follow(source, no);
   };

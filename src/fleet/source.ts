@@ -24,6 +24,8 @@ export interface ChangeSourceOptions {
   readonly folder: string;
   readonly tenants: Tenants;
   readonly monotonic: Clock;
+  /** Resolves once the store has all that there was when this was asked for. Left out: it always has. */
+  readonly current?: (() => Promise<void>) | undefined;
 }
 
 export interface Following {
@@ -73,6 +75,11 @@ export class ChangeSource {
     }
   }
 
+  /** Where the tenant's state is in the store. */
+  position(no: TenantNo): Position {
+    return this.#options.store.at(no);
+  }
+
   get followers(): number {
     return this.#streams.size;
   }
@@ -108,6 +115,7 @@ export class ChangeSource {
         stream.wake = resolve;
         // Read before what is dirty is looked for: what came before it is in there.
         const ping = following.ping();
+        const isCurrent = ping === told || (await this.#isCurrent());
         for (const id of stream.dirty) {
           stream.dirty.delete(id);
           yield* this.#bring(stream, id, following);
@@ -115,13 +123,23 @@ export class ChangeSource {
         }
         if (ping > told) {
           told = ping;
-          yield { heartbeat: ping };
+          if (isCurrent) yield { heartbeat: ping };
         }
         if (following.ping() === told && stream.dirty.size === 0) await promise;
       }
     } finally {
       this.#streams.delete(stream);
       signal.removeEventListener('abort', onEnd);
+    }
+  }
+
+  async #isCurrent(): Promise<boolean> {
+    try {
+      await this.#options.current?.();
+      return true;
+    } catch {
+      // Nobody is told that what is here is all that there is.
+      return false;
     }
   }
 

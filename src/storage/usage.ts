@@ -15,6 +15,11 @@ export interface UsageCount extends Counted {
   readonly of: string;
   /** From when on nobody asks for it any more, in milliseconds since the epoch; null: never. */
   readonly until: number | null;
+  /**
+   * What was counted when it was decided, in spans that begin no earlier than `from`. Left out: nobody else counts. One that
+   * another server has added to since is not counted.
+   */
+  readonly seen?: { readonly from: number; readonly total: number } | undefined;
 }
 
 export interface UsageStore {
@@ -23,8 +28,12 @@ export interface UsageStore {
 }
 
 export interface UsageCommands {
-  /** Counts, with the record of what is counted. `at`: milliseconds since the epoch. */
-  readonly countUsage: (args: { tenantNo: TenantNo; counts: readonly UsageCount[]; at: number }) => boolean;
+  /** Counts, with the record of what is counted. `at`: milliseconds since the epoch. `undefined`: see `UsageCount.seen`. */
+  readonly countUsage: (args: {
+    tenantNo: TenantNo;
+    counts: readonly UsageCount[];
+    at: number;
+  }) => boolean | undefined;
 }
 
 /** How many counts it takes until what is over is removed, and how many go then: more, so that they do not pile up. */
@@ -46,6 +55,13 @@ export function prepareUsage(db: Connection): UsageCommands {
     `SELECT meter, of, since FROM usage WHERE tenant_no = ? AND until < ? ORDER BY until LIMIT ${REMOVED_EACH}`,
   );
   const remove = db.prepare('DELETE FROM usage WHERE tenant_no = ? AND meter = ? AND of = ? AND since = ?');
+  const total = db
+    .prepare<[number, string, string, number], number>(
+      'SELECT coalesce(sum(amount), 0) FROM usage WHERE tenant_no = ? AND meter = ? AND of = ? AND since >= ?',
+    )
+    .pluck();
+  const isAsSeen = (no: TenantNo, { meter, of, seen }: UsageCount): boolean =>
+    seen === undefined || total.get(no, meter, of, seen.from) === seen.total;
   const counted = new Map<TenantNo, number>();
   const removeOver = (no: TenantNo, at: number): void => {
     const before = counted.get(no) ?? 0;
@@ -55,6 +71,7 @@ export function prepareUsage(db: Connection): UsageCommands {
   };
   return {
     countUsage: ({ tenantNo: no, counts, at }) => {
+      if (!counts.every((each) => isAsSeen(no, each))) return undefined;
       for (const { meter, of, since, amount, until } of counts)
         count.run({ no, meter, of, since, amount, until });
       removeOver(no, at);

@@ -27,6 +27,8 @@ export class Counter {
   pending = 0;
   /** How many were not answered: whether they are in the store is not known, and they count until it is. */
   doubts = 0;
+  /** What others had counted when it was read; see `Meters.counted`. */
+  generation = 0;
   /** Once nothing is on its way it is to be read anew. */
   isStale = false;
 

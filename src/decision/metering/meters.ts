@@ -11,6 +11,7 @@ import { amountOf } from './amount.ts';
 import { budgeted } from './budget.ts';
 import { beginning, Counter, oldest, spanOf } from './counter.ts';
 import { type Met, metersMet } from './met.ts';
+import { Outrun } from './outrun.ts';
 import { Taken } from './taken.ts';
 import { type Bounded, type Counting, Usage } from './usage.ts';
 
@@ -18,6 +19,8 @@ export interface MetersOptions {
   readonly store: UsageStore;
   readonly grants: GrantStore;
   readonly doubt: Pick<Doubt, 'settle'>;
+  /** Whether other servers count as well. */
+  readonly isShared?: boolean | undefined;
 }
 
 /** How many counts are kept at hand, over all tenants. The others are read anew. */
@@ -53,6 +56,8 @@ export class Meters {
   readonly #counters = new Map<string, Counter>();
   /** How many counts of a tenant are in doubt; none where it is not in it. */
   readonly #doubted = new Map<TenantNo, number>();
+  /** Another number once another server has counted for a tenant. */
+  readonly #generations = new Map<TenantNo, number>();
 
   constructor(options: MetersOptions) {
     this.#options = options;
@@ -79,6 +84,11 @@ export class Meters {
     );
   }
 
+  /** Called where another server's count came into the store: what is here is less than what there is. */
+  counted(no: TenantNo): void {
+    this.#generations.set(no, (this.#generations.get(no) ?? 0) + 1);
+  }
+
   #reading(tenant: Tenant, met: Met, request: CheckRequest, principal: TokenPrincipal, now: number) {
     const { name, meter, bounds, counts } = met;
     const all = this.#countedFor(tenant, meter.per, principal);
@@ -95,7 +105,7 @@ export class Meters {
     const seen = levels.at(-1);
     if (!seen) return [];
     const amount = counts ? amountOf(request, meter.sum) : undefined;
-    return [{ name, seen: seen.total, levels, since, counts, amount, sum: meter.sum }];
+    return [{ name, seen: seen.total, levels, since, from, counts, amount, sum: meter.sum }];
   }
 
   #countedFor(tenant: Tenant, per: Met['meter']['per'], principal: TokenPrincipal): CountedFor[] {
@@ -133,8 +143,11 @@ export class Meters {
 
   #counter(no: TenantNo, meter: string, of: string, from: number): Counter {
     const name = nameOf(no, meter, of);
+    const generation = this.#generations.get(no) ?? 0;
     const known = this.#counters.get(name);
-    if (known && (known.has(from) || !known.isIdle)) {
+    // What is on its way was decided by less than there is, and comes to nothing.
+    if (known && known.generation !== generation && !known.isIdle) throw new Outrun();
+    if (known && known.generation === generation && (known.has(from) || !known.isIdle)) {
       if (!known.has(from)) known.reach(from, this.#options.store.of(no, meter, of, from));
       // What was used last goes last, as soon as some may have to go.
       if (this.#counters.size > KEPT / 2) {
@@ -144,6 +157,7 @@ export class Meters {
       return known;
     }
     const counter = new Counter(this.#options.store.of(no, meter, of, from), from);
+    counter.generation = generation;
     this.#counters.set(name, counter);
     this.#makeRoom();
     return counter;
@@ -162,12 +176,13 @@ export class Meters {
   #take(no: TenantNo, counting: readonly Counting[], at: number): Taken {
     const counts: UsageCount[] = [];
     const counters: Counter[] = [];
-    for (const { name: meter, levels, since, amount } of counting)
-      for (const { of, until, counter } of levels) {
+    const { isShared = false } = this.#options;
+    for (const { name: meter, levels, since, from, amount } of counting)
+      for (const { of, until, counter, total } of levels) {
         counter.add(since, amount);
         counter.pending += 1;
         counters.push(counter);
-        counts.push({ meter, of, since, amount, until });
+        counts.push({ meter, of, since, amount, until, ...(isShared && { seen: { from, total } }) });
       }
     return new Taken({ tenantNo: no, counts, at }, (how) => {
       for (const [index, { meter, of, since, amount }] of counts.entries()) {

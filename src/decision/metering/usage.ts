@@ -16,6 +16,8 @@ export interface Reading {
   /** Where it is counted: for one, or for a grant and each that it came from. */
   readonly levels: readonly Level[];
   readonly since: number;
+  /** Of spans that begin no earlier what was seen is the sum. */
+  readonly from: number;
   readonly counts: boolean;
   /** How much this one is; undefined where the request does not say it, or nothing is counted. */
   readonly amount: number | undefined;

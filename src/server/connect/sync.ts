@@ -63,7 +63,6 @@ export function syncService(parts: {
       yield { event: { case: 'welcome', value: { baseUrl: base(), version } } };
       for await (const news of source.follow({ positions, mayFollow, ping: () => ping, signal }))
         yield messageOf(news);
-      if (stopping.aborted) throw new ServiceError('unavailable', 'the server stops');
     },
   };
 }

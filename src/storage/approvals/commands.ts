@@ -73,9 +73,9 @@ export function prepareApprovalCommands(
     countUsage,
   }: Pick<GrantCommands, 'insertGrant' | 'openTask'> & Pick<UsageCommands, 'countUsage'>,
 ): ApprovalCommands {
-  const nextSeq = db
-    .prepare<[number], number>('UPDATE tenants SET grants = grants + 1 WHERE no = ? RETURNING grants')
-    .pluck();
+  const nextSeq = db.prepare<[number], number>('SELECT grants + 1 FROM tenants WHERE no = ?').pluck();
+  // Counted only with what is done: what is not has to leave everything as it was.
+  const count = db.prepare('UPDATE tenants SET grants = grants + 1 WHERE no = ?');
   const goesOn = db.prepare<[object], 1>(`SELECT 1 FROM approvals a WHERE ${GOES_ON} LIMIT 1`).pluck();
   const countPending = db.prepare<[object], { all: number; own: number }>(`
     SELECT count(*) AS "all", coalesce(sum(requester = @requester), 0) AS own
@@ -119,8 +119,10 @@ export function prepareApprovalCommands(
     WHERE ${usable}`);
 
   const useApproval: ApprovalCommands['useApproval'] = ({ tenantNo: no, use, counts }) => {
-    if (take.run({ no, ...use }).changes !== 1) return undefined;
-    if (counts) countUsage(counts);
+    if (mayUse.get({ no, ...use }) === undefined) return undefined;
+    // Its number is another one in another store.
+    if (counts && countUsage({ ...counts, tenantNo: no }) === undefined) return undefined;
+    take.run({ no, ...use });
     return true;
   };
 
@@ -134,7 +136,10 @@ export function prepareApprovalCommands(
       removeOld.run({ no, before: approval.openedAt - APPROVALS_KEPT_MS });
       if (isFull.get({ no })) removeSettled.run({ no });
       insert.run({ ...row, seq: nextSeq.get(no) });
-      if (living.get({ no, id: approval.id })) return true;
+      if (living.get({ no, id: approval.id })) {
+        count.run(no);
+        return true;
+      }
       drop.run(no, approval.id);
       return undefined;
     },
@@ -145,7 +150,9 @@ export function prepareApprovalCommands(
         approverId: approver?.id ?? null,
         isPrincipal: approver && isPrincipal(approver) ? 1 : 0,
       };
-      return settle.run({ ...bound, ...by }).changes === 1 || undefined;
+      if (settle.run({ ...bound, ...by }).changes !== 1) return undefined;
+      count.run(no);
+      return true;
     },
     expireApproval: ({ tenantNo: no, id, at }) => expire.run({ no, id, at }).changes === 1 || undefined,
     useApproval,

@@ -8,14 +8,23 @@ export const encodeArgs = (args: unknown): string => JSON.stringify(marked(args)
 
 export const decodeArgs = (text: string): unknown => unmarked(JSON.parse(text));
 
+/** The same value where nothing in it needs a mark, as of nearly all. */
 function marked(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (value instanceof Uint8Array) return { [MARK]: Buffer.from(value).toString('base64') };
-  if (Array.isArray(value)) return value.map(marked);
+  if (Array.isArray(value)) {
+    const all = value.map(marked);
+    return all.some((each, at) => each !== value[at]) ? all : value;
+  }
+  let isSame = true;
   const copy: Record<string, unknown> = {};
-  for (const [name, member] of Object.entries(value))
-    put(copy, name.startsWith(MARK) ? MARK + name : name, marked(member));
-  return copy;
+  for (const [name, member] of Object.entries(value)) {
+    const own = marked(member);
+    const isMarked = name.startsWith(MARK);
+    isSame &&= own === member && !isMarked;
+    put(copy, isMarked ? MARK + name : name, own);
+  }
+  return isSame ? value : copy;
 }
 
 function unmarked(value: unknown): unknown {

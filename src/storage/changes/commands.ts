@@ -40,6 +40,8 @@ export interface ChangeCommands {
 /** How many changes are kept for those who follow, and how much of them: beyond it they begin with a copy. */
 const MAX_KEPT = 4_096;
 const MAX_BYTES = 64 * 1024 * 1024;
+/** The largest that is kept: a policy that was pushed is smaller. */
+const MAX_BODY = 8 * 1024 * 1024;
 /** How many of the oldest go with each new one: more than one, so that large ones make room. */
 const REMOVED_EACH = 4;
 
@@ -80,9 +82,13 @@ export class ChangeLog {
     const kept = this.#find.get(no) ?? NONE;
     const version = kept.version + 1;
     const chain = chained(kept.chain, version, name, body);
-    this.#insert.run(recordId(no, version), name, body, chain);
     let { oldest } = kept;
-    let bytes = kept.bytes + body.length;
+    let { bytes } = kept;
+    // Whoever has not heard of one that is left out begins with a copy, as of one that is kept no more.
+    if (body.length <= MAX_BODY) {
+      this.#insert.run(recordId(no, version), name, body, chain);
+      bytes += body.length;
+    }
     for (let removed = 0; removed < REMOVED_EACH && oldest < version; removed += 1) {
       if (bytes <= MAX_BYTES && version - oldest < MAX_KEPT) break;
       const id = recordId(no, oldest);
@@ -107,11 +113,19 @@ function chained(before: Uint8Array, version: number, name: string, body: string
   return createHash('sha256').update(before).update(`${version}\n${name}\n`).update(body).digest();
 }
 
-/** What a change says of a command: its tenant's number is another one elsewhere. */
-export function changeBody(name: string, args: object): string {
+/** All that a command is given, for those who make it too: its tenant's number is another one elsewhere. */
+export function orderedBody(args: object): string {
   const { tenantNo: _no, ...rest } = args as { tenantNo?: TenantNo };
-  return encodeArgs(withoutSecrets(name, rest));
+  return encodeArgs(rest);
 }
+
+/** What those are told of a command who follow: nothing of what they are not to know. */
+export function changeBody(name: string, args: object): string {
+  if (reachOf(name) !== 'tenant') return UNTOLD;
+  return orderedBody(withoutSecrets(name, args));
+}
+
+const UNTOLD = '{}';
 
 export function prepareChanges(db: Connection, log: ChangeLog, commands: () => Commands): ChangeCommands {
   const copy = prepareCopy(db);
@@ -122,6 +136,11 @@ export function prepareChanges(db: Connection, log: ChangeLog, commands: () => C
       if (version <= at) return undefined;
       if (version !== at + 1) throw new Error(`change ${version} does not follow version ${at}`);
       if (reachOf(name) === 'node') throw new Error(`${name} is no change of a tenant`);
+      // A place in the order, and no more.
+      if (reachOf(name) === 'authority' && body === UNTOLD) {
+        log.add(tenantNo, name, UNTOLD);
+        return undefined;
+      }
       const args = decodeArgs(body) as object;
       const run = commands()[name as keyof Commands] as (args: object) => unknown;
       const value = run({ ...args, tenantNo });

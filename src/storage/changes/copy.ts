@@ -71,7 +71,18 @@ export function* copyOf(db: Connection, no: TenantNo, isWhole: boolean): Generat
     }
     if (rows.length > 0) yield { table, columns, rows };
   }
+  if (!isWhole) return;
+  const sealed = db
+    .prepare<[number], Cell[]>(
+      'SELECT sealed FROM tenant_keys WHERE tenant = (SELECT id FROM tenants WHERE no = ?)',
+    )
+    .raw()
+    .all(no);
+  if (sealed.length > 0) yield { table: TENANT_KEYS, columns: ['sealed'], rows: sealed };
 }
+
+/** Kept by the name of their tenant, as they stay when its log begins anew. */
+const TENANT_KEYS = 'tenant_keys';
 
 const sizeOf = (cell: Cell): number =>
   typeof cell === 'string' || cell instanceof Uint8Array ? cell.length : 8;
@@ -86,6 +97,10 @@ export function prepareCopy(db: Connection): Copy {
     db.prepare(`DELETE FROM ${table} WHERE tenant_no = ?`),
   );
   const own = db.prepare(`UPDATE tenants SET ${OWN.map((name) => `${name} = ?`).join(', ')} WHERE no = ?`);
+  // The one that is there stays: what it sealed is here.
+  const tenantKey = db.prepare(
+    'INSERT INTO tenant_keys (tenant, sealed) VALUES ((SELECT id FROM tenants WHERE no = ?), ?) ON CONFLICT DO NOTHING',
+  );
   const known = new Map(
     [...TABLES, ...AUTHORITY_TABLES].map((table) => [table as string, new Set(columnsOf(db, table))]),
   );
@@ -97,6 +112,11 @@ export function prepareCopy(db: Connection): Copy {
       if (table === 'tenants') {
         if (columns.join() !== OWN.join()) throw unknown(`tenants (${columns.join()})`);
         for (const row of rows) own.run(...row, no);
+        return rows.length;
+      }
+      if (table === TENANT_KEYS) {
+        if (columns.join() !== 'sealed') throw unknown(`${table} (${columns.join()})`);
+        for (const row of rows) tenantKey.run(no, ...row);
         return rows.length;
       }
       const names = known.get(table);

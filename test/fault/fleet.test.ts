@@ -1,0 +1,163 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { stringify } from 'yaml';
+import { Postgres } from '../../tools/fleet/postgres.ts';
+import { agent, mcp } from '../delegation/stage.ts';
+import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
+import { aliceReads, check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
+import { bearer, eventually, secrets, sha256, writeTenants } from '../e2e/server.ts';
+import { type ServeProcess, serveProcess } from './process.ts';
+
+/** Authorities with one order, one of which is killed at random, and the order's own server after it. */
+
+const ROUNDS = Number(process.env['FLEET_KILLS'] ?? 4);
+const BASE = 'http://pdp.acme.test';
+
+let postgres: Postgres;
+let issuer: Issuer;
+let folders: string[];
+let one: ServeProcess;
+let two: ServeProcess;
+
+const authority = async (node: string, folder: string): Promise<ServeProcess> => {
+  const config = path.join(folder, 'mandate.yaml');
+  const file = {
+    store: postgres.url,
+    base_url: BASE,
+    node,
+    master_key_file: path.join(folders[0] ?? '', 'master.key'),
+    operators: [{ id: 'root', secret_sha256: sha256(secrets.operator) }],
+  };
+  await writeFile(config, stringify(file));
+  return serveProcess({ folder, flags: ['--config', config] });
+};
+
+beforeAll(async () => {
+  [postgres, issuer] = await Promise.all([Postgres.start(), startIssuer()]);
+  folders = await Promise.all(
+    ['one', 'two'].map(async () => {
+      const folder = await mkdtemp(path.join(tmpdir(), 'mandate-fleet-'));
+      await writeTenants(folder, {
+        acme: (manifest) => {
+          manifest.issuers = [trustIn(issuer.url)];
+        },
+      });
+      return folder;
+    }),
+  );
+  one = await authority('one', folders[0] ?? '');
+  two = await authority('two', folders[1] ?? '');
+}, 60_000);
+
+afterAll(async () => {
+  await Promise.all([one.end('SIGTERM'), two.end('SIGTERM')]);
+  await postgres[Symbol.asyncDispose]();
+  await issuer[Symbol.asyncDispose]();
+  for (const each of folders) await rm(each, { recursive: true, force: true });
+});
+
+interface Told {
+  readonly token: string;
+  readonly version: number;
+}
+
+/** Exchanges and revokes until it is told to stop; answers what was answered. */
+async function busy(at: ServeProcess, isOver: () => boolean): Promise<{ minted: Told[]; revoked: Told[] }> {
+  const [minted, revoked]: [Told[], Told[]] = [[], []];
+  const subject = await issuer.sign();
+  const told = (token: string, { headers }: { headers: Headers }): Told => ({
+    token,
+    version: Number(headers.get('mandate-state-version')),
+  });
+  const worker = async (): Promise<void> => {
+    for (let round = 0; !isOver() && round < 2_000; round += 1)
+      try {
+        const answer = await form(at.data, 'token', exchangeFields(subject), agent);
+        const token = answer.body.access_token;
+        if (answer.status !== 200 || token === undefined) continue;
+        if (round % 3 > 0) {
+          minted.push(told(token, answer));
+          continue;
+        }
+        const ended = await form<object>(at.data, 'revoke', { token }, agent);
+        if (ended.status === 200) revoked.push(told(token, ended));
+      } catch {
+        // The connection went with the process: nothing was answered.
+      }
+  };
+  await Promise.all(Array.from({ length: 8 }, worker));
+  return { minted, revoked };
+}
+
+async function holds(at: ServeProcess, { minted, revoked }: Awaited<ReturnType<typeof busy>>): Promise<void> {
+  expect(minted.length + revoked.length).toBeGreaterThan(0);
+  for (const [all, decision] of [
+    [minted, 'DECISION_ALLOW'],
+    [revoked, 'DECISION_DENY'],
+  ] as const)
+    for (const { token, version } of all.slice(-40)) {
+      const asked = { ...tokenReads(token, ''), atLeast: version };
+      const { body } = await check(at.data, asked, bearer(mcp.secret));
+      expect(body, JSON.stringify(body)).toMatchObject({ decision });
+    }
+}
+
+/** Every grant that it answered has its record in its log, once. */
+async function recorded(at: ServeProcess, { minted }: Awaited<ReturnType<typeof busy>>): Promise<void> {
+  for (const { token } of minted.slice(-20)) {
+    const { body } = await connect<{ records?: { kind: string; outcome: string }[] }>(
+      at.admin,
+      'AuditService/Query',
+      { tenant: 'acme', pageSize: 10, grantId: claimsOf(token)['jti'], kind: 'exchange' },
+    );
+    expect(body.records?.filter(({ outcome }) => outcome === 'allow')).toHaveLength(1);
+  }
+}
+
+test('what was answered by an authority that is killed is so at the others, and in its log once it is back', async () => {
+  for (let round = 0; round < ROUNDS; round += 1) {
+    let isOver = false;
+    const work = busy(one, () => isOver);
+    const beside = busy(two, () => isOver);
+    await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 700));
+    await one.end('SIGKILL');
+    isOver = true;
+    const [answered, others] = await Promise.all([work, beside]);
+    await holds(two, answered);
+    one = await authority('one', folders[0] ?? '');
+    await holds(one, answered);
+    await holds(one, others);
+    await recorded(one, answered);
+    await recorded(two, others);
+  }
+  // And every grant that it made, answered or not.
+  const { body } = await connect<{ count: string }>(one.admin, 'AuditService/Count', {
+    query: { tenant: 'acme', kind: 'exchange', outcome: 'allow' },
+  });
+  const there = await postgres.query(
+    "SELECT count(*) AS all FROM mandate_changes WHERE tenant = 'acme' AND node = 'one' AND name = 'insertGrant'",
+  );
+  expect(Number(body.count)).toBe(Number(there[0]?.['all']));
+}, 180_000);
+
+test('what was answered stays so where PostgreSQL is killed, and changes go on once it is back', async () => {
+  let isOver = false;
+  const work = Promise.all([busy(one, () => isOver), busy(two, () => isOver)]);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await postgres.kill();
+  const refused = await form(one.data, 'token', exchangeFields(await issuer.sign()), agent);
+  expect(refused.status).toBe(503);
+  // What is decided goes on.
+  expect((await check(one.data, aliceReads)).body.decision).toBe('DECISION_ALLOW');
+  await postgres.up();
+  await eventually(
+    async () => form(one.data, 'token', exchangeFields(await issuer.sign()), agent),
+    ({ status }) => status === 200,
+  );
+  isOver = true;
+  const [atOne, atTwo] = await work;
+  await holds(two, atOne);
+  await holds(one, atTwo);
+}, 120_000);

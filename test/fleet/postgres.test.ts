@@ -1,0 +1,206 @@
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openReader } from '../../src/storage/reader.ts';
+import { usageStore } from '../../src/storage/usage.ts';
+import { Postgres } from '../../tools/fleet/postgres.ts';
+import { agent, mcp } from '../delegation/stage.ts';
+import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
+import { aliceReads, check, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
+import { bearer, eventually, type Running, startServer } from '../e2e/server.ts';
+import { authorityOverrides, isReady, startSidecar } from './fleet.ts';
+
+/** Two authorities with their order in a real PostgreSQL, and a sidecar of each. */
+
+const BASE = 'http://pdp.acme.test';
+/** No other test of this file is before it: they read less. */
+const MOST_READS = 40;
+const MASTER = '7d'.repeat(32);
+
+let postgres: Postgres;
+let issuer: Issuer;
+let one: Running;
+let two: Running;
+let sidecars: Running[] = [];
+
+const startAuthority = (node: string): Promise<Running> =>
+  startServer({
+    overrides: { ...authorityOverrides, store: postgres.url, base_url: BASE, node },
+    environment: { MANDATE_MASTER_KEY: MASTER },
+    acme: (manifest) => {
+      manifest.issuers = [trustIn(issuer.url)];
+      manifest.meters = { reads: { actions: ['document.read'], per: 'subject' } };
+    },
+    acmeFiles: {
+      'metered.rego': `package authz
+
+deny contains "enough" if {
+	input.resource.id == "metered"
+	input.usage.reads >= ${MOST_READS}
+}
+`,
+    },
+  });
+
+beforeAll(async () => {
+  [postgres, issuer] = await Promise.all([Postgres.start(), startIssuer()]);
+  one = await startAuthority('one');
+  two = await startAuthority('two');
+  sidecars = await Promise.all(
+    [one, two].map((authority, at) => startSidecar(authority, { node: `side-${at}`, base_url: BASE })),
+  );
+  await Promise.all(sidecars.map(isReady));
+}, 120_000);
+
+afterAll(async () => {
+  for (const each of [...sidecars, two, one]) await each[Symbol.asyncDispose]();
+  await issuer[Symbol.asyncDispose]();
+  await postgres[Symbol.asyncDispose]();
+});
+
+const exchanged = async (at: Running): Promise<string> => {
+  const answer = await form(at.data, 'token', exchangeFields(await issuer.sign()), agent);
+  expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+  return answer.body.access_token ?? '';
+};
+const asMcp = (at: Running, token: string, more: object = {}) =>
+  check(at.data, { ...tokenReads(token, ''), ...more }, bearer(mcp.secret));
+const versionIn = (answer: { headers: Headers }): number =>
+  Number(answer.headers.get('mandate-state-version'));
+
+describe('authorities with one order', () => {
+  test('a meter is one for all of them: nobody allows more than there is, and nothing is lost', async () => {
+    const exporting = { ...aliceReads, resource: { ...aliceReads.resource, id: 'metered' } };
+    const asked = { ...exporting, action: { name: 'document.read', properties: { metered: true } } };
+    const answers = await Promise.all(
+      Array.from({ length: 120 }, (_, at) => check([one, two, ...sidecars][at % 4]?.data ?? '', asked)),
+    );
+    const allowed = answers.filter(({ body }) => body.decision === 'DECISION_ALLOW').length;
+    const refused = answers.filter(({ body }) => body.decision === 'DECISION_DENY').length;
+    expect(allowed).toBe(MOST_READS);
+    // Those who were outrun too often were told so.
+    expect(refused + allowed).toBeLessThanOrEqual(120);
+    const counted = await eventually(
+      () =>
+        Promise.resolve(
+          [one, two].map(({ folder, mandate }) => {
+            const db = openReader(path.join(folder, 'data'));
+            try {
+              return usageStore(db).of(mandate.tenants.get('acme').no, 'reads', 'subject user:alice', 0);
+            } finally {
+              db.close();
+            }
+          }),
+        ),
+      ([here, there]) => here?.[0]?.amount === there?.[0]?.amount,
+    );
+    expect(counted[0]?.[0]?.amount).toBe(MOST_READS * 1_000_000);
+  });
+
+  test('a token that one minted is good at all, and refused at all once another revoked it', async () => {
+    const everywhere = [one, two, ...sidecars];
+    for (const minting of [one, two]) {
+      const token = await exchanged(minting);
+      for (const each of everywhere)
+        expect((await asMcp(each, token)).body, each.config.node).toMatchObject({
+          decision: 'DECISION_ALLOW',
+        });
+      const revoked = await form<object>(minting === one ? two.data : one.data, 'revoke', { token }, agent);
+      expect(revoked.status).toBe(200);
+      for (const each of everywhere)
+        expect((await asMcp(each, token, { atLeast: versionIn(revoked) })).body).toMatchObject({
+          decision: 'DECISION_DENY',
+          reasons: [{ code: 'token_revoked' }],
+        });
+    }
+  });
+
+  test('whoever one disables is disabled at all', async () => {
+    for (const [at, status, decision] of [
+      [one, 'DISABLED', 'DECISION_DENY'],
+      [two, 'ACTIVE', 'DECISION_ALLOW'],
+    ] as const) {
+      const changed = await connect(at.admin, 'TenantService/SetPrincipalStatus', {
+        tenant: 'acme',
+        class: 'user',
+        id: 'alice',
+        status: `PRINCIPAL_STATUS_${status}`,
+      });
+      for (const each of [one, two, ...sidecars])
+        expect((await check(each.data, { ...aliceReads, atLeast: versionIn(changed) })).body).toMatchObject({
+          decision,
+        });
+    }
+  });
+
+  test('commands of both at once have one order, and both come to the same state', async () => {
+    const tokens = await Promise.all(
+      Array.from({ length: 60 }, (_, at) => exchanged([one, two, ...sidecars][at % 4] ?? one)),
+    );
+    expect(new Set(tokens).size).toBe(60);
+    const state = ({ mandate }: Running) => mandate.services.versions.of(mandate.tenants.get('acme').no);
+    await eventually(
+      () => Promise.resolve([one, two, ...sidecars].map(state)),
+      (versions) => new Set(versions).size === 1,
+    );
+    const chains = await Promise.all(
+      [one, two, ...sidecars].map(async ({ mandate }) => {
+        const tenant = mandate.tenants.get('acme');
+        return Buffer.from(mandate.services.source.position(tenant.no).chain).toString('hex');
+      }),
+    );
+    expect(new Set(chains).size).toBe(1);
+  });
+
+  test('a new authority without folders has all of it from the order', async () => {
+    const three = await startServer({
+      overrides: { ...authorityOverrides, store: postgres.url, base_url: BASE, node: 'three', tenants: [] },
+      environment: { MANDATE_MASTER_KEY: MASTER },
+    });
+    await using _three = three;
+    expect((await check(three.data, aliceReads)).body).toMatchObject({ decision: 'DECISION_ALLOW' });
+    const token = await exchanged(three);
+    expect((await asMcp(one, token)).body).toMatchObject({ decision: 'DECISION_ALLOW' });
+  });
+
+  test('what led to a copy is given up, and who comes late begins with the copy', async () => {
+    const four = await startServer({
+      overrides: {
+        ...authorityOverrides,
+        store: postgres.url,
+        store_copy_every: 100,
+        base_url: BASE,
+        node: 'four',
+        tenants: [],
+      },
+      environment: { MANDATE_MASTER_KEY: MASTER },
+    });
+    await using _four = four;
+    await Promise.all(Array.from({ length: 120 }, () => exchanged(four)));
+    const kept = () =>
+      postgres.query(
+        "SELECT min(version) AS first, max(version) AS last FROM mandate_changes WHERE tenant = 'acme'",
+      );
+    await eventually(kept, ([row]) => Number(row?.['first']) > 1);
+    const token = await exchanged(four);
+    const five = await startServer({
+      overrides: { ...authorityOverrides, store: postgres.url, base_url: BASE, node: 'five', tenants: [] },
+      environment: { MANDATE_MASTER_KEY: MASTER },
+    });
+    await using _five = five;
+    expect((await asMcp(five, token)).body).toMatchObject({ decision: 'DECISION_ALLOW' });
+    expect((await asMcp(one, await exchanged(five))).body).toMatchObject({ decision: 'DECISION_ALLOW' });
+    const chainOf = ({ mandate }: Running) =>
+      Buffer.from(mandate.services.source.position(mandate.tenants.get('acme').no).chain).toString('hex');
+    await eventually(
+      () => Promise.resolve([one, two, four, five].map(chainOf)),
+      (chains) => new Set(chains).size === 1,
+    );
+  });
+
+  test('a second server of the same name is refused', async () => {
+    await expect(startAuthority('one')).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringContaining('called one'),
+    });
+  });
+});

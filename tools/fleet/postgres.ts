@@ -1,0 +1,135 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { chown, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
+
+/** A real PostgreSQL in a temporary folder, on loopback. It runs as another user where this one is root, as it must. */
+
+const run = promisify(execFile);
+
+async function binaries(): Promise<string> {
+  const versions = await readdir('/usr/lib/postgresql').catch((): string[] => []);
+  const newest = versions.sort((one, other) => Number(other) - Number(one))[0];
+  if (newest !== undefined) return `/usr/lib/postgresql/${newest}/bin`;
+  for (const folder of (process.env['PATH'] ?? '').split(':'))
+    if ((await readdir(folder).catch((): string[] => [])).includes('initdb')) return folder;
+  throw new Error('these tests take PostgreSQL 15 or later: install the package postgresql');
+}
+
+async function ids(): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const of = async (what: string): Promise<number> =>
+    Number((await run('id', [what, 'postgres']).catch(() => run('id', [what, 'nobody']))).stdout.trim());
+  return { uid: await of('-u'), gid: await of('-g') };
+}
+
+export class Postgres implements AsyncDisposable {
+  readonly #bin: string;
+  readonly #folder: string;
+  readonly #user: { uid: number; gid: number } | undefined;
+  readonly port: number;
+  #process: ChildProcess | undefined;
+
+  private constructor(
+    bin: string,
+    folder: string,
+    user: { uid: number; gid: number } | undefined,
+    port: number,
+  ) {
+    this.#bin = bin;
+    this.#folder = folder;
+    this.#user = user;
+    this.port = port;
+  }
+
+  static async start(): Promise<Postgres> {
+    const [bin, user] = [await binaries(), await ids()];
+    const folder = await mkdtemp(path.join(tmpdir(), 'mandate-postgres-'));
+    const data = path.join(folder, 'data');
+    await mkdir(data, { mode: 0o700 });
+    if (user) for (const each of [folder, data]) await chown(each, user.uid, user.gid);
+    await run(`${bin}/initdb`, ['-D', data, '-U', 'mandate', '-A', 'trust', '--no-sync', '-E', 'UTF8'], {
+      ...user,
+      cwd: folder,
+    });
+    const postgres = new Postgres(bin, folder, user, await freePort());
+    await postgres.up();
+    return postgres;
+  }
+
+  get url(): string {
+    return `postgres://mandate@127.0.0.1:${this.port}/postgres`;
+  }
+
+  async up(): Promise<void> {
+    const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', `port=${this.port}`];
+    this.#process = spawn(
+      `${this.#bin}/postgres`,
+      ['-D', path.join(this.#folder, 'data'), ...settings.flatMap((each) => ['-c', each])],
+      { ...this.#user, cwd: this.#folder, stdio: 'ignore' },
+    );
+    for (let round = 0; round < 200; round += 1) {
+      if (await isUp(this.port)) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error('PostgreSQL did not start');
+  }
+
+  async query(text: string): Promise<Record<string, unknown>[]> {
+    const client = new pg.Client({ connectionString: this.url });
+    await client.connect();
+    try {
+      return (await client.query<Record<string, unknown>>(text)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** As by a power cut. */
+  async kill(): Promise<void> {
+    await this.#end('SIGQUIT');
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const running = this.#process;
+    this.#process = undefined;
+    if (!running || running.exitCode !== null) return;
+    const ended = new Promise((resolve) => running.once('exit', resolve));
+    running.kill(signal);
+    await ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end('SIGINT');
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+function isUp(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('error', () => resolve(false));
+    socket.once('connect', () => {
+      // A startup message for SSL: any answer means that it takes connections.
+      socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]));
+    });
+    socket.once('data', () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
+}

@@ -18,7 +18,7 @@ export function createMetrics(options: {
   ready: () => number;
   /** For how long logs have grown without a checkpoint that says so, in seconds. */
   unstated: () => number;
-  /** For how long nothing is known of what may have changed, in seconds; of an authority 0. */
+  /** For how long nothing is known of what may have changed, in seconds; 0 of a server by itself. */
   stateAge: () => number;
   /** Sidecars that follow this server. */
   followers: () => number;
@@ -103,7 +103,7 @@ export function createMetrics(options: {
       'For how long logs have grown without a checkpoint that says so.',
       options.unstated,
     ],
-    mandate_state_age_seconds: ['How old what is known of an authority is.', options.stateAge],
+    mandate_state_age_seconds: ['How old what is known of the other servers is.', options.stateAge],
     mandate_followers: ['Sidecars that follow this server.', options.followers],
   } as const;
   for (const [name, [help, value]] of Object.entries(gauges))

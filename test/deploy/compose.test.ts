@@ -42,7 +42,7 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  for (const server of [...servers.values()].reverse()) await server[Symbol.asyncDispose]();
+  for (const server of [...servers.values()].toReversed()) await server[Symbol.asyncDispose]();
   await rm(folder, { recursive: true });
 });
 

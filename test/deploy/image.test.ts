@@ -77,7 +77,8 @@ describe('Dockerfile', () => {
     expect(of('USER').at(-1)).toBe('65532:65532');
     const after = last.slice(last.findIndex(({ name }) => name === 'USER'));
     expect(after.map(({ name }) => name)).not.toContain('COPY');
-    for (const { text } of last.filter(({ name }) => name === 'COPY')) expect(text).not.toMatch(/--chown=(?!0:0)/);
+    for (const { text } of last.filter(({ name }) => name === 'COPY'))
+      expect(text).not.toMatch(/--chown=(?!0:0)/);
     expect(of('ADD')).toEqual([]);
   });
 

@@ -6,7 +6,7 @@ STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
 say = @printf '\033[1m%s\033[0m\n'
 
-.PHONY: conformance regal fault s3 kms run run-fleet test check build bench opa setup clean help fmt peers clients verifiers
+.PHONY: conformance regal fault s3 kms run run-fleet test check build bench opa setup clean help fmt peers clients verifiers manifests kubernetes
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -18,7 +18,7 @@ run: setup ## serve the example tenant on 127.0.0.1:7400 and 7401, in developmen
 run-fleet: setup ## PostgreSQL, two authorities and three sidecars on this machine (docs/fleet.md)
 	@exec $(NODE) tools/fleet/run.ts
 
-test: setup clients verifiers ## run every test
+test: setup clients verifiers manifests ## run every test
 	$(say) "make: running the tests"
 	@$(NODE) $(BIN)/vitest run $(ARGS)
 	@$(NODE) src/cli/mandate.ts policy test policies/acme
@@ -114,6 +114,20 @@ verifiers: ## the Go program that logs are verified with: golang.org/x/mod, tran
 $(VERIFIERS): tools/verifiers/go.mod tools/verifiers/go.sum tools/verifiers/main.go
 	$(say) "make: building the verifiers of logs"
 	@mkdir -p $(@D) && cd tools/verifiers && CGO_ENABLED=0 go build -trimpath -o ../../$@.$$$$ . && mv ../../$@.$$$$ ../../$@
+
+MANIFESTS := .cache/clients/manifests
+
+manifests: ## the Go program that renders the chart and reads manifests strictly: Helm's engine, Kubernetes' types
+	@if command -v go >/dev/null 2>&1; then $(MAKE) -s $(MANIFESTS); else \
+	  printf 'make: go is missing; the tests of manifests are skipped\n' >&2; fi
+
+$(MANIFESTS): tools/manifests/go.mod tools/manifests/go.sum tools/manifests/main.go
+	$(say) "make: building the reader of manifests (a minute or two the first time)"
+	@mkdir -p $(@D) && cd tools/manifests && CGO_ENABLED=0 go build -trimpath -o ../../$@.$$$$ . && mv ../../$@.$$$$ ../../$@
+
+kubernetes: manifests ## deploy/kubernetes/authority.yaml, as the chart makes it
+	@{ echo '# Made by "make kubernetes" of deploy/helm/mandate with deploy/kubernetes/values.yaml: change those.'; \
+	  $(MANIFESTS) chart deploy/helm/mandate deploy/kubernetes/values.yaml; } > deploy/kubernetes/authority.yaml
 
 peers:
 	@command -v h2load >/dev/null 2>&1 || { printf 'make: installing h2load\n'; apt-get install -y -qq nghttp2-client >/dev/null 2>&1; } || \

@@ -469,6 +469,10 @@ export function assemble(
       sinks: () => sinks.states,
       disputes: () => witnessing.disputes.length,
       keeping: () => (keeper.problem === '' ? 0 : 1),
+      ready: () => (services.readiness.ready() ? 1 : 0),
+      unstated: () => checkpointer.unstatedMs / 1_000,
+      stateAge: () => freshness.ageMs / 1_000,
+      followers: () => source.followers,
     }),
   );
   const served: ServedParts = {

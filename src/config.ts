@@ -300,6 +300,7 @@ export function readConfig(
   if (environment['MANDATE_OPA']) given['opa'] = environment['MANDATE_OPA'];
   if (environment['MANDATE_DATA_DIR']) given['data_dir'] = environment['MANDATE_DATA_DIR'];
   if (environment['MANDATE_LOG_LEVEL']) given['log_level'] = environment['MANDATE_LOG_LEVEL'];
+  if (environment['MANDATE_NODE']) given['node'] = environment['MANDATE_NODE'];
   if (environment['MANDATE_STORE']) given['store'] = environment['MANDATE_STORE'];
   if (environment['MANDATE_HTTP2']) given['http2'] = environment['MANDATE_HTTP2'];
   for (const [name, value] of Object.entries(overrides)) if (value !== undefined) given[name] = value;

@@ -86,6 +86,13 @@ describe('readConfig', () => {
     });
   });
 
+  test('pods of one configuration are told apart by MANDATE_NODE, which is checked as the member is', () => {
+    withFile('node: from-file\n', (file) =>
+      expect(readConfig({ MANDATE_CONFIG: file, MANDATE_NODE: 'documents-0' }).node).toBe('documents-0'),
+    );
+    expect(() => readConfig({ MANDATE_NODE: 'a/../b' })).toThrow(/node/);
+  });
+
   test('logs warnings and what is worse under dev, unless the file or the environment says otherwise', () => {
     const levelOf = (...given: Parameters<typeof readConfig>): string => readConfig(...given).log_level;
     expect(levelOf({})).toBe('info');

@@ -204,7 +204,8 @@ async function revocations(bench: Bench, all: readonly Server[], user: string): 
     await Promise.race([everywhere, delay(30_000)]);
     times.push(performance.now() - began);
     const late = waiting.get(jti)?.left ?? 0;
-    if (late > 0) bench.say(`revocations: of ${FOLLOWERS} followers ${late} had not heard of number ${round}`);
+    if (late > 0)
+      bench.say(`revocations: of ${FOLLOWERS} followers ${late} had not heard of number ${round}`);
     waiting.delete(jti);
   }
   isOver = true;

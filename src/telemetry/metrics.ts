@@ -15,6 +15,14 @@ export function createMetrics(options: {
   disputes: () => number;
   /** 1 while something is wrong with the keeping of logs. */
   keeping: () => number;
+  /** 1 while requests can be answered. */
+  ready: () => number;
+  /** For how long logs have grown without a checkpoint that says so, in seconds. */
+  unstated: () => number;
+  /** For how long nothing is known of what may have changed, in seconds; 0 of a server by itself. */
+  stateAge: () => number;
+  /** Sidecars that follow this server. */
+  followers: () => number;
   /** Each sink: records that wait for it, and that it took since the start. */
   sinks: () => readonly {
     readonly name: string;
@@ -58,6 +66,12 @@ export function createMetrics(options: {
     labelNames: ['tenant'],
     registers,
   });
+  const policyFailures = new Counter({
+    name: 'mandate_policy_failures_total',
+    help: "Evaluations that failed by the policy's own fault, and were denied.",
+    labelNames: ['tenant', 'code'],
+    registers,
+  });
   const errors = new Counter({
     name: 'mandate_errors_total',
     help: 'Errors that callers were told of, by their stable code.',
@@ -95,6 +109,13 @@ export function createMetrics(options: {
       options.bundlesStale,
     ],
     mandate_tenants_degraded: ['Tenants whose policy keeps failing.', options.degraded],
+    mandate_ready: ['Whether requests can be answered.', options.ready],
+    mandate_checkpoint_lag_seconds: [
+      'For how long logs have grown without a checkpoint that says so.',
+      options.unstated,
+    ],
+    mandate_state_age_seconds: ['How old what is known of the other servers is.', options.stateAge],
+    mandate_followers: ['Sidecars that follow this server.', options.followers],
   } as const;
   for (const [name, [help, value]] of Object.entries(gauges))
     new Gauge({
@@ -181,6 +202,13 @@ export function createMetrics(options: {
       (message) => {
         const { tenant, outcome } = message as { tenant: string; outcome: string };
         pulls.inc({ tenant: labelOf(tenant), outcome });
+      },
+    ],
+    [
+      'mandate:policy.failed',
+      (message) => {
+        const { tenant, code } = message as { tenant: string; code: string };
+        policyFailures.inc({ tenant: labelOf(tenant), code });
       },
     ],
     ['mandate:error', (message) => errors.inc({ code: (message as { error: { code: string } }).error.code })],

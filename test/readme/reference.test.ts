@@ -67,6 +67,10 @@ describe('docs/reference.md', () => {
       threads: none,
       disputes: none,
       keeping: none,
+      ready: none,
+      unstated: none,
+      stateAge: none,
+      followers: none,
       sinks: () => [],
     });
     const types = [...(await metrics.text()).matchAll(/^# TYPE (mandate_\w+) (\w+)$/gm)];

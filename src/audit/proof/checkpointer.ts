@@ -34,6 +34,8 @@ export class Checkpointer implements AsyncDisposable {
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
   #isEnded = false;
+  /** Since when something has grown that no checkpoint states. */
+  #grownAt: number | undefined;
 
   /**
    * `stated` hears of each log that has a new one, `failed` of what went wrong; it is tried again. Where there are second
@@ -53,6 +55,11 @@ export class Checkpointer implements AsyncDisposable {
     this.#failed = failed;
   }
 
+  /** For how long logs have grown without a checkpoint that says so; 0 where all that is there is stated. */
+  get unstatedMs(): number {
+    return this.#grownAt === undefined ? 0 : performance.now() - this.#grownAt;
+  }
+
   begin(): void {
     commitChannel.subscribe(this.#hear);
     // Logs may have grown before the server was killed.
@@ -61,6 +68,7 @@ export class Checkpointer implements AsyncDisposable {
 
   readonly #hear = (message: unknown): void => {
     this.#committed += (message as { entries: number }).entries;
+    this.#grownAt ??= performance.now();
     if (!this.#round) this.#schedule(EACH_MS);
   };
 
@@ -76,10 +84,13 @@ export class Checkpointer implements AsyncDisposable {
 
   async #turn(): Promise<void> {
     const before = this.#committed;
+    const begunAt = performance.now();
     try {
       const { own, isDone } = await this.#state(MOST_MS);
       // Its own entries are no reason to go on.
-      if (!isDone || this.#committed - before > own) this.#schedule(EACH_MS);
+      const isMore = this.#committed - before > own;
+      if (isDone) this.#grownAt = isMore ? begunAt : undefined;
+      if (!isDone || isMore) this.#schedule(EACH_MS);
     } catch (error) {
       this.#failed(error);
       this.#schedule(AGAIN_MS);

@@ -143,7 +143,7 @@ async function authorities(bench: Bench): Promise<Row[]> {
 async function revocations(bench: Bench, all: readonly Server[], user: string): Promise<number[]> {
   const ending = new AbortController();
   const waiting = new Map<string, { left: number; readonly done: () => void }>();
-  let ready = 0;
+  const seen = { ready: 0, isOver: false };
   const follow = async (server: Server): Promise<void> => {
     const place = {
       url: new URL(server.admin),
@@ -163,7 +163,7 @@ async function revocations(bench: Bench, all: readonly Server[], user: string): 
     for await (const news of authority.follow(new Map(), pings(), ending.signal)) {
       if ('heartbeat' in news && isFirst) {
         isFirst = false;
-        ready += 1;
+        seen.ready += 1;
       }
       if (!('change' in news) || news.change.name !== 'revokeGrant') continue;
       const { id } = JSON.parse(news.change.body) as { id: string };
@@ -176,17 +176,16 @@ async function revocations(bench: Bench, all: readonly Server[], user: string): 
       if (!ending.signal.aborted) throw error;
     }),
   );
-  for (let waited = 0; ready < FOLLOWERS && waited < 600; waited += 1) await delay(50);
-  if (ready < FOLLOWERS) throw new Error(`${ready} of ${FOLLOWERS} followers are there`);
+  for (let waited = 0; seen.ready < FOLLOWERS && waited < 600; waited += 1) await delay(50);
+  if (seen.ready < FOLLOWERS) throw new Error(`${seen.ready} of ${FOLLOWERS} followers are there`);
   const headers = {
     authorization: `Basic ${Buffer.from(`${AGENT.id}:${AGENT.secret}`).toString('base64')}`,
     'content-type': 'application/x-www-form-urlencoded',
   };
   const post = (server: Server, endpoint: string, body: URLSearchParams): Promise<Response> =>
     fetch(`${server.data}/t/acme/oauth2/${endpoint}`, { method: 'POST', headers, body });
-  let isOver = false;
   const load = Array.from({ length: 4 }, async (_, nth) => {
-    while (!isOver) await (await post(all[nth % all.length] as Server, 'token', exchange(user))).text();
+    while (!seen.isOver) await (await post(all[nth % all.length] as Server, 'token', exchange(user))).text();
   });
   const times: number[] = [];
   for (let round = 0; round < (bench.quick ? 10 : 200); round += 1) {
@@ -208,7 +207,7 @@ async function revocations(bench: Bench, all: readonly Server[], user: string): 
       bench.say(`revocations: of ${FOLLOWERS} followers ${late} had not heard of number ${round}`);
     waiting.delete(jti);
   }
-  isOver = true;
+  seen.isOver = true;
   await Promise.all(load);
   ending.abort();
   await Promise.all(following);

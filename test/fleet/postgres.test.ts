@@ -216,6 +216,47 @@ describe('authorities with one order', () => {
     );
   });
 
+  test('where PostgreSQL was restored to what it was before, all come back to that, and go on from there', async () => {
+    const setStatus = (at: Running, id: string, status: 'ACTIVE' | 'DISABLED') =>
+      connect(at.admin, 'TenantService/SetPrincipalStatus', {
+        tenant: 'acme',
+        class: 'user',
+        id,
+        status: `PRINCIPAL_STATUS_${status}`,
+      });
+    const before = versionIn(await setStatus(one, 'bob', 'ACTIVE'));
+    await setStatus(two, 'alice', 'DISABLED');
+    for (const each of [one, two, ...sidecars])
+      await eventually(
+        () => check(each.data, aliceReads),
+        ({ body }) => body.decision === 'DECISION_DENY',
+      );
+    await postgres.query(
+      `BEGIN; DELETE FROM mandate_changes WHERE tenant = 'acme' AND version > ${before};
+       UPDATE mandate_tenants SET version = ${before} WHERE id = 'acme'; COMMIT`,
+    );
+    for (const each of [one, two, ...sidecars])
+      await eventually(
+        () => check(each.data, aliceReads),
+        ({ body }) => body.decision === 'DECISION_ALLOW',
+      );
+    const changed = await setStatus(one, 'bob', 'DISABLED');
+    expect(changed.status).toBe(200);
+    const bob = { ...aliceReads, subject: { type: 'user', id: 'bob' } };
+    for (const each of [one, two, ...sidecars])
+      await eventually(
+        () => check(each.data, bob),
+        ({ body }) => body.decision === 'DECISION_DENY',
+      );
+    await setStatus(two, 'bob', 'ACTIVE');
+    const chainOf = ({ mandate }: Running) =>
+      Buffer.from(mandate.services.source.position(mandate.tenants.get('acme').no).chain).toString('hex');
+    await eventually(
+      () => Promise.resolve([one, two, ...sidecars].map(chainOf)),
+      (chains) => new Set(chains).size === 1,
+    );
+  });
+
   test('a second server of the same name is refused', async () => {
     await expect(startAuthority('one')).rejects.toMatchObject({
       code: 'config_invalid',

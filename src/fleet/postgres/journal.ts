@@ -103,12 +103,12 @@ export class Journal implements AsyncDisposable {
     return Number(rows[0]?.version);
   }
 
-  /** The changes after a version, in order, so many at most. */
-  async after(tenant: TenantId, version: number, limit: number): Promise<Ordered[]> {
+  /** The changes from a version on, in order, so many at most. */
+  async from(tenant: TenantId, version: number, limit: number): Promise<Ordered[]> {
     const { rows } = await this.#pool.query<Omit<Ordered, 'version'> & { version: string }>({
-      name: 'after',
+      name: 'from',
       text: `SELECT version, name, body, node, id, record FROM mandate_changes
-             WHERE tenant = $1 AND version > $2 ORDER BY version LIMIT $3`,
+             WHERE tenant = $1 AND version >= $2 ORDER BY version LIMIT $3`,
       values: [tenant, version, limit],
     });
     return rows.map((row) => ({ ...row, version: Number(row.version) }));

@@ -30,6 +30,17 @@ export interface OrderingOptions {
   readonly copyEvery?: number | undefined;
 }
 
+/** How many tenants are begun with at once. */
+const AT_ONCE = 16;
+
+/** So many at once, each worker taking the next. */
+function inTurns<T>(all: readonly T[], atOnce: number, work: (each: T) => Promise<unknown>): Promise<void>[] {
+  const next = all.values();
+  return Array.from({ length: atOnce }, async () => {
+    for (const each of next) await work(each);
+  });
+}
+
 /** How often it is looked for what no notice told of. In milliseconds. */
 const LOOK_MS = 1_000;
 /** How many changes of a tenant are asked for in one statement, and how many are read in one. */
@@ -52,6 +63,8 @@ interface Part {
   /** Commands that wait for their place. */
   waiting: Waiting[];
   isOrdering: boolean;
+  /** Up to which version its records were written here, before it was given up for another history or a copy. */
+  had: number;
   /** What is brought in, one after the other. */
   turn: Promise<void>;
 }
@@ -176,6 +189,7 @@ export class Ordering implements AsyncDisposable {
       replica,
       waiting: [],
       isOrdering: false,
+      had: 0,
       turn: Promise.resolve(),
     };
     if (store.manifest(value.no) === undefined) replica.begin();
@@ -225,10 +239,11 @@ export class Ordering implements AsyncDisposable {
   async #brought(part: Part, version: number, own: readonly Asked[]): Promise<void> {
     const { store, node } = this.#options;
     let at = store.at(part.no).version;
+    if (at < 0) at = await this.#recopy(part);
     while (at < version) {
       // Mostly nobody else came in between.
       const isNext = own.length > 0 && at === version - own.length;
-      const changes = isNext
+      const changes: Ordered[] = isNext
         ? own.map(
             ({ id, name, body, record }, nth): Ordered => ({
               version: at + nth + 1,
@@ -239,7 +254,11 @@ export class Ordering implements AsyncDisposable {
               record,
             }),
           )
-        : await this.#journal.after(part.id, at, MAX_READ);
+        : await this.#following(part, at);
+      if (store.at(part.no).version < 0) {
+        at = await this.#recopy(part);
+        continue;
+      }
       const [first] = changes;
       if (!first) return;
       if (first.version !== at + 1) {
@@ -252,7 +271,9 @@ export class Ordering implements AsyncDisposable {
         this.#own.delete(id);
         const isOurs = change.node === node;
         const row =
-          isOurs && record !== null ? { ...(decodeArgs(record) as RecordRow), tenantNo: part.no } : undefined;
+          isOurs && record !== null && change.version > part.had
+            ? { ...(decodeArgs(record) as RecordRow), tenantNo: part.no }
+            : undefined;
         made.push(
           part.replica.make(change, row, waiting !== undefined).then(
             (ran) => waiting?.resolve(ran as Ran<never>),
@@ -281,6 +302,20 @@ export class Ordering implements AsyncDisposable {
     } catch (error) {
       this.#options.failed(error);
     }
+  }
+
+  /** The changes after a version that is here. Another history than this one is told by the change that led here. */
+  async #following(part: Part, at: number): Promise<Ordered[]> {
+    const [before, ...changes] = await this.#journal.from(part.id, at, MAX_READ + 1);
+    if (before?.version !== at) return before ? [before, ...changes] : [];
+    if (this.#options.store.isOurs(part.no, before)) return changes;
+    this.#options.failed(
+      new ServiceError('unavailable', `PostgreSQL has another history of ${part.id} than this server`, {
+        detail: `they part at version ${at} or before; what is here is given up for what is there`,
+      }),
+    );
+    await this.#giveUp(part);
+    return [];
   }
 
   async #lookOn(): Promise<void> {
@@ -316,9 +351,13 @@ export class Ordering implements AsyncDisposable {
     const { monotonic, heard, store } = this.#options;
     const began = monotonic();
     const versions = await this.#journal.versions();
+    await Promise.all(inTurns([...versions], AT_ONCE, ([id]) => this.#part(id)));
     for (const [id, { version, copied }] of versions) {
       const part = await this.#part(id);
-      if (store.at(part.no).version < version) await this.#bring(part, version);
+      const at = store.at(part.no).version;
+      // It knows of what has no place there: PostgreSQL was restored.
+      if (at > version) await this.#giveUp(part);
+      if (at !== version) await this.#bring(part, version);
       if (version - copied >= this.#copyEvery) this.#copy(part);
     }
     heard.heard(began);
@@ -344,15 +383,27 @@ export class Ordering implements AsyncDisposable {
     }
   }
 
+  /** What is here is of another history: it goes, and what it recorded is not recorded again. */
+  async #giveUp(part: Part): Promise<void> {
+    part.had = Math.max(part.had, this.#options.store.at(part.no).version);
+    await part.replica.take({ copy: 'begun' });
+    await part.replica.settled();
+  }
+
   /** Begins with a copy, where the changes that follow what is here are kept no more. Answers the version that it is of. */
-  async #recopy({ id, replica }: Part): Promise<number> {
-    const copy = await this.#journal.copy(id);
-    if (!copy) throw new Error(`the order of ${id} has a gap, and no copy to go on from`);
+  async #recopy(part: Part): Promise<number> {
+    const { id, no, replica } = part;
+    part.had = Math.max(part.had, this.#options.store.at(no).version);
+    const copy = (await this.#journal.copy(id)) ?? {
+      position: { version: 0, chain: new Uint8Array() },
+      parts: [],
+    };
     await replica.take({ copy: 'begun' });
     for (const part of copy.parts) await replica.take({ part });
     await replica.take({ ended: copy.position });
     await replica.settled();
-    if (replica.problem !== '') throw new Error(replica.problem);
+    // Of nothing there is nothing to serve yet.
+    if (replica.problem !== '' && copy.position.version > 0) throw new Error(replica.problem);
     return copy.position.version;
   }
 

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { ServiceError } from '../../errors.ts';
 import type { Commands } from '../commands.ts';
 import type { Connection } from '../database.ts';
+import { faultIn } from '../faults.ts';
 import { recordId, type TenantNo } from '../rows.ts';
 import { decodeArgs, encodeArgs, withoutSecrets } from './body.ts';
 import { type Copied, prepareCopy } from './copy.ts';
@@ -129,6 +131,26 @@ const UNTOLD = '{}';
 
 export function prepareChanges(db: Connection, log: ChangeLog, commands: () => Commands): ChangeCommands {
   const copy = prepareCopy(db);
+  const begin = db.prepare('SAVEPOINT change');
+  const keep = db.prepare('RELEASE change');
+  const undo = db.prepare('ROLLBACK TO change');
+  /**
+   * It has its place whatever comes of it. What is wrong with the command itself is so everywhere: it does nothing, and what
+   * follows goes on. What is wrong with this store is nobody else's: it is thrown, and tried again.
+   */
+  const attempt = (run: () => unknown): unknown => {
+    begin.run();
+    try {
+      const value = run();
+      keep.run();
+      return value;
+    } catch (error) {
+      if (faultIn(error) || error instanceof ServiceError) throw error;
+      undo.run();
+      keep.run();
+      return undefined;
+    }
+  };
   return {
     applyChange: ({ tenantNo, version, name, body }) => {
       const at = log.at(tenantNo).version;
@@ -143,7 +165,7 @@ export function prepareChanges(db: Connection, log: ChangeLog, commands: () => C
       }
       const args = decodeArgs(body) as object;
       const run = commands()[name as keyof Commands] as (args: object) => unknown;
-      const value = run({ ...args, tenantNo });
+      const value = attempt(() => run({ ...args, tenantNo }));
       log.add(tenantNo, name, changeBody(name, args));
       return value;
     },

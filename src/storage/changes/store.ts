@@ -1,6 +1,7 @@
 import type { Connection } from '../database.ts';
 import { recordId, type TenantNo } from '../rows.ts';
-import type { Change, Position } from './commands.ts';
+import { decodeArgs } from './body.ts';
+import { type Change, changeBody, type Position } from './commands.ts';
 
 export interface ChangeStore {
   /** Where the tenant's control state is. */
@@ -12,6 +13,8 @@ export interface ChangeStore {
   after(no: TenantNo, version: number, maxBytes: number): Change[] | undefined;
   /** Whether somebody who is at this position has had the same changes as this store. False too where nobody can tell. */
   isSame(no: TenantNo, position: Position): boolean;
+  /** Whether a change is the one that is kept here under its version; true too for one that is kept no more. */
+  isOurs(no: TenantNo, change: Change): boolean;
   /** tenant.yaml as it was applied last. */
   manifest(no: TenantNo): string | undefined;
   /** Every tenant that the store has, but for logs that were set aside. */
@@ -24,6 +27,9 @@ export function changeStore(db: Connection): ChangeStore {
     'SELECT id, name, body FROM changes WHERE id >= ? AND id <= ? ORDER BY id',
   );
   const chain = db.prepare<[number], Uint8Array>('SELECT chain FROM changes WHERE id = ?').pluck();
+  const one = db.prepare<[number], { name: string; body: string }>(
+    'SELECT name, body FROM changes WHERE id = ?',
+  );
   const manifest = db.prepare<[number], string>('SELECT body FROM manifests WHERE tenant_no = ?').pluck();
   const tenants = db.prepare<[], { no: TenantNo; id: string }>(
     "SELECT no, id FROM tenants WHERE instr(id, '~') = 0 ORDER BY no",
@@ -51,6 +57,13 @@ export function changeStore(db: Connection): ChangeStore {
       if (version < 0 || version > newest.version) return false;
       const ours = version === newest.version ? newest.chain : chain.get(recordId(no, version));
       return ours !== undefined && Buffer.compare(ours, position.chain) === 0;
+    },
+    isOurs: (no, { version, name, body }) => {
+      const kept = one.get(recordId(no, version));
+      return (
+        kept === undefined ||
+        (kept.name === name && kept.body === changeBody(name, decodeArgs(body) as object))
+      );
     },
     manifest: (no) => manifest.get(no),
     tenants: () => tenants.all(),

@@ -243,6 +243,20 @@ test('a change is made once, in its order, and a gap is refused', () =>
     await expect(apply(stranger)).rejects.toMatchObject({ code: 'audit_unavailable' });
   }));
 
+test('a command that is wrong in itself has its place, does nothing, and those after it go on', () =>
+  withTwo(async (_source, replica) => {
+    const tenant = { tenantNo: replica.no };
+    const apply = (version: number, name: string, args: object) =>
+      replica.writer.run('applyChange', { ...tenant, version, name, body: encodeArgs(args) });
+    const key = { kid: 'k', alg: 'EdDSA', publicJwk: '{}', sealed: Buffer.of(), createdAt: T0, stateAt: T0 };
+    // Half of it would be done before the constraint is met.
+    const wrong = await apply(1, 'replaceKeys', { key: { ...key, state: 'of no kind' }, at: T0 });
+    expect(wrong.value).toBeUndefined();
+    expect((await apply(2, 'putPrincipals', { principals: 'nobody', at: T0 })).value).toBeUndefined();
+    expect((await apply(3, 'replaceKeys', { key: { ...key, state: 'active' }, at: T0 })).value).toBe(true);
+    expect(changeStore(replica.reader).at(replica.no).version).toBe(3);
+  }));
+
 test('changes of another history are told from ours by their chain', () =>
   withTwo(async (source, replica) => {
     await make(source, { do: 'put', id: 'ann', disabled: true }, 1, []);

@@ -40,8 +40,8 @@ build: setup ## dist/ and a package tarball that runs anywhere
 	@npm pack --loglevel=error
 
 fault: setup ## the long form of the tests that kill, fill and break
-	$(say) "make: killing a server a hundred times; some four minutes"
-	@FAULT_KILLS=100 $(NODE) $(BIN)/vitest run --project all test/fault $(ARGS)
+	$(say) "make: killing servers a hundred times, and a fleet at once; some ten minutes"
+	@FAULT_KILLS=100 FLEET_KILLS=40 FLEET_SECONDS=120 $(NODE) $(BIN)/vitest run --project all test/fault test/fleet $(ARGS)
 
 s3: setup ## the archive against an S3 store that is built from its Go module; two minutes the first time
 	@S3_GATEWAY=1 $(NODE) $(BIN)/vitest run --project all test/foreign/s3.test.ts

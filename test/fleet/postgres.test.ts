@@ -8,6 +8,7 @@ import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
 import { aliceReads, check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
 import { bearer, eventually, type Running, startServer } from '../e2e/server.ts';
 import { authorityOverrides, isReady, startSidecar } from './fleet.ts';
+import { history } from './history.ts';
 
 /** Two authorities with their order in a real PostgreSQL, and a sidecar of each. */
 
@@ -169,6 +170,12 @@ describe('authorities with one order', () => {
     );
     expect(new Set(chains).size).toBe(1);
   });
+
+  test('whatever happens at all of them at once, no answer contradicts one before it', async () => {
+    const seconds = Number(process.env['FLEET_SECONDS'] ?? 4);
+    const counts = await history([one, two, ...sidecars], await issuer.sign(), seconds);
+    expect(Math.min(counts.minted, counts.ended, counts.asked)).toBeGreaterThan(0);
+  }, 600_000);
 
   test('a new authority without folders has all of it from the order', async () => {
     const three = await startServer({

@@ -20,7 +20,7 @@ export const authorityOverrides: Overrides = {
 export async function startSidecar(
   authority: Pick<Running, 'data' | 'admin'>,
   { node = 'one', folder, ...overrides }: Overrides & { node?: string; folder?: string } = {},
-  secret = SIDECAR_SECRET,
+  secret: string | null = SIDECAR_SECRET,
 ): Promise<Running> {
   const place = folder ?? (await mkdtemp(path.join(tmpdir(), 'mandate-sidecar-')));
   try {
@@ -32,7 +32,7 @@ export async function startSidecar(
         authority: { admin: authority.admin, data: authority.data },
         ...overrides,
       },
-      environment: { MANDATE_AUTHORITY_SECRET: secret },
+      ...(secret !== null && { environment: { MANDATE_AUTHORITY_SECRET: secret } }),
     });
   } catch (error) {
     await rm(place, { recursive: true, force: true });

@@ -162,6 +162,24 @@ describe('a sidecar', () => {
     expect(after.body.policyRevision).toBe((await check(authority.data, aliceReads)).body.policyRevision);
   });
 
+  test('passes nothing on twice: two that name each other would do so for ever', async () => {
+    const place = { data: sidecar.data, admin: authority.admin };
+    const behind = await startSidecar(place, { node: 'two', base_url: authority.data });
+    await using _behind = behind;
+    await isReady(behind);
+    expect((await check(behind.data, aliceReads)).body.decision).toBe('DECISION_ALLOW');
+    const answer = await form(
+      behind.data,
+      'token',
+      { grant_type: 'client_credentials' },
+      {
+        id: 'research-agent',
+        secret: secrets.agent,
+      },
+    );
+    expect(answer).toMatchObject({ status: 503, body: { error: 'unavailable' } });
+  });
+
   test('is killed with its tenant', async () => {
     const killed = await connect(authority.admin, 'KillService/Kill', {
       tenant: 'acme',

@@ -18,12 +18,15 @@ export function syncService(parts: {
   readonly tenants: Tenants;
   readonly base: () => string;
   readonly version: string;
+  /** Of a sidecar, which is followed by nobody: how old its state is nobody could tell. */
+  readonly passingOn: unknown;
   /** Aborted when the server stops. */
   readonly stopping: AbortSignal;
 }): ServiceImpl<typeof SyncService> {
-  const { source, callers, tenants, base, version, stopping } = parts;
+  const { source, callers, tenants, base, version, passingOn, stopping } = parts;
   return {
     async *follow(messages, context): AsyncGenerator<Message> {
+      if (passingOn) throw new ServiceError('unimplemented', 'this is a sidecar: follow its authority');
       const presented = presentedIn(context);
       // Whoever may follow none is told so, and does not wait for one that comes.
       await callers.visible(tenants, presented, 'sync.follow');

@@ -8,6 +8,7 @@ import { approvalCommands } from './authority/approval.ts';
 import { grantCommands } from './authority/grant.ts';
 import { keyCommands } from './authority/key.ts';
 import { killCommands, restoreCommands } from './authority/kill.ts';
+import { meterCommands } from './authority/meter.ts';
 import { taskCommands } from './authority/task.ts';
 import { checkCommand } from './check.ts';
 import { credentialCommands } from './credential.ts';
@@ -66,6 +67,7 @@ for (const command of [
   approvalCommands(),
   killCommands(),
   taskCommands(),
+  meterCommands(),
   restoreCommands(),
   keyCommands(),
   policyCommands(),

@@ -1,4 +1,5 @@
 import { inUnits } from '../decision/metering/amount.ts';
+import { oldest } from '../decision/metering/counter.ts';
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type GrantId, isSame, type PrincipalRef } from '../ids.ts';
@@ -26,6 +27,13 @@ export interface ShownGrant {
 }
 
 const MAX_PAGE = 1_000;
+
+/** What a meter has counted, and for whom. */
+export interface Used {
+  readonly meter: string;
+  readonly of: string;
+  readonly amount: number;
+}
 
 /** What was delegated, for whoever may see it: an agent sees what it has a part in, others all of a tenant. */
 export class Grants {
@@ -73,6 +81,42 @@ export class Grants {
     return Object.fromEntries(Object.keys(task?.budget ?? {}).map((meter) => [meter, inUnits(used(meter))]));
   }
 
+  /**
+   * What meters have counted, page by page: of those of the tenant, or of one. Throws `invalid_request`, `not_found` and
+   * `permission_denied`.
+   */
+  usage(
+    { no, manifest }: Tenant,
+    caller: Caller,
+    { meter, pageSize, pageToken }: { meter: string | undefined; pageSize: number; pageToken: string },
+  ): { usage: Used[]; nextPageToken: string } {
+    if (agentIn(caller))
+      throw new ServiceError('permission_denied', 'an agent does not see what others used');
+    if (pageSize < 1 || pageSize > MAX_PAGE)
+      throw new ServiceError('invalid_request', `page_size is 1 to ${MAX_PAGE}`);
+    const declared = Object.keys(manifest.meters).sort();
+    if (meter !== undefined && !declared.includes(meter))
+      throw new ServiceError('not_found', 'the tenant has no such meter');
+    const [from, begin] = usagePlaceOf(pageToken);
+    const usage: Used[] = [];
+    let after = begin;
+    for (const each of meter === undefined ? declared : [meter]) {
+      if (each < from) continue;
+      const since = oldest(this.#clock(), manifest.meters[each]?.window);
+      // One more tells whether there is more.
+      const limit = pageSize + 1 - usage.length;
+      const place = { from: since, after: each === from ? after : '', limit };
+      for (const { of, amount } of this.#usage.sums(no, each, place))
+        usage.push({ meter: each, of, amount: inUnits(amount) });
+      after = '';
+      if (usage.length > pageSize) break;
+    }
+    if (usage.length <= pageSize) return { usage, nextPageToken: '' };
+    const last = usage[pageSize - 1];
+    const next = JSON.stringify([last?.meter, last?.of]);
+    return { usage: usage.slice(0, pageSize), nextPageToken: Buffer.from(next).toString('base64url') };
+  }
+
   /** Under a grant of an agent's all have the agent in their chain; elsewhere it is shown those it acts by. */
   #actorFor(caller: Caller, { actor, under }: GrantsAsked): PrincipalRef | undefined {
     const self = agentIn(caller);
@@ -100,6 +144,21 @@ function maySee(caller: Caller, { actors }: GrantRow): boolean {
 function shown(grant: GrantRow, now: number): ShownGrant {
   if (grant.revokedAt !== null) return { grant, state: 'ended' };
   return { grant, state: grant.expiresAt > now ? 'living' : 'expired' };
+}
+
+/** Throws `invalid_request`. */
+function usagePlaceOf(token: string): [meter: string, of: string] {
+  if (token === '') return ['', ''];
+  try {
+    const place: unknown = JSON.parse(Buffer.from(token, 'base64url').toString());
+    if (token.length <= MAX_TOKEN && Array.isArray(place) && place.length === 2) {
+      const [meter, of] = place as unknown[];
+      if (typeof meter === 'string' && typeof of === 'string') return [meter, of];
+    }
+  } catch {
+    // Told below.
+  }
+  throw new ServiceError('invalid_request', 'page_token is not one that was given');
 }
 
 const tokenOf = (place: GrantPlace | undefined): string =>

@@ -25,6 +25,12 @@ export interface UsageCount extends Counted {
 export interface UsageStore {
   /** What was counted in spans that begin no earlier than `from`, each span once. */
   of(tenantNo: TenantNo, meter: string, of: string, from: number): Counted[];
+  /** What was counted in all since `from`, by whom it is for, in order, after one. */
+  sums(
+    tenantNo: TenantNo,
+    meter: string,
+    options: { from: number; after: string; limit: number },
+  ): { readonly of: string; readonly amount: number }[];
 }
 
 export interface UsageCommands {
@@ -44,7 +50,14 @@ export function usageStore(db: Connection): UsageStore {
   const all = db.prepare<[number, string, string, number], Counted>(
     'SELECT since, amount FROM usage WHERE tenant_no = ? AND meter = ? AND of = ? AND since >= ? ORDER BY since',
   );
-  return { of: (no, meter, of, from) => all.all(no, meter, of, from) };
+  const sums = db.prepare<[number, string, number, string, number], { of: string; amount: number }>(
+    `SELECT of, sum(amount) AS amount FROM usage WHERE tenant_no = ? AND meter = ? AND since >= ? AND of > ?
+     GROUP BY of ORDER BY of LIMIT ?`,
+  );
+  return {
+    of: (no, meter, of, from) => all.all(no, meter, of, from),
+    sums: (no, meter, { from, after, limit }) => sums.all(no, meter, from, after, limit),
+  };
 }
 
 export function prepareUsage(db: Connection): UsageCommands {

@@ -39,6 +39,18 @@ export function grantService(parts: {
       const shown = grants.show(tenant, caller, message.id);
       return { grant: { ...grantMessage(shown), taskUsed: grants.used(tenant, shown.grant) } };
     },
+    async listUsage(message, context) {
+      const { tenant, caller } = await admit(parts, context, message.tenant, 'grant.read');
+      const { usage, nextPageToken } = grants.usage(tenant, caller, {
+        meter: message.meter || undefined,
+        pageSize: message.pageSize || DEFAULT_PAGE,
+        pageToken: message.pageToken,
+      });
+      return {
+        usage: usage.map(({ meter, of, amount }) => ({ meter, countedFor: of, amount })),
+        nextPageToken,
+      };
+    },
   };
 }
 

@@ -43,6 +43,7 @@ function inTurns<T>(all: readonly T[], atOnce: number, work: (each: T) => Promis
 
 /** How often it is looked for what no notice told of. In milliseconds. */
 const LOOK_MS = 1_000;
+const LOOK_GAP_MS = 50;
 /** How many changes of a tenant are asked for in one statement, and how many are read in one. */
 const MAX_BATCH = 256;
 const MAX_READ = 500;
@@ -342,6 +343,9 @@ export class Ordering implements AsyncDisposable {
         await pause(LOOK_MS / 4, undefined, { signal, ref: false }).catch(() => undefined);
       }
       for (const tell of lookers) tell();
+      // However many ask whether all is here, it is looked for so often and no more.
+      if (this.#lookers.length > 0)
+        await pause(LOOK_GAP_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
     for (const tell of this.#lookers.splice(0)) tell();
   }

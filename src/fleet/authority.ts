@@ -82,8 +82,8 @@ function newsOf({ event }: FollowResponse): News | { readonly welcome: Welcomed 
     case 'heartbeat':
       return { heartbeat: Number(event.value.ping) };
     case 'change': {
-      const { version, name, body } = event.value;
-      const change = { version: Number(version), name, body: Buffer.from(body).toString('utf8') };
+      const { version, name, body, chain } = event.value;
+      const change = { version: Number(version), name, body: Buffer.from(body).toString('utf8'), chain };
       return { tenant: named(event.value), change };
     }
     case 'copyBegun':

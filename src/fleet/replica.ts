@@ -65,6 +65,8 @@ export class Replica {
   readonly #options: ReplicaOptions;
   /** Of what is durable here. */
   #durable: number;
+  /** The version that has to come next. */
+  #next: number;
   /** What was changed since what decides was told; `all`: it may be anything. */
   #untold = new Set<string>();
   #all = true;
@@ -82,6 +84,7 @@ export class Replica {
     this.#options = options;
     this.id = options.id;
     this.#durable = options.store.at(options.no).version;
+    this.#next = this.#durable + 1;
   }
 
   /** How many changes are on their way into the store. */
@@ -128,10 +131,14 @@ export class Replica {
       if (this.#isBroken) return;
       this.#isCopying = false;
       const { version } = news.ended;
+      this.#next = version + 1;
       this.#enter(writer.runHere('endCopy', { tenantNo, ...news.ended }), version, undefined, true);
       return;
     }
     const { change } = news;
+    if (change.version !== this.#next)
+      return this.#fail(new Error(`change ${change.version} came where ${this.#next} was to come`));
+    this.#next += 1;
     if (reachOf(change.name) === 'node') throw new Error(`${change.name} is no change of a tenant`);
     this.#enter(writer.runHere('applyChange', { tenantNo, ...change }), change.version, change.name);
   }
@@ -149,6 +156,7 @@ export class Replica {
     const { version, name, body } = change;
     const ran = await writer.runHere('applyChange', { tenantNo, version, name, body }, record);
     this.#durable = version;
+    this.#next = version + 1;
     hooks.durable?.(tenantNo);
     if (isOurs) {
       if (!this.#isTelling && !this.#all && this.#untold.size === 0) hooks.reached(tenantNo, version);

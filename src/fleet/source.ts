@@ -103,7 +103,9 @@ export class ChangeSource {
     const { tenants } = this.#options;
     const stream: Stream = { at: new Map(), dirty: new Set(), wake: () => undefined };
     for (const { id } of tenants) stream.dirty.add(id);
-    for (const id of following.positions.keys()) stream.dirty.add(id as TenantId);
+    // Each is good once: what the follower has later is what it was sent.
+    const positions = new Map(following.positions);
+    for (const id of positions.keys()) stream.dirty.add(id as TenantId);
     const { signal } = following;
     const onEnd = (): void => stream.wake();
     signal.addEventListener('abort', onEnd);
@@ -118,7 +120,7 @@ export class ChangeSource {
         const isCurrent = ping === told || (await this.#isCurrent());
         for (const id of stream.dirty) {
           stream.dirty.delete(id);
-          yield* this.#bring(stream, id, following);
+          yield* this.#bring(stream, id, { ...following, positions });
           if (signal.aborted) return;
         }
         if (ping > told) {
@@ -148,21 +150,26 @@ export class ChangeSource {
     for (const stream of this.#streams) stream.wake();
   }
 
-  async *#bring(stream: Stream, id: TenantId, following: Following): AsyncGenerator<News> {
+  async *#bring(
+    stream: Stream,
+    id: TenantId,
+    following: Following & { readonly positions: Map<string, Position> },
+  ): AsyncGenerator<News> {
+    const begun = following.positions.get(id);
+    following.positions.delete(id);
     const tenant = this.#options.tenants.find(id);
     const known = [...stream.at].find(([, each]) => each.id === id);
     if (!tenant || !(await following.mayFollow(tenant))) {
       if (known) stream.at.delete(known[0]);
-      if (known || following.positions.has(id)) yield { tenant: id, retired: true };
+      if (known || begun) yield { tenant: id, retired: true };
       return;
     }
     const { store } = this.#options;
     // Its log may have begun anew, under another number.
     if (known && known[0] !== tenant.no) stream.at.delete(known[0]);
-    const had = known?.[0] === tenant.no ? undefined : following.positions.get(id);
     let at = stream.at.get(tenant.no);
     if (!at) {
-      at = { id, version: had && store.isSame(tenant.no, had) ? had.version : -1 };
+      at = { id, version: begun && store.isSame(tenant.no, begun) ? begun.version : -1 };
       stream.at.set(tenant.no, at);
     }
     while (!following.signal.aborted) {

@@ -74,9 +74,12 @@ function messageOf(news: News): Message {
   if ('heartbeat' in news) return { event: { case: 'heartbeat', value: { ping: BigInt(news.heartbeat) } } };
   const { tenant } = news;
   if ('change' in news) {
-    const { version, name, body } = news.change;
+    const { version, name, body, chain = new Uint8Array() } = news.change;
     return {
-      event: { case: 'change', value: { tenant, version: BigInt(version), name, body: Buffer.from(body) } },
+      event: {
+        case: 'change',
+        value: { tenant, version: BigInt(version), name, body: Buffer.from(body), chain: Buffer.from(chain) },
+      },
     };
   }
   if ('copy' in news) return { event: { case: 'copyBegun', value: { tenant } } };

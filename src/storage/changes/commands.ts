@@ -16,6 +16,8 @@ export interface Change {
   readonly name: string;
   /** What it was given, but for the number that its tenant has here: see body.ts. */
   readonly body: string;
+  /** Of the position that it leads to, where whoever tells of it knows that. */
+  readonly chain?: Uint8Array | undefined;
 }
 
 /** Where a tenant's control state is. */
@@ -152,11 +154,13 @@ export function prepareChanges(db: Connection, log: ChangeLog, commands: () => C
     }
   };
   return {
-    applyChange: ({ tenantNo, version, name, body }) => {
-      const at = log.at(tenantNo).version;
+    applyChange: ({ tenantNo, version, name, body, chain }) => {
+      const { version: at, chain: before } = log.at(tenantNo);
       if (at < 0) throw new Error(`change ${version} comes before the copy is whole`);
       if (version <= at) return undefined;
       if (version !== at + 1) throw new Error(`change ${version} does not follow version ${at}`);
+      if (chain && Buffer.compare(chained(before, version, name, body), chain) !== 0)
+        throw new Error(`change ${version} is of another history than what is here`);
       if (reachOf(name) === 'node') throw new Error(`${name} is no change of a tenant`);
       // A place in the order, and no more.
       if (reachOf(name) === 'authority' && body === UNTOLD) {

@@ -23,8 +23,8 @@ export interface ChangeStore {
 
 export function changeStore(db: Connection): ChangeStore {
   const at = db.prepare<[number], Position>('SELECT version, chain FROM versions WHERE tenant_no = ?');
-  const list = db.prepare<[number, number], { id: number; name: string; body: string }>(
-    'SELECT id, name, body FROM changes WHERE id >= ? AND id <= ? ORDER BY id',
+  const list = db.prepare<[number, number], { id: number; name: string; body: string; chain: Uint8Array }>(
+    'SELECT id, name, body, chain FROM changes WHERE id >= ? AND id <= ? ORDER BY id',
   );
   const chain = db.prepare<[number], Uint8Array>('SELECT chain FROM changes WHERE id = ?').pluck();
   const one = db.prepare<[number], { name: string; body: string }>(
@@ -43,9 +43,9 @@ export function changeStore(db: Connection): ChangeStore {
       const changes: Change[] = [];
       let bytes = 0;
       const from = recordId(no, version);
-      for (const { id, name, body } of list.iterate(from + 1, recordId(no, newest))) {
+      for (const { id, name, body, chain: led } of list.iterate(from + 1, recordId(no, newest))) {
         if (id !== from + changes.length + 1) return undefined;
-        changes.push({ version: version + changes.length + 1, name, body });
+        changes.push({ version: version + changes.length + 1, name, body, chain: led });
         bytes += body.length;
         if (bytes >= maxBytes) break;
       }

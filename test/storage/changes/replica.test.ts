@@ -269,6 +269,19 @@ test('changes of another history are told from ours by their chain', () =>
     expect(ours.isSame(source.no, { version: 7, chain: new Uint8Array(32) })).toBe(false);
   }));
 
+test('a change that does not lead where whoever tells of it says is refused: what is here is of another history', () =>
+  withTwo(async (source, replica) => {
+    await make(source, { do: 'put', id: 'ann', disabled: true }, 1, []);
+    await make(replica, { do: 'put', id: 'ann', disabled: false }, 1, []);
+    await make(source, { do: 'put', id: 'ben', disabled: true }, 1, []);
+    const [next] = changeStore(source.reader).after(source.no, 1, 1e9) ?? [];
+    if (!next) throw new Error('a change was made');
+    const apply = (change: typeof next) =>
+      replica.writer.run('applyChange', { ...change, tenantNo: replica.no });
+    await expect(apply(next)).rejects.toMatchObject({ detail: expect.stringContaining('another history') });
+    expect(changeStore(replica.reader).at(replica.no).version).toBe(1);
+  }));
+
 test('while a copy is on its way in no change is made, and what this version does not know is refused', () =>
   withTwo(async (source, replica) => {
     await make(source, { do: 'put', id: 'ann', disabled: true }, 1, []);

@@ -1,6 +1,7 @@
 import http2 from 'node:http2';
-import { ServiceError } from '../errors.ts';
+import { errorCodes, ServiceError } from '../errors.ts';
 import type { Callers } from '../tenancy/callers.ts';
+import { ERROR_CODE_HEADER } from './errors.ts';
 import { lengthAt, MAX_MESSAGE_BYTES, PREFIX_BYTES, tooLarge } from './grpc/frames.ts';
 import { headerOf, MAX_STRANGERS_BYTES } from './http/exchange.ts';
 import { Gather } from './intake/gather.ts';
@@ -120,10 +121,7 @@ export class Forwarding implements Disposable {
       frame.length < PREFIX_BYTES ||
       lengthAt(frame, 1) !== frame.length - PREFIX_BYTES
     )
-      throw new ServiceError('unavailable', 'the authority did not decide it', {
-        detail: `grpc-status ${of('grpc-status') || 'missing'}: ${decodeURIComponent(of('grpc-message'))}`,
-        retryAfterMs: 1_000,
-      });
+      throw refusalOf(of(ERROR_CODE_HEADER), of('grpc-message'), of('grpc-status'));
     return frame.subarray(PREFIX_BYTES);
   }
 
@@ -193,6 +191,20 @@ async function gathered(exchange: Exchange, uploads: Uploads, maxBytes: number):
   } finally {
     upload.end();
   }
+}
+
+/** What the authority says of why not, as it says it. */
+function refusalOf(code: string, message: string, status: string): ServiceError {
+  const known = errorCodes.find((each) => each === code);
+  const text = message.replaceAll(/%[0-9a-fA-F]{2}/g, (byte) =>
+    String.fromCharCode(Number.parseInt(byte.slice(1), 16)),
+  );
+  // It begins with the code, for those who see nothing else.
+  if (known) return new ServiceError(known, text.replace(`${code}: `, '').slice(0, 1_024));
+  return new ServiceError('unavailable', 'the authority did not decide it', {
+    detail: `grpc-status ${status || 'missing'}: ${text.slice(0, 1_024)}`,
+    retryAfterMs: 1_000,
+  });
 }
 
 const unanswered = (cause?: unknown): ServiceError =>

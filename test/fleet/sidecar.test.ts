@@ -141,6 +141,14 @@ describe('a sidecar', () => {
     expect(own.body.records ?? []).toEqual([]);
   });
 
+  test('gives what the authority says of why not, by its code', async () => {
+    const asked = { ...aliceReads, action: { name: 'document.export' }, resource: { type: '', id: '' } };
+    const [here, there] = await Promise.all([check(sidecar.data, asked), check(authority.data, asked)]);
+    expect(there.status).toBe(400);
+    expect(here).toMatchObject({ status: 400, body: { code: 'invalid_argument' } });
+    expect(here.body).toEqual(there.body);
+  });
+
   test('takes a policy and a manifest as they become active', async () => {
     const before = await check(sidecar.data, aliceReads);
     await editTenant(authority.tenantFolder('acme'), (manifest) => {

@@ -52,7 +52,8 @@ describe('a mistake', () => {
       {
         file: 'b.rego',
         line: 1,
-        message: "a tenant's package is authz, delegation, audit or approval, or below one of them",
+        message:
+          "a tenant's package is authz, delegation, audit or approval, or below one of them, unless tenant.yaml names another decision",
       },
     ]);
   });

@@ -6,7 +6,7 @@ import { type Subject, subjectOf } from './subject.ts';
 /** Plans of many policies, and what they are held to. */
 
 /** `PLAN_RUNS=2000` for a long hunt. */
-export const RUNS = Number(process.env['PLAN_RUNS'] ?? 25);
+export const RUNS = Number(process.env['PLAN_RUNS'] ?? 12);
 /** Of one test. */
 export const PATIENCE_MS = Math.max(600_000, RUNS * 5_000);
 const RESOURCES = 150;

@@ -26,11 +26,12 @@ const common = fc.record({
 describe('an outline says what the whole message says', () => {
   test('of a CheckRequest', () => {
     fc.assert(
-      fc.property(common, text, (shape, id) => {
-        const bytes = toBinary(CheckRequestSchema, create(CheckRequestSchema, { ...shape, approval: id }));
+      fc.property(common, text, fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (shape, approval, atLeast) => {
+        const message = create(CheckRequestSchema, { ...shape, approval, atLeast });
+        const bytes = toBinary(CheckRequestSchema, message);
         const token = shape.principal.case === 'subjectToken';
-        const approval = id !== '';
-        expect(outlineOf(bytes)).toEqual({ tenant: shape.tenant, token, approval, items: 1 });
+        const special = approval !== '' || atLeast > 0n;
+        expect(outlineOf(bytes)).toEqual({ tenant: shape.tenant, token, special, items: 1 });
       }),
     );
   });

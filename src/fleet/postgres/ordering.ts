@@ -30,6 +30,11 @@ export interface OrderingOptions {
   readonly copyEvery?: number | undefined;
 }
 
+const rowIn = (record: string, tenantNo: TenantNo): RecordRow => ({
+  ...(decodeArgs(record) as RecordRow),
+  tenantNo,
+});
+
 /** How many tenants are begun with at once. */
 const AT_ONCE = 16;
 
@@ -52,6 +57,8 @@ const COPY_EVERY = 20_000;
 const MAX_WAITING = 10_000;
 
 interface Waiting extends Asked {
+  /** What `record` says. */
+  readonly row: RecordRow | undefined;
   readonly resolve: (ran: Ran<never>) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -151,6 +158,7 @@ export class Ordering implements AsyncDisposable {
         name,
         body: orderedBody(args),
         record: record ? encodeArgs(record) : null,
+        row: record,
         resolve,
         reject,
       });
@@ -271,10 +279,8 @@ export class Ordering implements AsyncDisposable {
         const waiting = this.#own.get(id);
         this.#own.delete(id);
         const isOurs = change.node === node;
-        const row =
-          isOurs && record !== null && change.version > part.had
-            ? { ...(decodeArgs(record) as RecordRow), tenantNo: part.no }
-            : undefined;
+        const isRecorded = isOurs && record !== null && change.version > part.had;
+        const row = waiting?.row ?? (isRecorded ? rowIn(record, part.no) : undefined);
         made.push(
           part.replica.make(change, row, waiting !== undefined).then(
             (ran) => waiting?.resolve(ran as Ran<never>),

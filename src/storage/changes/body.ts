@@ -48,6 +48,8 @@ function put(into: Record<string, unknown>, name: string, value: unknown): void 
 /** The commands that are given a private part, sealed. */
 const SEALING: ReadonlySet<string> = new Set(['putKey', 'replaceKeys']);
 
+export const hasSecrets = (name: string): boolean => SEALING.has(name);
+
 /** What of it is kept and sent to those who follow: no private part of a key, sealed or not. */
 export function withoutSecrets<Args>(name: string, args: Args): Args {
   if (!SEALING.has(name)) return args;

@@ -4,7 +4,7 @@ import type { Commands } from '../commands.ts';
 import type { Connection } from '../database.ts';
 import { faultIn } from '../faults.ts';
 import { recordId, type TenantNo } from '../rows.ts';
-import { decodeArgs, encodeArgs, withoutSecrets } from './body.ts';
+import { decodeArgs, encodeArgs, hasSecrets, withoutSecrets } from './body.ts';
 import { type Copied, prepareCopy } from './copy.ts';
 import { reachOf } from './reach.ts';
 
@@ -131,6 +131,9 @@ export function changeBody(name: string, args: object): string {
 
 const UNTOLD = '{}';
 
+/** Whether those who follow are told all of it. */
+const isTellable = (name: string): boolean => reachOf(name) === 'tenant' && !hasSecrets(name);
+
 export function prepareChanges(db: Connection, log: ChangeLog, commands: () => Commands): ChangeCommands {
   const copy = prepareCopy(db);
   const begin = db.prepare('SAVEPOINT change');
@@ -170,7 +173,7 @@ export function prepareChanges(db: Connection, log: ChangeLog, commands: () => C
       const args = decodeArgs(body) as object;
       const run = commands()[name as keyof Commands] as (args: object) => unknown;
       const value = attempt(() => run({ ...args, tenantNo }));
-      log.add(tenantNo, name, changeBody(name, args));
+      log.add(tenantNo, name, isTellable(name) ? body : changeBody(name, args));
       return value;
     },
     beginCopy: ({ tenantNo }) => {

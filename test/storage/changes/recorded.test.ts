@@ -32,7 +32,7 @@ test('changes that an earlier version recorded are made as it made them', async 
   try {
     expect(Buffer.from(changeStore(reader).at(no).chain).toString('hex')).toBe(chain);
     for (const [table, rows] of Object.entries(tables)) {
-      const columns = Object.keys((rows[0] ?? {}) as object).join(', ');
+      const columns = Object.keys(rows[0] ?? {}).join(', ');
       if (columns === '') continue;
       // Columns that came later are not compared.
       const now = reader

@@ -16,6 +16,8 @@ export type ReplicaNews =
 
 /** Who is told what became of a tenant. */
 export interface ReplicaHooks {
+  /** What is kept in memory of who may do what is no more what the store has: called at once, before `refresh`. */
+  stale(id: TenantId): void;
   /** What decides is brought into line with the store. `changes`: the commands since; undefined: all may be other. */
   refresh(id: TenantId, no: TenantNo, changes: ReadonlySet<string> | undefined): Promise<void>;
   /** All that decides knows the tenant's state up to this version. */
@@ -216,7 +218,11 @@ export class Replica {
 
   #tell(name: string | undefined): void {
     if (name === undefined) this.#all = true;
-    else if (!LOOKED_UP.has(name)) this.#untold.add(name);
+    else if (!LOOKED_UP.has(name)) {
+      this.#untold.add(name);
+      // However long the rest takes: whoever was disabled is so from now on.
+      this.#options.hooks.stale(this.id);
+    }
     const { hooks, no } = this.#options;
     if (this.#isTelling) return;
     if (!this.#all && this.#untold.size === 0) return hooks.reached(no, this.#durable);

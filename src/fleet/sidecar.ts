@@ -48,9 +48,14 @@ export function servedByReplica(parts: ServedParts): ReplicaHooks {
     return administration.follow(source, no);
   };
   return {
+    stale(id) {
+      const before = tenants.find(id);
+      if (!before) return;
+      facts.changed(before);
+      kills.changed(before);
+    },
     async refresh(id, no, changes) {
       const before = tenants.find(id);
-      // Whoever was disabled is so here from now on, whatever comes of the rest.
       if (before) {
         facts.changed(before);
         kills.changed(before);

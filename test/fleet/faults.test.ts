@@ -22,7 +22,7 @@ beforeAll(async () => {
   await editTenant(stage.server.tenantFolder('globex'), (manifest) => {
     Object.assign(manifest, { when_stale: 'refuse_all' });
   });
-  await connect(stage.server.admin, 'PolicyService/Reload', { tenant: 'globex' });
+  await connect(stage.server.admin, 'PolicyService/ReloadPolicy', { tenant: 'globex' });
   [data, admin] = await Promise.all([Line.to(stage.server.data), Line.to(stage.server.admin)]);
   sidecar = await startSidecar(
     { data: data.url, admin: admin.url },

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openReader } from '../../src/storage/reader.ts';
@@ -170,6 +171,31 @@ describe('authorities with one order', () => {
     );
     expect(new Set(chains).size).toBe(1);
   });
+
+  test('what both change at once, in turns of their own, waits for nobody for ever', async () => {
+    const put = (at: Running, id: string) =>
+      connect(at.admin, 'TenantService/PutPrincipals', {
+        tenant: 'acme',
+        principals: [{ class: 'user', id }],
+      });
+    const release = async (at: Running, number: number) => {
+      const body = `package authz\n\ndeny contains "never ${at.config.node} ${number}" if input.action.name == "never"\n`;
+      await writeFile(path.join(at.tenantFolder('acme'), 'never.rego'), body);
+      return connect(at.admin, 'PolicyService/ReloadPolicy', { tenant: 'acme' });
+    };
+    for (let round = 0; round < 3; round += 1) {
+      const answers = await Promise.all(
+        [one, two].flatMap((at) => [
+          release(at, round),
+          ...Array.from({ length: 15 }, (_, nth) => put(at, `p-${at.config.node}-${round}-${nth}`)),
+        ]),
+      );
+      // Of two releases at once the later may find another one active.
+      for (const { status, body } of answers) expect([200, 409], JSON.stringify(body)).toContain(status);
+    }
+    const revisions = () => Promise.all([one, two, ...sidecars].map((at) => check(at.data, aliceReads)));
+    await eventually(revisions, (all) => new Set(all.map(({ body }) => body.policyRevision)).size === 1);
+  }, 60_000);
 
   test('whatever happens at all of them at once, no answer contradicts one before it', async () => {
     const seconds = Number(process.env['FLEET_SECONDS'] ?? 4);

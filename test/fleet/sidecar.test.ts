@@ -159,7 +159,7 @@ describe('a sidecar', () => {
       `${authority.tenantFolder('acme')}/frozen.rego`,
       'package authz\n\ndeny contains "frozen" if input.resource.id == "frozen"\n',
     );
-    await connect(authority.admin, 'PolicyService/Reload', { tenant: 'acme' });
+    await connect(authority.admin, 'PolicyService/ReloadPolicy', { tenant: 'acme' });
     const frozen = { ...aliceReads, resource: { ...aliceReads.resource, id: 'frozen' } };
     await eventually(
       () => check(sidecar.data, frozen),

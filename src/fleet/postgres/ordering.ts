@@ -11,6 +11,7 @@ import { type ChangeStore, changeStore } from '../../storage/changes/store.ts';
 import { openReader } from '../../storage/reader.ts';
 import type { RecordRow, TenantNo } from '../../storage/rows.ts';
 import type { Order, Ran, Writer } from '../../storage/writer.ts';
+import { asUntried } from '../../storage/writing/errors.ts';
 import type { Heard } from '../../tenancy/freshness.ts';
 import { Replica, type ReplicaHooks } from '../replica.ts';
 import { type Asked, Journal, type Ordered } from './journal.ts';
@@ -28,6 +29,17 @@ export interface OrderingOptions {
   readonly folder: string;
   /** After how many changes of a tenant there is a copy of its state once more. */
   readonly copyEvery?: number | undefined;
+}
+
+const unordered = (cause: unknown): ServiceError =>
+  new ServiceError('audit_unavailable', 'the change could not be ordered, so there is no answer', {
+    cause,
+    detail: describe(cause),
+  });
+
+function refuseOwn(part: Part, cause: unknown): void {
+  for (const each of part.own.values()) each.reject(unordered(cause));
+  part.own.clear();
 }
 
 const rowIn = (record: string, tenantNo: TenantNo): RecordRow => ({
@@ -70,6 +82,8 @@ interface Part {
   readonly replica: Replica;
   /** Commands that wait for their place. */
   waiting: Waiting[];
+  /** Who waits for what has been given its place, by the ids. */
+  readonly own: Map<string, Waiting>;
   isOrdering: boolean;
   /** Up to which version its records were written here, before it was given up for another history or a copy. */
   had: number;
@@ -87,8 +101,6 @@ export class Ordering implements AsyncDisposable {
   readonly #journal: Journal;
   readonly #parts = new Map<TenantId, Promise<Part>>();
   readonly #names = new Map<TenantNo, TenantId>();
-  /** Who waits for what this server has asked for, by its id. */
-  readonly #own = new Map<string, Waiting>();
   readonly #stopping = new AbortController();
   #waiting = 0;
   #looking: Promise<void> = Promise.resolve();
@@ -118,6 +130,7 @@ export class Ordering implements AsyncDisposable {
     options.writer.orderBy(ordering.order);
     try {
       await ordering.#look();
+      for (const part of ordering.#parts.values()) await (await part).replica.settled();
     } catch (error) {
       await ordering[Symbol.asyncDispose]();
       throw new ServiceError('config_invalid', `store: ${describe(error)}`, { cause: error });
@@ -197,6 +210,7 @@ export class Ordering implements AsyncDisposable {
       no: value.no,
       replica,
       waiting: [],
+      own: new Map(),
       isOrdering: false,
       had: 0,
       turn: Promise.resolve(),
@@ -212,24 +226,13 @@ export class Ordering implements AsyncDisposable {
     try {
       while (part.waiting.length > 0) {
         const batch = part.waiting.splice(0, MAX_BATCH);
-        for (const each of batch) this.#own.set(each.id, each);
+        for (const each of batch) part.own.set(each.id, each);
         try {
           const version = await this.#journal.add(part.id, batch);
           await this.#bring(part, version, batch);
         } catch (cause) {
-          // It may have its place all the same, and is made when that is seen.
-          for (const each of batch)
-            if (this.#own.delete(each.id))
-              each.reject(
-                new ServiceError(
-                  'audit_unavailable',
-                  'the change could not be ordered, so there is no answer',
-                  {
-                    cause,
-                    detail: describe(cause),
-                  },
-                ),
-              );
+          // They may have their place all the same, and are made when that is seen.
+          refuseOwn(part, cause);
           this.#wake();
         }
       }
@@ -276,8 +279,8 @@ export class Ordering implements AsyncDisposable {
       }
       const made: Promise<void>[] = [];
       for (const { id, record, ...change } of changes) {
-        const waiting = this.#own.get(id);
-        this.#own.delete(id);
+        const waiting = part.own.get(id);
+        part.own.delete(id);
         const isOurs = change.node === node;
         const isRecorded = isOurs && record !== null && change.version > part.had;
         const row = waiting?.row ?? (isRecorded ? rowIn(record, part.no) : undefined);
@@ -297,7 +300,6 @@ export class Ordering implements AsyncDisposable {
       if (failed) throw failed.reason;
       at = changes.at(-1)?.version ?? at;
     }
-    await part.replica.settled();
   }
 
   async noticed(id: TenantId, version: number): Promise<void> {
@@ -393,8 +395,19 @@ export class Ordering implements AsyncDisposable {
     }
   }
 
+  /**
+   * Whoever waits for a change may keep what is told of another one from its end (`Turns`), and what is told has to come to
+   * its end before a copy is taken.
+   */
+  #refuseAll(part: Part): void {
+    const cause = new Error('the state is taken from a copy');
+    refuseOwn(part, cause);
+    for (const each of part.waiting.splice(0)) each.reject(asUntried(unordered(cause)));
+  }
+
   /** What is here is of another history: it goes, and what it recorded is not recorded again. */
   async #giveUp(part: Part): Promise<void> {
+    this.#refuseAll(part);
     part.had = Math.max(part.had, this.#options.store.at(part.no).version);
     await part.replica.take({ copy: 'begun' });
     await part.replica.settled();
@@ -403,6 +416,7 @@ export class Ordering implements AsyncDisposable {
   /** Begins with a copy, where the changes that follow what is here are kept no more. Answers the version that it is of. */
   async #recopy(part: Part): Promise<number> {
     const { id, no, replica } = part;
+    this.#refuseAll(part);
     part.had = Math.max(part.had, this.#options.store.at(no).version);
     const copy = (await this.#journal.copy(id)) ?? {
       position: { version: 0, chain: new Uint8Array() },

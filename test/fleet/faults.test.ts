@@ -26,7 +26,7 @@ beforeAll(async () => {
   [data, admin] = await Promise.all([Line.to(stage.server.data), Line.to(stage.server.admin)]);
   sidecar = await startSidecar(
     { data: data.url, admin: admin.url },
-    { base_url: BASE, max_staleness_seconds: 1.5 },
+    { base_url: BASE, max_staleness_seconds: 2.5 },
   );
   await isReady(sidecar);
 }, 60_000);
@@ -48,6 +48,9 @@ const mend = (): void => {
 };
 const asMcp = (at: Running, token: string, more: object = {}) =>
   check(at.data, { ...tokenReads(token, ''), ...more }, bearer(mcp.secret));
+/** On a machine that is busy a ping may be late for a while. */
+const allowed = (ask: () => ReturnType<typeof check>) =>
+  eventually(ask, ({ body }) => body.decision === 'DECISION_ALLOW');
 const bobInGlobex = { ...aliceReads, tenant: 'globex' };
 const setStatus = (status: 'ACTIVE' | 'DISABLED') => stage.setStatus('user', 'alice', status);
 const codeOf = ({ body }: { body: object }): unknown => (body as { message?: string }).message?.split(':')[0];
@@ -55,8 +58,8 @@ const codeOf = ({ body }: { body: object }): unknown => (body as { message?: str
 describe('a sidecar that is cut off', () => {
   test('goes on where nothing depends on what it cannot hear, and says so where it does', async () => {
     const token = await stage.granted();
-    expect((await asMcp(sidecar, token)).body.decision).toBe('DECISION_ALLOW');
-    expect((await check(sidecar.data, bobInGlobex)).body.decision).toBe('DECISION_ALLOW');
+    await allowed(() => asMcp(sidecar, token));
+    await allowed(() => check(sidecar.data, bobInGlobex));
     cut();
     const refused = await eventually(
       () => asMcp(sidecar, token),
@@ -126,14 +129,14 @@ describe('a sidecar that is cut off', () => {
     cut();
     sidecar = await startSidecar(
       { data: data.url, admin: admin.url },
-      { base_url: BASE, max_staleness_seconds: 1.5, folder: sidecar.folder },
+      { base_url: BASE, max_staleness_seconds: 2.5, folder: sidecar.folder },
     );
     expect((await check(sidecar.data, aliceReads)).body.decision).toBe('DECISION_ALLOW');
     expect(codeOf(await asMcp(sidecar, token))).toBe('state_stale');
     expect((await request(`${sidecar.data}/readyz`)).status).toBe(503);
     mend();
     await isReady(sidecar);
-    expect((await asMcp(sidecar, token)).body.decision).toBe('DECISION_ALLOW');
+    await allowed(() => asMcp(sidecar, token));
   });
 });
 
@@ -207,7 +210,7 @@ async function reconnect(): Promise<void> {
   [data, admin] = await Promise.all([Line.to(stage.server.data), Line.to(stage.server.admin)]);
   sidecar = await startSidecar(
     { data: data.url, admin: admin.url },
-    { base_url: BASE, max_staleness_seconds: 1.5, folder },
+    { base_url: BASE, max_staleness_seconds: 2.5, folder },
   );
   await isReady(sidecar);
 }

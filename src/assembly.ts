@@ -44,6 +44,7 @@ import { Revocation } from './delegation/revocation.ts';
 import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
 import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
+import type { ServiceError } from './errors.ts';
 import { Explanations } from './explaining/explanations.ts';
 import { Ordering } from './fleet/postgres/ordering.ts';
 import { refusedHere, type ServedParts, servedByReplica } from './fleet/sidecar.ts';
@@ -146,7 +147,8 @@ export function assemble(
   checkpointer: Checkpointer;
   keeper: Keeper;
   presence: Pick<Presence, 'begin'>;
-  join: () => Promise<void>;
+  /** Answers what ends it from elsewhere. */
+  join: () => Promise<{ readonly failed: Promise<ServiceError> } | undefined>;
 } {
   const { config, writer, reader, directory, clock, random, base } = parts;
   const [grants, records, principals] = [
@@ -494,8 +496,11 @@ export function assemble(
     assembleSidecar(authority, { ...served, config, writer, callers, heard, base }, stack);
   const { store } = config;
   /** Takes its place among others, before it serves anything of its own. */
-  const join = async (): Promise<void> => {
-    if (store === undefined || !heard) return follower?.begin();
+  const join = async (): Promise<{ readonly failed: Promise<ServiceError> } | undefined> => {
+    if (store === undefined || !heard) {
+      await follower?.begin();
+      return undefined;
+    }
     const hooks = servedByReplica(served);
     ordering = stack.use(
       await Ordering.open({
@@ -515,6 +520,7 @@ export function assemble(
         copyEvery: config.store_copy_every,
       }),
     );
+    return { failed: ordering.failed };
   };
   const follower = sidecar?.follower;
   const services: Services = {

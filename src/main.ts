@@ -51,7 +51,7 @@ export async function start(
   await services.tenantKeys.open();
   await services.logKeys.checkAll(config.accept_damage.length > 0 ? Number.POSITIVE_INFINITY : CHECKED_MS);
   for (const id of config.accept_damage) await services.administration.restartLog(tenantId(id));
-  await join();
+  const parted = await join();
   await fleet.load(config.tenants);
 
   const tls = config.tls && readCertificates(config.tls);
@@ -91,7 +91,7 @@ export async function start(
     adminPort,
     tenants: services.tenants,
     services,
-    failed: writer.failed,
+    failed: parted ? Promise.race([writer.failed, parted.failed]) : writer.failed,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

@@ -18,8 +18,16 @@ export type ReplicaNews =
 export interface ReplicaHooks {
   /** What is kept in memory of who may do what is no more what the store has: called at once, before `refresh`. */
   stale(id: TenantId): void;
-  /** What decides is brought into line with the store. `changes`: the commands since; undefined: all may be other. */
-  refresh(id: TenantId, no: TenantNo, changes: ReadonlySet<string> | undefined): Promise<void>;
+  /**
+   * What decides is brought into line with the store. `changes`: the commands since; undefined: all may be other. Once it is
+   * over nothing more is served of it.
+   */
+  refresh(
+    id: TenantId,
+    no: TenantNo,
+    changes: ReadonlySet<string> | undefined,
+    isOver: () => boolean,
+  ): Promise<void>;
   /** All that decides knows the tenant's state up to this version. */
   reached(no: TenantNo, version: number): void;
   /** The same, where it was copied and may have gone back. */
@@ -80,6 +88,8 @@ export class Replica {
   #problem = '';
   #isBroken = false;
   #isCopying = false;
+  /** How often it was copied. */
+  #copies = 0;
   #isGone = false;
 
   constructor(options: ReplicaOptions) {
@@ -119,7 +129,8 @@ export class Replica {
   async take(news: ReplicaNews): Promise<void> {
     const { no: tenantNo, writer, hooks } = this.#options;
     if ('copy' in news) {
-      await this.settled();
+      // What is being told may wait for whoever waits for this.
+      await this.written();
       this.#isCopying = true;
       this.#isBroken = false;
       await hooks.retire(this.id, tenantNo);
@@ -169,6 +180,11 @@ export class Replica {
     return { value: ran.value, index: ran.index, version };
   }
 
+  /** Once what it was told is durable. */
+  async written(): Promise<void> {
+    while (this.#taken.size > 0) await Promise.all(this.#taken);
+  }
+
   /** Once what it was told is durable, and what decides knows of it. */
   async settled(): Promise<void> {
     while (this.#taken.size > 0 || this.#isTelling) {
@@ -192,6 +208,7 @@ export class Replica {
           this.#durable = version;
           this.#problem = '';
           if (isCopied) {
+            this.#copies += 1;
             this.#options.hooks.set(this.#options.no, -1);
             this.#tell(undefined);
           } else if (name !== undefined) this.#tell(name);
@@ -247,11 +264,16 @@ export class Replica {
     for (;;) {
       if (this.#isCopying || this.#isBroken) return;
       const version = this.#durable;
+      const copies = this.#copies;
       const changes = this.#all ? undefined : this.#untold;
       this.#all = false;
       this.#untold = new Set();
       try {
-        if (changes === undefined || changes.size > 0) await hooks.refresh(this.id, no, changes);
+        const isOver = (): boolean => this.#isCopying || this.#isBroken || this.#isGone;
+        if (changes === undefined || changes.size > 0) await hooks.refresh(this.id, no, changes, isOver);
+        if (isOver()) return;
+        // What was told was of a state that was given up meanwhile.
+        if (copies !== this.#copies) continue;
         this.#problem = '';
       } catch (error) {
         // It goes on with what it had, and does not say that it is further.

@@ -54,7 +54,7 @@ export function servedByReplica(parts: ServedParts): ReplicaHooks {
       facts.changed(before);
       kills.changed(before);
     },
-    async refresh(id, no, changes) {
+    async refresh(id, no, changes, isOver) {
       const before = tenants.find(id);
       if (before) {
         facts.changed(before);
@@ -72,6 +72,7 @@ export function servedByReplica(parts: ServedParts): ReplicaHooks {
       kills.changed(tenant);
       keys.changed(tenant);
       if (!before) await parts.served(tenant);
+      if (isOver()) return;
       tenants.put(tenant);
       facts.changed(tenant);
       if (before && changes && ![...changes].some((name) => OF_POLICY.has(name))) return;

@@ -19,6 +19,17 @@ async function binaries(): Promise<string> {
   throw new Error('these tests take PostgreSQL 15 or later: install the package postgresql');
 }
 
+/** Whether these can be run here; says so where not. */
+export async function hasPostgres(): Promise<boolean> {
+  try {
+    await binaries();
+    return true;
+  } catch (error) {
+    process.stderr.write(`left out: ${(error as Error).message}\n`);
+    return false;
+  }
+}
+
 async function ids(): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const of = async (what: string): Promise<number> =>

@@ -158,6 +158,16 @@ export class Journal implements AsyncDisposable {
     };
   }
 
+  /** Where a tenant is; 0 where nothing is known of it. */
+  async version(tenant: TenantId): Promise<number> {
+    const { rows } = await this.#pool.query<{ version: string }>({
+      name: 'version',
+      text: 'SELECT version FROM mandate_tenants WHERE id = $1',
+      values: [tenant],
+    });
+    return Number(rows[0]?.version ?? 0);
+  }
+
   /** Where each tenant is. */
   async versions(): Promise<Map<TenantId, { readonly version: number; readonly copied: number }>> {
     const { rows } = await this.#pool.query<{ id: TenantId; version: string; copied: string }>({

@@ -31,6 +31,13 @@ export interface OrderingOptions {
   readonly copyEvery?: number | undefined;
 }
 
+/** After what was begun before. */
+function inTurn(part: Part, work: () => Promise<void>): Promise<void> {
+  const turn = part.turn.then(work);
+  part.turn = turn.catch(() => undefined);
+  return turn;
+}
+
 const unordered = (cause: unknown): ServiceError =>
   new ServiceError('audit_unavailable', 'the change could not be ordered, so there is no answer', {
     cause,
@@ -106,6 +113,9 @@ export class Ordering implements AsyncDisposable {
   #looking: Promise<void> = Promise.resolve();
   #lookers: (() => void)[] = [];
   #wake: () => void = () => undefined;
+  readonly #failed = Promise.withResolvers<ServiceError>();
+  /** Whether anybody may be under way. */
+  #isOpen = false;
   #problem = '';
   #copying: Promise<void> | undefined;
   readonly #copyEvery: number;
@@ -135,8 +145,14 @@ export class Ordering implements AsyncDisposable {
       await ordering[Symbol.asyncDispose]();
       throw new ServiceError('config_invalid', `store: ${describe(error)}`, { cause: error });
     }
+    ordering.#isOpen = true;
     ordering.#looking = ordering.#lookOn();
     return ordering;
+  }
+
+  /** Resolves when PostgreSQL has another history than this server: what is here is given up by the next start. */
+  get failed(): Promise<ServiceError> {
+    return this.#failed.promise;
   }
 
   /** Why the order cannot be had; empty while it can. */
@@ -243,9 +259,13 @@ export class Ordering implements AsyncDisposable {
 
   /** Makes all changes up to a version, whoever asked for them. */
   #bring(part: Part, version: number, own: readonly Asked[] = []): Promise<void> {
-    const turn = part.turn.then(() => this.#brought(part, version, own));
-    part.turn = turn.catch(() => undefined);
-    return turn;
+    return inTurn(part, () => this.#brought(part, version, own));
+  }
+
+  /** What is here had its place there, unless PostgreSQL was restored: what is here is read first. */
+  async #compare(part: Part): Promise<void> {
+    const at = this.#options.store.at(part.no).version;
+    if (at > (await this.#journal.version(part.id))) await this.#giveUp(part);
   }
 
   async #brought(part: Part, version: number, own: readonly Asked[]): Promise<void> {
@@ -318,11 +338,6 @@ export class Ordering implements AsyncDisposable {
     const [before, ...changes] = await this.#journal.from(part.id, at, MAX_READ + 1);
     if (before?.version !== at) return before ? [before, ...changes] : [];
     if (this.#options.store.isOurs(part.no, before)) return changes;
-    this.#options.failed(
-      new ServiceError('unavailable', `PostgreSQL has another history of ${part.id} than this server`, {
-        detail: `they part at version ${at} or before; what is here is given up for what is there`,
-      }),
-    );
     await this.#giveUp(part);
     return [];
   }
@@ -367,8 +382,8 @@ export class Ordering implements AsyncDisposable {
     for (const [id, { version, copied }] of versions) {
       const part = await this.#part(id);
       const at = store.at(part.no).version;
-      // It knows of what has no place there: PostgreSQL was restored.
-      if (at > version) await this.#giveUp(part);
+      // Mostly since that was read.
+      if (at > version) await inTurn(part, () => this.#compare(part));
       if (at !== version) await this.#bring(part, version);
       if (version - copied >= this.#copyEvery) this.#copy(part);
     }
@@ -407,10 +422,21 @@ export class Ordering implements AsyncDisposable {
 
   /** What is here is of another history: it goes, and what it recorded is not recorded again. */
   async #giveUp(part: Part): Promise<void> {
+    if (this.#isOpen) {
+      const error = new ServiceError(
+        'unavailable',
+        `PostgreSQL has another history of ${part.id} than this server`,
+        {
+          detail: 'it was restored: the next start takes what is there for what is so',
+        },
+      );
+      this.#failed.resolve(error);
+      throw error;
+    }
     this.#refuseAll(part);
     part.had = Math.max(part.had, this.#options.store.at(part.no).version);
     await part.replica.take({ copy: 'begun' });
-    await part.replica.settled();
+    await part.replica.written();
   }
 
   /** Begins with a copy, where the changes that follow what is here are kept no more. Answers the version that it is of. */
@@ -425,9 +451,8 @@ export class Ordering implements AsyncDisposable {
     await replica.take({ copy: 'begun' });
     for (const part of copy.parts) await replica.take({ part });
     await replica.take({ ended: copy.position });
-    await replica.settled();
-    // Of nothing there is nothing to serve yet.
-    if (replica.problem !== '' && copy.position.version > 0) throw new Error(replica.problem);
+    await replica.written();
+    if (replica.isBroken) throw new Error(replica.problem);
     return copy.position.version;
   }
 

@@ -7,7 +7,14 @@ import { hasPostgres, Postgres } from '../../tools/fleet/postgres.ts';
 import { agent, mcp } from '../delegation/stage.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
 import { aliceReads, check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
-import { bearer, eventually, type Running, startServer, type TenantDocument } from '../e2e/server.ts';
+import {
+  bearer,
+  eventually,
+  type Running,
+  startIn,
+  startServer,
+  type TenantDocument,
+} from '../e2e/server.ts';
 import { authorityOverrides, isReady, startSidecar } from './fleet.ts';
 import { history } from './history.ts';
 
@@ -43,6 +50,7 @@ deny contains "enough" if {
 });
 
 const startAuthority = (node: string): Promise<Running> => startServer(optionsOf(node));
+const again = (node: string, { folder }: Running): Promise<Running> => startIn(folder, optionsOf(node));
 
 const isHere = await hasPostgres();
 
@@ -259,5 +267,32 @@ describe.runIf(isHere)('authorities with one order', () => {
       code: 'config_invalid',
       message: expect.stringContaining('called one'),
     });
+  });
+
+  test('where PostgreSQL was restored to what it was before, servers end, and come back to that', async () => {
+    const setStatus = (at: Running, id: string, status: 'ACTIVE' | 'DISABLED') =>
+      connect(at.admin, 'TenantService/SetPrincipalStatus', {
+        tenant: 'acme',
+        class: 'user',
+        id,
+        status: `PRINCIPAL_STATUS_${status}`,
+      });
+    const before = versionIn(await setStatus(one, 'bob', 'ACTIVE'));
+    const lost = versionIn(await setStatus(two, 'alice', 'DISABLED'));
+    for (const each of [one, two])
+      expect((await check(each.data, { ...aliceReads, atLeast: lost })).body.decision).toBe('DECISION_DENY');
+    await postgres.query(
+      `BEGIN; DELETE FROM mandate_changes WHERE tenant = 'acme' AND version > ${before};
+       UPDATE mandate_tenants SET version = ${before} WHERE id = 'acme'; COMMIT`,
+    );
+    for (const { mandate } of [one, two])
+      expect((await mandate.failed).message).toContain('another history of acme');
+    await Promise.all([one.stop(), two.stop()]);
+    one = await again('one', one);
+    two = await again('two', two);
+    for (const each of [one, two])
+      expect((await check(each.data, aliceReads)).body.decision).toBe('DECISION_ALLOW');
+    const atLeast = versionIn(await setStatus(one, 'alice', 'DISABLED'));
+    expect((await check(two.data, { ...aliceReads, atLeast })).body.decision).toBe('DECISION_DENY');
   });
 });

@@ -14,6 +14,9 @@ const POOL_BYTES = 8192;
 let pool = new Uint8Array(0);
 let taken = 0;
 
+/** A wait of half to one and a half times as long, so that many who wait for one thing do not come at once. */
+export const jittered = (ms: number): number => ms * (0.5 + Math.random());
+
 export const systemRandom: Random = (size) => {
   if (taken + size > pool.length) {
     pool = crypto.getRandomValues(new Uint8Array(Math.max(size, POOL_BYTES)));

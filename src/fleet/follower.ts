@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Clock } from '../effects.ts';
+import { type Clock, jittered } from '../effects.ts';
 import { describe } from '../errors.ts';
 import { type TenantId, tenantId } from '../ids.ts';
 import type { Position } from '../storage/changes/commands.ts';
@@ -126,7 +126,7 @@ export class Follower implements AsyncDisposable {
         this.#lost(authority, describe(error));
       }
       // A fleet that lost its authority does not come back all at once.
-      await pause(waitMs * (0.5 + Math.random()), undefined, { signal }).catch(() => undefined);
+      await pause(jittered(waitMs), undefined, { signal }).catch(() => undefined);
       waitMs = Math.min(waitMs * 2, MAX_RETRY_MS);
     }
   }

@@ -227,9 +227,7 @@ export class Replica {
     this.#isBroken = true;
     this.#problem = `what the authority says cannot be taken: ${describe(error)}`;
     const { hooks, no } = this.#options;
-    await hooks.retire(this.id, no);
-    // What was being told may have served it once more.
-    await this.#telling;
+    // What is being told serves nothing more of it, and is not waited for: it may wait for whoever waits for this.
     await hooks.retire(this.id, no);
   }
 

@@ -1,6 +1,7 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { metersMet } from '../decision/metering/met.ts';
 import type { UncheckedRequest } from '../decision/request.ts';
+import { systemClock } from '../effects.ts';
 import { ApprovalService } from '../gen/mandate/v1/approval_pb.ts';
 import {
   CheckRequestSchema,
@@ -48,7 +49,7 @@ export class PassingOn {
 
   /** A CheckRequest, and the CheckResponse to it. */
   check(authorization: string | undefined, message: Uint8Array, until: number): Promise<Uint8Array> {
-    const timeoutMs = Math.min(CHECK_MS, until - Date.now());
+    const timeoutMs = Math.min(CHECK_MS, until - systemClock());
     return this.#data.unary(`/${DecisionService.typeName}/Check`, authorization, message, timeoutMs);
   }
 }

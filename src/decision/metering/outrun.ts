@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { jittered } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 
 /** Another server has counted in between: what was decided was by a count that is over. Nothing was done; it is decided anew. */
@@ -17,7 +18,7 @@ export async function decidedAnew<T>(first: unknown, decide: () => Promise<T>): 
       throw new ServiceError('unavailable', 'others count the same all the time; ask again', {
         retryAfterMs: 200,
       });
-    await pause(FIRST_MS * 1.6 ** tries * (0.5 + Math.random()));
+    await pause(jittered(FIRST_MS * 1.6 ** tries));
     try {
       return await decide();
     } catch (error) {

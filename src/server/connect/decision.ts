@@ -3,6 +3,7 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { BatchSemantic } from '../../decision/batch.ts';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
+import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import {
   CheckBatchResponseSchema,
@@ -131,7 +132,7 @@ async function answerTo(
   const request = requestOf(message);
   if (!parts.passingOn?.takes(message.tenant, request))
     return checkResponse(await check(parts, presented, message.tenant, request));
-  const until = Date.now() + (timeoutMs() ?? Number.POSITIVE_INFINITY);
+  const until = systemClock() + (timeoutMs() ?? Number.POSITIVE_INFINITY);
   const authorization = requestHeader.get('authorization') ?? undefined;
   const bytes = await parts.passingOn.check(authorization, toBinary(CheckRequestSchema, message), until);
   return fromBinary(CheckResponseSchema, bytes);

@@ -269,30 +269,80 @@ describe.runIf(isHere)('authorities with one order', () => {
     });
   });
 
-  test('where PostgreSQL was restored to what it was before, servers end, and come back to that', async () => {
-    const setStatus = (at: Running, id: string, status: 'ACTIVE' | 'DISABLED') =>
-      connect(at.admin, 'TenantService/SetPrincipalStatus', {
-        tenant: 'acme',
-        class: 'user',
-        id,
-        status: `PRINCIPAL_STATUS_${status}`,
-      });
-    const before = versionIn(await setStatus(one, 'bob', 'ACTIVE'));
-    const lost = versionIn(await setStatus(two, 'alice', 'DISABLED'));
-    for (const each of [one, two])
-      expect((await check(each.data, { ...aliceReads, atLeast: lost })).body.decision).toBe('DECISION_DENY');
-    await postgres.query(
-      `BEGIN; DELETE FROM mandate_changes WHERE tenant = 'acme' AND version > ${before};
-       UPDATE mandate_tenants SET version = ${before} WHERE id = 'acme'; COMMIT`,
-    );
-    for (const { mandate } of [one, two])
-      expect((await mandate.failed).message).toContain('another history of acme');
-    await Promise.all([one.stop(), two.stop()]);
-    one = await again('one', one);
-    two = await again('two', two);
-    for (const each of [one, two])
-      expect((await check(each.data, aliceReads)).body.decision).toBe('DECISION_ALLOW');
-    const atLeast = versionIn(await setStatus(one, 'alice', 'DISABLED'));
-    expect((await check(two.data, { ...aliceReads, atLeast })).body.decision).toBe('DECISION_DENY');
+  describe('where PostgreSQL was restored to what it was before', () => {
+    const setStatus = async (at: Running, id: string, status: 'ACTIVE' | 'DISABLED') =>
+      versionIn(
+        await connect(at.admin, 'TenantService/SetPrincipalStatus', {
+          tenant: 'acme',
+          class: 'user',
+          id,
+          status: `PRINCIPAL_STATUS_${status}`,
+        }),
+      );
+    const aliceAt = async (at: Running, atLeast?: number) =>
+      (await check(at.data, { ...aliceReads, ...(atLeast !== undefined && { atLeast }) })).body.decision;
+    /** As a backup has it that was made at a version. */
+    const restored = (version: number) =>
+      postgres.query(
+        `BEGIN; DELETE FROM mandate_changes WHERE tenant = 'acme' AND version > ${version};
+         UPDATE mandate_tenants SET version = ${version}, last = (SELECT id FROM mandate_changes
+           WHERE tenant = 'acme' AND version = ${version}) WHERE id = 'acme'; COMMIT`,
+      );
+    const ended = async () => {
+      for (const { mandate } of [one, two])
+        expect((await mandate.failed).message).toContain('another history of acme');
+      await Promise.all([one.stop(), two.stop()]);
+    };
+    const bothAgain = async () => {
+      one = await again('one', one);
+      two = await again('two', two);
+    };
+
+    test('servers end, and come back to that', async () => {
+      const before = await setStatus(one, 'bob', 'ACTIVE');
+      const lost = await setStatus(two, 'alice', 'DISABLED');
+      for (const each of [one, two]) expect(await aliceAt(each, lost)).toBe('DECISION_DENY');
+      await restored(before);
+      await ended();
+      await bothAgain();
+      for (const each of [one, two]) expect(await aliceAt(each)).toBe('DECISION_ALLOW');
+      const atLeast = await setStatus(one, 'alice', 'DISABLED');
+      expect(await aliceAt(two, atLeast)).toBe('DECISION_DENY');
+      await setStatus(one, 'alice', 'ACTIVE');
+    });
+
+    test('a server comes back to that, where others went on to the number that it had', async () => {
+      const before = await setStatus(one, 'bob', 'ACTIVE');
+      await setStatus(two, 'alice', 'DISABLED');
+      for (const status of ['DISABLED', 'ACTIVE'] as const) await setStatus(two, 'bob', status);
+      const lost = await setStatus(two, 'bob', 'DISABLED');
+      expect(await aliceAt(one, lost)).toBe('DECISION_DENY');
+      await two.stop();
+      await restored(before);
+      expect((await one.mandate.failed).message).toContain('another history of acme');
+      await one.stop();
+      one = await again('one', one);
+      for (let at = before, nth = 0; at < lost; nth++)
+        at = await setStatus(one, 'bob', nth % 2 === 0 ? 'DISABLED' : 'ACTIVE');
+      two = await again('two', two);
+      for (const each of [one, two]) expect(await aliceAt(each, lost)).toBe('DECISION_ALLOW');
+      const atLeast = await setStatus(two, 'bob', 'ACTIVE');
+      expect(await aliceAt(one, atLeast)).toBe('DECISION_ALLOW');
+    });
+
+    test('servers that run end, where something else has come under the number that they have', async () => {
+      await setStatus(one, 'bob', 'ACTIVE');
+      const lost = await setStatus(two, 'alice', 'DISABLED');
+      for (const each of [one, two]) expect(await aliceAt(each, lost)).toBe('DECISION_DENY');
+      await postgres.query(
+        `BEGIN; UPDATE mandate_changes SET id = 'another', record = NULL, name = earlier.name, body = earlier.body
+           FROM (SELECT name, body FROM mandate_changes WHERE tenant = 'acme' AND version = ${lost - 1}) AS earlier
+           WHERE tenant = 'acme' AND version = ${lost};
+         UPDATE mandate_tenants SET last = 'another' WHERE id = 'acme'; COMMIT`,
+      );
+      await ended();
+      await bothAgain();
+      for (const each of [one, two]) expect(await aliceAt(each, lost)).toBe('DECISION_ALLOW');
+    });
   });
 });

@@ -22,6 +22,14 @@ export interface Ordered extends Change {
   readonly record: string | null;
 }
 
+export interface Placed {
+  readonly version: number;
+  /** By its id. */
+  readonly last: string;
+  /** Up to which version there is a copy. */
+  readonly copied: number;
+}
+
 export interface JournalOptions {
   readonly url: string;
   /** What this server is called. */
@@ -77,9 +85,12 @@ export class Journal implements AsyncDisposable {
     return journal;
   }
 
-  /** Makes changes of a tenant, all or none; answers the version of the last. What fails may have come about all the same. */
-  async add(tenant: TenantId, asked: readonly Asked[]): Promise<number> {
-    const { rows } = await this.#pool.query<{ version: string }>({
+  /**
+   * Makes changes of a tenant, all or none; answers the version of the last, and the id of the one before them, empty where
+   * there was none. What fails may have come about all the same.
+   */
+  async add(tenant: TenantId, asked: readonly Asked[]): Promise<{ version: number; before: string }> {
+    const { rows } = await this.#pool.query<{ version: string; before: string }>({
       // Of the usual sizes the server keeps the plan.
       ...(asked.length <= MOST_PLANNED && { name: `add-${asked.length}` }),
       text: addOf(asked.length),
@@ -87,10 +98,11 @@ export class Journal implements AsyncDisposable {
         tenant,
         asked.length,
         this.#options.node,
+        asked.at(-1)?.id,
         ...asked.flatMap(({ name, body, id, record }) => [name, body, id, record]),
       ],
     });
-    return Number(rows[0]?.version);
+    return { version: Number(rows[0]?.version), before: rows[0]?.before ?? '' };
   }
 
   /** The changes from a version on, in order, so many at most. */
@@ -168,14 +180,17 @@ export class Journal implements AsyncDisposable {
     return Number(rows[0]?.version ?? 0);
   }
 
-  /** Where each tenant is. */
-  async versions(): Promise<Map<TenantId, { readonly version: number; readonly copied: number }>> {
-    const { rows } = await this.#pool.query<{ id: TenantId; version: string; copied: string }>({
+  /** Where each tenant is, and the id of its last change. */
+  async versions(): Promise<Map<TenantId, Placed>> {
+    const { rows } = await this.#pool.query<{ id: TenantId; version: string; last: string; copied: string }>({
       name: 'versions',
-      text: 'SELECT id, version, copied FROM mandate_tenants',
+      text: 'SELECT id, version, last, copied FROM mandate_tenants',
     });
     return new Map(
-      rows.map(({ id, version, copied }) => [id, { version: Number(version), copied: Number(copied) }]),
+      rows.map(({ id, version, last, copied }) => [
+        id,
+        { version: Number(version), last, copied: Number(copied) },
+      ]),
     );
   }
 
@@ -230,18 +245,20 @@ const MOST_PLANNED = 16;
 /** Each value is a parameter of its own: arrays would be written and read with a quote before every quote. */
 function addOf(count: number): string {
   const rows = Array.from({ length: count }, (_, at) => {
-    const first = 4 + 4 * at;
+    const first = 5 + 4 * at;
     return `(${at + 1}, $${first}::text, $${first + 1}::text, $${first + 2}::text, $${first + 3}::text)`;
   });
   return `WITH next AS (
-      INSERT INTO mandate_tenants AS t (id, version) VALUES ($1, $2)
-      ON CONFLICT (id) DO UPDATE SET version = t.version + excluded.version RETURNING version
+      INSERT INTO mandate_tenants AS t (id, version, last) VALUES ($1, $2, $4)
+      ON CONFLICT (id) DO UPDATE
+        SET version = t.version + excluded.version, last = excluded.last, before = t.last
+      RETURNING version, before
     ), added AS (
       INSERT INTO mandate_changes (tenant, version, name, body, node, id, record)
       SELECT $1, next.version - $2 + a.at, a.name, a.body, $3, a.id, a.record
       FROM next, (VALUES ${rows.join(', ')}) AS a (at, name, body, id, record)
     ), told AS (SELECT pg_notify('${NOTICES}', $1 || ' ' || next.version) FROM next)
-    SELECT next.version FROM next, told`;
+    SELECT next.version, next.before FROM next, told`;
 }
 
 const settings = (connectionString: string): pg.ClientConfig => ({

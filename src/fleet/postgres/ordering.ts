@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Clock } from '../../effects.ts';
 import { describe, ServiceError } from '../../errors.ts';
 import { type TenantId, tenantId } from '../../ids.ts';
-import { decodeArgs, encodeArgs } from '../../storage/changes/body.ts';
+import { encodeArgs } from '../../storage/changes/body.ts';
 import { orderedBody } from '../../storage/changes/commands.ts';
 import { copyOf } from '../../storage/changes/copy.ts';
 import { reachOf } from '../../storage/changes/reach.ts';
@@ -11,10 +11,10 @@ import { type ChangeStore, changeStore } from '../../storage/changes/store.ts';
 import { openReader } from '../../storage/reader.ts';
 import type { RecordRow, TenantNo } from '../../storage/rows.ts';
 import type { Order, Ran, Writer } from '../../storage/writer.ts';
-import { asUntried } from '../../storage/writing/errors.ts';
 import type { Heard } from '../../tenancy/freshness.ts';
 import { Replica, type ReplicaHooks } from '../replica.ts';
-import { type Asked, Journal, type Ordered } from './journal.ts';
+import { Journal } from './journal.ts';
+import { Part } from './part.ts';
 
 export interface OrderingOptions {
   readonly url: string;
@@ -31,29 +31,6 @@ export interface OrderingOptions {
   readonly copyEvery?: number | undefined;
 }
 
-/** After what was begun before. */
-function inTurn(part: Part, work: () => Promise<void>): Promise<void> {
-  const turn = part.turn.then(work);
-  part.turn = turn.catch(() => undefined);
-  return turn;
-}
-
-const unordered = (cause: unknown): ServiceError =>
-  new ServiceError('audit_unavailable', 'the change could not be ordered, so there is no answer', {
-    cause,
-    detail: describe(cause),
-  });
-
-function refuseOwn(part: Part, cause: unknown): void {
-  for (const each of part.own.values()) each.reject(unordered(cause));
-  part.own.clear();
-}
-
-const rowIn = (record: string, tenantNo: TenantNo): RecordRow => ({
-  ...(decodeArgs(record) as RecordRow),
-  tenantNo,
-});
-
 /** How many tenants are begun with at once. */
 const AT_ONCE = 16;
 
@@ -68,35 +45,9 @@ function inTurns<T>(all: readonly T[], atOnce: number, work: (each: T) => Promis
 /** How often it is looked for what no notice told of. In milliseconds. */
 const LOOK_MS = 1_000;
 const LOOK_GAP_MS = 50;
-/** How many changes of a tenant are asked for in one statement, and how many are read in one. */
-const MAX_BATCH = 256;
-const MAX_READ = 500;
 const COPY_EVERY = 20_000;
 /** How many may wait for their place. */
 const MAX_WAITING = 10_000;
-
-interface Waiting extends Asked {
-  /** What `record` says. */
-  readonly row: RecordRow | undefined;
-  readonly resolve: (ran: Ran<never>) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** A tenant, as this server takes part in its order. */
-interface Part {
-  readonly id: TenantId;
-  readonly no: TenantNo;
-  readonly replica: Replica;
-  /** Commands that wait for their place. */
-  waiting: Waiting[];
-  /** Who waits for what has been given its place, by the ids. */
-  readonly own: Map<string, Waiting>;
-  isOrdering: boolean;
-  /** Up to which version its records were written here, before it was given up for another history or a copy. */
-  had: number;
-  /** What is brought in, one after the other. */
-  turn: Promise<void>;
-}
 
 /**
  * Several authorities with one state: PostgreSQL gives each command its place, and every authority makes all of them in that
@@ -182,7 +133,7 @@ export class Ordering implements AsyncDisposable {
     const part = await this.#part(this.#tenantOf(args));
     this.#waiting += 1;
     return new Promise<Ran<never>>((resolve, reject) => {
-      part.waiting.push({
+      part.ask({
         id: randomUUID(),
         name,
         body: orderedBody(args),
@@ -191,7 +142,6 @@ export class Ordering implements AsyncDisposable {
         resolve,
         reject,
       });
-      if (!part.isOrdering) void this.#orderAll(part);
     }).finally(() => {
       this.#waiting -= 1;
     });
@@ -217,129 +167,35 @@ export class Ordering implements AsyncDisposable {
   }
 
   async #made(id: TenantId): Promise<Part> {
-    const { writer, hooks, store } = this.#options;
+    const { writer, hooks, store, node } = this.#options;
     const { value } = await writer.runHere('putTenant', { id });
     const replica = new Replica({ id, no: value.no, writer, hooks, store });
     this.#names.set(value.no, id);
-    const part: Part = {
+    const part = new Part({
       id,
       no: value.no,
+      node,
+      journal: this.#journal,
+      store,
       replica,
-      waiting: [],
-      own: new Map(),
-      isOrdering: false,
-      had: 0,
-      turn: Promise.resolve(),
-    };
+      mayGiveUp: (error) => {
+        if (this.#isOpen) this.#failed.resolve(error);
+        return !this.#isOpen;
+      },
+      look: () => this.#wake(),
+    });
     if (store.manifest(value.no) === undefined) replica.begin();
     else await replica.resume();
     return part;
   }
 
-  /** What gathers while a batch is on its way goes with the next. */
-  async #orderAll(part: Part): Promise<void> {
-    part.isOrdering = true;
-    try {
-      while (part.waiting.length > 0) {
-        const batch = part.waiting.splice(0, MAX_BATCH);
-        for (const each of batch) part.own.set(each.id, each);
-        try {
-          const version = await this.#journal.add(part.id, batch);
-          await this.#bring(part, version, batch);
-        } catch (cause) {
-          // They may have their place all the same, and are made when that is seen.
-          refuseOwn(part, cause);
-          this.#wake();
-        }
-      }
-    } finally {
-      part.isOrdering = false;
-    }
-  }
-
-  /** Makes all changes up to a version, whoever asked for them. */
-  #bring(part: Part, version: number, own: readonly Asked[] = []): Promise<void> {
-    return inTurn(part, () => this.#brought(part, version, own));
-  }
-
-  /** What is here had its place there, unless PostgreSQL was restored: what is here is read first. */
-  async #compare(part: Part): Promise<void> {
-    const at = this.#options.store.at(part.no).version;
-    if (at > (await this.#journal.version(part.id))) await this.#giveUp(part);
-  }
-
-  async #brought(part: Part, version: number, own: readonly Asked[]): Promise<void> {
-    const { store, node } = this.#options;
-    let at = store.at(part.no).version;
-    if (at < 0) at = await this.#recopy(part);
-    while (at < version) {
-      // Mostly nobody else came in between.
-      const isNext = own.length > 0 && at === version - own.length;
-      const changes: Ordered[] = isNext
-        ? own.map(
-            ({ id, name, body, record }, nth): Ordered => ({
-              version: at + nth + 1,
-              name,
-              body,
-              node,
-              id,
-              record,
-            }),
-          )
-        : await this.#following(part, at);
-      if (store.at(part.no).version < 0) {
-        at = await this.#recopy(part);
-        continue;
-      }
-      const [first] = changes;
-      if (!first) return;
-      if (first.version !== at + 1) {
-        at = await this.#recopy(part);
-        continue;
-      }
-      const made: Promise<void>[] = [];
-      for (const { id, record, ...change } of changes) {
-        const waiting = part.own.get(id);
-        part.own.delete(id);
-        const isOurs = change.node === node;
-        const isRecorded = isOurs && record !== null && change.version > part.had;
-        const row = waiting?.row ?? (isRecorded ? rowIn(record, part.no) : undefined);
-        made.push(
-          part.replica.make(change, row, waiting !== undefined).then(
-            (ran) => waiting?.resolve(ran as Ran<never>),
-            (error: unknown) => {
-              waiting?.reject(error);
-              throw error;
-            },
-          ),
-        );
-      }
-      const settled = await Promise.allSettled(made);
-      const failed = settled.find((each) => each.status === 'rejected');
-      // What could not be made, for want of room or for a disk that fails, is tried again: nothing comes before it.
-      if (failed) throw failed.reason;
-      at = changes.at(-1)?.version ?? at;
-    }
-  }
-
   async noticed(id: TenantId, version: number): Promise<void> {
     try {
       const part = await this.#part(id);
-      // What this server asks for itself it brings in without being told.
-      if (!part.isOrdering && this.#options.store.at(part.no).version < version)
-        await this.#bring(part, version);
+      if (!part.isOrdering && part.version < version) await part.bring(version);
     } catch (error) {
       this.#options.failed(error);
     }
-  }
-
-  /** The changes after a version that is here. Another history than this one is told by the change that led here. */
-  async #following(part: Part, at: number): Promise<Ordered[]> {
-    const [before, ...changes] = await this.#journal.from(part.id, at, MAX_READ + 1);
-    if (before?.version !== at) return before ? [before, ...changes] : [];
-    if (this.#options.store.isOurs(part.no, before)) return changes;
-    await this.#giveUp(part);
-    return [];
   }
 
   async #lookOn(): Promise<void> {
@@ -375,16 +231,13 @@ export class Ordering implements AsyncDisposable {
 
   /** All that has its place when this begins. */
   async #look(): Promise<void> {
-    const { monotonic, heard, store } = this.#options;
+    const { monotonic, heard } = this.#options;
     const began = monotonic();
     const versions = await this.#journal.versions();
     await Promise.all(inTurns([...versions], AT_ONCE, ([id]) => this.#part(id)));
-    for (const [id, { version, copied }] of versions) {
+    for (const [id, { version, last, copied }] of versions) {
       const part = await this.#part(id);
-      const at = store.at(part.no).version;
-      // Mostly since that was read.
-      if (at > version) await inTurn(part, () => this.#compare(part));
-      if (at !== version) await this.#bring(part, version);
+      await part.meet(version, last);
       if (version - copied >= this.#copyEvery) this.#copy(part);
     }
     heard.heard(began);
@@ -408,52 +261,6 @@ export class Ordering implements AsyncDisposable {
     } finally {
       db.close();
     }
-  }
-
-  /**
-   * Whoever waits for a change may keep what is told of another one from its end (`Turns`), and what is told has to come to
-   * its end before a copy is taken.
-   */
-  #refuseAll(part: Part): void {
-    const cause = new Error('the state is taken from a copy');
-    refuseOwn(part, cause);
-    for (const each of part.waiting.splice(0)) each.reject(asUntried(unordered(cause)));
-  }
-
-  /** What is here is of another history: it goes, and what it recorded is not recorded again. */
-  async #giveUp(part: Part): Promise<void> {
-    if (this.#isOpen) {
-      const error = new ServiceError(
-        'unavailable',
-        `PostgreSQL has another history of ${part.id} than this server`,
-        {
-          detail: 'it was restored: the next start takes what is there for what is so',
-        },
-      );
-      this.#failed.resolve(error);
-      throw error;
-    }
-    this.#refuseAll(part);
-    part.had = Math.max(part.had, this.#options.store.at(part.no).version);
-    await part.replica.take({ copy: 'begun' });
-    await part.replica.written();
-  }
-
-  /** Begins with a copy, where the changes that follow what is here are kept no more. Answers the version that it is of. */
-  async #recopy(part: Part): Promise<number> {
-    const { id, no, replica } = part;
-    this.#refuseAll(part);
-    part.had = Math.max(part.had, this.#options.store.at(no).version);
-    const copy = (await this.#journal.copy(id)) ?? {
-      position: { version: 0, chain: new Uint8Array() },
-      parts: [],
-    };
-    await replica.take({ copy: 'begun' });
-    for (const part of copy.parts) await replica.take({ part });
-    await replica.take({ ended: copy.position });
-    await replica.written();
-    if (replica.isBroken) throw new Error(replica.problem);
-    return copy.position.version;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -37,6 +37,13 @@ const steps: readonly string[] = [
     PRIMARY KEY (tenant, version, part)
   );
   `,
+  `
+  -- The ids of the last change and of the one that was it before: a number alone does not tell one history from another.
+  ALTER TABLE mandate_tenants ADD COLUMN last TEXT NOT NULL DEFAULT '';
+  ALTER TABLE mandate_tenants ADD COLUMN before TEXT NOT NULL DEFAULT '';
+  UPDATE mandate_tenants SET last = COALESCE((SELECT c.id FROM mandate_changes c
+    WHERE c.tenant = mandate_tenants.id AND c.version = mandate_tenants.version), '');
+  `,
 ];
 
 /** Any number that nobody else locks by. */

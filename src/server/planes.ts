@@ -260,7 +260,7 @@ const strict = { jsonOptions: { ignoreUnknownFields: false } };
 const commonTo = ({ callers, dev, base, stopping, tenants, versions }: Services) => ({
   stateVersion: (id: string) => {
     const tenant = tenants.find(id);
-    return tenant && versions.of(tenant.no);
+    return tenant && versions.newest(tenant.no);
   },
   guardHost: dev,
   greet: (context: HandlerContext) => callers.greet(presentedIn(context)),

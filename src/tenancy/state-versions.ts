@@ -20,6 +20,14 @@ export class StateVersions {
     return stored;
   }
 
+  /**
+   * What somebody who was just answered may ask for elsewhere: a change of his own has its place, also while what decides is
+   * still told of another one before it.
+   */
+  newest(no: TenantNo): number {
+    return Math.max(this.of(no), this.#stored(no));
+  }
+
   /** Called once whoever decides knows of it, and before anybody else hears of it. It does not go back. */
   reached(no: TenantNo, version: number): void {
     if (version <= (this.#of.get(no) ?? -1)) return;

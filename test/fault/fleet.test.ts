@@ -67,9 +67,18 @@ interface Told {
   readonly version: number;
 }
 
-/** Exchanges and revokes until it is told to stop; answers what was answered. */
-async function busy(at: ServeProcess, isOver: () => boolean): Promise<{ minted: Told[]; revoked: Told[] }> {
+interface Answered {
+  readonly minted: Told[];
+  readonly revoked: Told[];
+}
+
+/** Exchanges and revokes until it is told to stop. `begun`: once there was a first answer; `all`: what was answered. */
+async function busy(
+  at: ServeProcess,
+  isOver: () => boolean,
+): Promise<{ begun: Promise<void>; all: Promise<Answered> }> {
   const [minted, revoked]: [Told[], Told[]] = [[], []];
+  const begun = Promise.withResolvers<void>();
   const subject = await issuer.sign();
   const told = (token: string, { headers }: { headers: Headers }): Told => ({
     token,
@@ -81,21 +90,21 @@ async function busy(at: ServeProcess, isOver: () => boolean): Promise<{ minted: 
         const answer = await form(at.data, 'token', exchangeFields(subject), agent);
         const token = answer.body.access_token;
         if (answer.status !== 200 || token === undefined) continue;
-        if (round % 3 > 0) {
-          minted.push(told(token, answer));
-          continue;
+        if (round % 3 > 0) minted.push(told(token, answer));
+        else {
+          const ended = await form<object>(at.data, 'revoke', { token }, agent);
+          if (ended.status === 200) revoked.push(told(token, ended));
         }
-        const ended = await form<object>(at.data, 'revoke', { token }, agent);
-        if (ended.status === 200) revoked.push(told(token, ended));
+        begun.resolve();
       } catch {
         // The connection went with the process: nothing was answered.
       }
   };
-  await Promise.all(Array.from({ length: 8 }, worker));
-  return { minted, revoked };
+  const all = Promise.all(Array.from({ length: 8 }, worker)).then(() => ({ minted, revoked }));
+  return { begun: begun.promise, all };
 }
 
-async function holds(at: ServeProcess, { minted, revoked }: Awaited<ReturnType<typeof busy>>): Promise<void> {
+async function holds(at: ServeProcess, { minted, revoked }: Answered): Promise<void> {
   expect(minted.length + revoked.length).toBeGreaterThan(0);
   for (const [all, decision] of [
     [minted, 'DECISION_ALLOW'],
@@ -109,7 +118,7 @@ async function holds(at: ServeProcess, { minted, revoked }: Awaited<ReturnType<t
 }
 
 /** Every grant that it answered has its record in its log, once. */
-async function recorded(at: ServeProcess, { minted }: Awaited<ReturnType<typeof busy>>): Promise<void> {
+async function recorded(at: ServeProcess, { minted }: Answered): Promise<void> {
   for (const { token } of minted.slice(-20)) {
     const { body } = await connect<{ records?: { kind: string; outcome: string }[] }>(
       at.admin,
@@ -125,12 +134,13 @@ test.runIf(isHere)(
   async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       let isOver = false;
-      const work = busy(one, () => isOver);
-      const beside = busy(two, () => isOver);
-      await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 700));
+      const work = await busy(one, () => isOver);
+      const beside = await busy(two, () => isOver);
+      await Promise.all([work.begun, beside.begun]);
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 700));
       await one.end('SIGKILL');
       isOver = true;
-      const [answered, others] = await Promise.all([work, beside]);
+      const [answered, others] = await Promise.all([work.all, beside.all]);
       await holds(two, answered);
       one = await authority('one', folders[0] ?? '');
       await holds(one, answered);
@@ -154,8 +164,9 @@ test.runIf(isHere)(
   'what was answered stays so where PostgreSQL is killed, and changes go on once it is back',
   async () => {
     let isOver = false;
-    const work = Promise.all([busy(one, () => isOver), busy(two, () => isOver)]);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    const work = await Promise.all([one, two].map((at) => busy(at, () => isOver)));
+    await Promise.all(work.map(({ begun }) => begun));
+    await new Promise((resolve) => setTimeout(resolve, 300));
     await postgres.kill();
     const refused = await form(one.data, 'token', exchangeFields(await issuer.sign()), agent);
     expect(refused.status).toBe(503);
@@ -167,9 +178,8 @@ test.runIf(isHere)(
       ({ status }) => status === 200,
     );
     isOver = true;
-    const [atOne, atTwo] = await work;
-    await holds(two, atOne);
-    await holds(one, atTwo);
+    const answered = await Promise.all(work.map(({ all }) => all));
+    for (const [nth, each] of answered.entries()) await holds(nth === 0 ? two : one, each);
   },
   120_000,
 );

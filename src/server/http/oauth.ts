@@ -40,7 +40,7 @@ interface Parts {
   readonly dpop: Pick<DpopProofs, 'nonce'>;
   readonly issuerOf: (tenant: string) => string;
   readonly takesCertificates: boolean;
-  readonly versions: Pick<StateVersions, 'of'>;
+  readonly versions: Pick<StateVersions, 'newest'>;
   readonly clock: Clock;
 }
 
@@ -153,7 +153,7 @@ function formHandler(
       checkClientId(form, caller);
       const current = callers.again(tenant, caller, operation);
       const response = await handle(current, caller, form, request);
-      const version = String(versions.of(current.no));
+      const version = String(versions.newest(current.no));
       return { ...response, headers: { ...response.headers, [STATE_VERSION_HEADER]: version } };
     } catch (error) {
       const isGrant = form?.maybe('grant_type') === JWT_BEARER;

@@ -269,6 +269,53 @@ describe.runIf(isHere)('authorities with one order', () => {
     });
   });
 
+  test.each(['asks for a change', 'listens again'])(
+    'a server whose name another took while its connection was lost ends once it %s',
+    async (when) => {
+      const server = await startServer({
+        overrides: {
+          ...authorityOverrides,
+          store: postgres.url,
+          base_url: BASE,
+          node: when.slice(0, 4),
+          tenants: [],
+        },
+        environment: { MANDATE_MASTER_KEY: MASTER },
+      });
+      await using _server = server;
+      const name = `'${when.slice(0, 4)}'`;
+      const other = await postgres.connected();
+      try {
+        // The line of the one goes, and the other has the name before it is back.
+        await other.query(
+          `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid =
+             (hashtext(${name})::bigint & x'ffffffff'::bigint)::oid`,
+        );
+        await eventually(
+          async () =>
+            (await other.query(`SELECT pg_try_advisory_lock(7400, hashtext(${name})) AS ours`)).rows,
+          ([row]) => row?.ours === true,
+        );
+        await other.query(`UPDATE mandate_nodes SET holder = 'other' WHERE name = ${name}`);
+        if (when === 'asks for a change') {
+          const revoked = await connect(server.admin, 'TenantService/SetPrincipalStatus', {
+            tenant: 'acme',
+            class: 'user',
+            id: 'bob',
+            status: 'PRINCIPAL_STATUS_DISABLED',
+          });
+          expect(revoked.status).toBe(503);
+        } else await other.query('SELECT pg_advisory_unlock_all()');
+        expect((await server.mandate.failed).message).toContain('has the name');
+        expect(
+          await postgres.query(`SELECT 1 FROM mandate_changes WHERE node = ${name} AND name = 'setStatus'`),
+        ).toEqual([]);
+      } finally {
+        await other.end();
+      }
+    },
+  );
+
   describe('where PostgreSQL was restored to what it was before', () => {
     const setStatus = async (at: Running, id: string, status: 'ACTIVE' | 'DISABLED') =>
       versionIn(

@@ -89,9 +89,15 @@ export class Postgres implements AsyncDisposable {
     throw new Error('PostgreSQL did not start');
   }
 
-  async query(text: string): Promise<Record<string, unknown>[]> {
+  /** A line of one's own. */
+  async connected(): Promise<pg.Client> {
     const client = new pg.Client({ connectionString: this.url });
     await client.connect();
+    return client;
+  }
+
+  async query(text: string): Promise<Record<string, unknown>[]> {
+    const client = await this.connected();
     try {
       return (await client.query<Record<string, unknown>>(text)).rows;
     } finally {

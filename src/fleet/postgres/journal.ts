@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -37,6 +38,8 @@ export interface JournalOptions {
   /** Hears of tenants that somebody changed. */
   readonly onNotice: (tenant: TenantId, version: number) => void;
   readonly failed: (error: unknown) => void;
+  /** Another process has this server's name since: what it asks for is not to be told from what that one does. */
+  readonly onTaken: (error: ServiceError) => void;
 }
 
 const NOTICES = 'mandate_changes';
@@ -52,6 +55,10 @@ const LISTEN_AGAIN_MS = 1_000;
 export class Journal implements AsyncDisposable {
   readonly #options: JournalOptions;
   readonly #pool: pg.Pool;
+  /** What this process is called while it has the name. */
+  readonly #holder = randomUUID();
+  /** It had the name once. */
+  #isNamed = false;
   #listener: pg.Client | undefined;
   #again: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -99,10 +106,26 @@ export class Journal implements AsyncDisposable {
         asked.length,
         this.#options.node,
         asked.at(-1)?.id,
+        this.#holder,
         ...asked.flatMap(({ name, body, id, record }) => [name, body, id, record]),
       ],
     });
-    return { version: Number(rows[0]?.version), before: rows[0]?.before ?? '' };
+    const [placed] = rows;
+    if (!placed) throw this.#taken();
+    return { version: Number(placed.version), before: placed.before };
+  }
+
+  #taken(): ServiceError {
+    const { node, onTaken } = this.#options;
+    const error = new ServiceError(
+      'unavailable',
+      `another process has the name ${node} in PostgreSQL since`,
+      {
+        detail: 'each has a name of its own (node); or it was restored to before this one began',
+      },
+    );
+    onTaken(error);
+    return error;
   }
 
   /** The changes from a version on, in order, so many at most. */
@@ -224,11 +247,32 @@ export class Journal implements AsyncDisposable {
         'SELECT pg_try_advisory_lock($1, hashtext($2)) AS ours',
         [NAMES, node],
       );
-      if (rows[0]?.ours === true) return true;
+      if (rows[0]?.ours === true) return await this.#hold(client);
       again(new Error(`another server is called ${node} too`));
     } catch (error) {
       again(error);
     }
+    return false;
+  }
+
+  /** Nobody else had the name since it was taken first: what is in the order under it is this server's. */
+  async #hold(client: pg.Client): Promise<boolean> {
+    const { node } = this.#options;
+    if (!this.#isNamed) {
+      await client.query(
+        `INSERT INTO mandate_nodes (name, holder) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET holder = excluded.holder`,
+        [node, this.#holder],
+      );
+      this.#isNamed = true;
+      return true;
+    }
+    const { rows } = await client.query<{ holder: string }>(
+      'SELECT holder FROM mandate_nodes WHERE name = $1',
+      [node],
+    );
+    if (rows[0]?.holder === this.#holder) return true;
+    this.#taken();
     return false;
   }
 
@@ -245,19 +289,20 @@ const MOST_PLANNED = 16;
 /** Each value is a parameter of its own: arrays would be written and read with a quote before every quote. */
 function addOf(count: number): string {
   const rows = Array.from({ length: count }, (_, at) => {
-    const first = 5 + 4 * at;
+    const first = 6 + 4 * at;
     return `(${at + 1}, $${first}::text, $${first + 1}::text, $${first + 2}::text, $${first + 3}::text)`;
   });
   return `WITH next AS (
-      INSERT INTO mandate_tenants AS t (id, version, last) VALUES ($1, $2, $4)
+      INSERT INTO mandate_tenants AS t (id, version, last)
+      SELECT $1::text, $2::bigint, $4::text FROM mandate_nodes WHERE name = $3::text AND holder = $5::text FOR SHARE
       ON CONFLICT (id) DO UPDATE
         SET version = t.version + excluded.version, last = excluded.last, before = t.last
       RETURNING version, before
     ), added AS (
       INSERT INTO mandate_changes (tenant, version, name, body, node, id, record)
-      SELECT $1, next.version - $2 + a.at, a.name, a.body, $3, a.id, a.record
+      SELECT $1::text, next.version - $2::bigint + a.at, a.name, a.body, $3::text, a.id, a.record
       FROM next, (VALUES ${rows.join(', ')}) AS a (at, name, body, id, record)
-    ), told AS (SELECT pg_notify('${NOTICES}', $1 || ' ' || next.version) FROM next)
+    ), told AS (SELECT pg_notify('${NOTICES}', $1::text || ' ' || next.version) FROM next)
     SELECT next.version, next.before FROM next, told`;
 }
 

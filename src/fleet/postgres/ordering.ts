@@ -64,15 +64,20 @@ export class Ordering implements AsyncDisposable {
   #looking: Promise<void> = Promise.resolve();
   #lookers: (() => void)[] = [];
   #wake: () => void = () => undefined;
-  readonly #failed = Promise.withResolvers<ServiceError>();
+  readonly #failed: PromiseWithResolvers<ServiceError>;
   /** Whether anybody may be under way. */
   #isOpen = false;
   #problem = '';
   #copying: Promise<void> | undefined;
   readonly #copyEvery: number;
 
-  private constructor(options: OrderingOptions, journal: Journal) {
+  private constructor(
+    options: OrderingOptions,
+    journal: Journal,
+    failed: PromiseWithResolvers<ServiceError>,
+  ) {
     this.#options = options;
+    this.#failed = failed;
     this.#copyEvery = options.copyEvery ?? COPY_EVERY;
     this.#journal = journal;
   }
@@ -80,14 +85,16 @@ export class Ordering implements AsyncDisposable {
   /** Serves what the order has come to, and takes part in it from then on. Throws `config_invalid`. */
   static async open(options: OrderingOptions): Promise<Ordering> {
     let ordering: Ordering | undefined;
+    const failed = Promise.withResolvers<ServiceError>();
     const journal = await Journal.open({
       ...options,
       onNotice: (tenant, version) => void ordering?.noticed(tenant, version),
+      onTaken: (error) => failed.resolve(error),
     }).catch((cause: unknown) => {
       if (cause instanceof ServiceError) throw cause;
       throw new ServiceError('config_invalid', `store: PostgreSQL: ${describe(cause)}`, { cause });
     });
-    ordering = new Ordering(options, journal);
+    ordering = new Ordering(options, journal, failed);
     options.writer.orderBy(ordering.order);
     try {
       await ordering.#look();
@@ -101,7 +108,10 @@ export class Ordering implements AsyncDisposable {
     return ordering;
   }
 
-  /** Resolves when PostgreSQL has another history than this server: what is here is given up by the next start. */
+  /**
+   * Resolves when PostgreSQL has another history than this server, which is given up by the next start, and when another
+   * process has this one's name.
+   */
   get failed(): Promise<ServiceError> {
     return this.#failed.promise;
   }

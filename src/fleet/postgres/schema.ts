@@ -44,6 +44,13 @@ const steps: readonly string[] = [
   UPDATE mandate_tenants SET last = COALESCE((SELECT c.id FROM mandate_changes c
     WHERE c.tenant = mandate_tenants.id AND c.version = mandate_tenants.version), '');
   `,
+  `
+  -- Who has a name now, by what that process calls itself: one that lost it orders nothing more under it.
+  CREATE TABLE mandate_nodes (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL
+  );
+  `,
 ];
 
 /** Any number that nobody else locks by. */

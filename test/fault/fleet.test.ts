@@ -8,6 +8,7 @@ import { agent, mcp } from '../delegation/stage.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
 import { aliceReads, check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
 import { bearer, eventually, secrets, sha256, writeTenants } from '../e2e/server.ts';
+import { type Answered, busy, holds } from './answered.ts';
 import { type ServeProcess, serveProcess } from './process.ts';
 
 /** Authorities with one order, one of which is killed at random, and the order's own server after it. */
@@ -62,61 +63,6 @@ afterAll(async () => {
   for (const each of folders) await rm(each, { recursive: true, force: true });
 });
 
-interface Told {
-  readonly token: string;
-  readonly version: number;
-}
-
-interface Answered {
-  readonly minted: Told[];
-  readonly revoked: Told[];
-}
-
-/** Exchanges and revokes until it is told to stop. `begun`: once there was a first answer; `all`: what was answered. */
-async function busy(
-  at: ServeProcess,
-  isOver: () => boolean,
-): Promise<{ begun: Promise<void>; all: Promise<Answered> }> {
-  const [minted, revoked]: [Told[], Told[]] = [[], []];
-  const begun = Promise.withResolvers<void>();
-  const subject = await issuer.sign();
-  const told = (token: string, { headers }: { headers: Headers }): Told => ({
-    token,
-    version: Number(headers.get('mandate-state-version')),
-  });
-  const worker = async (): Promise<void> => {
-    for (let round = 0; !isOver() && round < 2_000; round += 1)
-      try {
-        const answer = await form(at.data, 'token', exchangeFields(subject), agent);
-        const token = answer.body.access_token;
-        if (answer.status !== 200 || token === undefined) continue;
-        if (round % 3 > 0) minted.push(told(token, answer));
-        else {
-          const ended = await form<object>(at.data, 'revoke', { token }, agent);
-          if (ended.status === 200) revoked.push(told(token, ended));
-        }
-        begun.resolve();
-      } catch {
-        // The connection went with the process: nothing was answered.
-      }
-  };
-  const all = Promise.all(Array.from({ length: 8 }, worker)).then(() => ({ minted, revoked }));
-  return { begun: begun.promise, all };
-}
-
-async function holds(at: ServeProcess, { minted, revoked }: Answered): Promise<void> {
-  expect(minted.length + revoked.length).toBeGreaterThan(0);
-  for (const [all, decision] of [
-    [minted, 'DECISION_ALLOW'],
-    [revoked, 'DECISION_DENY'],
-  ] as const)
-    for (const { token, version } of all.slice(-40)) {
-      const asked = { ...tokenReads(token, ''), atLeast: version };
-      const { body } = await check(at.data, asked, bearer(mcp.secret));
-      expect(body, JSON.stringify(body)).toMatchObject({ decision });
-    }
-}
-
 /** Every grant that it answered has its record in its log, once. */
 async function recorded(at: ServeProcess, { minted }: Answered): Promise<void> {
   for (const { token } of minted.slice(-20)) {
@@ -134,8 +80,8 @@ test.runIf(isHere)(
   async () => {
     for (let round = 0; round < ROUNDS; round += 1) {
       let isOver = false;
-      const work = await busy(one, () => isOver);
-      const beside = await busy(two, () => isOver);
+      const work = await busy(issuer, one, () => isOver);
+      const beside = await busy(issuer, two, () => isOver);
       await Promise.all([work.begun, beside.begun]);
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 700));
       await one.end('SIGKILL');
@@ -164,7 +110,7 @@ test.runIf(isHere)(
   'what was answered stays so where PostgreSQL is killed, and changes go on once it is back',
   async () => {
     let isOver = false;
-    const work = await Promise.all([one, two].map((at) => busy(at, () => isOver)));
+    const work = await Promise.all([one, two].map((at) => busy(issuer, at, () => isOver)));
     await Promise.all(work.map(({ begun }) => begun));
     await new Promise((resolve) => setTimeout(resolve, 300));
     await postgres.kill();

@@ -5,20 +5,21 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class Line implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  #port: number;
   #isCut = false;
   #delayMs = 0;
 
-  private constructor(server: Server) {
+  private constructor(server: Server, port: number) {
     this.#server = server;
+    this.#port = port;
   }
 
   static async to(url: string): Promise<Line> {
-    const { port } = new URL(url);
     const server = createServer({ allowHalfOpen: true });
-    const line = new Line(server);
+    const line = new Line(server, Number(new URL(url).port));
     server.on('connection', (near) => {
       if (line.#isCut) return void near.destroy();
-      const far = connect(Number(port), '127.0.0.1');
+      const far = connect(line.#port, '127.0.0.1');
       line.#join(near, far);
       line.#join(far, near);
     });
@@ -49,6 +50,11 @@ export class Line implements AsyncDisposable {
   cut(): void {
     this.#isCut = true;
     for (const each of this.#sockets) each.destroy();
+  }
+
+  /** Whoever connects from now on comes to another server. */
+  turn(url: string): void {
+    this.#port = Number(new URL(url).port);
   }
 
   mend(): void {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chown, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -83,7 +83,8 @@ export class Postgres implements AsyncDisposable {
       { ...this.#user, cwd: this.#folder, stdio: 'ignore' },
     );
     for (let round = 0; round < 200; round += 1) {
-      if (await isUp(this.port)) return;
+      const answer = await this.query('SELECT 1').catch(() => undefined);
+      if (answer) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     throw new Error('PostgreSQL did not start');
@@ -103,6 +104,44 @@ export class Postgres implements AsyncDisposable {
     } finally {
       await client.end();
     }
+  }
+
+  /** One that follows this one, and takes its place once it is promoted. `sync`: nothing is answered before it has it. */
+  async standby(sync: boolean): Promise<Postgres> {
+    const folder = await mkdtemp(path.join(tmpdir(), 'mandate-postgres-'));
+    if (this.#user) await chown(folder, this.#user.uid, this.#user.gid);
+    const as = { ...this.#user, cwd: folder };
+    const source = `host=127.0.0.1 port=${this.port} user=mandate application_name=standby`;
+    await run(
+      `${this.#bin}/pg_basebackup`,
+      ['-D', path.join(folder, 'data'), '-d', source, '-R', '-c', 'fast', '--no-sync'],
+      as,
+    );
+    const standby = new Postgres(this.#bin, folder, this.#user, await freePort());
+    await standby.up();
+    if (sync) {
+      await this.query("ALTER SYSTEM SET synchronous_standby_names = 'standby'");
+      await this.query('SELECT pg_reload_conf()');
+    }
+    return standby;
+  }
+
+  async promote(): Promise<void> {
+    await this.query('SELECT pg_promote()');
+  }
+
+  /** No file may grow beyond so many bytes, as if there were no more room; undefined: all may again. */
+  async limitFiles(bytes: number | undefined): Promise<void> {
+    const parent = String(this.#process?.pid);
+    const children = await run('pgrep', ['-P', parent]);
+    const limit = `--fsize=${bytes ?? 'unlimited'}:unlimited`;
+    // One that ended meanwhile has no limit to be set.
+    const each = children.stdout
+      .trim()
+      .split('\n')
+      .map((pid) => run('prlimit', [`--pid=${pid}`, limit], this.#user ?? {}).catch(() => undefined));
+    await run('prlimit', [`--pid=${parent}`, limit], this.#user ?? {});
+    await Promise.all(each);
   }
 
   /** As by a power cut. */
@@ -132,21 +171,6 @@ function freePort(): Promise<number> {
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();
       server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
-}
-
-function isUp(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('error', () => resolve(false));
-    socket.once('connect', () => {
-      // A startup message for SSL: any answer means that it takes connections.
-      socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]));
-    });
-    socket.once('data', () => {
-      socket.destroy();
-      resolve(true);
     });
   });
 }

@@ -510,6 +510,10 @@ export function assemble(
         store: changes,
         hooks: {
           ...hooks,
+          refresh: async (id, no, made, isOver) => {
+            if (!made || made.has('putTenantKey')) await tenantKeys.heard(id);
+            await hooks.refresh(id, no, made, isOver);
+          },
           counted: (no) => meters.counted(no),
           durable: (no) => source.made(no),
         },

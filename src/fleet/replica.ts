@@ -66,7 +66,6 @@ const LOOKED_UP: ReadonlySet<string> = new Set([
   'grantApproved',
   'takeOnce',
   'countUsage',
-  'putTenantKey',
 ]);
 
 /** One tenant as another server has it: its changes, made here in their order, and what decides told of each. */

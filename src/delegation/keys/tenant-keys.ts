@@ -42,6 +42,8 @@ export class TenantKeys implements TenantSealing {
   /** Nothing: the master key was seen to be the store's, and opens each when it is needed. */
   async open(): Promise<void> {}
 
+  async heard(): Promise<void> {}
+
   problems(): [] {
     return [];
   }

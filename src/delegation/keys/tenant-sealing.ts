@@ -5,6 +5,8 @@ import type { TenantId } from '../../ids.ts';
 export interface TenantSealing extends Sealing {
   /** Once, before anything is sealed or opened. What cannot be had now is in `problems`, and tried again. */
   open(): Promise<void>;
+  /** The key of a tenant may have come into the store from another server. What cannot be had is as above. */
+  heard(tenant: TenantId): Promise<void>;
   /** Seals the key of each tenant anew, by another master key or what a KMS has for one. Rejects with `unavailable`. */
   rotateMaster(caller: string): Promise<Resealed>;
   /** Goes on where that was broken off, or where the key of a tenant is sealed by what it is not to be. */

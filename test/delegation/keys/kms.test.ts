@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -14,7 +15,7 @@ import { startTransit, TOKEN, type TransitServer } from './transit-server.ts';
 let transit: TransitServer;
 let stage: Stage;
 let options: Options;
-const tokenFile = path.join(import.meta.dirname, `../../../var/kms-token-${process.pid}`);
+const tokenFile = path.join(tmpdir(), `mandate-kms-token-${process.pid}`);
 beforeEach(async () => {
   transit = await startTransit();
   await writeFile(tokenFile, TOKEN);

@@ -61,6 +61,12 @@ export class KmsTenantKeys implements TenantSealing, Disposable {
     if (this.#isLacking()) this.#openAgain(AGAIN_MS);
   }
 
+  async heard(tenant: TenantId): Promise<void> {
+    if (this.#known.has(tenant)) return;
+    await this.#inTurn(() => this.#open());
+    if (this.#away.has(tenant)) this.#openAgain(AGAIN_MS);
+  }
+
   problems(): readonly { tenant: TenantId; why: string }[] {
     return Array.from(this.#away, ([tenant, why]) => ({ tenant, why }));
   }
@@ -73,7 +79,7 @@ export class KmsTenantKeys implements TenantSealing, Disposable {
 
   unseal(tenant: TenantId, sealed: Uint8Array, binding: string): string {
     const known = this.#known.get(tenant);
-    if (!known && this.#away.has(tenant)) throw this.#unavailable(tenant);
+    if (!known && this.#isAway(tenant)) throw this.#unavailable(tenant);
     const by = [...(known ? [known] : []), ...this.#masters].find((key) => key.opens(sealed, binding));
     if (by) return by.unseal(sealed, binding);
     if (this.#olderAway) throw this.#unavailable(tenant);
@@ -99,6 +105,15 @@ export class KmsTenantKeys implements TenantSealing, Disposable {
 
   #isLacking(): boolean {
     return this.#away.size > 0 || this.#olderAway;
+  }
+
+  /** One that came into the store from elsewhere, and nobody told of it, is asked for now. */
+  #isAway(tenant: TenantId): boolean {
+    if (this.#away.has(tenant)) return true;
+    if (!this.#options.store.find(tenant)) return false;
+    this.#away.set(tenant, 'it is asked for now');
+    this.#openAgain(0);
+    return true;
   }
 
   /** A store that cannot tell is not ready, which the server is to live to say. */
@@ -146,6 +161,7 @@ export class KmsTenantKeys implements TenantSealing, Disposable {
   }
 
   #openAgain(ms: number): void {
+    clearTimeout(this.#again);
     this.#again = setTimeout(() => {
       void this.#inTurn(() => this.#open()).finally(() => {
         if (this.#again && this.#isLacking()) this.#openAgain(Math.min(2 * ms, AGAIN_AT_MOST_MS));

@@ -13,7 +13,7 @@ import { Refusals } from './audit/refusals.ts';
 import { Sinks } from './audit/sinks/thread.ts';
 import { unsentOf } from './audit/sinks/unsent.ts';
 import { Witnessing } from './audit/witness/witnessing.ts';
-import type { Config } from './config.ts';
+import { type Config, isShared } from './config.ts';
 import { Admission } from './decision/admission.ts';
 import { AccessRequests } from './decision/approval/access-requests.ts';
 import { Approvers } from './decision/approval/approvers.ts';
@@ -477,6 +477,9 @@ export function assemble(
       followers: () => source.followers,
     }),
   );
+  const erasure = stack.use(
+    new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random, isShared: isShared(config) }),
+  );
   const served: ServedParts = {
     store: changes,
     tenants,
@@ -488,6 +491,7 @@ export function assemble(
     trials,
     policies,
     versions,
+    erased: (no) => erasure.follow(no),
     served: (tenant) => logKeys.makeMissing([tenant.no]),
   };
   const sidecar =
@@ -540,7 +544,7 @@ export function assemble(
     reads,
     parts: shared,
     memberKeys,
-    erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
+    erasure,
     explanations: new Explanations({
       compiler,
       sourcesOf: (tenant, revision) => releases.sourcesOf(tenant, revision),

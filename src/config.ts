@@ -451,3 +451,7 @@ function opaOf(named: string | undefined, home: string): string {
   const pinned = path.join(home, 'bin', 'opa');
   return existsSync(pinned) ? pinned : 'opa';
 }
+
+/** Whether other servers may serve the same tenants. */
+export const isShared = ({ store, authority, operators }: Config): boolean =>
+  store !== undefined || authority !== undefined || operators.some(({ may }) => may.includes('sync.follow'));

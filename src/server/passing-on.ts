@@ -3,6 +3,7 @@ import { metersMet } from '../decision/metering/met.ts';
 import type { UncheckedRequest } from '../decision/request.ts';
 import { systemClock } from '../effects.ts';
 import { ApprovalService } from '../gen/mandate/v1/approval_pb.ts';
+import { AuditService } from '../gen/mandate/v1/audit_pb.ts';
 import {
   CheckRequestSchema,
   CheckStreamRequestSchema,
@@ -35,7 +36,7 @@ export class PassingOn {
   }
 
   admin(path: string): Forwarding | undefined {
-    return isOf(ADMIN, path) ? this.#admin : undefined;
+    return isOf(ADMIN, path) || path === ERASE ? this.#admin : undefined;
   }
 
   /** Whether a question takes what only an authority can do: to count it, or to take something once. */
@@ -58,6 +59,8 @@ const CHECK_MS = 10_000;
 
 const DATA = [DelegationService, GrantService];
 const ADMIN = [PolicyService, TenantService, KillService, ApprovalService, KeyService];
+/** The log is each server's own; that somebody is erased is a change that all of them hear of. */
+const ERASE = `/${AuditService.typeName}/Erase`;
 
 const DATA_PATH =
   /^\/t\/[^/?]+\/(?:oauth2\/(?:token|introspect|revoke)|access\/v1\/requests(?:\/[^/?]+(?:\/cancel)?)?)$/;

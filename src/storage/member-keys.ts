@@ -14,8 +14,11 @@ export interface MemberKeyStore {
 export interface MemberKeyCommands {
   /** `undefined` where there is one in use. */
   readonly putMemberKey: (args: { tenantNo: TenantNo; key: MemberKeyRow }) => boolean | undefined;
-  /** Answers how many were destroyed; `undefined` where none was in use. */
-  readonly destroyMemberKeys: (args: { tenantNo: TenantNo; about: NamedRef }) => number | undefined;
+  /**
+   * Answers how many were destroyed here. A change also where there was none: keys are each store's own, and another one
+   * that serves the tenant may have some.
+   */
+  readonly destroyMemberKeys: (args: { tenantNo: TenantNo; about: NamedRef; at: number }) => number;
 }
 
 const COLUMNS = 'kid, class, name, sealed, created_at AS createdAt';
@@ -23,6 +26,13 @@ const COLUMNS = 'kid, class, name, sealed, created_at AS createdAt';
 /** A log that was set aside keeps its keys under its own number. */
 const ALL_LOGS = `tenant_no IN (SELECT other.no FROM tenants other JOIN tenants own ON own.no = @no
   WHERE other.no = own.no OR other.id LIKE own.id || '${SET_ASIDE}%')`;
+
+/** Written over in place, as it keeps its length (see the schema). */
+const DESTROY = `UPDATE member_keys SET sealed = zeroblob(length(sealed)), destroyed = 1
+  WHERE ${ALL_LOGS} AND destroyed = 0`;
+
+/** A key that was made so long after an erasure, by another server's clock, is taken to be from before it. */
+const CLOCKS_APART_MS = 60_000;
 
 export function memberKeyStore(db: Connection): MemberKeyStore {
   const inUse = db.prepare<[number, string, string], MemberKeyRow>(
@@ -50,15 +60,26 @@ export function prepareMemberKeyCommands(db: Connection): MemberKeyCommands {
     `INSERT INTO member_keys (tenant_no, class, name, kid, sealed, created_at) VALUES (?, ?, ?, ?, ?, ?)
      ON CONFLICT (tenant_no, class, name) WHERE destroyed = 0 DO NOTHING`,
   );
-  // Written over in place, as it keeps its length (see the schema).
-  const destroy = db.prepare<[object]>(
-    `UPDATE member_keys SET sealed = zeroblob(length(sealed)), destroyed = 1
-     WHERE ${ALL_LOGS} AND class = @class AND name = @id AND destroyed = 0`,
+  const destroy = db.prepare<[object]>(`${DESTROY} AND class = @class AND name = @id`);
+  const note = db.prepare(
+    `INSERT INTO erasures (tenant_no, class, name, at) VALUES (?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET at = excluded.at`,
   );
   return {
     putMemberKey: ({ tenantNo, key: { class: cls, name, kid, sealed, createdAt } }) =>
       insert.run(tenantNo, cls, name, kid, sealed, createdAt).changes === 1 || undefined,
-    destroyMemberKeys: ({ tenantNo, about: { class: cls, id } }) =>
-      destroy.run({ no: tenantNo, class: cls, id }).changes || undefined,
+    destroyMemberKeys: ({ tenantNo, about: { class: cls, id }, at }) => {
+      note.run(tenantNo, cls, id, at);
+      return destroy.run({ no: tenantNo, class: cls, id }).changes;
+    },
   };
+}
+
+/** Destroys what was to be destroyed while nobody told this store of it. */
+export function prepareErased(db: Connection): (no: TenantNo) => void {
+  const erased = db.prepare<[object]>(
+    `${DESTROY} AND created_at <= (SELECT at + ${CLOCKS_APART_MS} FROM erasures
+       WHERE tenant_no = @no AND erasures.class = member_keys.class AND erasures.name = member_keys.name)`,
+  );
+  return (no) => void erased.run({ no });
 }

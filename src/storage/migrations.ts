@@ -503,4 +503,14 @@ export const migrations: readonly string[] = [
     at INTEGER NOT NULL
   ) STRICT;
   `,
+  `
+  -- Whose sealed members were erased last, and when: whoever begins with a copy has not heard of it otherwise.
+  CREATE TABLE erasures (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    class TEXT NOT NULL,
+    name TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, class, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -77,6 +77,11 @@ export class MemberKeys {
     this.#kept.delete(cacheKey(no, about));
   }
 
+  /** The same of all of a tenant, where another server had somebody's destroyed. */
+  forgetAll(no: TenantNo): void {
+    for (const name of this.#kept.keys()) if (name.startsWith(`[${no},`)) this.#kept.delete(name);
+  }
+
   /** One that was forgotten meanwhile stays so. */
   #settle(name: string, made: Promise<MemberKey>): void {
     made.then(

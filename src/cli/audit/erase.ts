@@ -38,14 +38,24 @@ Examples:
         throw new ServiceError('cancelled', 'nothing was destroyed');
       const client = clientOf(AuditService, 'admin', globals);
       const principal = { class: cls, id };
-      const { keys, destroyedBefore } = await client.erase({ tenant, principal, dryRun });
+      const { keys, destroyedBefore, everyServer } = await client.erase({ tenant, principal, dryRun });
       if (globals.json)
-        printJson({ principal: name, keys, destroyed_before: destroyedBefore, dry_run: dryRun });
-      else print(`${name}: ${told(keys, destroyedBefore, dryRun)}`);
+        printJson({
+          principal: name,
+          keys,
+          destroyed_before: destroyedBefore,
+          every_server: everyServer,
+          dry_run: dryRun,
+        });
+      else print(`${name}: ${told(keys, destroyedBefore, dryRun)}${everyServer ? ELSEWHERE : ''}`);
     });
+
+const ELSEWHERE =
+  '\nthat is at this server; each other one that serves the tenant destroys its own when it comes to this change';
 
 function told(keys: number, before: number, isDry: boolean): string {
   const count = keys === 1 ? '1 key' : `${keys} keys`;
+  if (keys === 0 && before === 0) return 'no key';
   if (keys === 0) return `no key is left to destroy; ${before === 1 ? '1 was' : `${before} were`} before`;
   return isDry ? `${count} would be destroyed` : `${count} destroyed`;
 }

@@ -159,8 +159,8 @@ export function auditService(parts: {
     },
     async erase({ tenant: id, principal, dryRun }, context) {
       const { tenant, caller } = await admit(parts, context, id, 'tenant.write');
-      const { keys, before } = await erasure.erase(tenant, caller.id, aboutIn(principal), dryRun);
-      return { keys, destroyedBefore: before };
+      const { keys, before, isShared } = await erasure.erase(tenant, caller.id, aboutIn(principal), dryRun);
+      return { keys, destroyedBefore: before, everyServer: isShared };
     },
   };
 }

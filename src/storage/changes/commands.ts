@@ -3,6 +3,7 @@ import { ServiceError } from '../../errors.ts';
 import type { Commands } from '../commands.ts';
 import type { Connection } from '../database.ts';
 import { faultIn } from '../faults.ts';
+import { prepareErased } from '../member-keys.ts';
 import { recordId, type TenantNo } from '../rows.ts';
 import { decodeArgs, encodeArgs, hasSecrets, withoutSecrets } from './body.ts';
 import { type Copied, prepareCopy } from './copy.ts';
@@ -136,6 +137,7 @@ const isTellable = (name: string): boolean => reachOf(name) === 'tenant' && !has
 
 export function prepareChanges(db: Connection, log: ChangeLog, commands: () => Commands): ChangeCommands {
   const copy = prepareCopy(db);
+  const erased = prepareErased(db);
   const begin = db.prepare('SAVEPOINT change');
   const keep = db.prepare('RELEASE change');
   const undo = db.prepare('ROLLBACK TO change');
@@ -183,6 +185,7 @@ export function prepareChanges(db: Connection, log: ChangeLog, commands: () => C
     },
     putCopied: ({ tenantNo, ...copied }) => copy.put(tenantNo, copied),
     endCopy: ({ tenantNo, ...position }) => {
+      erased(tenantNo);
       log.set(tenantNo, position);
       return true;
     },

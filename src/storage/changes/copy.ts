@@ -24,6 +24,7 @@ const TABLES = [
   'revision_files',
   'policy_files',
   'policies',
+  'erasures',
 ] as const;
 
 /** And what those know as well. */

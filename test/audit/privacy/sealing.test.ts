@@ -393,8 +393,9 @@ test('what was asked while somebody is erased keeps no key for what comes after'
     },
     clock: systemClock,
     random: systemRandom,
+    isShared: false,
   });
-  expect(await erasure.erase(tenant, 'operator:root', about, false)).toEqual({ keys: 1, before: 0 });
+  expect(await erasure.erase(tenant, 'operator:root', about, false)).toMatchObject({ keys: 1, before: 0 });
   expect((await on.keys.of(tenant, about)).kid).not.toBe(before.kid);
   expect(on.keys.find(tenant, before.kid)).toBe('destroyed');
 });

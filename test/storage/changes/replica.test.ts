@@ -11,7 +11,17 @@ import type { Writer } from '../../../src/storage/writer.ts';
 import { agent, grant, principal } from '../granting/given.ts';
 import { openStore, T0, temporaryFolder, tenantNo } from '../store.ts';
 
-const TABLES = ['manifests', 'principals', 'owners', 'issuers', 'grants', 'ends', 'approvals', 'keys'];
+const TABLES = [
+  'manifests',
+  'principals',
+  'owners',
+  'issuers',
+  'grants',
+  'ends',
+  'approvals',
+  'keys',
+  'erasures',
+];
 
 interface Store {
   readonly writer: Writer;
@@ -72,7 +82,7 @@ async function copy(source: Store, replica: Store): Promise<void> {
 type Step =
   | { do: 'put'; id: string; disabled: boolean }
   | { do: 'status'; id: string; disabled: boolean }
-  | { do: 'retire'; id: string }
+  | { do: 'retire' | 'erase'; id: string }
   | { do: 'grant'; subject: string; under: number; task: boolean }
   | { do: 'revoke'; which: number }
   | { do: 'kill' | 'restore'; what: 'tenant' | 'issuer https://idp.example' }
@@ -86,7 +96,7 @@ const steps = fc.array(
   fc.oneof(
     fc.record({ do: fc.constant('put' as const), id, disabled: fc.boolean() }),
     fc.record({ do: fc.constant('status' as const), id, disabled: fc.boolean() }),
-    fc.record({ do: fc.constant('retire' as const), id }),
+    fc.record({ do: fc.constantFrom('retire' as const, 'erase' as const), id }),
     fc.record({ do: fc.constant('grant' as const), subject: id, under: which, task: fc.boolean() }),
     fc.record({ do: fc.constant('revoke' as const), which }),
     fc.record({
@@ -110,6 +120,12 @@ async function make({ writer, no }: Store, step: Step, at: number, grants: Grant
       const one = { ...principal({ id: step.id, properties }), disabled: step.disabled };
       return writer.run('putPrincipals', { ...tenant, principals: [one], at: when });
     }
+    case 'erase':
+      return writer.run('destroyMemberKeys', {
+        ...tenant,
+        about: { class: 'user', id: step.id },
+        at: when,
+      });
     case 'status':
       return writer.run('setStatus', {
         ...tenant,

@@ -644,6 +644,7 @@ export function assemble(
         ...tenantKeys.problems().map(({ tenant, why }) => `tenant ${tenant}: its key cannot be had: ${why}`),
         ...fleet.problems(),
         ...(follower?.problems() ?? []),
+        ...(ordering?.ofTenants() ?? []),
         ...(freshness.isStale
           ? [`authority: nothing was heard of it for ${Math.round(freshness.ageMs / 1_000)} s`]
           : []),

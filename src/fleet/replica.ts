@@ -87,6 +87,8 @@ export class Replica {
   #problem = '';
   #isBroken = false;
   #isCopying = false;
+  /** A change could not be made now: what comes of the next try is not known yet. */
+  #isHeld = false;
   /** How often it was copied. */
   #copies = 0;
   #isGone = false;
@@ -179,6 +181,22 @@ export class Replica {
     return { value: ran.value, index: ran.index, version };
   }
 
+  /** A change could not be made here, and may be a revocation: the tenant is served no more until it is. */
+  async hold(error: unknown): Promise<void> {
+    this.#problem = `a change cannot be made: ${describe(error)}`;
+    if (this.#isHeld) return;
+    this.#isHeld = true;
+    await this.#options.hooks.retire(this.id, this.#options.no);
+  }
+
+  /** All of them are made. */
+  release(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#problem = '';
+    this.#tell(undefined);
+  }
+
   /** Once what it was told is durable. */
   async written(): Promise<void> {
     while (this.#taken.size > 0) await Promise.all(this.#taken);
@@ -245,7 +263,12 @@ export class Replica {
   }
 
   #again(): void {
-    if (this.#all && !this.#isBroken && !this.#isCopying && !this.#isGone) this.#tell(undefined);
+    if (this.#all && !this.#isOver()) this.#tell(undefined);
+  }
+
+  /** Nothing is served of it now. */
+  #isOver(): boolean {
+    return this.#isCopying || this.#isBroken || this.#isGone || this.#isHeld;
   }
 
   async #told(): Promise<void> {
@@ -259,16 +282,16 @@ export class Replica {
   async #tellAll(): Promise<void> {
     const { hooks, no } = this.#options;
     for (;;) {
-      if (this.#isCopying || this.#isBroken) return;
+      if (this.#isOver()) return;
       const version = this.#durable;
       const copies = this.#copies;
       const changes = this.#all ? undefined : this.#untold;
       this.#all = false;
       this.#untold = new Set();
       try {
-        const isOver = (): boolean => this.#isCopying || this.#isBroken || this.#isGone;
-        if (changes === undefined || changes.size > 0) await hooks.refresh(this.id, no, changes, isOver);
-        if (isOver()) return;
+        if (changes === undefined || changes.size > 0)
+          await hooks.refresh(this.id, no, changes, () => this.#isOver());
+        if (this.#isOver()) return;
         // What was told was of a state that was given up meanwhile.
         if (copies !== this.#copies) continue;
         this.#problem = '';

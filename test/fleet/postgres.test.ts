@@ -6,11 +6,21 @@ import { usageStore } from '../../src/storage/usage.ts';
 import { hasPostgres, Postgres } from '../../tools/fleet/postgres.ts';
 import { agent, mcp } from '../delegation/stage.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
-import { aliceReads, check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
+import {
+  aliceReads,
+  check,
+  claimsOf,
+  connect,
+  exchangeFields,
+  form,
+  request,
+  tokenReads,
+} from '../e2e/requests.ts';
 import {
   bearer,
   eventually,
   type Running,
+  secrets,
   startIn,
   startServer,
   type TenantDocument,
@@ -315,6 +325,61 @@ describe.runIf(isHere)('authorities with one order', () => {
       }
     },
   );
+
+  test('a tenant of which a change cannot be made is served no more, and stops no other', async () => {
+    const server = await startServer({
+      overrides: {
+        ...authorityOverrides,
+        store: postgres.url,
+        base_url: BASE,
+        node: 'nine',
+        tenants: [],
+        max_staleness_seconds: 2,
+      },
+      environment: { MANDATE_MASTER_KEY: MASTER },
+    });
+    await using _server = server;
+    const token = await exchanged(one);
+    const inGlobex = async () =>
+      (
+        await check(
+          server.data,
+          { ...aliceReads, tenant: 'globex', resource: { type: 'document', id: 'x' } },
+          bearer(secrets.globexMcp),
+        )
+      ).status;
+    expect(await inGlobex()).toBe(200);
+    // Of a version that is newer than this one.
+    const [at] = await postgres.query("SELECT version, last FROM mandate_tenants WHERE id = 'globex'");
+    await postgres.query(
+      `BEGIN; INSERT INTO mandate_changes (tenant, version, name, body, node, id)
+         SELECT id, version + 1, 'grantWings', '{}', 'other', 'newer' FROM mandate_tenants WHERE id = 'globex';
+       UPDATE mandate_tenants SET version = version + 1, last = 'newer' WHERE id = 'globex'; COMMIT`,
+    );
+    await eventually(inGlobex, (status) => status !== 200);
+    const began = performance.now();
+    while (performance.now() - began < 3_000) {
+      expect((await asMcp(server, token)).body).toMatchObject({ decision: 'DECISION_ALLOW' });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const readyz = await request<string>(`${server.admin}/readyz?verbose`, {
+      headers: { authorization: bearer(secrets.operator) },
+    });
+    expect(readyz).toMatchObject({
+      status: 200,
+      body: {
+        text: expect.stringContaining(
+          'tenant globex: a change cannot be made here: grantWings is a change that this version does not know',
+        ) as unknown,
+      },
+    });
+    await postgres.query(
+      `BEGIN; DELETE FROM mandate_changes WHERE id = 'newer';
+       UPDATE mandate_tenants SET version = ${Number(at?.['version'])}, last = '${String(at?.['last'])}'
+         WHERE id = 'globex'; COMMIT`,
+    );
+    await eventually(inGlobex, (status) => status === 200);
+  });
 
   describe('where PostgreSQL was restored to what it was before', () => {
     const setStatus = async (at: Running, id: string, status: 'ACTIVE' | 'DISABLED') =>

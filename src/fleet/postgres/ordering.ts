@@ -14,7 +14,7 @@ import type { Order, Ran, Writer } from '../../storage/writer.ts';
 import type { Heard } from '../../tenancy/freshness.ts';
 import { Replica, type ReplicaHooks } from '../replica.ts';
 import { Journal } from './journal.ts';
-import { Part } from './part.ts';
+import { Held, Part } from './part.ts';
 
 export interface OrderingOptions {
   readonly url: string;
@@ -68,6 +68,8 @@ export class Ordering implements AsyncDisposable {
   /** Whether anybody may be under way. */
   #isOpen = false;
   #problem = '';
+  /** Tenants of which a change cannot be made here, and why. */
+  readonly #heldBy = new Map<TenantId, string>();
   #copying: Promise<void> | undefined;
   readonly #copyEvery: number;
 
@@ -119,6 +121,11 @@ export class Ordering implements AsyncDisposable {
   /** Why the order cannot be had; empty while it can. */
   get problem(): string {
     return this.#problem;
+  }
+
+  /** What of it cannot be made here. */
+  ofTenants(): string[] {
+    return Array.from(this.#heldBy, ([id, why]) => `tenant ${id}: a change cannot be made here: ${why}`);
   }
 
   /** Resolves once all that had its place when this was asked for is known here. Rejects where that cannot be had. */
@@ -204,7 +211,8 @@ export class Ordering implements AsyncDisposable {
       const part = await this.#part(id);
       if (!part.isOrdering && part.version < version) await part.bring(version);
     } catch (error) {
-      this.#options.failed(error);
+      // What cannot be made here is told by who looks.
+      if (!(error instanceof Held)) this.#options.failed(error);
     }
   }
 
@@ -239,6 +247,12 @@ export class Ordering implements AsyncDisposable {
     for (const tell of this.#lookers.splice(0)) tell();
   }
 
+  /** Told once, and seen for as long as it lasts. */
+  #held({ id }: Part, error: Held): void {
+    if (!this.#heldBy.has(id)) this.#options.failed(error.cause);
+    this.#heldBy.set(id, error.message);
+  }
+
   /** All that has its place when this begins. */
   async #look(): Promise<void> {
     const { monotonic, heard } = this.#options;
@@ -247,7 +261,14 @@ export class Ordering implements AsyncDisposable {
     await Promise.all(inTurns([...versions], AT_ONCE, ([id]) => this.#part(id)));
     for (const [id, { version, last, copied }] of versions) {
       const part = await this.#part(id);
-      await part.meet(version, last);
+      try {
+        await part.meet(version, last);
+      } catch (error) {
+        if (!(error instanceof Held)) throw error;
+        this.#held(part, error);
+        continue;
+      }
+      this.#heldBy.delete(id);
       if (version - copied >= this.#copyEvery) this.#copy(part);
     }
     heard.heard(began);

@@ -1,6 +1,7 @@
 import { describe, ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import { decodeArgs } from '../../storage/changes/body.ts';
+import { reachOf } from '../../storage/changes/reach.ts';
 import type { ChangeStore } from '../../storage/changes/store.ts';
 import type { RecordRow, TenantNo } from '../../storage/rows.ts';
 import type { Ran } from '../../storage/writer.ts';
@@ -43,6 +44,13 @@ const rowIn = (record: string, tenantNo: TenantNo): RecordRow => ({
   ...(decodeArgs(record) as RecordRow),
   tenantNo,
 });
+
+/** A change of one tenant could not be made here. */
+export class Held extends Error {
+  constructor(cause: unknown) {
+    super(describe(cause), { cause });
+  }
+}
 
 /** A tenant, as this server takes part in its order. */
 export class Part {
@@ -102,6 +110,18 @@ export class Part {
     });
   }
 
+  /** What is wrong with this server's store is wrong for this tenant, and for no other. */
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    try {
+      await this.#next(work);
+      this.replica.release();
+    } catch (error) {
+      if (!(error instanceof Held)) throw error;
+      await this.replica.hold(error.cause);
+      throw error;
+    }
+  }
+
   async #orderAll(): Promise<void> {
     this.#isOrdering = true;
     try {
@@ -123,7 +143,7 @@ export class Part {
   }
 
   /** After what was begun before. */
-  #inTurn(work: () => Promise<void>): Promise<void> {
+  #next(work: () => Promise<void>): Promise<void> {
     const turn = this.#turn.then(work);
     this.#turn = turn.catch(() => undefined);
     return turn;
@@ -171,7 +191,12 @@ export class Part {
   /** Answers the version of the last. */
   async #make(changes: readonly Ordered[]): Promise<number> {
     const made: Promise<void>[] = [];
+    let unknown: string | undefined;
     for (const { id, record, ...change } of changes) {
+      if (reachOf(change.name) === 'node') {
+        unknown = change.name;
+        break;
+      }
       const waiting = this.#own.get(id);
       this.#own.delete(id);
       const isOurs = change.node === this.#options.node;
@@ -191,7 +216,11 @@ export class Part {
     const settled = await Promise.allSettled(made);
     const failed = settled.find((each) => each.status === 'rejected');
     // What could not be made, for want of room or for a disk that fails, is tried again: nothing comes before it.
-    if (failed) throw failed.reason;
+    if (failed) throw new Held(failed.reason);
+    if (unknown !== undefined)
+      throw new Held(
+        new Error(`${unknown} is a change that this version does not know: upgrade Mandate here`),
+      );
     this.#last = changes.at(-1)?.id;
     return changes.at(-1)?.version ?? this.version;
   }
@@ -264,7 +293,7 @@ export class Part {
     for (const part of copy.parts) await this.replica.take({ part });
     await this.replica.take({ ended: copy.position });
     await this.replica.written();
-    if (this.replica.isBroken) throw new Error(this.replica.problem);
+    if (this.replica.isBroken) throw new Held(new Error(this.replica.problem));
     return copy.position.version;
   }
 }

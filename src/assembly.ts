@@ -492,6 +492,7 @@ export function assemble(
     policies,
     versions,
     erased: (no) => erasure.follow(no),
+    left: (id) => fleet.leavePut(putPlace(id).folder),
     served: (tenant) => logKeys.makeMissing([tenant.no]),
   };
   const sidecar =

@@ -22,6 +22,8 @@ export interface ServedParts {
   readonly trials: { follow(tenant: Tenant): Promise<void> };
   readonly policies: { retire(tenant: TenantId): void };
   readonly versions: StateVersions;
+  /** Called with one that was retired. */
+  readonly left: (id: TenantId) => Promise<void>;
   /** Called where keys of sealed members were destroyed. */
   readonly erased: (no: TenantNo) => void;
   /** Called with a tenant before it is first served. */
@@ -33,8 +35,20 @@ const OF_POLICY: ReadonlySet<string> = new Set(['keepRevision', 'tryRevision', '
 
 /** Brings what decides into line with the store, where another server's changes come into it. */
 export function servedByReplica(parts: ServedParts): ReplicaHooks {
-  const { store, tenants, administration, facts, kills, keys, releases, trials, policies, versions, erased } =
-    parts;
+  const {
+    store,
+    tenants,
+    administration,
+    facts,
+    kills,
+    keys,
+    releases,
+    trials,
+    policies,
+    versions,
+    erased,
+    left,
+  } = parts;
   const gone = (id: TenantId): void => {
     const before = tenants.find(id);
     tenants.remove(id);
@@ -60,6 +74,11 @@ export function servedByReplica(parts: ServedParts): ReplicaHooks {
     async refresh(id, no, changes, isOver) {
       if (!changes || changes.has('destroyMemberKeys')) erased(no);
       const before = tenants.find(id);
+      if (store.manifest(no) === undefined) {
+        await left(id);
+        gone(id);
+        return;
+      }
       if (before) {
         facts.changed(before);
         kills.changed(before);

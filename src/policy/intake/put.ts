@@ -75,7 +75,7 @@ export class TenantPuts {
       const { administration, writer, fleet } = this.#options;
       const detail = reason === '' ? {} : { reason };
       const record = administration.record(tenant, caller, 'tenant.retire', undefined, detail);
-      await writer.run('removeTenantFiles', { tenant: id }, record);
+      await writer.run('retireTenant', { tenantNo: tenant.no }, record);
       await fleet.leavePut(putPlace(id).folder);
     });
   }
@@ -107,6 +107,8 @@ export class TenantPuts {
   /** Undefined where there is none. Throws `conflict` for that of a folder, by its name. */
   #own(id: TenantId): Tenant | undefined {
     const tenant = this.#options.tenants.find(id);
+    if (tenant && tenant.root === '')
+      throw new ServiceError('conflict', `the tenant ${id} is another authority's, and is changed there`);
     if (tenant && !isPut(tenant))
       throw new ServiceError('conflict', `the tenant ${id} is that of a folder, and is changed there`);
     return tenant;

@@ -8,6 +8,7 @@ import { type Config, type Overrides, readConfig } from '../../src/config.ts';
 import type { Clock } from '../../src/effects.ts';
 import { type Mandate, start } from '../../src/main.ts';
 import type { Ceiling, ManifestPrincipal, TrustedIssuer } from '../../src/tenancy/manifest.ts';
+import { leaveModules, takeModules } from './modules.ts';
 import { faultsIn } from './record-schema.ts';
 
 /** A running server on free ports, with acme and globex in a temporary folder. */
@@ -107,6 +108,7 @@ export async function startIn(folder: string, options: Options = {}): Promise<Ru
     { MANDATE_HTTP2: process.env['MANDATE_HTTP2'], ...options.environment },
     { ...overridesIn(folder), ...options.overrides },
   );
+  await takeModules(config.data_dir);
   const mandate = await start(config, options.clock);
   let stopped = false;
   const stop = async (): Promise<void> => {
@@ -115,6 +117,7 @@ export async function startIn(folder: string, options: Options = {}): Promise<Ru
     // Whatever the test was about.
     const faults = faultsIn(mandate);
     await mandate[Symbol.asyncDispose]();
+    await leaveModules(config.data_dir);
     expect(faults, 'records are as docs/record.schema.json says').toEqual([]);
   };
   return {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { takeModules } from '../e2e/modules.ts';
 import { writeTenants } from '../e2e/server.ts';
 
 /** A real process of `mandate serve` on free ports, in a temporary folder. */
@@ -37,6 +38,7 @@ export async function serveProcess(
   const folder = options.folder ?? (await mkdtemp(path.join(tmpdir(), 'mandate-process-')));
   if (options.folder === undefined) await writeTenants(folder);
   const store = path.join(folder, 'data');
+  await takeModules(store);
   const places = ['--tenants', path.join(folder, 'tenants'), '--data-dir', store];
   const planesAt = ['--listen-data', '127.0.0.1:0', '--listen-admin', '127.0.0.1:0'];
   const preload = options.preload === undefined ? [] : ['--import', options.preload];

@@ -201,6 +201,7 @@ export function assemble(
     principals: { store: principals, registry },
     issuers: { store: issuerStore(reader), registered: registeredIssuers },
     doubt,
+    manifestBefore: (no) => changes.manifest(no),
     current: (tenant) => tenants.find(tenant.id) ?? tenant,
     limits: tenantLimitsOf(config),
     clock,
@@ -402,6 +403,7 @@ export function assemble(
     verifyAssertion: (...asserted) => assertions.verify(...asserted),
     clock,
     isKilled: (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
+    isCredentialKilled: (...of) => kills.credentialKilledAt(...of) !== undefined,
     freshness,
     onUse: (tenant, holder, now) => uses.note(tenant, holder, now),
     onRefusal: ({ tenant, presented: { address = 'socket file' }, ...refusal }) =>
@@ -532,6 +534,7 @@ export function assemble(
     issuers,
     credentials: new Credentials({ principals: administration.principals, uses, clock, random }),
     principals,
+    credentialKilledAt: (...of) => kills.credentialKilledAt(...of),
     records,
     reads,
     parts: shared,

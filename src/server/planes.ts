@@ -61,6 +61,7 @@ import type { VolumeStore } from '../storage/volume/store.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
+import type { Kills } from '../tenancy/kills.ts';
 import type { Credentials } from '../tenancy/registry/changes.ts';
 import type { StateVersions } from '../tenancy/state-versions.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';
@@ -138,6 +139,7 @@ export interface Services {
   readonly dpop: DpopProofs;
   readonly issuers: Issuers;
   readonly principals: PrincipalStore;
+  readonly credentialKilledAt: Kills['credentialKilledAt'];
   readonly records: RecordStore;
   readonly reads: Reads;
   readonly clock: Clock;

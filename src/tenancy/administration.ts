@@ -42,6 +42,8 @@ export class Administration {
     principals: { store: PrincipalStore; registry: Registry };
     issuers: { store: IssuerStore; registered: RegisteredIssuers };
     doubt: Doubt;
+    /** The text of the manifest that was adopted last. */
+    manifestBefore: (tenantNo: TenantNo) => string | undefined;
     /** The tenant as it is now, if it is served. */
     current: (tenant: Tenant) => Tenant;
     /** The most that a tenant may have. */
@@ -55,13 +57,14 @@ export class Administration {
     this.#clock = clock;
     this.#random = random;
     const record: Recording = (...of) => this.record(...of);
-    const { doubt, current } = options;
+    const { doubt, manifestBefore, current } = options;
     this.#principals = new Principals({
       ...principals,
       writer,
       facts,
       record,
       doubt,
+      manifestBefore,
       current,
       clock,
       random,
@@ -126,7 +129,7 @@ export class Administration {
     return this.#issuers;
   }
 
-  get principals(): Pick<Principals, 'put' | 'change' | 'setStatus' | 'retire'> {
+  get principals(): Pick<Principals, 'put' | 'change' | 'setStatus' | 'retire' | 'registered'> {
     return this.#principals;
   }
 

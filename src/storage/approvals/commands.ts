@@ -1,6 +1,6 @@
 import { type NamedRef, principalClasses } from '../../ids.ts';
 import type { Connection } from '../database.ts';
-import type { GrantCommands } from '../granting/commands.ts';
+import type { GrantCommands, Presented } from '../granting/commands.ts';
 import type { GrantRow, TenantNo } from '../rows.ts';
 import type { UsageCommands } from '../usage.ts';
 import { ACTIVE, APPROVER_LASTS, GOES_ON, LIVING } from './living.ts';
@@ -45,12 +45,14 @@ export interface ApprovalCommands {
     counts?: Parameters<UsageCommands['countUsage']>[0] | undefined;
   }) => true | undefined;
   /** Uses an approval for a grant, or for a task and its first one: all of it or nothing. */
-  readonly grantApproved: (args: {
-    tenantNo: TenantNo;
-    use: ApprovalUse;
-    grant: GrantRow;
-    task: GrantRow | undefined;
-  }) => true | undefined;
+  readonly grantApproved: (
+    args: {
+      tenantNo: TenantNo;
+      use: ApprovalUse;
+      grant: GrantRow;
+      task: GrantRow | undefined;
+    } & Presented,
+  ) => true | undefined;
 }
 
 /** How many may wait to be decided, in a tenant and of one who would act. */
@@ -156,9 +158,9 @@ export function prepareApprovalCommands(
     },
     expireApproval: ({ tenantNo: no, id, at }) => expire.run({ no, id, at }).changes === 1 || undefined,
     useApproval,
-    grantApproved: ({ tenantNo, use, grant, task }) => {
+    grantApproved: ({ tenantNo, use, grant, task, by = [] }) => {
       if (!mayUse.get({ no: tenantNo, ...use })) return undefined;
-      const isGranted = task ? openTask({ tenantNo, task, grant }) : insertGrant({ tenantNo, grant });
+      const isGranted = task ? openTask({ tenantNo, task, grant, by }) : insertGrant({ tenantNo, grant, by });
       if (!isGranted) return undefined;
       // What might be used a moment ago is used: nothing else runs in between.
       if (!useApproval({ tenantNo, use })) throw new Error('a grant stands without its approval');

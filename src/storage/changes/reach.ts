@@ -13,6 +13,8 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   capTask: 'tenant',
   kill: 'tenant',
   restore: 'tenant',
+  killCredential: 'tenant',
+  restoreCredential: 'tenant',
   openApproval: 'tenant',
   settleApproval: 'tenant',
   expireApproval: 'tenant',

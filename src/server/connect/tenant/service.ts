@@ -10,6 +10,7 @@ import type { PrincipalStore, StoredPrincipal } from '../../../storage/principal
 import type { Administration } from '../../../tenancy/administration.ts';
 import { type Caller, type Callers, operationsOf } from '../../../tenancy/callers.ts';
 import type { Issuers, IssuerToken } from '../../../tenancy/issuers.ts';
+import type { Kills } from '../../../tenancy/kills.ts';
 import type { ManifestPrincipal } from '../../../tenancy/manifest.ts';
 import type { Credentials } from '../../../tenancy/registry/changes.ts';
 import type { Tenant, Tenants } from '../../../tenancy/tenants.ts';
@@ -30,6 +31,7 @@ export function tenantService(parts: {
   credentials: Credentials;
   issuers: Issuers;
   principals: PrincipalStore;
+  credentialKilledAt: Kills['credentialKilledAt'];
   records: RecordStore;
   issuerOf: (tenant: string) => string;
   degraded: (tenant: Tenant) => string;
@@ -44,13 +46,17 @@ export function tenantService(parts: {
     credentials,
     issuers,
     principals,
+    credentialKilledAt,
     records,
     issuerOf,
     degraded,
     state,
   } = parts;
   const shown = (tenant: Tenant, ref: PrincipalRef, row: StoredPrincipal): Principal =>
-    principalMessage(ref, row, (id) => credentials.usedAt(tenant, ref, id));
+    principalMessage(ref, row, {
+      usedAt: (id) => credentials.usedAt(tenant, ref, id),
+      killedAt: (each) => credentialKilledAt(tenant, each),
+    });
   return {
     async listTenants(_message, context) {
       const visible = await callers.visible(tenants, presentedIn(context), 'tenant.read');

@@ -21,6 +21,7 @@ import { ApprovalRequests } from './decision/approval/requests.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
+import { Recounts } from './decision/metering/recounts.ts';
 import { Plans } from './decision/plan.ts';
 import { PolicyQueries } from './decision/queries.ts';
 import { Recorder } from './decision/recorder.ts';
@@ -441,6 +442,18 @@ export function assemble(
       : undefined;
   const usage = usageStore(reader);
   const meters = new Meters({ store: usage, grants, doubt, isShared: config.store !== undefined });
+  const recounts = new Recounts({
+    records,
+    usage,
+    grants,
+    meters,
+    writer,
+    atOnce: (read) => reader.transaction(read)(),
+    record: (tenant, caller, detail) =>
+      administration.record(tenant, caller, 'meters.rebuild', undefined, detail),
+    isShared: isOneOfMany,
+    clock,
+  });
   const approvals = approvalStore(reader);
   const callbacks = new Callbacks({
     keys,
@@ -532,6 +545,7 @@ export function assemble(
     policies,
     administration,
     issuers,
+    recounts,
     credentials: new Credentials({ principals: administration.principals, uses, clock, random }),
     principals,
     credentialKilledAt: (...of) => kills.credentialKilledAt(...of),

@@ -12,6 +12,7 @@ import type { Approvers } from '../decision/approval/approvers.ts';
 import type { ApprovalRequests } from '../decision/approval/requests.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
+import type { Recounts } from '../decision/metering/recounts.ts';
 import type { Plans } from '../decision/plan.ts';
 import type { PolicyQueries } from '../decision/queries.ts';
 import type { Replays } from '../decision/replay/replays.ts';
@@ -139,6 +140,7 @@ export interface Services {
   readonly dpop: DpopProofs;
   readonly issuers: Issuers;
   readonly principals: PrincipalStore;
+  readonly recounts: Recounts;
   readonly credentialKilledAt: Kills['credentialKilledAt'];
   readonly records: RecordStore;
   readonly reads: Reads;

@@ -34,6 +34,7 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   replaceKeys: 'tenant',
   takeOnce: 'authority',
   countUsage: 'authority',
+  adjustUsage: 'authority',
   putTenantKey: 'authority',
   sealTenantKey: 'authority',
   putOlderMasters: 'node',

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
+import type { Recounts } from '../../../decision/metering/recounts.ts';
 import { ServiceError } from '../../../errors.ts';
 import { type Principal, TenantSchema, type TenantService } from '../../../gen/mandate/v1/tenant_pb.ts';
 import { type PrincipalRef, principalClass, principalKey } from '../../../ids.ts';
@@ -18,6 +19,7 @@ import { admit, presentedIn } from '../context.ts';
 import { issuerMessage, trustedIn } from './issuers.ts';
 import { listed } from './listing.ts';
 import { draftOf, isDisabled, principalMessage, timeOf } from './principals.ts';
+import { usageMessage } from './usage.ts';
 
 const MAX_PRINCIPALS = 10_000;
 const MAX_REASON = 1_024;
@@ -31,6 +33,7 @@ export function tenantService(parts: {
   credentials: Credentials;
   issuers: Issuers;
   principals: PrincipalStore;
+  recounts: Recounts;
   credentialKilledAt: Kills['credentialKilledAt'];
   records: RecordStore;
   issuerOf: (tenant: string) => string;
@@ -46,6 +49,7 @@ export function tenantService(parts: {
     credentials,
     issuers,
     principals,
+    recounts,
     credentialKilledAt,
     records,
     issuerOf,
@@ -146,6 +150,12 @@ export function tenantService(parts: {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
       const ref = { class: principalClass(message.class), id: message.id };
       return { revoked: await administration.principals.retire(tenant, caller.id, ref) };
+    },
+    async rebuildUsage({ tenant: id, meter, apply }, context) {
+      const { tenant, caller } = await admit(parts, context, id, apply ? 'tenant.write' : 'tenant.read');
+      const asked = { meter: meter || undefined, applies: apply };
+      const recounted = await recounts.run(tenant, caller.id, asked, context.signal);
+      return usageMessage(recounted);
     },
     async listIssuers(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');

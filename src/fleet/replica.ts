@@ -62,6 +62,7 @@ const LOOKED_UP: ReadonlySet<string> = new Set([
   'revokeGrant',
   'capTask',
   'openApproval',
+  'keepApprovalKey',
   'settleApproval',
   'expireApproval',
   'useApproval',

@@ -503,4 +503,17 @@ export const migrations: readonly string[] = [
     at INTEGER NOT NULL
   ) STRICT;
   `,
+  `
+  -- What was asked for beside the question, as JSON: approvals/rows.ts.
+  ALTER TABLE approvals ADD COLUMN requested TEXT;
+  -- By which keys of callers requests for approval were opened, and the SHA-256 of what was sent with each. They go with it.
+  CREATE TABLE approval_keys (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    name BLOB NOT NULL,
+    body BLOB NOT NULL,
+    approval TEXT NOT NULL,
+    PRIMARY KEY (tenant_no, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX approval_keys_by_approval ON approval_keys (tenant_no, approval);
+  `,
 ];

@@ -20,6 +20,7 @@ import { type Approver, approverOf } from './approver.ts';
 import { MAX_APPROVAL_ID } from './presented.ts';
 import type { Question } from './question.ts';
 import { approvalRecord, standing } from './records.ts';
+import { type RequestedAccess, shownAccess } from './requested.ts';
 import { type ApprovalRequests, isOver } from './requests.ts';
 import { conflictOf } from './separation.ts';
 
@@ -126,7 +127,10 @@ export class Approvers {
     }
     const isApproved = ruling === 'approve';
     const to = isApproved ? 'approved' : 'rejected';
-    const until = isApproved ? at + row.validMs : row.expiresAt;
+    const wanted = row.requested === null ? {} : (storedJson(row.requested) as RequestedAccess);
+    const until = isApproved
+      ? Math.min(at + row.validMs, wanted.until ?? Number.POSITIVE_INFINITY)
+      : row.expiresAt;
     const after = { ...standing(row), state: to, expires_at: new Date(until).toISOString(), note };
     const { revision } = decided;
     const record = approvalRecord(tenant, { ...step, after, by: approver.named, revision }, this.#options);
@@ -187,6 +191,7 @@ export class Approvers {
         caller: row.caller,
         reason: row.reason,
         template: row.template,
+        ...shownAccess(row.requested),
         opened_at: new Date(row.openedAt).toISOString(),
         expires_at: new Date(row.expiresAt).toISOString(),
         uses: row.uses,

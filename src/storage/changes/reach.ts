@@ -16,6 +16,7 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   killCredential: 'tenant',
   restoreCredential: 'tenant',
   openApproval: 'tenant',
+  keepApprovalKey: 'tenant',
   settleApproval: 'tenant',
   expireApproval: 'tenant',
   useApproval: 'tenant',

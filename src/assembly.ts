@@ -251,6 +251,7 @@ export function assemble(
     store: revisions,
     shadows,
     bundleOf: (tenant, revision) => releases.bundleOf(tenant, revision),
+    withPackage: (...of) => releases.withPackage(...of),
     activeOf: (tenant) => policies.bundleOf(tenant),
     stage: (tenant, staged) => policies.stage(tenant, staged),
     limitsOf: (tenant) => limitsFor(tenant.manifest, limitsOf(config)),

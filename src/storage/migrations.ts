@@ -516,4 +516,8 @@ export const migrations: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX approval_keys_by_approval ON approval_keys (tenant_no, approval);
   `,
+  `
+  -- Of which package alone the shadow differs from what is active; empty: it is asked as it is.
+  ALTER TABLE policies ADD COLUMN shadow_package TEXT NOT NULL DEFAULT '';
+  `,
 ];

@@ -175,10 +175,11 @@ export class Administration {
     caller: string,
     trial: Omit<Parameters<Commands['tryRevision']>[0], 'tenantNo'>,
   ): Promise<boolean> {
-    const { as, revision, share } = trial;
+    const { as, revision, share, only = '' } = trial;
     const action = as === 'shadow' ? 'policy.shadow' : 'policy.stage';
     const detail = {
       ...(share === '' ? {} : { share: JSON.parse(share) as unknown }),
+      ...(only !== '' && { package: only }),
       ended: revision === '',
     };
     const record = this.record(tenant, caller, action, undefined, detail, { revision });

@@ -18,6 +18,7 @@ import { type PolicySources, type SourceFile, sourcesOf } from '../sources.ts';
 import type { TestGate, TestResult } from '../testing/gate.ts';
 import { contentsOf, type Named, sourcesIn, unkeptOf } from './contents.ts';
 import { disagreement, opinionsOf, type RecordedQuestion } from './opinion.ts';
+import { differingPackages, withPackage } from './packages.ts';
 import { pushedFiles } from './pushed.ts';
 
 /** Published when a revision is kept that somebody may make active: {tenant, revision}. */
@@ -252,6 +253,31 @@ export class Releases {
     const sources = await this.sourcesOf(tenant, this.#kept(tenant, revision).revision);
     if (!sources) throw new ServiceError('not_found', `no revision ${revision} is kept`);
     return this.#options.compiler.compile(sources);
+  }
+
+  /**
+   * What is active, with a package of a kept revision in the place of its own. Throws `not_found`, `invalid_request`, and
+   * `policy_invalid` where they do not fit together.
+   */
+  async withPackage(tenant: Tenant, revision: string, only: string): Promise<Bundle> {
+    const [base, candidate] = await this.#beside(tenant, revision);
+    return this.#options.compiler.compile(withPackage(base, candidate, only));
+  }
+
+  /** In which packages a kept revision is another one than what is active. Throws `not_found`. */
+  async differing(tenant: Tenant, revision: string): Promise<string[]> {
+    return differingPackages(...(await this.#beside(tenant, revision)));
+  }
+
+  async #beside(tenant: Tenant, revision: string): Promise<[PolicySources, PolicySources]> {
+    const { active } = this.#options.store.policy(tenant.no);
+    const [base, candidate] = [
+      await this.sourcesOf(tenant, active),
+      await this.sourcesOf(tenant, this.#kept(tenant, revision).revision),
+    ];
+    if (!base || !candidate)
+      throw new ServiceError('not_found', `${base ? revision : 'what is active'} is not kept`);
+    return [base, candidate];
   }
 
   #kept(tenant: Tenant, revision: string): RevisionRow {

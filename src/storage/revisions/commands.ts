@@ -34,6 +34,8 @@ export interface RevisionCommands {
     revision: string;
     /** JSON of a Share, for what is staged. */
     share: string;
+    /** Of a shadow: see `KeptPolicy.shadowPackage`. */
+    only?: string;
   }) => boolean | undefined;
 }
 
@@ -67,14 +69,16 @@ export function prepareRevisions(db: Connection): RevisionCommands {
     )
     .pluck();
   const untried = db.prepare<[object]>(`
-    UPDATE policies SET shadow = iif(shadow = @revision, '', shadow), staged = iif(staged = @revision, '', staged),
+    UPDATE policies SET shadow_package = iif(shadow = @revision, '', shadow_package), shadow = iif(shadow = @revision, '', shadow), staged = iif(staged = @revision, '', staged),
       share = iif(staged = @revision, '', share) WHERE tenant_no = @no`);
   const endTrial = db.prepare<[object]>(`
     UPDATE revisions SET state = iif(activated_at IS NULL, 'validated', 'superseded') WHERE tenant_no = @no AND state = @as`);
   const tried = db.prepare<[object]>(`
     UPDATE revisions SET state = @as WHERE tenant_no = @no AND revision = @revision`);
   const setTrial = {
-    shadow: db.prepare<[object]>('UPDATE policies SET shadow = @revision WHERE tenant_no = @no'),
+    shadow: db.prepare<[object]>(
+      'UPDATE policies SET shadow = @revision, shadow_package = @only WHERE tenant_no = @no',
+    ),
     staged: db.prepare<[object]>(
       'UPDATE policies SET staged = @revision, share = @share WHERE tenant_no = @no',
     ),
@@ -127,14 +131,14 @@ export function prepareRevisions(db: Connection): RevisionCommands {
       if (active || folder !== undefined) setPolicy.run({ no, revision, folder: folder ?? before.folder });
       return true;
     },
-    tryRevision: ({ tenantNo: no, as, revision, share }) => {
+    tryRevision: ({ tenantNo: no, as, revision, share, only = '' }) => {
       const state = revision === '' ? undefined : stateOf.get(no, revision);
       if (revision !== '' && (state === undefined || state === 'active')) return undefined;
       endTrial.run({ no, as });
       // What was tried in the other way goes on in this one.
       untried.run({ no, revision });
       if (revision !== '') tried.run({ no, as, revision });
-      return setTrial[as].run({ no, revision, share }).changes === 1 || undefined;
+      return setTrial[as].run({ no, revision, share, only }).changes === 1 || undefined;
     },
   };
 }

@@ -46,6 +46,8 @@ export interface KeptPolicy {
   readonly folder: string;
   /** What is asked beside it; empty where nothing is. */
   readonly shadow: string;
+  /** Of which package alone it is asked, the others being what is active; empty: as it is. */
+  readonly shadowPackage: string;
   /** What decides for some; empty where nothing does. */
   readonly staged: string;
   /** JSON of a Share, where something is staged. */

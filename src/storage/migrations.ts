@@ -520,4 +520,8 @@ export const migrations: readonly string[] = [
   -- Of which package alone the shadow differs from what is active; empty: it is asked as it is.
   ALTER TABLE policies ADD COLUMN shadow_package TEXT NOT NULL DEFAULT '';
   `,
+  `
+  -- Whether its tests were not run yet: until then it is no more than kept, whatever its state says.
+  ALTER TABLE revisions ADD COLUMN is_draft INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

@@ -169,6 +169,26 @@ export class Administration {
     return value === true;
   }
 
+  /** Keeps a revision whose tests were not run. */
+  async keepDraft(
+    tenant: Tenant,
+    kept: Parameters<Commands['keepDraft']>[0]['kept'],
+    { caller, message }: { caller: string; message: string },
+  ): Promise<void> {
+    const detail = { draft: true, ...(message !== '' && { message }) };
+    const { revision } = kept.row;
+    const record = this.record(tenant, caller, 'policy.push', undefined, detail, { revision });
+    await this.#writer.run('keepDraft', { tenantNo: tenant.no, kept }, record);
+  }
+
+  /** A draft is one no more, as its tests passed. Answers whether it was done. */
+  async validateRevision(tenant: Tenant, caller: string, revision: string, tests: string): Promise<boolean> {
+    const record = this.record(tenant, caller, 'policy.validate', undefined, {}, { revision });
+    const args = { tenantNo: tenant.no, revision, tests };
+    const { value } = await this.#writer.run('validateRevision', args, record);
+    return value === true;
+  }
+
   /** Tries a kept revision, or ends what is tried so. Answers whether it was done. */
   async tryRevision(
     tenant: Tenant,

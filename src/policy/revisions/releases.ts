@@ -30,7 +30,7 @@ export interface ReleasesOptions {
   readonly compiler: Compiler;
   readonly gate: TestGate;
   readonly store: RevisionStore;
-  readonly administration: Pick<Administration, 'keepRevision'>;
+  readonly administration: Pick<Administration, 'keepRevision' | 'keepDraft' | 'validateRevision'>;
   readonly clock: Clock;
   /** What the operator allows. */
   readonly allowance: Allowance;
@@ -77,6 +77,8 @@ export interface Push {
   /** What the author started from; empty: whatever is active now. */
   readonly parent: string;
   readonly activate: boolean;
+  /** Whether it is kept without its tests being run: then it is a draft. */
+  readonly draft: boolean;
 }
 
 /**
@@ -158,14 +160,16 @@ export class Releases {
   async push(
     tenant: Tenant,
     caller: string,
-    { files, message, parent, activate }: Push,
+    { files, message, parent, activate, draft }: Push,
   ): Promise<RevisionRow> {
     const { store } = this.#options;
     const from = store.policy(tenant.no).active;
     if (parent !== '' && parent !== from) throw conflict(from);
     if (activate && tenant.manifest.policy.four_eyes) throw fourEyes();
     return this.#pushingOne(() =>
-      this.#pushed(tenant, { files, activate }, { caller, message, expected: from }),
+      draft
+        ? this.#drafted(tenant, files, caller, message)
+        : this.#pushed(tenant, { files, activate }, { caller, message, expected: from }),
     );
   }
 
@@ -201,13 +205,60 @@ export class Releases {
     });
   }
 
+  async #drafted(
+    tenant: Tenant,
+    files: readonly SourceFile[],
+    caller: string,
+    message: string,
+  ): Promise<RevisionRow> {
+    const { compiler, store, administration, allowance } = this.#options;
+    const sources = await sourcesOf({ files: pushedFiles(files), faults: [] }, tenant.manifest);
+    const bundle = await compiler.compile(sources);
+    prove(bundle, limitsFor(tenant.manifest, allowance));
+    const named = contentsOf(sources, tenant.manifest.actions);
+    return this.#turns.run(tenant.id, async () => {
+      if (!store.find(tenant.no, bundle.revision)) {
+        const row = this.#rowOf(tenant, { bundle, sources, named, tests: undefined }, { caller, message });
+        const kept = { row, files: unkeptOf(sources, (digest) => store.hasFile(tenant.no, digest)) };
+        await administration.keepDraft(tenant, kept, { caller, message });
+      }
+      return this.#kept(tenant, bundle.revision);
+    });
+  }
+
+  /**
+   * Runs the tests of a draft, which is one no more where they pass; another compiler than then makes another revision of
+   * it. What is no draft is answered as it is. Throws `not_found`, and `policy_invalid` with file and line.
+   */
+  validate(tenant: Tenant, caller: string, revision: string): Promise<RevisionRow> {
+    return this.#pushingOne(async () => {
+      const row = this.#kept(tenant, revision);
+      if (row.state !== 'draft') return row;
+      const sources = await this.sourcesOf(tenant, revision);
+      if (!sources) throw new ServiceError('not_found', `no revision ${revision} is kept`);
+      const { contents, digest } = row;
+      const candidate = await this.#candidate(tenant, sources, { contents, digest }, undefined);
+      const made = candidate.bundle.revision;
+      return this.#turns.run(tenant.id, async () => {
+        if (made !== revision)
+          await this.#keep(tenant, candidate, { caller, message: `${revision}, made anew` });
+        else {
+          const tests = JSON.stringify(candidate.tests ?? {});
+          await this.#options.administration.validateRevision(tenant, caller, revision, tests);
+        }
+        return this.#kept(tenant, made);
+      });
+    });
+  }
+
   /**
    * Makes a kept revision active again, or for the first time. `expected`: what is active now, empty for whatever is.
-   * Throws `not_found`, `conflict`, `permission_denied`.
+   * Throws `not_found`, `conflict`, `permission_denied`, and `policy_invalid` for a draft.
    */
   activate(tenant: Tenant, caller: string, revision: string, expected: string): Promise<RevisionRow> {
     return this.#turns.run(tenant.id, async () => {
       const row = this.#kept(tenant, revision);
+      if (row.state === 'draft') throw isDraft(revision);
       if (tenant.manifest.policy.four_eyes && row.author === caller && row.activatedAt === null)
         throw fourEyes();
       await this.#resume(tenant, row, { caller, message: '', expected: expected || undefined });
@@ -365,25 +416,17 @@ export class Releases {
 
   async #write(
     tenant: Tenant,
-    { bundle, sources, named, tests }: Candidate,
+    candidate: Candidate,
     { caller, message, folder }: Release,
     active: Activation | undefined,
     isRecorded: boolean,
   ): Promise<void> {
-    const { store, clock, administration } = this.#options;
-    const { active: parent } = store.policy(tenant.no);
-    const row: NewRevision = {
-      revision: bundle.revision,
-      parent,
-      author: caller,
-      message,
-      ...named,
-      tests: JSON.stringify(tests ?? {}),
-      madeAt: clock(),
-    };
-    const isKept = store.find(tenant.no, bundle.revision) !== undefined;
-    const files = isKept ? [] : unkeptOf(sources, (digest) => store.hasFile(tenant.no, digest));
-    const kept = isKept ? undefined : { row, files };
+    const { store, administration } = this.#options;
+    const row = this.#rowOf(tenant, candidate, { caller, message });
+    const known = store.find(tenant.no, row.revision);
+    const files = known ? [] : unkeptOf(candidate.sources, (digest) => store.hasFile(tenant.no, digest));
+    // A draft is validated by the way.
+    const kept = known && known.state !== 'draft' ? undefined : { row, files };
     const done = await administration.keepRevision(
       tenant,
       { kept, active, folder },
@@ -391,10 +434,33 @@ export class Releases {
     );
     if (!done) throw conflict(store.policy(tenant.no).active);
   }
+
+  #rowOf(
+    tenant: Tenant,
+    { bundle, named, tests }: Candidate,
+    { caller, message }: Pick<Release, 'caller' | 'message'>,
+  ): NewRevision {
+    const { store, clock } = this.#options;
+    return {
+      revision: bundle.revision,
+      parent: store.policy(tenant.no).active,
+      author: caller,
+      message,
+      ...named,
+      tests: JSON.stringify(tests ?? {}),
+      madeAt: clock(),
+    };
+  }
 }
 
 const conflict = (active: string): ServiceError =>
   new ServiceError('conflict', `another revision is active by now: ${active || 'none'}`);
+
+export const isDraft = (revision: string): ServiceError =>
+  new ServiceError(
+    'policy_invalid',
+    `${revision} is a draft, as its tests were not run: "mandate policy validate" runs them`,
+  );
 
 export const fourEyes = (): ServiceError =>
   new ServiceError('permission_denied', 'the tenant asks for four eyes: somebody else has to activate it');

@@ -6,7 +6,7 @@ import { ServiceError } from '../../errors.ts';
 import type { PolicyService } from '../../gen/mandate/v1/policy_pb.ts';
 import { principalClass } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
-import { fourEyes, type Releases } from '../../policy/revisions/releases.ts';
+import { fourEyes, isDraft, type Releases } from '../../policy/revisions/releases.ts';
 import type { RevisionRow, Share } from '../../storage/revisions/rows.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
@@ -35,7 +35,8 @@ export const trialMethods = (
       await parts.trials.shadow(tenant, caller.id, '', '');
       return {};
     }
-    const { revision: name } = named(tenant, revision);
+    const { revision: name, state } = named(tenant, revision);
+    if (state === 'draft') throw isDraft(name);
     const packages = await parts.releases.differing(tenant, name);
     await parts.trials.shadow(tenant, caller.id, name, only);
     return { packages };
@@ -63,6 +64,7 @@ export const trialMethods = (
       return {};
     }
     const row = named(tenant, revision);
+    if (row.state === 'draft') throw isDraft(row.revision);
     if (tenant.manifest.policy.four_eyes && row.author === caller.id && row.activatedAt === null)
       throw fourEyes();
     await parts.trials.stage(tenant, caller.id, row.revision, shareIn(share));

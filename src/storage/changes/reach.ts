@@ -28,6 +28,8 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   putIssuer: 'tenant',
   removeIssuer: 'tenant',
   keepRevision: 'tenant',
+  keepDraft: 'tenant',
+  validateRevision: 'tenant',
   tryRevision: 'tenant',
   putKey: 'tenant',
   activateKey: 'tenant',

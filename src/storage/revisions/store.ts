@@ -20,7 +20,7 @@ export interface RevisionStore {
   file(tenantNo: TenantNo, digest: string): Buffer;
 }
 
-const COLUMNS = `revision, number, state, parent, author, message, contents, digest, tests, made_at AS madeAt,
+const COLUMNS = `revision, number, iif(is_draft = 1, 'draft', state) AS state, parent, author, message, contents, digest, tests, made_at AS madeAt,
   activated_at AS activatedAt`;
 
 const NO_POLICY: KeptPolicy = {

@@ -250,8 +250,8 @@ export function assemble(
   const trials = new Trials<Bundle>({
     store: revisions,
     shadows,
-    bundleOf: (tenant, revision) => releases.bundleOf(tenant, revision),
-    withPackage: (...of) => releases.withPackage(...of),
+    bundleOf: (tenant, revision) => releases.kept.bundleOf(tenant, revision),
+    withPackage: (...of) => releases.kept.withPackage(...of),
     activeOf: (tenant) => policies.bundleOf(tenant),
     stage: (tenant, staged) => policies.stage(tenant, staged),
     limitsOf: (tenant) => limitsFor(tenant.manifest, limitsOf(config)),
@@ -557,7 +557,7 @@ export function assemble(
     erasure: new Erasure({ store: memberStore, keys: memberKeys, writer, clock, random }),
     explanations: new Explanations({
       compiler,
-      sourcesOf: (tenant, revision) => releases.sourcesOf(tenant, revision),
+      sourcesOf: (tenant, revision) => releases.kept.sourcesOf(tenant, revision),
       source: { records, partOf: (no, digest) => shared.find(no, digest) },
       memberKeys,
       limitsOf: ({ manifest }) => limitsFor(manifest, limitsOf(config)),
@@ -595,13 +595,15 @@ export function assemble(
       ...common,
       admission,
       resolveToken: tokens.resolve,
-      plan: plansBy(new Planner(compiler), (tenant, revision) => releases.sourcesOf(tenant, revision)),
+      plan: plansBy(new Planner(compiler), (tenant, revision) => releases.kept.sourcesOf(tenant, revision)),
     }),
     data: new DataQueries({ ...common, admission }),
     queries: new PolicyQueries({
       ...common,
       admission,
-      ask: queriesBy(new OpaQueries(compiler), (tenant, revision) => releases.sourcesOf(tenant, revision)),
+      ask: queriesBy(new OpaQueries(compiler), (tenant, revision) =>
+        releases.kept.sourcesOf(tenant, revision),
+      ),
     }),
     isServed: (tenant) => policies.bundleOf(tenant) !== undefined,
     delegations: new Delegations({
@@ -624,7 +626,7 @@ export function assemble(
     bundles: new ServedBundles({
       policies: compilerOptions.policies,
       activeOf: (tenant) => policies.bundleOf(tenant),
-      sourcesOf: (tenant, revision) => releases.sourcesOf(tenant, revision),
+      sourcesOf: (tenant, revision) => releases.kept.sourcesOf(tenant, revision),
     }),
     replays: new Replays(config.data_dir),
     shadows,

@@ -10,52 +10,42 @@ import type { Manifest } from '../../tenancy/manifest.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
 import type { Bundle } from '../bundle.ts';
-import type { Compiler } from '../compiler.ts';
-import { policyInvalid } from '../diagnostics.ts';
 import type { Policies } from '../policies.ts';
-import { type Allowance, limitsFor, prove } from '../proof.ts';
-import { type PolicySources, type SourceFile, sourcesOf } from '../sources.ts';
-import type { TestGate, TestResult } from '../testing/gate.ts';
-import { contentsOf, type Named, sourcesIn, unkeptOf } from './contents.ts';
-import { disagreement, opinionsOf, type RecordedQuestion } from './opinion.ts';
-import { differingPackages, withPackage } from './packages.ts';
+import { limitsFor, prove } from '../proof.ts';
+import { type SourceFile, sourcesOf } from '../sources.ts';
+import type { TestResult } from '../testing/gate.ts';
+import {
+  type Candidate,
+  type CandidateParts,
+  rowOf,
+  testedCandidate,
+  untestedCandidate,
+} from './candidate.ts';
+import { contentsOf, unkeptOf } from './contents.ts';
+import { KeptRevisions } from './kept.ts';
 import { pushedFiles } from './pushed.ts';
 
 /** Published when a revision is kept that somebody may make active: {tenant, revision}. */
 export const keptChannel = channel('mandate:policy.kept');
 
-export interface ReleasesOptions {
+export interface ReleasesOptions extends CandidateParts {
   readonly tenants: Pick<Tenants, 'find'>;
   readonly policies: Policies;
-  readonly compiler: Compiler;
-  readonly gate: TestGate;
   readonly store: RevisionStore;
   readonly administration: Pick<Administration, 'keepRevision' | 'keepDraft' | 'validateRevision'>;
   readonly clock: Clock;
-  /** What the operator allows. */
-  readonly allowance: Allowance;
-  /** The newest so many questions of the tenant's log: OPA's evaluator has to answer them as the engine does. */
-  readonly questions: (tenant: Tenant, most: number) => readonly RecordedQuestion[];
   /** Hears of each tenant whose policy was made active, also where it is the one that was. */
   readonly activated?: ((tenant: Tenant) => void) | undefined;
 }
 
 /** How many pushes are compiled and tested at once; each is some processes. */
 const MAX_PUSHING = 4;
-/** How many recorded questions a revision is asked before it is kept. */
-const QUESTIONS = 50;
-
-/** What could be active: its module, what it was made from, and what its tests came to. */
-interface Candidate {
-  readonly bundle: Bundle;
-  readonly sources: PolicySources;
-  readonly named: Named;
-  readonly tests: TestResult | undefined;
-}
 
 /** Who makes something active, and on what condition. */
 interface Release {
   readonly caller: string;
+  /** Who brought it, where that is another one. */
+  readonly author?: string | undefined;
   readonly message: string;
   /** What has to be active until then. */
   readonly expected?: string | undefined;
@@ -86,6 +76,7 @@ export interface Push {
  * that does not compile, cannot be proven to run, or fails a test.
  */
 export class Releases {
+  readonly kept: KeptRevisions;
   readonly #options: ReleasesOptions;
   /** What becomes active of a tenant does so one after the other. */
   readonly #turns = new Turns<Tenant['id']>();
@@ -93,6 +84,7 @@ export class Releases {
 
   constructor(options: ReleasesOptions) {
     this.#options = options;
+    this.kept = new KeptRevisions(options);
   }
 
   /**
@@ -118,7 +110,7 @@ export class Releases {
         const isTested = active?.digest === named.digest;
         // Another compiler than then makes another revision of it, which was tested all the same.
         const tests = isTested ? (JSON.parse(active.tests) as TestResult) : undefined;
-        const candidate = await this.#candidate(tenant, sources, named, tests);
+        const candidate = await testedCandidate(this.#options, tenant, sources, named, tests);
         if (!active || isTested || !tenant.manifest.policy.four_eyes)
           return await this.#activate(tenant, candidate, release);
         await this.#keep(tenant, candidate, release);
@@ -192,7 +184,8 @@ export class Releases {
     release: Release,
   ): Promise<RevisionRow> {
     const sources = await sourcesOf({ files: pushedFiles(files), faults: [] }, tenant.manifest);
-    const candidate = await this.#candidate(
+    const candidate = await testedCandidate(
+      this.#options,
       tenant,
       sources,
       contentsOf(sources, tenant.manifest.actions),
@@ -201,7 +194,7 @@ export class Releases {
     return this.#turns.run(tenant.id, async () => {
       if (activate) await this.#activate(tenant, candidate, release);
       else await this.#keep(tenant, candidate, release);
-      return this.#kept(tenant, candidate.bundle.revision);
+      return this.kept.find(tenant, candidate.bundle.revision);
     });
   }
 
@@ -211,18 +204,17 @@ export class Releases {
     caller: string,
     message: string,
   ): Promise<RevisionRow> {
-    const { compiler, store, administration, allowance } = this.#options;
+    const { store, administration } = this.#options;
     const sources = await sourcesOf({ files: pushedFiles(files), faults: [] }, tenant.manifest);
-    const bundle = await compiler.compile(sources);
-    prove(bundle, limitsFor(tenant.manifest, allowance));
-    const named = contentsOf(sources, tenant.manifest.actions);
+    const candidate = await untestedCandidate(this.#options, tenant, sources);
+    const { revision } = candidate.bundle;
     return this.#turns.run(tenant.id, async () => {
-      if (!store.find(tenant.no, bundle.revision)) {
-        const row = this.#rowOf(tenant, { bundle, sources, named, tests: undefined }, { caller, message });
+      if (!store.find(tenant.no, revision)) {
+        const row = this.#rowOf(tenant, candidate, { caller, message });
         const kept = { row, files: unkeptOf(sources, (digest) => store.hasFile(tenant.no, digest)) };
         await administration.keepDraft(tenant, kept, { caller, message });
       }
-      return this.#kept(tenant, bundle.revision);
+      return this.kept.find(tenant, revision);
     });
   }
 
@@ -232,21 +224,30 @@ export class Releases {
    */
   validate(tenant: Tenant, caller: string, revision: string): Promise<RevisionRow> {
     return this.#pushingOne(async () => {
-      const row = this.#kept(tenant, revision);
+      const row = this.kept.find(tenant, revision);
       if (row.state !== 'draft') return row;
-      const sources = await this.sourcesOf(tenant, revision);
-      if (!sources) throw new ServiceError('not_found', `no revision ${revision} is kept`);
+      const sources = await this.kept.sourcesIn(tenant, row);
       const { contents, digest } = row;
-      const candidate = await this.#candidate(tenant, sources, { contents, digest }, undefined);
+      const candidate = await testedCandidate(
+        this.#options,
+        tenant,
+        sources,
+        { contents, digest },
+        undefined,
+      );
       const made = candidate.bundle.revision;
       return this.#turns.run(tenant.id, async () => {
         if (made !== revision)
-          await this.#keep(tenant, candidate, { caller, message: `${revision}, made anew` });
+          await this.#keep(tenant, candidate, {
+            caller,
+            author: row.author,
+            message: `${revision}, made anew`,
+          });
         else {
           const tests = JSON.stringify(candidate.tests ?? {});
           await this.#options.administration.validateRevision(tenant, caller, revision, tests);
         }
-        return this.#kept(tenant, made);
+        return this.kept.find(tenant, made);
       });
     });
   }
@@ -257,12 +258,12 @@ export class Releases {
    */
   activate(tenant: Tenant, caller: string, revision: string, expected: string): Promise<RevisionRow> {
     return this.#turns.run(tenant.id, async () => {
-      const row = this.#kept(tenant, revision);
+      const row = this.kept.find(tenant, revision);
       if (row.state === 'draft') throw isDraft(revision);
       if (tenant.manifest.policy.four_eyes && row.author === caller && row.activatedAt === null)
         throw fourEyes();
       await this.#resume(tenant, row, { caller, message: '', expected: expected || undefined });
-      return this.#kept(tenant, this.#options.store.policy(tenant.no).active);
+      return this.kept.find(tenant, this.#options.store.policy(tenant.no).active);
     });
   }
 
@@ -280,7 +281,7 @@ export class Releases {
       const { active } = store.policy(tenant.no);
       const row = active === '' ? undefined : store.find(tenant.no, active);
       if (!row) return;
-      const sources = await sourcesIn(tenant.id, row.contents, (digest) => store.file(tenant.no, digest));
+      const sources = await this.kept.sourcesIn(tenant, row);
       const bundle = await compiler.compile(sources);
       policies.prove(tenant, bundle);
       // It may have gone while it was compiled.
@@ -291,84 +292,11 @@ export class Releases {
     });
   }
 
-  /** What a revision was made from; undefined where it is not kept. */
-  async sourcesOf(tenant: Tenant, revision: string): Promise<PolicySources | undefined> {
-    const { store } = this.#options;
-    const row = store.find(tenant.no, revision);
-    return row && sourcesIn(tenant.id, row.contents, (digest) => store.file(tenant.no, digest));
-  }
-
-  /** A kept revision as this server would run it. Throws `not_found`. */
-  async bundleOf(tenant: Tenant, revision: string): Promise<Bundle> {
-    const active = this.#options.policies.bundleOf(tenant);
-    if (active?.revision === revision) return active;
-    const sources = await this.sourcesOf(tenant, this.#kept(tenant, revision).revision);
-    if (!sources) throw new ServiceError('not_found', `no revision ${revision} is kept`);
-    return this.#options.compiler.compile(sources);
-  }
-
-  /**
-   * What is active, with a package of a kept revision in the place of its own. Throws `not_found`, `invalid_request`, and
-   * `policy_invalid` where they do not fit together.
-   */
-  async withPackage(tenant: Tenant, revision: string, only: string): Promise<Bundle> {
-    const [base, candidate] = await this.#beside(tenant, revision);
-    return this.#options.compiler.compile(withPackage(base, candidate, only));
-  }
-
-  /** In which packages a kept revision is another one than what is active. Throws `not_found`. */
-  async differing(tenant: Tenant, revision: string): Promise<string[]> {
-    return differingPackages(...(await this.#beside(tenant, revision)));
-  }
-
-  async #beside(tenant: Tenant, revision: string): Promise<[PolicySources, PolicySources]> {
-    const { active } = this.#options.store.policy(tenant.no);
-    const [base, candidate] = [
-      await this.sourcesOf(tenant, active),
-      await this.sourcesOf(tenant, this.#kept(tenant, revision).revision),
-    ];
-    if (!base || !candidate)
-      throw new ServiceError('not_found', `${base ? revision : 'what is active'} is not kept`);
-    return [base, candidate];
-  }
-
-  #kept(tenant: Tenant, revision: string): RevisionRow {
-    const row = this.#options.store.find(tenant.no, revision);
-    if (!row) throw new ServiceError('not_found', `no revision ${revision} is kept`);
-    return row;
-  }
-
-  /** `before`: what its tests came to when the same files were tested. */
-  async #candidate(
-    tenant: Tenant,
-    sources: PolicySources,
-    named: Named,
-    before: TestResult | undefined,
-  ): Promise<Candidate> {
-    const { compiler, gate, allowance } = this.#options;
-    const { principals } = tenant.manifest;
-    const limits = limitsFor(tenant.manifest, allowance);
-    const questions = before ? [] : this.#options.questions(tenant, QUESTIONS);
-    const [compiled, tested, opinions] = await Promise.allSettled([
-      compiler.compile(sources),
-      before ?? gate.pass(sources, { limits, principals, covered: true }),
-      opinionsOf(compiler, sources, questions),
-    ]);
-    // Of what does not compile, the compiler says more than the tests.
-    if (compiled.status === 'rejected') throw compiled.reason;
-    if (tested.status === 'rejected') throw tested.reason;
-    if (opinions.status === 'rejected') throw opinions.reason;
-    const bundle = compiled.value;
-    const problem = opinions.value && disagreement(bundle, limits, questions, opinions.value);
-    if (problem) throw policyInvalid([problem]);
-    return { bundle, sources, named, tests: tested.value };
-  }
-
   /** What was tested when it was kept. Another compiler than then makes another revision of it, which is kept too. */
   async #resume(tenant: Tenant, row: RevisionRow, release: Release): Promise<boolean> {
     const { compiler, store } = this.#options;
     const { contents, digest } = row;
-    const sources = await sourcesIn(tenant.id, contents, (each) => store.file(tenant.no, each));
+    const sources = await this.kept.sourcesIn(tenant, row);
     const bundle = await compiler.compile(sources);
     const made = bundle.revision === row.revision ? row.message : `${row.revision}, made anew`;
     const tests = JSON.parse(row.tests) as TestResult;
@@ -417,12 +345,12 @@ export class Releases {
   async #write(
     tenant: Tenant,
     candidate: Candidate,
-    { caller, message, folder }: Release,
+    { caller, author, message, folder }: Release,
     active: Activation | undefined,
     isRecorded: boolean,
   ): Promise<void> {
     const { store, administration } = this.#options;
-    const row = this.#rowOf(tenant, candidate, { caller, message });
+    const row = this.#rowOf(tenant, candidate, { caller: author ?? caller, message });
     const known = store.find(tenant.no, row.revision);
     const files = known ? [] : unkeptOf(candidate.sources, (digest) => store.hasFile(tenant.no, digest));
     // A draft is validated by the way.
@@ -437,19 +365,12 @@ export class Releases {
 
   #rowOf(
     tenant: Tenant,
-    { bundle, named, tests }: Candidate,
+    candidate: Candidate,
     { caller, message }: Pick<Release, 'caller' | 'message'>,
   ): NewRevision {
     const { store, clock } = this.#options;
-    return {
-      revision: bundle.revision,
-      parent: store.policy(tenant.no).active,
-      author: caller,
-      message,
-      ...named,
-      tests: JSON.stringify(tests ?? {}),
-      madeAt: clock(),
-    };
+    const { active: parent } = store.policy(tenant.no);
+    return rowOf(candidate, { parent, author: caller, message, madeAt: clock() });
   }
 }
 

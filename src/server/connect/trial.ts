@@ -37,7 +37,7 @@ export const trialMethods = (
     }
     const { revision: name, state } = named(tenant, revision);
     if (state === 'draft') throw isDraft(name);
-    const packages = await parts.releases.differing(tenant, name);
+    const packages = await parts.releases.kept.differing(tenant, name);
     await parts.trials.shadow(tenant, caller.id, name, only);
     return { packages };
   },

@@ -1,15 +1,7 @@
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { newScrypt } from '../../src/tenancy/registry/scrypt.ts';
-import {
-  aliceReads,
-  check,
-  claimsOf,
-  connect,
-  exchangeFields,
-  form,
-  type TokenJson,
-} from '../e2e/requests.ts';
+import { aliceReads, check, claimsOf, connect, exchangeFields, form } from '../e2e/requests.ts';
 import { basic, bearer, editTenant, secrets, sha256 } from '../e2e/server.ts';
 import { agent, mcp, otherAgent, Stage } from './stage.ts';
 
@@ -42,7 +34,7 @@ beforeAll(async () => {
         {
           class: 'service',
           id: 'signer',
-          credentials: [{ id: 'keys', jwks: { keys: [keys.jwk] } as never }],
+          credentials: [{ id: 'keys', jwks: { keys: [keys.jwk] } }],
         },
       );
     },
@@ -165,7 +157,7 @@ test('public keys: none of them is good again among others', async () => {
   await editTenant(stage.server.tenantFolder('acme'), ({ principals }) => {
     for (const { id, credentials = [] } of principals)
       if (id === 'signer')
-        credentials.splice(0, 1, { jwks: { keys: [others, { ...keys.jwk, kid: 'renamed' }] } as never });
+        credentials.splice(0, 1, { jwks: { keys: [others, { ...keys.jwk, kid: 'renamed' }] } });
   });
   expect((await reload()).status).toBe(200);
   expect(await introspects()).toBe(401);
@@ -210,7 +202,7 @@ test('one that the API has registered, and that is registered for another anew',
 test('no exchange that was on its way is left alive', async () => {
   const user = await stage.issuer.sign();
   const under = Array.from({ length: 24 }, () =>
-    form<TokenJson>(stage.server.data, 'token', exchangeFields(user), agent),
+    form(stage.server.data, 'token', exchangeFields(user), agent),
   );
   const killed = kills('Kill', target('agent', agent.id, first));
   const answers = await Promise.all(under);

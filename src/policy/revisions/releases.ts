@@ -9,7 +9,6 @@ import type { TenantFiles } from '../../tenancy/folder/read.ts';
 import type { Manifest } from '../../tenancy/manifest.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
-import type { Bundle } from '../bundle.ts';
 import type { Policies } from '../policies.ts';
 import { limitsFor, prove } from '../proof.ts';
 import { type SourceFile, sourcesOf } from '../sources.ts';
@@ -294,7 +293,7 @@ export class Releases {
 
   /** What was tested when it was kept. Another compiler than then makes another revision of it, which is kept too. */
   async #resume(tenant: Tenant, row: RevisionRow, release: Release): Promise<boolean> {
-    const { compiler, store } = this.#options;
+    const { compiler } = this.#options;
     const { contents, digest } = row;
     const sources = await this.kept.sourcesIn(tenant, row);
     const bundle = await compiler.compile(sources);

@@ -25,7 +25,8 @@ export interface ApprovalCommands {
    */
   readonly openApproval: (args: {
     tenantNo: TenantNo;
-    approval: NewApproval;
+    /** An earlier version says nothing of what is requested. */
+    approval: Omit<NewApproval, 'requested'> & Partial<Pick<NewApproval, 'requested'>>;
     key?: ApprovalKey | undefined;
   }) => true | undefined;
   /** Notes a key for a request that goes on. `undefined` where it is known, there are too many, or there is no such request. */

@@ -21,6 +21,7 @@ import { ApprovalRequests } from './decision/approval/requests.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Meters } from './decision/metering/meters.ts';
+import { Recounts } from './decision/metering/recounts.ts';
 import { Plans } from './decision/plan.ts';
 import { PolicyQueries } from './decision/queries.ts';
 import { Recorder } from './decision/recorder.ts';
@@ -201,6 +202,7 @@ export function assemble(
     principals: { store: principals, registry },
     issuers: { store: issuerStore(reader), registered: registeredIssuers },
     doubt,
+    manifestBefore: (no) => changes.manifest(no),
     current: (tenant) => tenants.find(tenant.id) ?? tenant,
     limits: tenantLimitsOf(config),
     clock,
@@ -248,7 +250,8 @@ export function assemble(
   const trials = new Trials<Bundle>({
     store: revisions,
     shadows,
-    bundleOf: (tenant, revision) => releases.bundleOf(tenant, revision),
+    bundleOf: (tenant, revision) => releases.kept.bundleOf(tenant, revision),
+    withPackage: (...of) => releases.kept.withPackage(...of),
     activeOf: (tenant) => policies.bundleOf(tenant),
     stage: (tenant, staged) => policies.stage(tenant, staged),
     limitsOf: (tenant) => limitsFor(tenant.manifest, limitsOf(config)),
@@ -402,6 +405,7 @@ export function assemble(
     verifyAssertion: (...asserted) => assertions.verify(...asserted),
     clock,
     isKilled: (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
+    isCredentialKilled: (...of) => kills.credentialKilledAt(...of) !== undefined,
     freshness,
     onUse: (tenant, holder, now) => uses.note(tenant, holder, now),
     onRefusal: ({ tenant, presented: { address = 'socket file' }, ...refusal }) =>
@@ -439,6 +443,18 @@ export function assemble(
       : undefined;
   const usage = usageStore(reader);
   const meters = new Meters({ store: usage, grants, doubt, isShared: config.store !== undefined });
+  const recounts = new Recounts({
+    records,
+    usage,
+    grants,
+    meters,
+    writer,
+    atOnce: (read) => reader.transaction(read)(),
+    record: (tenant, caller, detail) =>
+      administration.record(tenant, caller, 'meters.rebuild', undefined, detail),
+    isShared: isOneOfMany,
+    clock,
+  });
   const approvals = approvalStore(reader);
   const callbacks = new Callbacks({
     keys,
@@ -539,8 +555,10 @@ export function assemble(
     policies,
     administration,
     issuers,
+    recounts,
     credentials: new Credentials({ principals: administration.principals, uses, clock, random }),
     principals,
+    credentialKilledAt: (...of) => kills.credentialKilledAt(...of),
     records,
     reads,
     parts: shared,
@@ -548,7 +566,7 @@ export function assemble(
     erasure,
     explanations: new Explanations({
       compiler,
-      sourcesOf: (tenant, revision) => releases.sourcesOf(tenant, revision),
+      sourcesOf: (tenant, revision) => releases.kept.sourcesOf(tenant, revision),
       source: { records, partOf: (no, digest) => shared.find(no, digest) },
       memberKeys,
       limitsOf: ({ manifest }) => limitsFor(manifest, limitsOf(config)),
@@ -586,13 +604,15 @@ export function assemble(
       ...common,
       admission,
       resolveToken: tokens.resolve,
-      plan: plansBy(new Planner(compiler), (tenant, revision) => releases.sourcesOf(tenant, revision)),
+      plan: plansBy(new Planner(compiler), (tenant, revision) => releases.kept.sourcesOf(tenant, revision)),
     }),
     data: new DataQueries({ ...common, admission }),
     queries: new PolicyQueries({
       ...common,
       admission,
-      ask: queriesBy(new OpaQueries(compiler), (tenant, revision) => releases.sourcesOf(tenant, revision)),
+      ask: queriesBy(new OpaQueries(compiler), (tenant, revision) =>
+        releases.kept.sourcesOf(tenant, revision),
+      ),
     }),
     isServed: (tenant) => policies.bundleOf(tenant) !== undefined,
     delegations: new Delegations({
@@ -615,7 +635,7 @@ export function assemble(
     bundles: new ServedBundles({
       policies: compilerOptions.policies,
       activeOf: (tenant) => policies.bundleOf(tenant),
-      sourcesOf: (tenant, revision) => releases.sourcesOf(tenant, revision),
+      sourcesOf: (tenant, revision) => releases.kept.sourcesOf(tenant, revision),
     }),
     replays: new Replays(config.data_dir),
     shadows,

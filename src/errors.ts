@@ -44,6 +44,7 @@ export const errorCodes = [
   'approval_rejected',
   'approval_invalid',
   'approval_settled',
+  'duplicate_request',
   'policy_invalid',
   'policy_undefined',
   'policy_failed',

@@ -1,6 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Command, Option } from 'commander';
+import { ServiceError } from '../errors.ts';
 import { type Cut, DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { clientOf } from './client.ts';
 import { devTokenCommand } from './dev-token.ts';
@@ -28,9 +29,21 @@ const exchange = (): Command =>
     .description('get a narrow token to act for a subject; prints the token alone, or all with --json')
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .requiredOption('--subject-token <token>', "the subject's token")
-    .option('--subject-token-type <urn>', 'access_token, id_token or jwt', 'access_token')
-    .requiredOption('--audience <name>', 'the one target the token is for; again for its other names', listed)
-    .requiredOption('--scope <scopes>', 'separated by spaces')
+    .option('--subject-token-type <urn>', 'access_token, id_token, jwt or id-jag', 'access_token')
+    .option(
+      '--audience <name>',
+      'the one target the token is for; again for its other names. Left out with id-jag alone, which says it',
+      listed,
+      [],
+    )
+    .option('--scope <scopes>', 'separated by spaces; left out with id-jag alone', '')
+    .option('--requested-token-type <urn>', 'access_token, jwt or id-jag', 'access_token')
+    .option(
+      '--resource <uri>',
+      'with --requested-token-type id-jag: what of the authority that is the audience; again for more',
+      listed,
+      [],
+    )
     .addOption(new Option('--use <class>', 'what it is for at most').choices(['read', 'suggest', 'act']))
     .option('--authorization-details <json>', 'an array of details (RFC 9396)', jsonObjects)
     .option('--may-act <class:id>', 'who alone may take the token on')
@@ -54,7 +67,7 @@ const exchange = (): Command =>
     .addOption(new Option('--approval <id>', 'go on with what was asked for').conflicts('requestApproval'))
     .addHelpText(
       'after',
-      '\nThe credential is the agent\'s own: --credential or MANDATE_CREDENTIAL.\n\nExample:\n  $ mandate --credential "$AGENT_SECRET" token exchange -t acme --subject-token "$USER_TOKEN" --audience docs-mcp --scope docs.read\n',
+      '\nThe credential is the agent\'s own: --credential or MANDATE_CREDENTIAL.\n\nExample:\n  $ mandate --credential "$AGENT_SECRET" token exchange -t acme --subject-token "$USER_TOKEN" --audience docs-mcp --scope docs.read\n\nid-jag is an identity assertion, of an identity provider or for another authority:\n  $ mandate token exchange -t acme --subject-token "$ASSERTION" --subject-token-type id-jag\n  $ mandate token exchange -t acme --subject-token "$USER_TOKEN" --scope docs.read --requested-token-type id-jag --audience https://auth.chat.example --resource https://mcp.chat.example/\n',
     )
     .action(
       async (
@@ -64,6 +77,8 @@ const exchange = (): Command =>
           subjectTokenType: string;
           audience: string[];
           scope: string;
+          requestedTokenType: string;
+          resource: string[];
           use?: string;
           authorizationDetails?: JsonObject[];
           mayAct?: string;
@@ -78,12 +93,13 @@ const exchange = (): Command =>
         command: Command,
       ) => {
         const globals = globalsOf(command);
+        checkSaid(options);
         const answer = await clientOf(DelegationService, 'data', globals).exchange({
           tenant: options.tenant,
           subjectToken: options.subjectToken,
-          subjectTokenType: options.subjectTokenType.includes(':')
-            ? options.subjectTokenType
-            : `${TOKEN_TYPES}${options.subjectTokenType}`,
+          subjectTokenType: typeOf(options.subjectTokenType),
+          requestedTokenType: typeOf(options.requestedTokenType),
+          resources: options.resource,
           audience: options.audience[0] ?? '',
           moreAudiences: options.audience.slice(1),
           scopes: options.scope.split(' ').filter((each) => each !== ''),
@@ -112,6 +128,7 @@ const exchange = (): Command =>
         }
         printJson({
           access_token: answer.accessToken,
+          issued_token_type: answer.issuedTokenType,
           expires_in: answer.expiresInSeconds,
           scope: answer.scopes.join(' '),
           use: answer.use,
@@ -129,6 +146,17 @@ const exchange = (): Command =>
         });
       },
     );
+
+/** An assertion says for what it is; with anything else it is to be said. Throws `invalid_request`. */
+function checkSaid(said: { subjectTokenType: string; audience: readonly string[]; scope: string }): void {
+  if (typeOf(said.subjectTokenType) === `${TOKEN_TYPES}id-jag`) return;
+  const missing = said.audience.length === 0 ? '--audience' : said.scope === '' ? '--scope' : undefined;
+  if (missing !== undefined)
+    throw new ServiceError('invalid_request', `${missing} is missing: say what the token is for`);
+}
+
+/** By its last part, or in full. */
+const typeOf = (name: string): string => (name.includes(':') ? name : `${TOKEN_TYPES}${name}`);
 
 /** For commander: each time the option is given one more. */
 const listed = (value: string, before: string[] = []): string[] => [...before, value];

@@ -6,7 +6,7 @@ import type { Recorder } from '../decision/recorder.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, type PrincipalRef, uuidv7 } from '../ids.ts';
-import { type GrantRow, isTaskNode } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow, isTaskNode } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -14,6 +14,7 @@ import type { Held } from '../tenancy/held.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import type { Kills } from '../tenancy/kills.ts';
 import { checkLasting } from '../tenancy/lasting.ts';
+import { killedAs } from '../tenancy/registry/credentials.ts';
 import { ceilingOf, type Tenant } from '../tenancy/tenants.ts';
 import { TENANT_KILLED } from '../verdict.ts';
 import { admitted } from './admitted.ts';
@@ -122,6 +123,7 @@ export class Delegations {
       );
     checkShape(asked);
     const proposed = await this.#proposed(attempt, actor);
+    this.#checkServers(tenant, proposed);
     attempt.question = asked.approval && exchangeQuestion(attempt, proposed);
     attempt.proposed = proposed;
     const approved = await approvals.presented(attempt);
@@ -137,11 +139,12 @@ export class Delegations {
     );
     checkLasting(tenant, this.#options.current(tenant), caller, grant.issuer);
     const { no: tenantNo } = tenant;
+    const by = caller.credential ? killedAs(caller.credential) : [];
     const { value, index } = approved
-      ? await writer.run('grantApproved', { tenantNo, use: approved.use, grant, task: opened }, record)
+      ? await writer.run('grantApproved', { tenantNo, use: approved.use, grant, task: opened, by }, record)
       : opened
-        ? await writer.run('openTask', { tenantNo, task: opened, grant }, record)
-        : await writer.run('insertGrant', { tenantNo, grant }, record);
+        ? await writer.run('openTask', { tenantNo, task: opened, grant, by }, record)
+        : await writer.run('insertGrant', { tenantNo, grant, by }, record);
     if (value === undefined) throw approved ? SPENT : REVOKED;
     if (exchangeChannel.hasSubscribers) exchangeChannel.publish({ tenant: tenant.id, outcome: 'allow' });
     return { token, grant, cut, decisionId, recordIndex: index };
@@ -232,6 +235,15 @@ export class Delegations {
     return presented;
   }
 
+  /** A server that is disabled is given no tokens: it could verify them by itself, and go on. */
+  #checkServers(tenant: Tenant, grant: GrantRow): void {
+    for (const audience of audiencesOf(grant)) {
+      const server = tenant.audiences.get(audience);
+      if (server && this.#options.facts.of(tenant, server).status === 'disabled')
+        throw new ServiceError('invalid_target', `${audience} is of a server that is disabled`);
+    }
+  }
+
   /** What the policy allows of it. */
   #allowed(
     attempt: Attempt,
@@ -263,7 +275,7 @@ const NOT_ALLOWED = new ServiceError('exchange_denied', 'the policy does not all
 
 const REVOKED = new ServiceError(
   'token_revoked',
-  'the token or one of its principals was revoked meanwhile, or its task capped: ask again',
+  'the token, one of its principals or your credential was revoked meanwhile, or its task capped: ask again',
 );
 
 const REPLACED_ALONE = new ServiceError(

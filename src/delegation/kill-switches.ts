@@ -20,6 +20,8 @@ import type { FactSource } from '../tenancy/facts.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
 import { readToken } from '../tenancy/jose.ts';
 import type { Kills } from '../tenancy/kills.ts';
+import type { ManifestPrincipal } from '../tenancy/manifest.ts';
+import { type Credential, credentialId, killedAs } from '../tenancy/registry/credentials.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -27,13 +29,29 @@ import type { Tokens } from './tokens.ts';
 export const killChannel = channel('mandate:kill');
 
 /** What is killed until it is restored. */
-export type RestoreTarget = { readonly what: 'issuer'; readonly name: string } | { readonly what: 'tenant' };
+/** One of a principal's, whoever declares it: by its id there. */
+export interface CredentialTarget {
+  readonly what: 'credential';
+  readonly principal: PrincipalRef;
+  readonly id: string;
+}
+
+type WholeTarget = { readonly what: 'issuer'; readonly name: string } | { readonly what: 'tenant' };
+
+/** What is killed until it is restored. */
+export type RestoreTarget = WholeTarget | CredentialTarget;
 
 /** What is ended, and by which of its names. */
 export type KillTarget =
   | { readonly what: 'token' | 'grant'; readonly name: string }
   | { readonly what: 'agent' | 'subject'; readonly principal: PrincipalRef }
   | RestoreTarget;
+
+/** What is killed, and since when in milliseconds since the epoch. */
+export interface Killed {
+  readonly target: RestoreTarget;
+  readonly since: number;
+}
 
 export interface KillSwitchesOptions {
   readonly tokens: Tokens;
@@ -73,16 +91,36 @@ export class KillSwitches {
   async restore(tenant: Tenant, caller: Caller, target: RestoreTarget, reason: string): Promise<void> {
     checkReason(reason);
     const { administration, writer } = this.#options;
+    const { no: tenantNo } = tenant;
+    if (target.what === 'credential') return await this.#restoreCredential(tenant, caller, target, reason);
     const detail = { ...('name' in target && { issuer: target.name }), reason };
     const record = administration.record(tenant, caller.id, `restore.${target.what}`, undefined, detail);
-    const { value } = await writer.run('restore', { tenantNo: tenant.no, name: nameOf(target) }, record);
+    const { value } = await writer.run('restore', { tenantNo, name: nameOf(target) }, record);
     this.#tell(tenant);
     if (value === undefined) throw new ServiceError('not_found', `the ${target.what} is not killed`);
   }
 
-  list(tenant: Tenant): { readonly issuer: string | undefined; readonly since: number }[] {
-    const one = ({ name, at }: KillRow) => ({ issuer: issuerIn(name), since: at });
-    return this.#options.store.list(tenant.no).map(one);
+  /** Of credentials those that a principal has now: what nobody has lets nobody in. */
+  list(tenant: Tenant): Killed[] {
+    const { store, kills, administration } = this.#options;
+    const whole = store.list(tenant.no).map(({ name, at }: KillRow): Killed => {
+      const issuer = issuerIn(name);
+      return {
+        target: issuer === undefined ? { what: 'tenant' } : { what: 'issuer', name: issuer },
+        since: at,
+      };
+    });
+    if (store.credentials(tenant.no).size === 0) return whole;
+    const registered = administration.principals.registered(tenant.no).declared.values();
+    const ofOne = (principal: ManifestPrincipal): Killed[] =>
+      principal.credentials.flatMap((each): Killed[] => {
+        const since = kills.credentialKilledAt(tenant, each);
+        const target = { what: 'credential', principal, id: credentialId(each) } as const;
+        return since === undefined ? [] : [{ target, since }];
+      });
+    // What the manifest declares is its own, whatever the API had registered under that name.
+    const isServed = (each: ManifestPrincipal) => tenant.declared.get(principalKey(each)) === each;
+    return [...whole, ...[...tenant.manifest.principals, ...registered].filter(isServed).flatMap(ofOne)];
   }
 
   async #killed(tenant: Tenant, caller: Caller, target: KillTarget, reason: string): Promise<number> {
@@ -100,6 +138,8 @@ export class KillSwitches {
         return this.#killAll(press, target);
       case 'tenant':
         return this.#killAll(press, target);
+      case 'credential':
+        return this.#killCredential(press, target);
     }
   }
 
@@ -149,7 +189,32 @@ export class KillSwitches {
     return await principals.setStatus(tenant, caller.id, principal, true, record);
   }
 
-  async #killAll(press: Press, target: RestoreTarget): Promise<number> {
+  /** What was granted to its principal ends: by which credential it was asked for, nobody keeps. */
+  async #killCredential(press: Press, { principal, id }: CredentialTarget): Promise<number> {
+    const { tenant } = press;
+    const names = killedAs(credentialOf(tenant, principal, id));
+    const resource = { type: 'credential', id: `${principalKey(principal)} ${id}` };
+    const record = this.#record(press, 'kill.credential', resource, { target: principal });
+    const args = { tenantNo: tenant.no, names, at: record.time, class: principal.class, id: principal.id };
+    const { value } = await this.#options.writer.run('killCredential', args, record);
+    return value;
+  }
+
+  async #restoreCredential(
+    tenant: Tenant,
+    caller: Caller,
+    { principal, id }: CredentialTarget,
+    reason: string,
+  ): Promise<void> {
+    const { administration, writer } = this.#options;
+    const names = killedAs(credentialOf(tenant, principal, id));
+    const detail = { credential: id, reason };
+    const record = administration.record(tenant, caller.id, 'restore.credential', principal, detail);
+    const { value } = await writer.run('restoreCredential', { tenantNo: tenant.no, names }, record);
+    if (value === undefined) throw new ServiceError('not_found', 'the credential is not killed');
+  }
+
+  async #killAll(press: Press, target: WholeTarget): Promise<number> {
     const { tenant } = press;
     const id = 'name' in target ? target.name : tenant.id;
     const record = this.#record(press, `kill.${target.what}`, { type: target.what, id }, {});
@@ -195,7 +260,18 @@ interface Press {
   readonly reason: string;
 }
 
-const nameOf = (target: RestoreTarget): KillName =>
+/** As `principal show` names it. Throws `principal_unknown` or `not_found`. */
+function credentialOf(tenant: Tenant, principal: PrincipalRef, id: string): Credential {
+  const declared = tenant.declared.get(principalKey(principal));
+  const found = declared?.credentials.find((each) => credentialId(each) === id);
+  if (found) return found;
+  throw new ServiceError(
+    'not_found',
+    `${principalKey(principal)} has no such credential: \`mandate principal show\` names those that it has`,
+  );
+}
+
+const nameOf = (target: WholeTarget): KillName =>
   target.what === 'tenant' ? TENANT_END : issuerEnd(target.name);
 
 function checkReason(reason: string): void {

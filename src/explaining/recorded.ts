@@ -1,9 +1,10 @@
-import { inputKept } from '../audit/whole.ts';
+import { type InputKept, inputKept } from '../audit/whole.ts';
+import type { EntryPoint } from '../decision/decide.ts';
 import { ServiceError } from '../errors.ts';
 
 /** What a record says of a question to the policy, and of its answer. */
 export interface Recorded {
-  readonly entryPoint: 'mandate/decision' | 'mandate/delegation';
+  readonly entryPoint: EntryPoint;
   /** JSON text, as far as the record has it. */
   readonly input: string;
   readonly nowMs: number;
@@ -24,11 +25,14 @@ interface Body {
   readonly revision?: string;
   readonly rules?: readonly string[];
   readonly reasons?: readonly { readonly code: string }[];
+  readonly policy_input?: Readonly<Record<string, unknown>>;
+  readonly policy_input_missing?: readonly string[];
 }
 
 const ENTRY_POINTS: Readonly<Record<string, Recorded['entryPoint']>> = {
   decision: 'mandate/decision',
   exchange: 'mandate/delegation',
+  approval: 'mandate/approval',
 };
 
 /**
@@ -42,9 +46,10 @@ export function recordedIn(body: Uint8Array, partOf: (digest: string) => string 
   if (!entryPoint)
     throw new ServiceError(
       'invalid_request',
-      `only decisions and exchanges are explained; this is a record of the kind ${record.kind}`,
+      `only decisions, exchanges and approvals are explained; this is a record of the kind ${record.kind}`,
     );
-  const { input, missing } = inputKept(body, partOf);
+  const { input, missing } =
+    entryPoint === 'mandate/approval' ? approvalInput(record) : inputKept(body, partOf);
   if (input === undefined)
     throw new ServiceError('not_found', 'the input was too long: the record keeps but a digest of it');
   const nowMs = Date.parse(String(input['now']));
@@ -59,12 +64,26 @@ export function recordedIn(body: Uint8Array, partOf: (digest: string) => string 
     input: JSON.stringify(input),
     nowMs,
     decisionId: record.decision_id,
-    outcome: record.outcome,
+    // Whoever was let decide has done so.
+    outcome: record.outcome === 'done' ? 'allow' : record.outcome,
     rules: record.rules ?? [],
     reasons: (record.reasons ?? []).map(({ code }) => code),
     revision: record.revision,
     missing,
   };
+}
+
+/** Throws `invalid_request` for a step that nobody decided, or that was refused before the policy was asked. */
+function approvalInput({
+  policy_input: input,
+  policy_input_missing: missing = [],
+  rules = [],
+}: Body): InputKept {
+  if (input) return { input, missing };
+  throw new ServiceError(
+    'invalid_request',
+    `the package approval was not asked for this record, or with too much to be kept: ${rules.join(', ') || 'nothing'} decided`,
+  );
 }
 
 const utf8 = new TextDecoder();

@@ -56,10 +56,15 @@ const AGAIN_MS = 5_000;
 /** What nobody keeps in memory: it is looked up in the store, or told of by `Pulse.ends`. */
 const LOOKED_UP: ReadonlySet<string> = new Set([
   'insertGrant',
+  'keepDraft',
+  'validateRevision',
+  'killCredential',
+  'restoreCredential',
   'openTask',
   'revokeGrant',
   'capTask',
   'openApproval',
+  'keepApprovalKey',
   'settleApproval',
   'expireApproval',
   'useApproval',

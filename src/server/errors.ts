@@ -61,6 +61,7 @@ export const errorForms = {
   approval_rejected: form(400, Code.PermissionDenied, 'access_denied'),
   approval_invalid: form(400, Code.InvalidArgument, 'invalid_grant'),
   approval_settled: form(409, Code.FailedPrecondition),
+  duplicate_request: form(409, Code.AlreadyExists),
   policy_invalid: form(400, Code.FailedPrecondition),
   policy_undefined: form(503, Code.FailedPrecondition, 'temporarily_unavailable'),
   policy_failed: form(500, Code.Internal, 'server_error'),

@@ -513,4 +513,25 @@ export const migrations: readonly string[] = [
     PRIMARY KEY (tenant_no, class, name)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- What was asked for beside the question, as JSON: approvals/rows.ts.
+  ALTER TABLE approvals ADD COLUMN requested TEXT;
+  -- By which keys of callers requests for approval were opened, and the SHA-256 of what was sent with each. They go with it.
+  CREATE TABLE approval_keys (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    name BLOB NOT NULL,
+    body BLOB NOT NULL,
+    approval TEXT NOT NULL,
+    PRIMARY KEY (tenant_no, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX approval_keys_by_approval ON approval_keys (tenant_no, approval);
+  `,
+  `
+  -- Of which package alone the shadow differs from what is active; empty: it is asked as it is.
+  ALTER TABLE policies ADD COLUMN shadow_package TEXT NOT NULL DEFAULT '';
+  `,
+  `
+  -- Whether its tests were not run yet: until then it is no more than kept, whatever its state says.
+  ALTER TABLE revisions ADD COLUMN is_draft INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

@@ -25,6 +25,8 @@ export interface UsageCount extends Counted {
 export interface UsageStore {
   /** What was counted in spans that begin no earlier than `from`, each span once. */
   of(tenantNo: TenantNo, meter: string, of: string, from: number): Counted[];
+  /** All that is kept of a meter, the first so many. */
+  all(tenantNo: TenantNo, meter: string, limit: number): UsageCount[];
   /** What was counted in all since `from`, by whom it is for, in order, after one. */
   sums(
     tenantNo: TenantNo,
@@ -40,6 +42,11 @@ export interface UsageCommands {
     counts: readonly UsageCount[];
     at: number;
   }) => boolean | undefined;
+  /** Adds to counts, or takes from them: what else was counted since the difference was seen stays. */
+  readonly adjustUsage: (args: {
+    tenantNo: TenantNo;
+    rows: readonly (Omit<UsageCount, 'amount' | 'seen'> & { readonly by: number })[];
+  }) => boolean;
 }
 
 /** How many counts it takes until what is over is removed, and how many go then: more, so that they do not pile up. */
@@ -54,7 +61,11 @@ export function usageStore(db: Connection): UsageStore {
     `SELECT of, sum(amount) AS amount FROM usage WHERE tenant_no = ? AND meter = ? AND since >= ? AND of > ?
      GROUP BY of ORDER BY of LIMIT ?`,
   );
+  const rows = db.prepare<[number, string, number], UsageCount>(
+    'SELECT meter, of, since, amount, until FROM usage WHERE tenant_no = ? AND meter = ? LIMIT ?',
+  );
   return {
+    all: (no, meter, limit) => rows.all(no, meter, limit),
     of: (no, meter, of, from) => all.all(no, meter, of, from),
     sums: (no, meter, { from, after, limit }) => sums.all(no, meter, from, after, limit),
   };
@@ -64,6 +75,12 @@ export function prepareUsage(db: Connection): UsageCommands {
   const count = db.prepare<[object]>(`
     INSERT INTO usage (tenant_no, meter, of, since, amount, until) VALUES (@no, @meter, @of, @since, @amount, @until)
     ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, until = max(until, excluded.until)`);
+  const adjust = db.prepare<[object]>(`
+    INSERT INTO usage (tenant_no, meter, of, since, amount, until) VALUES (@no, @meter, @of, @since, max(0, @by), @until)
+    ON CONFLICT DO UPDATE SET amount = max(0, amount + @by), until = max(until, excluded.until)`);
+  const removeNothing = db.prepare<[object]>(
+    'DELETE FROM usage WHERE tenant_no = @no AND meter = @meter AND of = @of AND since = @since AND amount = 0',
+  );
   const over = db.prepare<[number, number], Pick<UsageCount, 'meter' | 'of' | 'since'>>(
     `SELECT meter, of, since FROM usage WHERE tenant_no = ? AND until < ? ORDER BY until LIMIT ${REMOVED_EACH}`,
   );
@@ -88,6 +105,13 @@ export function prepareUsage(db: Connection): UsageCommands {
       for (const { meter, of, since, amount, until } of counts)
         count.run({ no, meter, of, since, amount, until });
       removeOver(no, at);
+      return true;
+    },
+    adjustUsage: ({ tenantNo: no, rows }) => {
+      for (const { meter, of, since, until, by } of rows) {
+        adjust.run({ no, meter, of, since, until, by });
+        removeNothing.run({ no, meter, of, since });
+      }
       return true;
     },
   };

@@ -42,6 +42,8 @@ export class Administration {
     principals: { store: PrincipalStore; registry: Registry };
     issuers: { store: IssuerStore; registered: RegisteredIssuers };
     doubt: Doubt;
+    /** The text of the manifest that was adopted last. */
+    manifestBefore: (tenantNo: TenantNo) => string | undefined;
     /** The tenant as it is now, if it is served. */
     current: (tenant: Tenant) => Tenant;
     /** The most that a tenant may have. */
@@ -55,13 +57,14 @@ export class Administration {
     this.#clock = clock;
     this.#random = random;
     const record: Recording = (...of) => this.record(...of);
-    const { doubt, current } = options;
+    const { doubt, manifestBefore, current } = options;
     this.#principals = new Principals({
       ...principals,
       writer,
       facts,
       record,
       doubt,
+      manifestBefore,
       current,
       clock,
       random,
@@ -126,7 +129,7 @@ export class Administration {
     return this.#issuers;
   }
 
-  get principals(): Pick<Principals, 'put' | 'change' | 'setStatus' | 'retire'> {
+  get principals(): Pick<Principals, 'put' | 'change' | 'setStatus' | 'retire' | 'registered'> {
     return this.#principals;
   }
 
@@ -166,16 +169,37 @@ export class Administration {
     return value === true;
   }
 
+  /** Keeps a revision whose tests were not run. */
+  async keepDraft(
+    tenant: Tenant,
+    kept: Parameters<Commands['keepDraft']>[0]['kept'],
+    { caller, message }: { caller: string; message: string },
+  ): Promise<void> {
+    const detail = { draft: true, ...(message !== '' && { message }) };
+    const { revision } = kept.row;
+    const record = this.record(tenant, caller, 'policy.push', undefined, detail, { revision });
+    await this.#writer.run('keepDraft', { tenantNo: tenant.no, kept }, record);
+  }
+
+  /** A draft is one no more, as its tests passed. Answers whether it was done. */
+  async validateRevision(tenant: Tenant, caller: string, revision: string, tests: string): Promise<boolean> {
+    const record = this.record(tenant, caller, 'policy.validate', undefined, {}, { revision });
+    const args = { tenantNo: tenant.no, revision, tests };
+    const { value } = await this.#writer.run('validateRevision', args, record);
+    return value === true;
+  }
+
   /** Tries a kept revision, or ends what is tried so. Answers whether it was done. */
   async tryRevision(
     tenant: Tenant,
     caller: string,
     trial: Omit<Parameters<Commands['tryRevision']>[0], 'tenantNo'>,
   ): Promise<boolean> {
-    const { as, revision, share } = trial;
+    const { as, revision, share, only = '' } = trial;
     const action = as === 'shadow' ? 'policy.shadow' : 'policy.stage';
     const detail = {
       ...(share === '' ? {} : { share: JSON.parse(share) as unknown }),
+      ...(only !== '' && { package: only }),
       ended: revision === '',
     };
     const record = this.record(tenant, caller, action, undefined, detail, { revision });

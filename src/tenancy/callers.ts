@@ -8,7 +8,7 @@ import { ALWAYS_FRESH, checkServed, type Freshness } from './freshness.ts';
 import { readToken } from './jose.ts';
 import { type ManifestPrincipal, type Operation, operatorOperations } from './manifest.ts';
 import type { ChosenSecrets } from './registry/chosen.ts';
-import { chosenBy, isGood } from './registry/credentials.ts';
+import { type Credential, chosenBy, isGood } from './registry/credentials.ts';
 import { audiencesOf, type Holder } from './registry/registry.ts';
 import type { Tenant, Tenants } from './tenants.ts';
 
@@ -20,6 +20,8 @@ export interface Caller {
   readonly principal: PrincipalRef | undefined;
   /** As it was known when it authenticated. */
   readonly registered?: ManifestPrincipal | undefined;
+  /** The credential it was known by, where that is one of the principal's. */
+  readonly credential?: Credential | undefined;
   readonly may: ReadonlySet<Operation>;
   /**
    * The audiences it answers for: a token of Mandate's for another one is not for it. `stated`: the tenant knows of none,
@@ -84,7 +86,10 @@ const devCaller: Caller = {
 };
 
 /** Turns a bearer JWT into the principal it names; see `jwtCallers`. */
-export type JwtVerifier = (tenant: Tenant, token: string, among?: readonly Tenant[]) => Promise<PrincipalRef>;
+export type JwtVerifier = (tenant: Tenant, token: string, among?: readonly Tenant[]) => Promise<JwtHolder>;
+
+/** Whom a JWT names, and all of its credentials that the JWT is good for, where it is a workload's. */
+export type JwtHolder = PrincipalRef & { readonly credentials?: readonly Credential[] };
 
 /** Turns a client's assertion into who it is; see `ClientAssertions`. */
 export type AssertionVerifier = (
@@ -105,9 +110,11 @@ export class Callers {
   readonly #tenants: Tenants;
   readonly #clock: Clock;
   readonly #isKilled: (tenant: Tenant, issuer: string) => boolean;
+  readonly #isCredentialKilled: (tenant: Tenant, credential: Credential) => boolean;
   readonly #freshness: Freshness;
   readonly #onUse: (tenant: Tenant, holder: Holder, now: number) => void;
-  readonly #known = new WeakMap<ManifestPrincipal, Caller>();
+  /** By the credential, or the principal that a token names. */
+  readonly #known = new WeakMap<Credential | ManifestPrincipal, Caller>();
   readonly #greeted = new WeakSet<Presented>();
   readonly #greetings = new WeakMap<Presented, Promise<void>>();
 
@@ -122,6 +129,8 @@ export class Callers {
     clock: Clock;
     /** Whether the tenant takes no tokens of the issuer any more. */
     isKilled?: (tenant: Tenant, issuer: string) => boolean;
+    /** Whether nobody is let in by the credential any more. */
+    isCredentialKilled?: (tenant: Tenant, credential: Credential) => boolean;
     /** How old what is known here may be. */
     freshness?: Freshness;
     onUse?: (tenant: Tenant, holder: Holder, now: number) => void;
@@ -139,6 +148,7 @@ export class Callers {
     this.#chosen = options.chosen;
     this.#clock = options.clock;
     this.#isKilled = options.isKilled ?? ((): boolean => false);
+    this.#isCredentialKilled = options.isCredentialKilled ?? ((): boolean => false);
     this.#freshness = options.freshness ?? ALWAYS_FRESH;
     this.#onUse = options.onUse ?? ((): void => undefined);
   }
@@ -252,10 +262,11 @@ export class Callers {
 
   /** What a caller was known by may have been taken away meanwhile, or its tenant have gone. */
   #lasting(tenant: Tenant, caller: Caller): Caller {
-    const { principal, registered } = caller;
+    const { principal, registered, credential } = caller;
     const now = this.#tenants.find(tenant.id);
     if (principal && !isDeepStrictEqual(now?.declared.get(principalKey(principal)), registered))
       throw unknownCaller();
+    if (credential && this.#isCredentialKilled(tenant, credential)) throw unknownCaller();
     return caller;
   }
 
@@ -291,14 +302,15 @@ export class Callers {
       if (this.#dev && presented.loopback) return devCaller;
       throw nobody();
     }
-    if (presented.kind === 'certificate') return this.#callerOf(this.holder(tenant, presented.name));
+    if (presented.kind === 'certificate') return this.#callerOf(tenant, this.#holder(tenant, presented.name));
     if (presented.kind === 'assertion') throw unknownCaller();
     // Looked up by digest: what the time of the look-up tells is about the digest, not about the secret.
     const digest = digestOf(presented);
-    const principal = this.holder(tenant, digest);
-    if (principal) {
-      if (presented.clientId !== undefined && presented.clientId !== principal.id) throw unknownCaller();
-      return this.#callerOf(principal);
+    const holder = this.#holder(tenant, digest);
+    if (holder) {
+      if (presented.clientId !== undefined && presented.clientId !== holder.principal.id)
+        throw unknownCaller();
+      return this.#callerOf(tenant, holder);
     }
     const operator = this.#operators.get(digest);
     if (operator && (operator.tenants.includes('*') || operator.tenants.includes(tenant.id)))
@@ -323,11 +335,16 @@ export class Callers {
 
   /** Whose credential that is, while it is good; named as in `Tenant.credentials`. */
   holder(tenant: Tenant, key: string): ManifestPrincipal | undefined {
+    return this.#holder(tenant, key)?.principal;
+  }
+
+  #holder(tenant: Tenant, key: string): Holder | undefined {
     const held = tenant.credentials.get(key);
     const now = this.#clock();
-    if (!held || !isGood(held.credential, now)) return undefined;
+    if (!held || !isGood(held.credential, now) || this.#isCredentialKilled(tenant, held.credential))
+      return undefined;
     this.#onUse(tenant, held, now);
-    return held.principal;
+    return held;
   }
 
   async #byJwt(tenant: Tenant, token: string, clientId: string | undefined): Promise<Caller> {
@@ -336,7 +353,12 @@ export class Callers {
     const ref = await this.#verifyJwt(tenant, token);
     if (clientId !== undefined && clientId !== ref.id) throw unknownCaller();
     if (!isDeepStrictEqual(this.#tenants.find(tenant.id)?.issuers.get(issuer), trust)) throw unknownCaller();
-    return this.#callerOf(tenant.declared.get(principalKey(ref)));
+    const principal = tenant.declared.get(principalKey(ref));
+    if (!principal) throw unknownCaller();
+    const { credentials = [] } = ref;
+    // One that was killed is not let in as another.
+    const killed = credentials.find((each) => this.#isCredentialKilled(tenant, each));
+    return this.#callerOf(tenant, { principal, credential: killed ?? credentials[0] });
   }
 
   /** One that nobody else's secret is; what is chosen may look like anything. */
@@ -355,28 +377,31 @@ export class Callers {
     const now = this.#clock();
     if (!isGood(holder.credential, now)) throw unknownCaller();
     this.#onUse(tenant, holder, now);
-    return this.#callerOf(holder.principal);
+    return this.#callerOf(tenant, holder);
   }
 
   async #byAssertion(tenant: Tenant, assertion: string, clientId: string | undefined): Promise<Caller> {
     const holder = await this.#verifyAssertion(tenant, assertion, clientId);
     this.#onUse(tenant, holder, this.#clock());
-    return this.#callerOf(holder.principal);
+    return this.#callerOf(tenant, holder);
   }
 
-  #callerOf(principal: ManifestPrincipal | undefined): Caller {
-    if (!principal) throw unknownCaller();
-    const known = this.#known.get(principal);
+  #callerOf(tenant: Tenant, held: Named | undefined): Caller {
+    if (!held) throw unknownCaller();
+    const { principal, credential } = held;
+    if (credential && this.#isCredentialKilled(tenant, credential)) throw unknownCaller();
+    const known = this.#known.get(credential ?? principal);
     if (known) return known;
     const { class: cls, id } = principal;
     const caller: Caller = {
       id: `${cls}:${id}`,
       principal: { class: cls, id },
       registered: principal,
+      credential,
       may: new Set(principal.may ?? operationsOf[cls]),
       audiences: audiencesOf(principal),
     };
-    this.#known.set(principal, caller);
+    this.#known.set(credential ?? principal, caller);
     return caller;
   }
 
@@ -396,6 +421,12 @@ export class Callers {
       throw new Refused('principal_disabled', `${caller.id} is disabled`, caller.id);
     return caller;
   }
+}
+
+/** Who is known, and by which credential. An issuer's word on who somebody is needs none. */
+interface Named {
+  readonly principal: ManifestPrincipal;
+  readonly credential: Credential | undefined;
 }
 
 const refusals: ReadonlySet<string> = new Set(['unauthenticated', 'permission_denied', 'principal_disabled']);

@@ -5,6 +5,7 @@ import { describe, ServiceError } from '../errors.ts';
 import type { PrincipalRef } from '../ids.ts';
 import type { Authentication } from '../storage/rows.ts';
 import { authenticationIn } from './authentication.ts';
+import type { JwtHolder } from './callers.ts';
 import { audiencesOf, checkTimes } from './claims.ts';
 import { checkHeld, type Held } from './held.ts';
 import { readToken, type UnverifiedToken } from './jose.ts';
@@ -119,11 +120,7 @@ export class Issuers {
    * that a platform gave to a workload. Never a user: a user's token in the place of a credential would let whoever holds
    * it ask for anybody. `among`: tenants that trust the issuer alike, whose workloads would do, too.
    */
-  async verifyCaller(
-    tenant: Tenant,
-    text: string,
-    among: readonly Tenant[] = [tenant],
-  ): Promise<PrincipalRef> {
+  async verifyCaller(tenant: Tenant, text: string, among: readonly Tenant[] = [tenant]): Promise<JwtHolder> {
     const refused = (cause: unknown): ServiceError =>
       new ServiceError('unauthenticated', 'the credential is not valid in this tenant', { cause });
     try {
@@ -132,7 +129,7 @@ export class Issuers {
       if (!issuer || issuer.subject_class === 'user') throw refused('the issuer names no callers');
       const hasWorkloads = among.some((each) => (each.workloads.get(token.issuer) ?? []).length > 0);
       const workload = hasWorkloads && (await this.#workload(tenant, issuer, token, among));
-      if (workload) return { class: workload.class, id: workload.id };
+      if (workload) return workload;
       const { subject, kind, audiences } = await this.verify(tenant, issuer, token);
       if (kind !== 'access_token' || !audiences.some((each) => issuer.audiences.includes(each)))
         throw refused('not an access token for this server');
@@ -148,7 +145,7 @@ export class Issuers {
     issuer: TrustedIssuer,
     token: UnverifiedToken,
     among: readonly Tenant[],
-  ): Promise<PrincipalRef | undefined> {
+  ): Promise<JwtHolder | undefined> {
     const claims = await this.#verified(tenant, issuer, token, []);
     const now = this.#clock();
     checkTimes(claims, now / 1000);
@@ -164,7 +161,12 @@ export class Issuers {
       const principals = new Set(found.map(({ principal }) => principal));
       // That of two principals is neither's.
       const [principal] = principals;
-      if (principal && principals.size === 1) return principal;
+      if (principal && principals.size === 1)
+        return {
+          class: principal.class,
+          id: principal.id,
+          credentials: found.map(({ credential }) => credential),
+        };
     }
     return undefined;
   }

@@ -1,6 +1,7 @@
-import { issuerEnd, type KillStore, TENANT_END } from '../storage/granting/ends.ts';
+import { type CredentialEnd, issuerEnd, type KillStore, TENANT_END } from '../storage/granting/ends.ts';
 import { Kept } from '../storage/granting/kept.ts';
 import type { TenantNo } from '../storage/rows.ts';
+import { type Credential, killedAs } from './registry/credentials.ts';
 import type { Tenant } from './tenants.ts';
 
 const ISSUERS_BYTES = 1024 * 1024;
@@ -9,6 +10,7 @@ const ISSUERS_BYTES = 1024 * 1024;
 export class Kills {
   readonly #store: KillStore;
   readonly #tenants = new Map<TenantNo, boolean>();
+  readonly #credentials = new Map<TenantNo, { ends: number; killed: ReadonlyMap<CredentialEnd, number> }>();
   readonly #ends: () => number;
   /** By tenant number and issuer. */
   readonly #issuers = new Kept<boolean>(ISSUERS_BYTES);
@@ -34,6 +36,27 @@ export class Kills {
     if (known !== undefined) return known;
     const killed = this.#store.isKilled(no, issuerEnd(issuer));
     this.#issuers.set(name, killed, 2 * name.length, ends);
+    return killed;
+  }
+
+  /** Since when nobody authenticates by it, in milliseconds since the epoch; undefined where it is not killed. */
+  credentialKilledAt(tenant: Tenant, credential: Credential): number | undefined {
+    const killed = this.#credentialsOf(tenant);
+    if (killed.size === 0) return undefined;
+    for (const name of killedAs(credential)) {
+      const at = killed.get(name);
+      if (at !== undefined) return at;
+    }
+    return undefined;
+  }
+
+  #credentialsOf({ no }: Tenant): ReadonlyMap<CredentialEnd, number> {
+    const ends = this.#ends();
+    const known = this.#credentials.get(no);
+    // Without a number to tell by, NaN, each look is a new one.
+    if (known?.ends === ends) return known.killed;
+    const killed = this.#store.credentials(no);
+    this.#credentials.set(no, { ends, killed });
     return killed;
   }
 

@@ -46,6 +46,26 @@ test('what is killed until it is restored is listed', async () => {
   expect(await cli('kill', 'list', '-t', 'acme')).toMatchObject(empty);
 });
 
+test('a credential of tenant.yaml is killed, shown so, listed and restored', async () => {
+  const show = async () => (await cli('principal', 'show', '-t', 'acme', 'service:docs-api')).stdout;
+  const [, id = ''] = /credential +(\S+): a secret/.exec(await show()) ?? [];
+  const of = ['-t', 'acme', 'service:docs-api', id];
+  expect(await cli('kill', 'credential', '--reason', 'INC-9', ...of)).toMatchObject({
+    code: 0,
+    stdout: 'killed; 0 living grants ended\n',
+  });
+  expect(await show()).toMatch(new RegExp(`credential +${id}: a secret, killed 20`));
+  expect((await cli('kill', 'list', '-t', 'acme')).stdout).toMatch(
+    new RegExp(`^credential +service:docs-api ${id} +20`, 'm'),
+  );
+  const removed = await cli('principal', 'remove-credential', ...of);
+  expect(removed.stderr).toContain('here it can be disabled, and a credential of it killed');
+  expect(await cli('restore', 'credential', ...of)).toMatchObject({ code: 0, stdout: 'restored\n' });
+  expect((await cli('kill', 'credential', '-t', 'acme', 'service:docs-api', 'x')).stderr).toContain(
+    'mandate: not_found: service:docs-api has no such credential',
+  );
+});
+
 test('what is not there is an error', async () => {
   const typo = await cli('kill', 'issuer', '-t', 'acme', 'https://login.acme.example');
   expect(typo.code).toBe(2);

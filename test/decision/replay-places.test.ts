@@ -24,6 +24,7 @@ test('a shadow beyond the bound is refused before it is written, also where two 
       policy: () => ({ active: '', folder: '', shadow: '', staged: '', share: '' }),
     } as never,
     shadows,
+    withPackage: () => Promise.reject(new Error('none')),
     bundleOf: async (_tenant, revision) => ({ revision, wasm: new Uint8Array(), data: '{}' }),
     activeOf: () => undefined,
     stage: () => undefined,
@@ -33,15 +34,15 @@ test('a shadow beyond the bound is refused before it is written, also where two 
   const tenant = (id: string, no: number): Tenant => ({ id, no }) as unknown as Tenant;
   const [one, two] = [tenant('one', 1), tenant('two', 2)];
   const outcomes = await Promise.allSettled([
-    trials.shadow(one, 'root', 'sha256:a'),
-    trials.shadow(two, 'root', 'sha256:a'),
+    trials.shadow(one, 'root', 'sha256:a', ''),
+    trials.shadow(two, 'root', 'sha256:a', ''),
   ]);
   expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
   expect(outcomes[1]).toMatchObject({ reason: { code: 'resource_exhausted' } });
   expect(written).toEqual(['one']);
   // Whoever gave its place back leaves room, and to end one takes none.
-  await trials.shadow(two, 'root', 'sha256:a');
-  await trials.shadow(one, 'root', '');
+  await trials.shadow(two, 'root', 'sha256:a', '');
+  await trials.shadow(one, 'root', '', '');
   expect(written).toEqual(['one', 'two', 'one']);
   await rm(folder, { recursive: true });
 });

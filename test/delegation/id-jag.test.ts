@@ -375,6 +375,124 @@ describe('an assertion for another authority', () => {
   });
 });
 
+describe('over gRPC, Connect and the command line', () => {
+  const exchange = (body: object) =>
+    connect<{
+      accessToken: string;
+      issuedTokenType: string;
+      tokenType: string;
+      scopes: string[];
+      code?: string;
+    }>(
+      stage.server.data,
+      'DelegationService/Exchange',
+      { tenant: 'acme', ...body },
+      basic(agent.id, agent.secret),
+    );
+  const codeOf = ({ headers }: { headers: Headers }) => headers.get('mandate-error-code');
+  const cli = (...args: string[]) =>
+    at(stage.server, agent.secret)('token', 'exchange', '-t', 'acme', ...args);
+
+  test('an assertion is all that is needed for a token of what it says, once', async () => {
+    const assertion = await made();
+    const presented = { subjectToken: assertion, subjectTokenType: ID_JAG };
+    const { status, body } = await exchange(presented);
+    expect({ status, body }).toMatchObject({
+      status: 200,
+      body: { tokenType: 'Bearer', scopes: ['docs.read', 'docs.suggest'] },
+    });
+    expect(claimsOf(body.accessToken)).toMatchObject({ sub: 'alice', aud: DOCS, client_id: agent.id });
+    expect(codeOf(await exchange(presented))).toBe('token_invalid');
+    const [record] = await stage.records({ kind: 'exchange', pageSize: 2 });
+    expect(record).toMatchObject({ action: 'assertion.accept', outcome: 'deny' });
+    // Less of it may be asked for, and nothing else.
+    const narrowed = { ...presented, subjectToken: await made(), audience: DOCS, scopes: ['docs.read'] };
+    expect((await exchange(narrowed)).body.scopes).toEqual(['docs.read']);
+    const elsewhere = { ...presented, subjectToken: await made(), audience: 'docs-api' };
+    expect(codeOf(await exchange(elsewhere))).toBe('invalid_target');
+  });
+
+  test('one for another authority is the same as at the token endpoint', async () => {
+    const subjectToken = await stage.issuer.sign();
+    const asked = {
+      subjectToken,
+      requestedTokenType: ID_JAG,
+      audience: CHAT,
+      resources: [CHAT_MCP],
+      scopes: ['docs.read'],
+    };
+    const { status, body } = await exchange(asked);
+    expect({ status, body }).toMatchObject({
+      status: 200,
+      body: { issuedTokenType: ID_JAG, tokenType: 'N_A', scopes: ['docs.read'] },
+    });
+    const { body: same } = await askFor(stage, subjectToken);
+    const shared = ({ access_token }: { access_token: string }) => {
+      const { iss, sub, aud, client_id, resource } = claimsOf(access_token);
+      return { iss, sub, aud, client_id, resource };
+    };
+    expect(shared({ access_token: body.accessToken })).toEqual(shared(same));
+    // It is no token here, by either way.
+    expect(await stage.introspect(body.accessToken, mcp)).toEqual({ active: false });
+    expect(codeOf(await exchange({ subjectToken: body.accessToken, subjectTokenType: ID_JAG }))).toBe(
+      'token_invalid',
+    );
+  });
+
+  test.each<[string, object, string]>([
+    ['no resource', { resources: [] }, 'invalid_request'],
+    ['two authorities', { moreAudiences: ['https://other.example'] }, 'invalid_request'],
+    ['no authority', { audience: '' }, 'invalid_request'],
+    [
+      "a resource that is not the authority's",
+      { resources: ['https://elsewhere.example/'] },
+      'invalid_target',
+    ],
+    ['an authority that nobody registered', { audience: 'https://elsewhere.example' }, 'invalid_target'],
+    ['an assertion to become another', { subjectTokenType: ID_JAG }, 'unsupported_token_type'],
+    ['for itself', { forItself: true }, 'unsupported_token_type'],
+    ['resources without an assertion', { requestedTokenType: '' }, 'invalid_request'],
+    ['a task', { task: { purpose: 'x' } }, 'invalid_request'],
+    [
+      'a transaction token, which is asked for at the token endpoint',
+      { requestedTokenType: 'urn:ietf:params:oauth:token-type:txn_token' },
+      'unsupported_token_type',
+    ],
+  ])('refused: %s', async (_, changes, code) => {
+    const subjectToken = await stage.issuer.sign();
+    const asked = { subjectToken, requestedTokenType: ID_JAG, audience: CHAT, resources: [CHAT_MCP] };
+    expect(codeOf(await exchange({ ...asked, scopes: ['docs.read'], ...changes }))).toBe(code);
+  });
+
+  test('refused: an assertion with another token, to join a task, and by another client', async () => {
+    const presented = async () => ({ subjectToken: await made(), subjectTokenType: ID_JAG });
+    const actor = {
+      actorToken: await stage.issuer.sign(),
+      actorTokenType: 'urn:ietf:params:oauth:token-type:jwt',
+    };
+    expect(codeOf(await exchange({ ...(await presented()), ...actor }))).toBe('invalid_request');
+    expect(codeOf(await exchange({ ...(await presented()), requestedTokenType: TASK }))).toBe(
+      'unsupported_token_type',
+    );
+    const other = await assertionOf(stage.issuer, { client_id: 'other-agent' });
+    expect(codeOf(await exchange({ subjectToken: other, subjectTokenType: ID_JAG }))).toBe('token_invalid');
+  });
+
+  test('mandate token exchange takes one, and asks for one', async () => {
+    const taken = await cli('--subject-token', await made(), '--subject-token-type', 'id-jag');
+    expect(taken, taken.stderr).toMatchObject({ code: 0 });
+    expect(claimsOf(taken.stdout.trim())).toMatchObject({ aud: DOCS });
+    const to = ['--requested-token-type', 'id-jag', '--audience', CHAT, '--resource', CHAT_MCP];
+    const user = await stage.issuer.sign();
+    const asked = await cli('--subject-token', user, '--scope', 'docs.read', ...to);
+    expect(asked, asked.stderr).toMatchObject({ code: 0 });
+    expect(claimsOf(asked.stdout.trim())).toMatchObject({ aud: CHAT, resource: CHAT_MCP });
+    expect((await cli('--subject-token', user, '--scope', 'docs.read')).stderr).toBe(
+      'mandate: invalid_request: --audience is missing: say what the token is for\n',
+    );
+  });
+});
+
 describe('from one authority of Mandate’s to another', () => {
   test('acme issues, globex takes: its own user, agent and policy', async () => {
     const tools = 'https://tools.globex.example/mcp';

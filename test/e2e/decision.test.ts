@@ -90,7 +90,7 @@ describe('served', () => {
       resourceType: 'path',
     });
     expect(status).toBe(400);
-    expect(body.message).toMatch(/plan_unsupported: data.shop.authz.allow decides/);
+    expect(body.message).toMatch(/plan_unsupported: mapping\.rego: data\.shop\.authz\.allow decides/);
   });
 
   test('a candidate is replayed, and told from what was decided', async () => {

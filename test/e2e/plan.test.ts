@@ -195,3 +195,49 @@ test('where a meter counts, or is seen, there is no plan, which the record says;
     body.records.filter(({ outcome }) => outcome === 'error').map(({ reasons }) => reasons[0]?.code),
   ).toEqual(['plan_unsupported', 'plan_unsupported']);
 });
+
+describe('a decision of the tenant’s own', () => {
+  const SHOP = `package shop.authz
+
+default allow := false
+
+allow if {
+	input.action.name == "document.read"
+	input.resource.properties.owner == input.subject.id
+}
+`;
+  const MAPPING = 'package mapping\n\nasked := input\n';
+  const planned = async (files: Record<string, string>, decision: string | undefined) => {
+    await using own = await startServer({
+      acme: (manifest) => {
+        if (decision !== undefined) Object.assign(manifest, { decision });
+      },
+      acmeFiles: { 'shop.rego': SHOP, ...files },
+    });
+    const asked = {
+      tenant: 'acme',
+      subject: { type: 'user', id: 'alice' },
+      action: { name: 'document.read' },
+      resourceType: 'document',
+    };
+    return (await connect<Planned>(own.data, 'DecisionService/Plan', asked, bearer(secrets.api))).body;
+  };
+  const DECISION = 'data.shop.authz.allow';
+
+  test('is refused with why and what to do, behind a mapping and without one', async () => {
+    const mapped = await planned({ 'mapping.rego': MAPPING }, DECISION);
+    expect(mapped.message).toMatch(/^plan_unsupported: mapping\.rego: data\.shop\.authz\.allow .*CheckBatch/);
+    const plain = await planned({}, DECISION);
+    expect(plain.message).toMatch(/^plan_unsupported: tenant\.yaml: .*data\.authz\.shop\.authz\.allow/);
+  });
+
+  test('can be planned as it is told', async () => {
+    const authz = {
+      'shop.rego': SHOP.replace('package shop', 'package authz.shop'),
+      'authz/shop.rego': 'package authz\n\nallow if data.authz.shop.authz.allow\n',
+    };
+    const { outcome, condition, reasons } = await planned(authz, undefined);
+    expect(outcome, JSON.stringify(reasons)).toBe('PLAN_OUTCOME_CONDITIONAL');
+    expect(JSON.stringify(condition)).toContain('"owner"');
+  });
+});

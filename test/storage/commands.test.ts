@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { tenantId } from '../../src/ids.ts';
+import { type GrantId, tenantId } from '../../src/ids.ts';
 import { KEPT_MS } from '../../src/storage/granting/commands.ts';
-import { issuerEnd, killStore } from '../../src/storage/granting/ends.ts';
+import { type CredentialEnd, credentialEnd, issuerEnd, killStore } from '../../src/storage/granting/ends.ts';
 import { grantStore } from '../../src/storage/grants.ts';
 import { MOVED_TABLES } from '../../src/storage/log/commands.ts';
 import { recordStore } from '../../src/storage/log/records.ts';
@@ -121,6 +121,26 @@ test('what was ended stays so where the log of the tenant begins anew, and new g
     expect((await writer.run('insertGrant', { tenantNo: no, grant: anew })).value).toBe(true);
     expect(find(anew)).toBeNull();
     reader.close();
+  }));
+
+test('a grant that was asked for by a credential that was killed meanwhile is not made', () =>
+  withGrants(async (writer, no) => {
+    const [killed, other] = [credentialEnd('one'), credentialEnd('other')];
+    const insert = async (by: readonly CredentialEnd[]) =>
+      (await writer.run('insertGrant', { tenantNo: no, grant: grant(), by })).value;
+    expect(await insert([killed])).toBe(true);
+    const ref = { class: 'agent', id: 'a' } as const;
+    const kill = { tenantNo: no, names: [killed], at: T0, ...ref };
+    expect((await writer.run('killCredential', kill)).value).toBe(1);
+    expect(await insert([killed])).toBeUndefined();
+    expect(await insert([other, killed])).toBeUndefined();
+    const task = { id: 'task' as GrantId, purpose: 'p', endsAt: T0 + 300_000, budget: {} };
+    const node = grant({ id: task.id, task });
+    const opened = { tenantNo: no, task: node, grant: grant({ parentId: node.id, depth: 2, task }) };
+    expect((await writer.run('openTask', { ...opened, by: [killed] })).value).toBeUndefined();
+    expect(await insert([other])).toBe(true);
+    await writer.run('restoreCredential', { tenantNo: no, names: [killed] });
+    expect(await insert([killed])).toBe(true);
   }));
 
 describe('grants that expired long ago', () => {

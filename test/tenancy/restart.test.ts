@@ -33,6 +33,7 @@ const administrationOf = (writer: Pick<Writer, 'run' | 'append'>): Administratio
     principals: {} as never,
     issuers: {} as never,
     doubt: {} as never,
+    manifestBefore: () => undefined,
     current: (tenant) => tenant,
     limits: {} as never,
     clock: systemClock,

@@ -12,7 +12,7 @@ import { ExitCode, globalsOf, print, printFields, printJson } from '../terminal/
 export const explainCommand = (): Command =>
   new Command('explain')
     .description(
-      'say why a decision or an exchange was answered as it was, rule by rule; exits 1 if that is not what was recorded',
+      'say why a decision, an exchange or an approval was answered as it was, rule by rule; exits 1 if that is not what was recorded',
     )
     .argument('<record>', "a record's index, or the id of its decision")
     .requiredOption('-t, --tenant <id>', 'the tenant')

@@ -1,6 +1,11 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Command } from 'commander';
-import { type KillRequest, KillService } from '../../gen/mandate/v1/kill_pb.ts';
+import {
+  type CredentialRef,
+  type KilledTarget,
+  type KillRequest,
+  KillService,
+} from '../../gen/mandate/v1/kill_pb.ts';
 import { clientOf } from '../client.ts';
 import { globalsOf, print, printJson, printTable } from '../terminal/output.ts';
 import { keyed } from '../terminal/values.ts';
@@ -12,8 +17,9 @@ interface Options {
 
 /** A target as the message has it: principals may be plain. */
 type Target =
-  | Exclude<KillRequest['target'], { case: 'subject' } | { case: undefined }>
-  | { readonly case: 'subject'; readonly value: { readonly class: string; readonly id: string } };
+  | Exclude<KillRequest['target'], { case: 'subject' | 'credential' } | { case: undefined }>
+  | { readonly case: 'subject'; readonly value: { readonly class: string; readonly id: string } }
+  | { readonly case: 'credential'; readonly value: Pick<CredentialRef, 'class' | 'id' | 'credentialId'> };
 
 export const killCommands = (): Command =>
   new Command('kill')
@@ -61,6 +67,7 @@ export const killCommands = (): Command =>
         (value) => ({ case: 'issuer', value }),
       ),
     )
+    .addCommand(killCredential())
     .addCommand(killTenant())
     .addCommand(list());
 
@@ -79,6 +86,32 @@ const killOf = (
   withOptions(new Command(what).description(description).argument(argument))
     .addHelpText('after', `\nExample:\n  $ mandate kill ${what} -t acme --reason INC-7 ${example}\n`)
     .action((text: string, options: Options, command: Command) => kill(command, options, targetOf(text)));
+
+const refOf = (principal: string, credentialId: string): Target & { case: 'credential' } => {
+  const [cls, id] = keyed(principal, 'the principal', 'class:id');
+  return { case: 'credential', value: { class: cls, id, credentialId } };
+};
+
+const ofCredential = (command: Command): Command =>
+  withOptions(
+    command
+      .argument('<class:id>', 'whose it is')
+      .argument('<credential>', 'its id, as "principal show" names it'),
+  );
+
+const killCredential = (): Command =>
+  ofCredential(
+    new Command('credential').description(
+      "let nobody in by a credential any more, tenant.yaml's too, and end every grant of its principal",
+    ),
+  )
+    .addHelpText(
+      'after',
+      '\nWhat it is stays dead wherever it stands, until `mandate restore credential`.\n\nExample:\n  $ mandate kill credential -t acme --reason INC-7 agent:research-agent 3b3c9d1bb1b5a6f7\n',
+    )
+    .action((principal: string, credential: string, options: Options, command: Command) =>
+      kill(command, options, refOf(principal, credential)),
+    );
 
 const killTenant = (): Command =>
   withOptions(new Command('tenant').description('end every grant of a tenant and deny everything in it'))
@@ -106,8 +139,8 @@ const list = (): Command =>
       const globals = globalsOf(command);
       const { kills } = await clientOf(KillService, 'admin', globals).listKills({ tenant });
       const shown = kills.map(({ target, since }) => ({
-        what: target.case === 'issuer' ? 'issuer' : 'tenant',
-        name: target.case === 'issuer' ? target.value : tenant,
+        what: target.case === 'wholeTenant' ? 'tenant' : (target.case ?? ''),
+        name: nameOf(target, tenant),
         since: since ? timestampDate(since).toISOString() : '',
       }));
       if (globals.json) printJson(shown);
@@ -118,6 +151,11 @@ const list = (): Command =>
         );
     });
 
+function nameOf({ case: kind, value }: KilledTarget['target'], tenant: string): string {
+  if (kind === 'issuer') return value;
+  return kind === 'credential' ? `${value.class}:${value.id} ${value.credentialId}` : tenant;
+}
+
 export const restoreCommands = (): Command =>
   new Command('restore')
     .description('take again what was killed; what had ended stays so')
@@ -126,6 +164,16 @@ export const restoreCommands = (): Command =>
         .addHelpText('after', '\nExample:\n  $ mandate restore issuer -t acme https://login.acme.example\n')
         .action((value: string, options: Options, command: Command) =>
           restore(command, options, { case: 'issuer', value }),
+        ),
+    )
+    .addCommand(
+      ofCredential(new Command('credential').description('let a principal in by a credential again'))
+        .addHelpText(
+          'after',
+          '\nExample:\n  $ mandate restore credential -t acme agent:research-agent 3b3c9d1bb1b5a6f7\n',
+        )
+        .action((principal: string, credential: string, options: Options, command: Command) =>
+          restore(command, options, refOf(principal, credential)),
         ),
     )
     .addCommand(
@@ -139,7 +187,7 @@ export const restoreCommands = (): Command =>
 async function restore(
   command: Command,
   { tenant, reason = '' }: Options,
-  target: { case: 'issuer'; value: string } | { case: 'wholeTenant'; value: boolean },
+  target: Extract<Target, { case: 'issuer' | 'wholeTenant' | 'credential' }>,
 ): Promise<void> {
   const globals = globalsOf(command);
   await clientOf(KillService, 'admin', globals).restore({ tenant, target, reason });

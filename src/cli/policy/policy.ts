@@ -9,7 +9,7 @@ import { importCommand } from './import.ts';
 import { lintCommand } from './lint.ts';
 import { activate, reload, rollback } from './release/activate.ts';
 import { diff, list, show } from './release/list.ts';
-import { push } from './release/push.ts';
+import { push, validate } from './release/push.ts';
 import { replay } from './release/replay.ts';
 import { promote, shadow, stage } from './release/trial.ts';
 import { schemasCommand } from './schemas.ts';
@@ -29,6 +29,7 @@ export function policyCommands(): Command {
     .addCommand(buildCommand())
     .addCommand(schemasCommand())
     .addCommand(push())
+    .addCommand(validate())
     .addCommand(list())
     .addCommand(show())
     .addCommand(diff())

@@ -63,7 +63,7 @@ export function fieldsOf(principal: Principal): [string, string][] {
   ];
 }
 
-function credentialLine({ id, kind, expiresAt, lastUsedAt }: Credential): string {
+function credentialLine({ id, kind, expiresAt, lastUsedAt, killedAt }: Credential): string {
   const form = {
     secretSha256: 'a secret',
     secretScrypt: 'a chosen secret',
@@ -76,5 +76,6 @@ function credentialLine({ id, kind, expiresAt, lastUsedAt }: Credential): string
   }[kind.case ?? 'secretSha256'];
   const until = expiresAt ? `until ${timestampDate(expiresAt).toISOString()}` : '';
   const used = lastUsedAt ? `last used ${timestampDate(lastUsedAt).toISOString()}` : 'not used yet';
-  return [`${id}: ${form}`, until, used].filter((part) => part !== '').join(', ');
+  const killed = killedAt ? `killed ${timestampDate(killedAt).toISOString()}` : '';
+  return [`${id}: ${form}`, killed, until, used].filter((part) => part !== '').join(', ');
 }

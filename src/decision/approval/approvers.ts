@@ -17,9 +17,11 @@ import { type Decided, decide, type Policy } from '../decide.ts';
 import { membersOf } from '../input.ts';
 import type { JsonObject } from '../request.ts';
 import { type Approver, approverOf } from './approver.ts';
+import { type AskedOfApproval, askedOf } from './asked.ts';
 import { MAX_APPROVAL_ID } from './presented.ts';
 import type { Question } from './question.ts';
 import { approvalRecord, standing } from './records.ts';
+import { type RequestedAccess, shownAccess } from './requested.ts';
 import { type ApprovalRequests, isOver } from './requests.ts';
 import { conflictOf } from './separation.ts';
 
@@ -117,19 +119,24 @@ export class Approvers {
     const { store, writer, clock } = this.#options;
     const at = clock();
     const step = { event: ruling, caller: approver.caller, approval: row, before: standing(row) };
-    const decided = this.#mayDecide(tenant, row, approver, at);
+    const { decided, decisionId, asked } = this.#mayDecide(tenant, row, approver, at);
+    const ruled = { decisionId, rules: decided.rules, asked };
     if (decided.outcome !== 'allow') {
       const { reasons, revision } = decided;
-      const denied = { ...step, after: undefined, by: approver.named, reasons, revision };
+      const denied = { ...step, after: undefined, by: approver.named, reasons, revision, ruled };
       await writer.append(approvalRecord(tenant, denied, this.#options));
       throw new ServiceError('permission_denied', `you may not decide this request (${textOf(reasons)})`);
     }
     const isApproved = ruling === 'approve';
     const to = isApproved ? 'approved' : 'rejected';
-    const until = isApproved ? at + row.validMs : row.expiresAt;
+    const wanted = row.requested === null ? {} : (storedJson(row.requested) as RequestedAccess);
+    const until = isApproved
+      ? Math.min(at + row.validMs, wanted.until ?? Number.POSITIVE_INFINITY)
+      : row.expiresAt;
     const after = { ...standing(row), state: to, expires_at: new Date(until).toISOString(), note };
     const { revision } = decided;
-    const record = approvalRecord(tenant, { ...step, after, by: approver.named, revision }, this.#options);
+    const allowed = { ...step, after, by: approver.named, revision, ruled };
+    const record = approvalRecord(tenant, allowed, this.#options);
     const { named } = approver;
     const args = { tenantNo: tenant.no, id: row.id, to, approver: named, note, at } as const;
     const { value } = await writer.run('settleApproval', args, record);
@@ -145,25 +152,26 @@ export class Approvers {
   }
 
   /** Whether somebody may decide a request: by law, then by the tenant's policy. Synchronous, as every decision is. */
-  #mayDecide(tenant: Tenant, row: ApprovalRow, approver: Approver, now: number): Decided {
+  #mayDecide(tenant: Tenant, row: ApprovalRow, approver: Approver, now: number): Judged {
     const { admission, facts, kills, policyOf, random } = this.#options;
     const policy = policyOf(tenant);
     const { revision } = policy;
-    const denied = (code: Parameters<typeof refusal>[0], message: string): Decided => ({
-      ...refusal(code, message),
-      revision,
-      cost: 0,
+    const decisionId = uuidv7(now, random(10));
+    const denied = (code: Parameters<typeof refusal>[0], message: string): Judged => ({
+      decided: { ...refusal(code, message), revision, cost: 0 },
+      decisionId,
+      asked: undefined,
     });
     if (kills.isKilled(tenant)) return denied('tenant_killed', TENANT_KILLED);
     const conflict = conflictOf(tenant, facts, row, approver);
     if (conflict !== undefined) return denied('permission_denied', conflict);
     if (!policy.approves)
       return denied('policy_undefined', 'the tenant has no package approval: nobody approves anything in it');
-    const input = JSON.stringify(this.#inputOf(tenant, row, approver, now));
-    const context = { nowMs: now, seed: uuidv7(now, random(10)) };
-    const decided = decide(policy, 'mandate/approval', input, context);
+    const input = this.#inputOf(tenant, row, approver, now);
+    const context = { nowMs: now, seed: decisionId };
+    const decided = decide(policy, 'mandate/approval', JSON.stringify(input), context);
     admission.spent(tenant.id, decided.cost);
-    return decided;
+    return { decided, decisionId, asked: askedOf(tenant, input, policy.masks) };
   }
 
   /** What the package `approval` is asked: who would decide, and the request, with what is known of its people now. */
@@ -187,6 +195,7 @@ export class Approvers {
         caller: row.caller,
         reason: row.reason,
         template: row.template,
+        ...shownAccess(row.requested),
         opened_at: new Date(row.openedAt).toISOString(),
         expires_at: new Date(row.expiresAt).toISOString(),
         uses: row.uses,
@@ -201,6 +210,13 @@ export class Approvers {
       },
     };
   }
+}
+
+/** What became of the question whether somebody may decide; nothing was asked where the policy was not. */
+interface Judged {
+  readonly decided: Decided;
+  readonly decisionId: string;
+  readonly asked: AskedOfApproval | undefined;
 }
 
 /** Whoever lists many notes of none that its time is over. */

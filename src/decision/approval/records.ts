@@ -6,6 +6,7 @@ import { storedJson } from '../../storage/faults.ts';
 import type { RecordRow } from '../../storage/rows.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { Reason } from '../../verdict.ts';
+import type { AskedOfApproval } from './asked.ts';
 import type { Question } from './question.ts';
 
 export type ApprovalEvent = 'request' | 'approve' | 'reject' | 'cancel' | 'expire';
@@ -24,6 +25,14 @@ export interface ApprovalStep {
   readonly by?: NamedRef | undefined;
   readonly reasons?: readonly Reason[] | undefined;
   readonly revision?: string | undefined;
+  /** Of whoever decides: how the policy was asked, and by which rules it answered. */
+  readonly ruled?: Ruled | undefined;
+}
+
+export interface Ruled {
+  readonly decisionId: string;
+  readonly rules: readonly string[];
+  readonly asked: AskedOfApproval | undefined;
 }
 
 /**
@@ -35,7 +44,7 @@ export function approvalRecord(
   step: ApprovalStep,
   { clock, random }: { clock: Clock; random: Random },
 ): RecordRow {
-  const { event, caller, approval, before = null, after = null, by, reasons, revision } = step;
+  const { event, caller, approval, before = null, after = null, by, reasons, revision, ruled } = step;
   const { subject, actors, action, resource } = storedJson(approval.question) as Question;
   const time = clock();
   const detail = {
@@ -52,14 +61,14 @@ export function approvalRecord(
     time,
     kind: 'approval',
     outcome: step.after ? 'done' : 'deny',
-    decisionId: uuidv7(time, random(10)),
+    decisionId: ruled?.decisionId ?? uuidv7(time, random(10)),
     caller,
     subject,
     // Who decided finds it as well.
     actor: by ?? actors[0],
     reason: reasons?.[0]?.code,
     revision,
-    members: `${revision ? `,"revision":"${revision}"` : ''}${reasons ? `,"reasons":${JSON.stringify(reasons)}` : ''},"detail":${JSON.stringify(detail)}`,
+    members: `${revision ? `,"revision":"${revision}"` : ''}${reasons ? `,"reasons":${JSON.stringify(reasons)}` : ''}${ruled ? ruledMembers(ruled) : ''},"detail":${JSON.stringify(detail)}`,
     input: JSON.stringify({
       subject,
       ...(by && { target: by }),
@@ -68,6 +77,13 @@ export function approvalRecord(
       resource: { type: 'approval', id: approval.id },
     }),
   });
+}
+
+/** JSON members, each with a leading comma. */
+function ruledMembers({ rules, asked }: Ruled): string {
+  const input = asked ? `,"policy_input":${JSON.stringify(asked.input)}` : '';
+  const missing = asked?.missing.length ? `,"policy_input_missing":${JSON.stringify(asked.missing)}` : '';
+  return `,"rules":${JSON.stringify(rules)}${input}${missing}`;
 }
 
 /** How an approval stands, as records tell it. */

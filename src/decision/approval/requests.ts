@@ -2,7 +2,7 @@ import type { Clock, Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import { type GrantId, type PrincipalRef, principalKey } from '../../ids.ts';
 import { MOST_PENDING, MOST_PENDING_EACH } from '../../storage/approvals/commands.ts';
-import type { ApprovalRow, NewApproval } from '../../storage/approvals/rows.ts';
+import type { ApprovalKey, ApprovalRow, NewApproval } from '../../storage/approvals/rows.ts';
 import type { ApprovalStore } from '../../storage/approvals/store.ts';
 import type { Writer } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
@@ -11,6 +11,7 @@ import type { Callback } from './callback.ts';
 import { MAX_APPROVAL_ID, type Presented, presentedTo } from './presented.ts';
 import { digestOf, type Question, shownQuestion } from './question.ts';
 import { approvalRecord, standing } from './records.ts';
+import { keptAccess, type RequestedAccess, shownAccess } from './requested.ts';
 import type { Terms } from './terms.ts';
 
 export interface ApprovalRequestsOptions {
@@ -35,6 +36,8 @@ export interface Opening {
   /** The requester's words. */
   readonly reason: string;
   readonly callback?: Callback | undefined;
+  readonly requested?: RequestedAccess | undefined;
+  readonly key?: ApprovalKey | undefined;
 }
 
 /** Of an id: not to be guessed (profile, section 5.2). */
@@ -50,19 +53,35 @@ export class ApprovalRequests {
   }
 
   /**
+   * The request that the caller has sent by the same key. Throws `duplicate_request` where it sent something else with it.
+   */
+  known(tenant: Tenant, key: ApprovalKey | undefined): ApprovalRow | undefined {
+    const known = key && this.#options.store.byKey(tenant.no, key.name);
+    if (!known) return undefined;
+    if (Buffer.compare(known.body, key.body) === 0) return known.row;
+    throw new ServiceError('duplicate_request', 'the Idempotency-Key came before, with something else');
+  }
+
+  /**
    * Opens a request, or answers the one that goes on for the very same question of the caller's. Resolves once it is
-   * durable. Throws `invalid_request`, `resource_exhausted`, and `not_requestable` where somebody with a part in it is not
+   * durable. Throws `invalid_request`, `resource_exhausted`, `duplicate_request`, and `not_requestable` where somebody with a part in it is not
    * active, or what it is asked under has ended.
    */
   async open(tenant: Tenant, caller: Caller, opening: Opening): Promise<ApprovalRow> {
     const { store, writer, clock, random } = this.#options;
-    const { question, terms, decisionId, grantId = null, issuer, reason, callback } = opening;
+    const { question, terms, decisionId, grantId = null, issuer, reason, callback, key } = opening;
+    const requested = keptAccess(opening.requested);
     if (reason.length > MAX_REASON)
       throw new ServiceError('invalid_request', `a reason is at most ${MAX_REASON} characters`);
     const openedAt = clock();
+    if (opening.requested?.until !== undefined && opening.requested.until <= openedAt)
+      throw new ServiceError(
+        'invalid_request',
+        'requested_access.requested_until is over: name a time to come',
+      );
     const digest = digestOf(tenant.id, caller.id, question);
     const goesOn = store.open(tenant.no, digest, caller.id, openedAt);
-    if (goesOn) return goesOn;
+    if (goesOn) return await this.#joined(tenant, goesOn, requested, key);
     const requester = question.actors[0] ?? question.subject;
     const approval: NewApproval = {
       id: Buffer.from(random(ID_BYTES)).toString('hex'),
@@ -77,10 +96,11 @@ export class ApprovalRequests {
       validMs: terms.validMs,
       reason,
       template: terms.template,
+      requested,
       decisionId,
       callback: callback ? JSON.stringify(callback) : null,
       openedAt,
-      expiresAt: openedAt + terms.waitsMs,
+      expiresAt: Math.min(openedAt + terms.waitsMs, opening.requested?.until ?? Number.POSITIVE_INFINITY),
     };
     const after = {
       state: 'pending',
@@ -88,11 +108,14 @@ export class ApprovalRequests {
       uses_left: terms.uses,
       valid_for: terms.validMs / 1_000,
       reason,
+      ...shownAccess(requested),
     };
     const record = this.#record(tenant, caller, 'request', approval, undefined, after);
-    await writer.run('openApproval', { tenantNo: tenant.no, approval }, record);
-    const opened = store.find(tenant.no, approval.id) ?? store.open(tenant.no, digest, caller.id, openedAt);
+    await writer.run('openApproval', { tenantNo: tenant.no, approval, key }, record);
+    const opened = store.find(tenant.no, approval.id) ?? this.known(tenant, key);
     if (opened) return opened;
+    const other = store.open(tenant.no, digest, caller.id, openedAt);
+    if (other) return await this.#joined(tenant, other, requested, key);
     const { ofTenant, ofRequester } = store.pending(tenant.no, requester, openedAt);
     if (ofTenant < MOST_PENDING && ofRequester < MOST_PENDING_EACH) throw NOT_NOW;
     throw new ServiceError('resource_exhausted', 'too many requests wait to be decided', {
@@ -137,6 +160,22 @@ export class ApprovalRequests {
     const presented = presentedTo(this.#options.store, tenant, caller, id, ask, now);
     if ('lapsed' in presented && presented.lapsed) await this.lapsed(tenant, caller, presented.lapsed);
     return presented;
+  }
+
+  /** One that goes on for the very same question, known by this key as well from now on. */
+  async #joined(
+    { no: tenantNo }: Tenant,
+    row: ApprovalRow,
+    requested: string | null,
+    key: ApprovalKey | undefined,
+  ): Promise<ApprovalRow> {
+    if (row.requested !== requested)
+      throw new ServiceError(
+        'duplicate_request',
+        'the same is asked for already, with another requested_access: give that up first, or wait for it',
+      );
+    if (key) await this.#options.writer.run('keepApprovalKey', { tenantNo, id: row.id, key });
+    return row;
   }
 
   /** Notes that the time of one is over, if it is; answers whether it is. Recorded once, by whoever comes upon it first. */

@@ -17,6 +17,10 @@ export const beginning = (now: number, windowMs: number | undefined): number =>
 export const oldest = (now: number, windowMs: number | undefined): number =>
   windowMs === undefined ? 0 : beginning(now - windowMs, windowMs);
 
+/** From when on nobody asks for a span: a clock that is set back by a window finds it still. */
+export const endOfSpan = (since: number, windowMs: number): number =>
+  since + 2 * (windowMs + spanOf(windowMs));
+
 /**
  * One count, with what is on its way into the store: nothing is allowed twice because the first is not durable yet. In
  * millionths, as whole numbers.

@@ -9,7 +9,7 @@ import type { TokenPrincipal } from '../principal.ts';
 import type { CheckRequest } from '../request.ts';
 import { amountOf } from './amount.ts';
 import { budgeted } from './budget.ts';
-import { beginning, Counter, oldest, spanOf } from './counter.ts';
+import { beginning, Counter, endOfSpan, oldest } from './counter.ts';
 import { type Met, metersMet } from './met.ts';
 import { Outrun } from './outrun.ts';
 import { Taken } from './taken.ts';
@@ -27,7 +27,7 @@ export interface MetersOptions {
 const KEPT = 10_000;
 
 /** How long a count stays in the store after what it is for has ended: a clock may be set back. */
-const AFTER_END_MS = 86_400_000;
+export const AFTER_END_MS = 86_400_000;
 
 /**
  * How many counts of a tenant may be in doubt: none of them makes room until the store can tell. Beyond it nothing that
@@ -36,7 +36,7 @@ const AFTER_END_MS = 86_400_000;
 const MOST_DOUBTED = 10_000;
 
 /** More exchanges than any ceiling allows, and the task above them. */
-const MAX_CHAIN = 16;
+export const MAX_CHAIN = 16;
 
 /** One whom a meter counts for: a name in the store, and until when it may be asked for. */
 interface CountedFor {
@@ -97,8 +97,7 @@ export class Meters {
     const [since, from] = [beginning(now, window), oldest(now, window)];
     const levels = all.map(({ of, ends, grant }) => {
       const counter = this.#counter(tenant.no, name, of, from);
-      // A clock that is set back by a window finds it still.
-      const until = window === undefined ? ends : since + 2 * (window + spanOf(window));
+      const until = window === undefined ? ends : endOfSpan(since, window);
       return { of, until, total: counter.total(from), bounded: leastOf(grant, bounds) ?? budget, counter };
     });
     // The first of a chain counts all that came of it: who exchanges a token anew begins no new count.

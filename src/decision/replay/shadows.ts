@@ -31,6 +31,8 @@ export type FromShadow =
 /** What a shadow would have decided otherwise, since it is one or the server has started. */
 export interface Shadow {
   readonly revision: string;
+  /** Of which package alone it is asked; empty: as it is. */
+  readonly only: string;
   /** Milliseconds since the epoch. */
   readonly since: number;
   readonly tally: Tally;
@@ -41,6 +43,8 @@ export interface Shadow {
 
 interface Followed extends Shadow {
   readonly tenant: Tenant;
+  /** What is asked: of a package alone it is another one than the revision. */
+  readonly asked: string;
   /** What was recorded of it. */
   told: { replayed: number; changed: number };
 }
@@ -104,21 +108,27 @@ export class Shadows implements AsyncDisposable {
   /** Asks a revision beside `base`, the active one; one that is asked already goes on. */
   follow(
     tenant: Tenant,
-    candidate: Replayable,
-    base: Replayable | undefined,
-    limits: ReplayTask['limits'],
+    {
+      named: { revision, only },
+      candidate,
+      base,
+      limits,
+    }: Pick<ReplayTask, 'candidate' | 'base' | 'limits'> & {
+      readonly named: Pick<Shadow, 'revision' | 'only'>;
+    },
   ): void {
     const { no } = tenant;
-    const { revision } = candidate;
+    const { revision: asked } = candidate;
     const known = this.#followed.get(no);
     // One that is asked no more is asked anew.
-    const isNew = known?.revision !== revision || known.problem !== '';
+    const isNew = known?.asked !== asked || known.revision !== revision || known.problem !== '';
     if (isNew) {
       this.end(tenant);
       if (this.#followed.size >= (this.#options.most ?? MAX_SHADOWS)) throw full();
       const told = { replayed: 0, changed: 0 };
       const since = this.#options.clock();
-      this.#followed.set(no, { tenant, revision, since, tally: new Tally(), behind: 0, problem: '', told });
+      const tally = new Tally();
+      this.#followed.set(no, { tenant, revision, only, asked, since, tally, behind: 0, problem: '', told });
     }
     this.#worker ??= this.#start();
     this.#worker.postMessage({
@@ -177,13 +187,14 @@ export class Shadows implements AsyncDisposable {
 
   /** In the log once a minute where there is something new, and at the end. */
   #tell(followed: Followed): void {
-    const { tenant, revision, since, tally, told } = followed;
+    const { tenant, revision, only, since, tally, told } = followed;
     const { replayed, changed } = tally.counts;
     if (changed === told.changed) return;
     followed.told = { replayed, changed };
     this.#options.record(tenant, revision, {
       asked: replayed - told.replayed,
       changed: changed - told.changed,
+      ...(only !== '' && { package: only }),
       since,
       groups: [...tally.groups.values()].sort((a, b) => b.count - a.count).slice(0, RECORDED_GROUPS),
     });

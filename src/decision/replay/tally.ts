@@ -5,7 +5,7 @@ import type { Change } from './change.ts';
 export interface Group {
   /** `allow → deny`, or `obligations` and `challenge` where the outcome is the same. */
   readonly change: string;
-  readonly by: 'action' | 'resource_type' | 'principal_class' | 'rule';
+  readonly by: 'action' | 'resource_type' | 'principal_class' | 'rule' | 'package';
   readonly name: string;
   count: number;
 }
@@ -60,6 +60,7 @@ export class Tally {
     this.#count(name, 'resource_type', record.resource.type);
     this.#count(name, 'principal_class', acting?.class ?? '');
     this.#count(name, 'rule', change.rule);
+    this.#count(name, 'package', change.rule.split('.', 1)[0] ?? '');
     if (this.examples.filter((each) => each.change === name).length >= EXAMPLES_EACH) return;
     this.examples.push({
       change: name,

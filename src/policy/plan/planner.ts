@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { ServiceError } from '../../errors.ts';
 import { sha256 } from '../bundle.ts';
 import type { Bench, Compiler } from '../compiler.ts';
+import { isMapping } from '../decided.ts';
 import { type LaneLimits, Lanes } from '../lanes.ts';
 import type { PolicySources } from '../sources.ts';
 import { parseAll, type Syntax } from '../testing/syntax.ts';
@@ -24,7 +25,6 @@ export interface PlanQuestion {
 type Outcome = { readonly plan: Plan } | { readonly refused: ServiceError };
 
 const LIMITS: LaneLimits = { running: 2, perTenant: 4, waiting: 64 };
-const ASK = 'it has an input of its own, so ask for each resource';
 const KEPT = 1_000;
 /** Of JSON, in characters. */
 const KEPT_SIZE = 32 * 1024 * 1024;
@@ -57,8 +57,8 @@ export class Planner {
     if (known) return settledOutcome(known);
     return this.#lanes.run(tenant, async () => {
       const sources = await question.sources();
-      if (sources.decision !== undefined)
-        throw planUnsupported(`${sources.decision} decides, and not authz: ${ASK}`);
+      const elsewhere = decidedElsewhere(sources);
+      if (elsewhere) throw elsewhere;
       const made = await this.#compiler.withData(sources, PLANNING, (bench) =>
         this.#made(bench, sources, revision, input, String(now)),
       );
@@ -109,6 +109,19 @@ export class Planner {
     this.#analyses.set(revision, made);
     return made;
   }
+}
+
+/** Why a tenant whose decision is a rule of its own choice has no plans, and what to do. */
+function decidedElsewhere({ decision, modules }: PolicySources): ServiceError | undefined {
+  if (decision === undefined) return undefined;
+  const [mapping] = [...modules].find(([, text]) => isMapping(text)) ?? [];
+  if (mapping !== undefined)
+    return planUnsupported(
+      `${mapping}: ${decision} decides by an input that the package mapping makes, which does not lead back to attributes of a resource: ask CheckBatch for those of a page, or decide in the package authz what is listed`,
+    );
+  return planUnsupported(
+    `tenant.yaml: ${decision} decides, and plans are made of the package authz: put its packages below that one, as data.authz.${decision.slice('data.'.length)}, say "allow if" it there, and leave decision out; until then ask CheckBatch for those of a page`,
+  );
 }
 
 const sizeOf = (outcome: Outcome): number =>

@@ -9,52 +9,42 @@ import type { TenantFiles } from '../../tenancy/folder/read.ts';
 import type { Manifest } from '../../tenancy/manifest.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
-import type { Bundle } from '../bundle.ts';
-import type { Compiler } from '../compiler.ts';
-import { policyInvalid } from '../diagnostics.ts';
 import type { Policies } from '../policies.ts';
-import { type Allowance, limitsFor, prove } from '../proof.ts';
-import { type PolicySources, type SourceFile, sourcesOf } from '../sources.ts';
-import type { TestGate, TestResult } from '../testing/gate.ts';
-import { contentsOf, type Named, sourcesIn, unkeptOf } from './contents.ts';
-import { disagreement, opinionsOf, type RecordedQuestion } from './opinion.ts';
+import { limitsFor, prove } from '../proof.ts';
+import { type SourceFile, sourcesOf } from '../sources.ts';
+import type { TestResult } from '../testing/gate.ts';
+import {
+  type Candidate,
+  type CandidateParts,
+  rowOf,
+  testedCandidate,
+  untestedCandidate,
+} from './candidate.ts';
+import { contentsOf, unkeptOf } from './contents.ts';
+import { KeptRevisions } from './kept.ts';
 import { pushedFiles } from './pushed.ts';
 
 /** Published when a revision is kept that somebody may make active: {tenant, revision}. */
 export const keptChannel = channel('mandate:policy.kept');
 
-export interface ReleasesOptions {
+export interface ReleasesOptions extends CandidateParts {
   readonly tenants: Pick<Tenants, 'find'>;
   readonly policies: Policies;
-  readonly compiler: Compiler;
-  readonly gate: TestGate;
   readonly store: RevisionStore;
-  readonly administration: Pick<Administration, 'keepRevision'>;
+  readonly administration: Pick<Administration, 'keepRevision' | 'keepDraft' | 'validateRevision'>;
   readonly clock: Clock;
-  /** What the operator allows. */
-  readonly allowance: Allowance;
-  /** The newest so many questions of the tenant's log: OPA's evaluator has to answer them as the engine does. */
-  readonly questions: (tenant: Tenant, most: number) => readonly RecordedQuestion[];
   /** Hears of each tenant whose policy was made active, also where it is the one that was. */
   readonly activated?: ((tenant: Tenant) => void) | undefined;
 }
 
 /** How many pushes are compiled and tested at once; each is some processes. */
 const MAX_PUSHING = 4;
-/** How many recorded questions a revision is asked before it is kept. */
-const QUESTIONS = 50;
-
-/** What could be active: its module, what it was made from, and what its tests came to. */
-interface Candidate {
-  readonly bundle: Bundle;
-  readonly sources: PolicySources;
-  readonly named: Named;
-  readonly tests: TestResult | undefined;
-}
 
 /** Who makes something active, and on what condition. */
 interface Release {
   readonly caller: string;
+  /** Who brought it, where that is another one. */
+  readonly author?: string | undefined;
   readonly message: string;
   /** What has to be active until then. */
   readonly expected?: string | undefined;
@@ -76,6 +66,8 @@ export interface Push {
   /** What the author started from; empty: whatever is active now. */
   readonly parent: string;
   readonly activate: boolean;
+  /** Whether it is kept without its tests being run: then it is a draft. */
+  readonly draft: boolean;
 }
 
 /**
@@ -83,6 +75,7 @@ export interface Push {
  * that does not compile, cannot be proven to run, or fails a test.
  */
 export class Releases {
+  readonly kept: KeptRevisions;
   readonly #options: ReleasesOptions;
   /** What becomes active of a tenant does so one after the other. */
   readonly #turns = new Turns<Tenant['id']>();
@@ -90,6 +83,7 @@ export class Releases {
 
   constructor(options: ReleasesOptions) {
     this.#options = options;
+    this.kept = new KeptRevisions(options);
   }
 
   /**
@@ -113,7 +107,9 @@ export class Releases {
         if (active && active.digest !== named.digest && kept.folder === named.digest && !isAsked)
           return await this.#resume(tenant, active, { caller, message: '', isServed });
         const isTested = active?.digest === named.digest;
-        const candidate = await this.#candidate(tenant, sources, named, isTested);
+        // Another compiler than then makes another revision of it, which was tested all the same.
+        const tests = isTested ? (JSON.parse(active.tests) as TestResult) : undefined;
+        const candidate = await testedCandidate(this.#options, tenant, sources, named, tests);
         if (!active || isTested || !tenant.manifest.policy.four_eyes)
           return await this.#activate(tenant, candidate, release);
         await this.#keep(tenant, candidate, release);
@@ -155,14 +151,16 @@ export class Releases {
   async push(
     tenant: Tenant,
     caller: string,
-    { files, message, parent, activate }: Push,
+    { files, message, parent, activate, draft }: Push,
   ): Promise<RevisionRow> {
     const { store } = this.#options;
     const from = store.policy(tenant.no).active;
     if (parent !== '' && parent !== from) throw conflict(from);
     if (activate && tenant.manifest.policy.four_eyes) throw fourEyes();
     return this.#pushingOne(() =>
-      this.#pushed(tenant, { files, activate }, { caller, message, expected: from }),
+      draft
+        ? this.#drafted(tenant, files, caller, message)
+        : this.#pushed(tenant, { files, activate }, { caller, message, expected: from }),
     );
   }
 
@@ -185,31 +183,86 @@ export class Releases {
     release: Release,
   ): Promise<RevisionRow> {
     const sources = await sourcesOf({ files: pushedFiles(files), faults: [] }, tenant.manifest);
-    const candidate = await this.#candidate(
+    const candidate = await testedCandidate(
+      this.#options,
       tenant,
       sources,
       contentsOf(sources, tenant.manifest.actions),
-      false,
-      true,
+      undefined,
     );
     return this.#turns.run(tenant.id, async () => {
       if (activate) await this.#activate(tenant, candidate, release);
       else await this.#keep(tenant, candidate, release);
-      return this.#kept(tenant, candidate.bundle.revision);
+      return this.kept.find(tenant, candidate.bundle.revision);
+    });
+  }
+
+  async #drafted(
+    tenant: Tenant,
+    files: readonly SourceFile[],
+    caller: string,
+    message: string,
+  ): Promise<RevisionRow> {
+    const { store, administration } = this.#options;
+    const sources = await sourcesOf({ files: pushedFiles(files), faults: [] }, tenant.manifest);
+    const candidate = await untestedCandidate(this.#options, tenant, sources);
+    const { revision } = candidate.bundle;
+    return this.#turns.run(tenant.id, async () => {
+      if (!store.find(tenant.no, revision)) {
+        const row = this.#rowOf(tenant, candidate, { caller, message });
+        const kept = { row, files: unkeptOf(sources, (digest) => store.hasFile(tenant.no, digest)) };
+        await administration.keepDraft(tenant, kept, { caller, message });
+      }
+      return this.kept.find(tenant, revision);
+    });
+  }
+
+  /**
+   * Runs the tests of a draft, which is one no more where they pass; another compiler than then makes another revision of
+   * it. What is no draft is answered as it is. Throws `not_found`, and `policy_invalid` with file and line.
+   */
+  validate(tenant: Tenant, caller: string, revision: string): Promise<RevisionRow> {
+    return this.#pushingOne(async () => {
+      const row = this.kept.find(tenant, revision);
+      if (row.state !== 'draft') return row;
+      const sources = await this.kept.sourcesIn(tenant, row);
+      const { contents, digest } = row;
+      const candidate = await testedCandidate(
+        this.#options,
+        tenant,
+        sources,
+        { contents, digest },
+        undefined,
+      );
+      const made = candidate.bundle.revision;
+      return this.#turns.run(tenant.id, async () => {
+        if (made !== revision)
+          await this.#keep(tenant, candidate, {
+            caller,
+            author: row.author,
+            message: `${revision}, made anew`,
+          });
+        else {
+          const tests = JSON.stringify(candidate.tests ?? {});
+          await this.#options.administration.validateRevision(tenant, caller, revision, tests);
+        }
+        return this.kept.find(tenant, made);
+      });
     });
   }
 
   /**
    * Makes a kept revision active again, or for the first time. `expected`: what is active now, empty for whatever is.
-   * Throws `not_found`, `conflict`, `permission_denied`.
+   * Throws `not_found`, `conflict`, `permission_denied`, and `policy_invalid` for a draft.
    */
   activate(tenant: Tenant, caller: string, revision: string, expected: string): Promise<RevisionRow> {
     return this.#turns.run(tenant.id, async () => {
-      const row = this.#kept(tenant, revision);
+      const row = this.kept.find(tenant, revision);
+      if (row.state === 'draft') throw isDraft(revision);
       if (tenant.manifest.policy.four_eyes && row.author === caller && row.activatedAt === null)
         throw fourEyes();
       await this.#resume(tenant, row, { caller, message: '', expected: expected || undefined });
-      return this.#kept(tenant, this.#options.store.policy(tenant.no).active);
+      return this.kept.find(tenant, this.#options.store.policy(tenant.no).active);
     });
   }
 
@@ -227,7 +280,7 @@ export class Releases {
       const { active } = store.policy(tenant.no);
       const row = active === '' ? undefined : store.find(tenant.no, active);
       if (!row) return;
-      const sources = await sourcesIn(tenant.id, row.contents, (digest) => store.file(tenant.no, digest));
+      const sources = await this.kept.sourcesIn(tenant, row);
       const bundle = await compiler.compile(sources);
       policies.prove(tenant, bundle);
       // It may have gone while it was compiled.
@@ -238,59 +291,11 @@ export class Releases {
     });
   }
 
-  /** What a revision was made from; undefined where it is not kept. */
-  async sourcesOf(tenant: Tenant, revision: string): Promise<PolicySources | undefined> {
-    const { store } = this.#options;
-    const row = store.find(tenant.no, revision);
-    return row && sourcesIn(tenant.id, row.contents, (digest) => store.file(tenant.no, digest));
-  }
-
-  /** A kept revision as this server would run it. Throws `not_found`. */
-  async bundleOf(tenant: Tenant, revision: string): Promise<Bundle> {
-    const active = this.#options.policies.bundleOf(tenant);
-    if (active?.revision === revision) return active;
-    const sources = await this.sourcesOf(tenant, this.#kept(tenant, revision).revision);
-    if (!sources) throw new ServiceError('not_found', `no revision ${revision} is kept`);
-    return this.#options.compiler.compile(sources);
-  }
-
-  #kept(tenant: Tenant, revision: string): RevisionRow {
-    const row = this.#options.store.find(tenant.no, revision);
-    if (!row) throw new ServiceError('not_found', `no revision ${revision} is kept`);
-    return row;
-  }
-
-  async #candidate(
-    tenant: Tenant,
-    sources: PolicySources,
-    named: Named,
-    isTested: boolean,
-    isCovered = false,
-  ): Promise<Candidate> {
-    const { compiler, gate, allowance } = this.#options;
-    const { principals } = tenant.manifest;
-    const limits = limitsFor(tenant.manifest, allowance);
-    const questions = isTested ? [] : this.#options.questions(tenant, QUESTIONS);
-    const [compiled, tested, opinions] = await Promise.allSettled([
-      compiler.compile(sources),
-      isTested ? undefined : gate.pass(sources, { limits, principals, covered: isCovered }),
-      opinionsOf(compiler, sources, questions),
-    ]);
-    // Of what does not compile, the compiler says more than the tests.
-    if (compiled.status === 'rejected') throw compiled.reason;
-    if (tested.status === 'rejected') throw tested.reason;
-    if (opinions.status === 'rejected') throw opinions.reason;
-    const bundle = compiled.value;
-    const problem = opinions.value && disagreement(bundle, limits, questions, opinions.value);
-    if (problem) throw policyInvalid([problem]);
-    return { bundle, sources, named, tests: tested.value };
-  }
-
   /** What was tested when it was kept. Another compiler than then makes another revision of it, which is kept too. */
   async #resume(tenant: Tenant, row: RevisionRow, release: Release): Promise<boolean> {
-    const { compiler, store } = this.#options;
+    const { compiler } = this.#options;
     const { contents, digest } = row;
-    const sources = await sourcesIn(tenant.id, contents, (each) => store.file(tenant.no, each));
+    const sources = await this.kept.sourcesIn(tenant, row);
     const bundle = await compiler.compile(sources);
     const made = bundle.revision === row.revision ? row.message : `${row.revision}, made anew`;
     const tests = JSON.parse(row.tests) as TestResult;
@@ -338,25 +343,17 @@ export class Releases {
 
   async #write(
     tenant: Tenant,
-    { bundle, sources, named, tests }: Candidate,
-    { caller, message, folder }: Release,
+    candidate: Candidate,
+    { caller, author, message, folder }: Release,
     active: Activation | undefined,
     isRecorded: boolean,
   ): Promise<void> {
-    const { store, clock, administration } = this.#options;
-    const { active: parent } = store.policy(tenant.no);
-    const row: NewRevision = {
-      revision: bundle.revision,
-      parent,
-      author: caller,
-      message,
-      ...named,
-      tests: JSON.stringify(tests ?? {}),
-      madeAt: clock(),
-    };
-    const isKept = store.find(tenant.no, bundle.revision) !== undefined;
-    const files = isKept ? [] : unkeptOf(sources, (digest) => store.hasFile(tenant.no, digest));
-    const kept = isKept ? undefined : { row, files };
+    const { store, administration } = this.#options;
+    const row = this.#rowOf(tenant, candidate, { caller: author ?? caller, message });
+    const known = store.find(tenant.no, row.revision);
+    const files = known ? [] : unkeptOf(candidate.sources, (digest) => store.hasFile(tenant.no, digest));
+    // A draft is validated by the way.
+    const kept = known && known.state !== 'draft' ? undefined : { row, files };
     const done = await administration.keepRevision(
       tenant,
       { kept, active, folder },
@@ -364,10 +361,26 @@ export class Releases {
     );
     if (!done) throw conflict(store.policy(tenant.no).active);
   }
+
+  #rowOf(
+    tenant: Tenant,
+    candidate: Candidate,
+    { caller, message }: Pick<Release, 'caller' | 'message'>,
+  ): NewRevision {
+    const { store, clock } = this.#options;
+    const { active: parent } = store.policy(tenant.no);
+    return rowOf(candidate, { parent, author: caller, message, madeAt: clock() });
+  }
 }
 
 const conflict = (active: string): ServiceError =>
   new ServiceError('conflict', `another revision is active by now: ${active || 'none'}`);
+
+export const isDraft = (revision: string): ServiceError =>
+  new ServiceError(
+    'policy_invalid',
+    `${revision} is a draft, as its tests were not run: "mandate policy validate" runs them`,
+  );
 
 export const fourEyes = (): ServiceError =>
   new ServiceError('permission_denied', 'the tenant asks for four eyes: somebody else has to activate it');

@@ -3,6 +3,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Approvers, Ruling } from '../../decision/approval/approvers.ts';
 import type { Question } from '../../decision/approval/question.ts';
+import type { RequestedAccess } from '../../decision/approval/requested.ts';
 import {
   type Approval,
   ApprovalSchema,
@@ -62,6 +63,11 @@ const states = {
   used: State.USED,
 } as const satisfies Record<ApprovalState, State>;
 
+function requestedOf(kept: string | null) {
+  const { until, emergency = false } = kept === null ? {} : (storedJson(kept) as RequestedAccess);
+  return { emergency, ...(until !== undefined && { requestedUntil: timestampFromMs(until) }) };
+}
+
 function approvalMessage(row: ApprovalRow): Approval {
   const question = storedJson(row.question) as Question;
   const { kind, subject, actors, action, resource, context, stated, grant } = question;
@@ -79,6 +85,7 @@ function approvalMessage(row: ApprovalRow): Approval {
     ...(grant && { grant: proto({ ...grant }) }),
     reason: row.reason,
     template: row.template,
+    ...requestedOf(row.requested),
     decisionId: row.decisionId,
     openedAt: timestampFromMs(row.openedAt),
     expiresAt: timestampFromMs(row.expiresAt),

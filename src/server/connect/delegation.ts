@@ -2,15 +2,10 @@ import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { Proof } from '../../decision/request.ts';
-import { actorTokenIn, approvalAsked, type ExchangeAsked, useIn } from '../../delegation/asked.ts';
+import { useIn } from '../../delegation/asked.ts';
 import type { Capping } from '../../delegation/capping.ts';
 import type { Delegations } from '../../delegation/delegations.ts';
-import {
-  ACCESS_TOKEN_TYPE,
-  issuedTokenTypes,
-  type TokenType,
-  tokenTypes,
-} from '../../delegation/exchange.ts';
+import { ID_JAG_TYPE } from '../../delegation/exchange.ts';
 import type { Introspection } from '../../delegation/introspection.ts';
 import { type Cut, cutMembers } from '../../delegation/limits.ts';
 import type { Revocation } from '../../delegation/revocation.ts';
@@ -20,16 +15,15 @@ import { ServiceError } from '../../errors.ts';
 import {
   CapTaskResponseSchema,
   type DelegationService,
-  type ExchangeRequest,
   ExchangeResponseSchema,
   IntrospectResponseSchema,
   RevokeResponseSchema,
 } from '../../gen/mandate/v1/delegation_pb.ts';
-import { principalClass } from '../../ids.ts';
 import { signInOf } from '../../storage/rows.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
 import { admit, peerKey } from './context.ts';
+import { exchangeAsked } from './exchange.ts';
 import { capMessage, proto } from './messages.ts';
 
 export function delegationService(parts: {
@@ -53,7 +47,7 @@ export function delegationService(parts: {
       return create(ExchangeResponseSchema, {
         accessToken: token,
         issuedTokenType: asked.issuedTokenType,
-        tokenType: asked.issuedTokenType === TASK_TYPE ? 'N_A' : tokenTypeOf(grant),
+        tokenType: NO_TOKENS.has(asked.issuedTokenType) ? 'N_A' : tokenTypeOf(grant),
         expiresInSeconds: Math.floor((grant.expiresAt - grant.issuedAt) / 1000),
         scopes: [...grant.scopes],
         use: grant.use,
@@ -126,54 +120,15 @@ export function delegationService(parts: {
   };
 }
 
+/** RFC 8693 section 2.2.1: what gives no access by itself. */
+const NO_TOKENS: ReadonlySet<string> = new Set([TASK_TYPE, ID_JAG_TYPE]);
+
 /** The metadata entry `dpop`, for this method's own address. */
 function proofIn({ requestHeader, method, service }: HandlerContext, base: string): Proof | undefined {
   const dpop = requestHeader.get('dpop') ?? undefined;
   return dpop === undefined
     ? undefined
     : { dpop, method: 'POST', uri: `${base}/${service.typeName}/${method.name}` };
-}
-
-/** Throws `unsupported_token_type`, `invalid_request` or `principal_class_unknown`. */
-function exchangeAsked(
-  message: ExchangeRequest,
-  { proof, certificate }: Pick<ExchangeAsked, 'proof' | 'certificate'>,
-): ExchangeAsked {
-  const { mayAct } = message;
-  return {
-    subjectToken: message.forItself ? undefined : message.subjectToken,
-    subjectTokenType: oneOf(
-      'subject_token_type',
-      message.subjectTokenType,
-      Object.keys(tokenTypes) as TokenType[],
-    ),
-    actorToken: actorTokenIn(message.actorToken || undefined, message.actorTokenType || undefined),
-    issuedTokenType: oneOf('requested_token_type', message.requestedTokenType, [
-      ...issuedTokenTypes,
-      TASK_TYPE,
-    ]),
-    authority: undefined,
-    audiences: [message.audience, ...message.moreAudiences],
-    scopes: message.scopes,
-    use: useIn(message.use || undefined),
-    details: message.authorizationDetails,
-    mayAct: mayAct && { class: principalClass(mayAct.class), id: mayAct.id },
-    lifetimeSeconds: message.lifetimeSeconds,
-    proof,
-    certificate,
-    task: message.task && {
-      purpose: message.task.purpose,
-      lifetimeSeconds: message.task.lifetimeSeconds,
-      budget: message.task.budget,
-    },
-    approval: approvalAsked(message.approval, message.requestApproval, message.approvalReason),
-  };
-}
-
-function oneOf<T extends string>(member: string, text: string, known: readonly T[]): T {
-  const found = known.find((each) => each === (text || ACCESS_TOKEN_TYPE));
-  if (!found) throw new ServiceError('unsupported_token_type', `${member} is one of ${known.join(', ')}`);
-  return found;
 }
 
 const cutMessage = ({ scopes = [], lifetimeSeconds = 0, use, details = 0 }: Cut) => ({

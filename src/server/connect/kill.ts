@@ -1,8 +1,14 @@
+import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { KillSwitches, KillTarget, RestoreTarget } from '../../delegation/kill-switches.ts';
 import { ServiceError } from '../../errors.ts';
-import type { KillRequest, KillService, RestoreRequest } from '../../gen/mandate/v1/kill_pb.ts';
+import {
+  CredentialRefSchema,
+  type KillRequest,
+  type KillService,
+  type RestoreRequest,
+} from '../../gen/mandate/v1/kill_pb.ts';
 import { principalClass } from '../../ids.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenants } from '../../tenancy/tenants.ts';
@@ -27,16 +33,28 @@ export function killService(parts: {
     async listKills(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'kill');
       return {
-        kills: killSwitches.list(tenant).map(({ issuer, since }) => ({
-          target:
-            issuer === undefined
-              ? { case: 'wholeTenant' as const, value: true }
-              : { case: 'issuer' as const, value: issuer },
-          since: timestampFromMs(since),
-        })),
+        kills: killSwitches
+          .list(tenant)
+          .map(({ target, since }) => ({ target: killedMessage(target), since: timestampFromMs(since) })),
       };
     },
   };
+}
+
+function killedMessage(target: RestoreTarget) {
+  switch (target.what) {
+    case 'issuer':
+      return { case: 'issuer', value: target.name } as const;
+    case 'tenant':
+      return { case: 'wholeTenant', value: true } as const;
+    case 'credential': {
+      const { principal, id } = target;
+      return {
+        case: 'credential',
+        value: create(CredentialRefSchema, { class: principal.class, id: principal.id, credentialId: id }),
+      } as const;
+    }
+  }
 }
 
 /** Throws `invalid_request` and `principal_class_unknown`. */
@@ -57,9 +75,13 @@ function killTargetIn({ target }: KillRequest): KillTarget {
   }
 }
 
-/** Throws `invalid_request`. */
+/** Throws `invalid_request` and `principal_class_unknown`. */
 function restoreTargetIn({ target }: Pick<RestoreRequest, 'target'>): RestoreTarget {
   if (target.case === 'issuer') return { what: 'issuer', name: target.value };
   if (target.case === 'wholeTenant' && target.value) return { what: 'tenant' };
+  if (target.case === 'credential') {
+    const { class: cls, id, credentialId } = target.value;
+    return { what: 'credential', principal: { class: principalClass(cls), id }, id: credentialId };
+  }
   throw new ServiceError('invalid_request', 'a target is missing');
 }

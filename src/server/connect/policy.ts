@@ -74,8 +74,15 @@ export function policyService(parts: PolicyParts): ServiceImpl<typeof PolicyServ
         throw new ServiceError('invalid_request', `a message is at most ${MAX_MESSAGE_LENGTH} characters`);
       const files = message.files.map(({ path, content }) => ({ path, bytes: content }));
       const parent = message.parent === '' ? '' : named(tenant, message.parent).revision;
-      const push = { files, message: message.message, parent, activate: message.activate };
+      const { activate, draft } = message;
+      if (activate && draft)
+        throw new ServiceError('invalid_request', 'a draft is not made active: its tests are not run');
+      const push = { files, message: message.message, parent, activate, draft };
       return { revision: kept(await releases.push(tenant, caller.id, push)) };
+    },
+    async validateRevision({ tenant: id, revision }, context) {
+      const { tenant, caller } = await admit(parts, context, id, 'policy.write');
+      return { revision: kept(await releases.validate(tenant, caller.id, named(tenant, revision).revision)) };
     },
     async listRevisions({ tenant: id, limit, before }, context) {
       const { tenant } = await admit(parts, context, id, 'policy.read');

@@ -42,7 +42,7 @@ export const replayMethod = (
     await admit(parts, context, message.tenant, 'policy.read');
     const { tenant, caller } = await admit(parts, context, message.tenant, 'audit.read');
     const selection = selectionIn(message, tenant, records.size(tenant.no));
-    const candidate = await releases.bundleOf(tenant, named(tenant, message.revision));
+    const candidate = await releases.kept.bundleOf(tenant, named(tenant, message.revision));
     const base = policies.bundleOf(tenant);
     const limits = limitsFor(tenant.manifest, allowance);
     const note = (count: number): void =>

@@ -6,7 +6,7 @@ import { ServiceError } from '../../errors.ts';
 import type { PolicyService } from '../../gen/mandate/v1/policy_pb.ts';
 import { principalClass } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
-import { fourEyes } from '../../policy/revisions/releases.ts';
+import { fourEyes, isDraft, type Releases } from '../../policy/revisions/releases.ts';
 import type { RevisionRow, Share } from '../../storage/revisions/rows.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
@@ -20,6 +20,7 @@ export interface TrialParts {
   readonly callers: Callers;
   readonly shadows: Shadows;
   readonly trials: Trials<Bundle>;
+  readonly releases: Releases;
 }
 
 /** What of a revision is tried before it is active for all. */
@@ -27,19 +28,28 @@ export const trialMethods = (
   parts: TrialParts,
   named: (tenant: Tenant, name: string) => RevisionRow,
 ): Pick<ServiceImpl<typeof PolicyService>, 'setShadow' | 'getShadow' | 'setStaged'> => ({
-  async setShadow({ tenant: id, revision }, context) {
+  async setShadow({ tenant: id, revision, package: only }, context) {
     const { tenant, caller } = await admit(parts, context, id, 'policy.write');
-    await parts.trials.shadow(tenant, caller.id, revision === '' ? '' : named(tenant, revision).revision);
-    return {};
+    if (revision === '') {
+      if (only !== '') throw new ServiceError('invalid_request', 'package: of which revision?');
+      await parts.trials.shadow(tenant, caller.id, '', '');
+      return {};
+    }
+    const { revision: name, state } = named(tenant, revision);
+    if (state === 'draft') throw isDraft(name);
+    const packages = await parts.releases.kept.differing(tenant, name);
+    await parts.trials.shadow(tenant, caller.id, name, only);
+    return { packages };
   },
   async getShadow({ tenant: id }, context) {
     await admit(parts, context, id, 'policy.read');
     const { tenant } = await admit(parts, context, id, 'audit.read');
     const shadow = parts.shadows.of(tenant);
     if (!shadow) return {};
-    const { revision, since, tally, behind, problem } = shadow;
+    const { revision, only, since, tally, behind, problem } = shadow;
     return {
       revision,
+      package: only,
       since: timestampFromMs(since),
       report: reportOf(tally),
       behind: BigInt(behind),
@@ -54,6 +64,7 @@ export const trialMethods = (
       return {};
     }
     const row = named(tenant, revision);
+    if (row.state === 'draft') throw isDraft(row.revision);
     if (tenant.manifest.policy.four_eyes && row.author === caller.id && row.activatedAt === null)
       throw fourEyes();
     await parts.trials.stage(tenant, caller.id, row.revision, shareIn(share));

@@ -29,6 +29,8 @@ export interface ApprovalRow {
   readonly reason: string;
   /** The policy's name for how it is decided; empty for none. */
   readonly template: string;
+  /** JSON: until when it is wanted at most (`until`, milliseconds since the epoch), and whether it is an `emergency`; null: nothing was said. */
+  readonly requested: string | null;
   /** Of the denial. */
   readonly decisionId: string;
   /** JSON: whom to tell once it is decided; null for nobody. */
@@ -51,3 +53,11 @@ export type NewApproval = Omit<
   ApprovalRow,
   'state' | 'settledAt' | 'approver' | 'note' | 'approvedUntil' | 'usesLeft'
 >;
+
+/** By which a caller names a request again that it has sent (Idempotency-Key). Both SHA-256. */
+export interface ApprovalKey {
+  /** Of the caller and its key. */
+  readonly name: Uint8Array;
+  /** Of what was sent with it. */
+  readonly body: Uint8Array;
+}

@@ -10,6 +10,8 @@ export interface ApprovalStore {
   find(tenantNo: TenantNo, id: string): ApprovalRow | undefined;
   /** Of the same caller and the very same question, one that goes on at that time: pending, or approved, not used up and of use. */
   open(tenantNo: TenantNo, digest: Uint8Array, caller: string, at: number): ApprovalRow | undefined;
+  /** What was sent with the key, and the request that it opened. */
+  byKey(tenantNo: TenantNo, name: Uint8Array): { body: Uint8Array; row: ApprovalRow } | undefined;
   /** The newest first, behind a place. */
   list(
     tenantNo: TenantNo,
@@ -45,6 +47,7 @@ interface Columns {
   valid_ms: number;
   reason: string;
   template: string;
+  requested: string | null;
   decision_id: string;
   callback: string | null;
   opened_at: number;
@@ -58,7 +61,7 @@ interface Columns {
 }
 
 const COLUMNS = `id, state, digest, caller, requester, parties, grant_id, issuer, question, uses, valid_ms, reason, template,
-  decision_id, callback, opened_at, expires_at, settled_at, approver_class, approver_id, note, approved_until, uses_left`;
+  requested, decision_id, callback, opened_at, expires_at, settled_at, approver_class, approver_id, note, approved_until, uses_left`;
 
 const approvalOf = (row: Columns): ApprovalRow => ({
   id: row.id,
@@ -74,6 +77,7 @@ const approvalOf = (row: Columns): ApprovalRow => ({
   validMs: row.valid_ms,
   reason: row.reason,
   template: row.template,
+  requested: row.requested,
   decisionId: row.decision_id,
   callback: row.callback,
   openedAt: row.opened_at,
@@ -95,6 +99,9 @@ export function approvalStore(db: Connection): ApprovalStore {
   const find = db.prepare<[number, string], Columns>(
     `SELECT ${COLUMNS} FROM approvals WHERE tenant_no = ? AND id = ?`,
   );
+  const byKey = db.prepare<[number, Uint8Array], { body: Uint8Array; approval: string }>(
+    'SELECT body, approval FROM approval_keys WHERE tenant_no = ? AND name = ?',
+  );
   const open = db.prepare<[object], Columns>(`
     SELECT ${COLUMNS} FROM approvals a WHERE ${GOES_ON} ORDER BY opened_at DESC, id LIMIT 1`);
   const behind = '(opened_at, id) < (@openedAt, @id)';
@@ -112,6 +119,11 @@ export function approvalStore(db: Connection): ApprovalStore {
     find(no, id) {
       const row = find.get(no, id);
       return row && approvalOf(row);
+    },
+    byKey(no, name) {
+      const known = byKey.get(no, name);
+      const row = known && find.get(no, known.approval);
+      return row && { body: known.body, row: approvalOf(row) };
     },
     open(no, digest, caller, at) {
       const row = open.get({ no, digest, caller, at });

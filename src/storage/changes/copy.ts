@@ -19,6 +19,7 @@ const TABLES = [
   'grants',
   'ends',
   'approvals',
+  'approval_keys',
   'keys',
   'revisions',
   'revision_files',

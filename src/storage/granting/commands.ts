@@ -4,6 +4,7 @@ import { storedJson } from '../faults.ts';
 import { type GrantRow, isTaskNode, type TaskCap, type TaskPart, type TenantNo } from '../rows.ts';
 import { tighter } from './cap.ts';
 import {
+  type CredentialEnd,
   type EndName,
   issuerEnd,
   issuerIn,
@@ -17,12 +18,14 @@ import { CAP, ENDED_AT, EXPIRES_AT, isWithin, STEP } from './living.ts';
 export interface GrantCommands {
   /**
    * `undefined` when the parent was revoked or has expired, its task was capped, the subject or an actor was disabled, or
-   * the issuer or the tenant killed since the exchange was decided: the check and the insert are one transaction of one
-   * writer, so no revocation can pass between them.
+   * the issuer, the tenant or what was presented killed since the exchange was decided: the check and the insert are one
+   * transaction of one writer, so no revocation can pass between them.
    */
-  readonly insertGrant: (args: { tenantNo: TenantNo; grant: GrantRow }) => boolean | undefined;
+  readonly insertGrant: (args: { tenantNo: TenantNo; grant: GrantRow } & Presented) => boolean | undefined;
   /** The same of a task and the first grant in it, which stands below it: both or none. */
-  readonly openTask: (args: { tenantNo: TenantNo; task: GrantRow; grant: GrantRow }) => boolean | undefined;
+  readonly openTask: (
+    args: { tenantNo: TenantNo; task: GrantRow; grant: GrantRow } & Presented,
+  ) => boolean | undefined;
   /**
    * Revokes the grant and all below it; answers how many were alive, `undefined` when it had been ended before. Whether it
    * has expired is asked of no clock.
@@ -37,6 +40,20 @@ export interface GrantCommands {
   readonly kill: (args: { tenantNo: TenantNo; name: KillName; at: number }) => number;
   /** `undefined` for what is not killed. What had ended stays so. */
   readonly restore: (args: { tenantNo: TenantNo; name: KillName }) => true | undefined;
+  /** Nobody authenticates by any of these until they are restored, and what was granted to the principal ends, as `kill` answers. */
+  readonly killCredential: (
+    args: { tenantNo: TenantNo; names: readonly CredentialEnd[]; at: number } & PrincipalRef,
+  ) => number;
+  /** `undefined` where none of them is killed. */
+  readonly restoreCredential: (args: {
+    tenantNo: TenantNo;
+    names: readonly CredentialEnd[];
+  }) => true | undefined;
+}
+
+/** By which credential a grant was asked for; nothing where that was none of a principal's. */
+export interface Presented {
+  readonly by?: readonly CredentialEnd[];
 }
 
 /** How long grants are kept once they have expired. In milliseconds. */
@@ -93,6 +110,7 @@ export function prepareGrantEnder(db: Connection): GrantEnder {
 export function prepareGrantCommands(db: Connection): GrantCommands {
   const mark = prepareMark(db);
   const kills = killStore(db);
+  const ender = prepareGrantEnder(db);
   const parentOf = db.prepare<[object], { path: string; cap: string | null }>(
     `SELECT g.path, ${CAP} AS cap FROM grants g
      WHERE g.tenant_no = @no AND g.id = @id AND ${EXPIRES_AT} >= @until AND ${ENDED_AT} IS NULL`,
@@ -142,12 +160,12 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
     return parent && parent.cap === capText(task) ? `${parent.path}${STEP}` : undefined;
   };
 
-  const insertGrant: GrantCommands['insertGrant'] = ({ tenantNo: no, grant }) => {
+  const insertGrant: GrantCommands['insertGrant'] = ({ tenantNo: no, grant, by = [] }) => {
     const above = pathAbove(no, grant);
     if (above === undefined) return undefined;
     for (const principal of [grant.subject, ...grant.actors])
       if (!active.get(no, principal.class, principal.id)) return undefined;
-    for (const name of [TENANT_END, issuerEnd(grant.issuer)] as const)
+    for (const name of [TENANT_END, issuerEnd(grant.issuer), ...by] as const)
       if (kills.isKilled(no, name)) return undefined;
     insert.run({ no, ...columnsOf(grant), seq: nextSeq.get(no), path: above + grant.id });
     removeOld.run({ no, before: grant.issuedAt - KEPT_MS });
@@ -156,10 +174,10 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
 
   return {
     insertGrant,
-    openTask: ({ tenantNo, task, grant }) => {
-      if (!insertGrant({ tenantNo, grant: task })) return undefined;
+    openTask: ({ tenantNo, task, grant, by = [] }) => {
+      if (!insertGrant({ tenantNo, grant: task, by })) return undefined;
       // What let the task in lets its first grant in.
-      if (!insertGrant({ tenantNo, grant })) throw new Error('a task stands without its grant');
+      if (!insertGrant({ tenantNo, grant, by })) throw new Error('a task stands without its grant');
       return true;
     },
     revokeGrant: ({ tenantNo: no, id, at }) => {
@@ -183,6 +201,17 @@ export function prepareGrantCommands(db: Connection): GrantCommands {
       return ended ?? 0;
     },
     restore: ({ tenantNo: no, name }) => restore.run({ no, name }).changes === 1 || undefined,
+    killCredential: ({ tenantNo: no, names, at, ...ref }) => {
+      for (const name of names) mark(no, name, at, true);
+      const ended = ender.count(no, ref, at);
+      ender.end(no, ref, at);
+      return ended;
+    },
+    restoreCredential: ({ tenantNo: no, names }) => {
+      let restored = 0;
+      for (const name of names) restored += restore.run({ no, name }).changes;
+      return restored > 0 || undefined;
+    },
   };
 }
 

@@ -56,6 +56,7 @@ export const MOVED_TABLES = [
   'ends',
   'usage',
   'approvals',
+  'approval_keys',
   'keys',
   'revisions',
   'revision_files',

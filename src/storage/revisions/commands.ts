@@ -16,7 +16,10 @@ export interface Activation {
 }
 
 export interface RevisionCommands {
-  /** Keeps a revision, makes one active, or both. `undefined` where another is active than was expected. */
+  /**
+   * Keeps a revision, makes one active, or both; of a draft that is kept so the tests have passed. `undefined` where another
+   * is active than was expected, or what is to be active is a draft.
+   */
   readonly keepRevision: (args: {
     tenantNo: TenantNo;
     kept?: { readonly row: NewRevision; readonly files: readonly KeptFile[] } | undefined;
@@ -24,9 +27,21 @@ export interface RevisionCommands {
     /** The digest of what the folder held that this was taken from; left out: it was taken from none. */
     folder?: string | undefined;
   }) => boolean | undefined;
+  /** Keeps a revision whose tests were not run: it is neither made active nor tried. One that is kept stays what it is. */
+  readonly keepDraft: (args: {
+    tenantNo: TenantNo;
+    kept: { readonly row: NewRevision; readonly files: readonly KeptFile[] };
+  }) => boolean;
+  /** Its tests passed. `undefined` where it is no draft, or kept no more. */
+  readonly validateRevision: (args: {
+    tenantNo: TenantNo;
+    revision: string;
+    /** JSON: what they came to. */
+    tests: string;
+  }) => true | undefined;
   /**
    * Tries a kept revision as a shadow, or stages it; an empty name ends what is tried so. `undefined` where it is not kept,
-   * or active already.
+   * active already, or a draft.
    */
   readonly tryRevision: (args: {
     tenantNo: TenantNo;
@@ -34,14 +49,18 @@ export interface RevisionCommands {
     revision: string;
     /** JSON of a Share, for what is staged. */
     share: string;
+    /** Of a shadow: see `KeptPolicy.shadowPackage`. */
+    only?: string;
   }) => boolean | undefined;
 }
 
+type Kept = Parameters<RevisionCommands['keepDraft']>[0]['kept'];
+
 export function prepareRevisions(db: Connection): RevisionCommands {
   const insert = db.prepare<[object]>(`
-    INSERT INTO revisions (tenant_no, revision, number, state, parent, author, message, contents, digest, tests, made_at)
+    INSERT INTO revisions (tenant_no, revision, number, state, parent, author, message, contents, digest, tests, made_at, is_draft)
     SELECT @no, @revision, coalesce(max(number), 0) + 1, 'validated', @parent, @author, @message, @contents, @digest,
-      @tests, @madeAt FROM revisions WHERE tenant_no = @no
+      @tests, @madeAt, @isDraft FROM revisions WHERE tenant_no = @no
     ON CONFLICT (tenant_no, revision) DO NOTHING`);
   const name = db.prepare(
     'INSERT INTO revision_files (tenant_no, revision, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
@@ -63,22 +82,27 @@ export function prepareRevisions(db: Connection): RevisionCommands {
   );
   const stateOf = db
     .prepare<[number, string], RevisionState>(
-      'SELECT state FROM revisions WHERE tenant_no = ? AND revision = ?',
+      "SELECT iif(is_draft = 1, 'draft', state) FROM revisions WHERE tenant_no = ? AND revision = ?",
     )
     .pluck();
   const untried = db.prepare<[object]>(`
-    UPDATE policies SET shadow = iif(shadow = @revision, '', shadow), staged = iif(staged = @revision, '', staged),
+    UPDATE policies SET shadow_package = iif(shadow = @revision, '', shadow_package), shadow = iif(shadow = @revision, '', shadow), staged = iif(staged = @revision, '', staged),
       share = iif(staged = @revision, '', share) WHERE tenant_no = @no`);
   const endTrial = db.prepare<[object]>(`
     UPDATE revisions SET state = iif(activated_at IS NULL, 'validated', 'superseded') WHERE tenant_no = @no AND state = @as`);
   const tried = db.prepare<[object]>(`
     UPDATE revisions SET state = @as WHERE tenant_no = @no AND revision = @revision`);
   const setTrial = {
-    shadow: db.prepare<[object]>('UPDATE policies SET shadow = @revision WHERE tenant_no = @no'),
+    shadow: db.prepare<[object]>(
+      'UPDATE policies SET shadow = @revision, shadow_package = @only WHERE tenant_no = @no',
+    ),
     staged: db.prepare<[object]>(
       'UPDATE policies SET staged = @revision, share = @share WHERE tenant_no = @no',
     ),
   };
+  const validate = db.prepare<[object]>(
+    'UPDATE revisions SET is_draft = 0, tests = @tests WHERE tenant_no = @no AND revision = @revision AND is_draft = 1',
+  );
   const many = db.prepare<[object], { revisions: number; bytes: number }>(`
     SELECT (SELECT count(*) FROM revisions WHERE tenant_no = @no) AS revisions,
       (SELECT coalesce(sum(length(body)), 0) FROM policy_files WHERE tenant_no = @no) AS bytes`);
@@ -105,19 +129,29 @@ export function prepareRevisions(db: Connection): RevisionCommands {
     }
   };
 
+  /** Answers whether it was not kept before. */
+  const keep = (no: TenantNo, { row, files }: Kept, isDraft: 0 | 1): boolean => {
+    if (insert.run({ no, ...row, isDraft }).changes !== 1) return false;
+    const { files: named } = JSON.parse(row.contents) as { files: [string, string][] };
+    for (const [, digest] of named) name.run(no, row.revision, digest);
+    for (const { digest, body } of files) insertFile.run(no, digest, body);
+    prune(no, row.revision);
+    return true;
+  };
+  const mayServe = (no: TenantNo, revision: string): boolean => {
+    const state = stateOf.get(no, revision);
+    return state !== undefined && state !== 'draft';
+  };
+
   return {
     keepRevision: ({ tenantNo: no, kept, active, folder }) => {
       const before = policy.get(no) ?? { active: '', folder: '' };
       if (active?.expected !== undefined && active.expected !== before.active) return undefined;
       // Nothing is undone of what was done: what does not hold is found out before.
-      if (active && active.revision !== kept?.row.revision && stateOf.get(no, active.revision) === undefined)
+      if (active && active.revision !== kept?.row.revision && !mayServe(no, active.revision))
         return undefined;
-      if (kept && insert.run({ no, ...kept.row }).changes === 1) {
-        const { files } = JSON.parse(kept.row.contents) as { files: [string, string][] };
-        for (const [, digest] of files) name.run(no, kept.row.revision, digest);
-        for (const { digest, body } of kept.files) insertFile.run(no, digest, body);
-        prune(no, kept.row.revision);
-      }
+      if (kept && !keep(no, kept, 0))
+        validate.run({ no, revision: kept.row.revision, tests: kept.row.tests });
       if (active) {
         supersede.run(no);
         promote.run(active.at, no, active.revision);
@@ -127,14 +161,20 @@ export function prepareRevisions(db: Connection): RevisionCommands {
       if (active || folder !== undefined) setPolicy.run({ no, revision, folder: folder ?? before.folder });
       return true;
     },
-    tryRevision: ({ tenantNo: no, as, revision, share }) => {
+    keepDraft: ({ tenantNo: no, kept }) => {
+      keep(no, kept, 1);
+      return true;
+    },
+    validateRevision: ({ tenantNo: no, revision, tests }) =>
+      validate.run({ no, revision, tests }).changes === 1 || undefined,
+    tryRevision: ({ tenantNo: no, as, revision, share, only = '' }) => {
       const state = revision === '' ? undefined : stateOf.get(no, revision);
-      if (revision !== '' && (state === undefined || state === 'active')) return undefined;
+      if (revision !== '' && (!mayServe(no, revision) || state === 'active')) return undefined;
       endTrial.run({ no, as });
       // What was tried in the other way goes on in this one.
       untried.run({ no, revision });
       if (revision !== '') tried.run({ no, as, revision });
-      return setTrial[as].run({ no, revision, share }).changes === 1 || undefined;
+      return setTrial[as].run({ no, revision, share, only }).changes === 1 || undefined;
     },
   };
 }

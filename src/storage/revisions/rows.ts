@@ -1,8 +1,8 @@
 /**
- * What a revision is: `validated` once its tests passed, `shadow` while it is asked beside the active one, `staged` while
+ * What a revision is: `draft` until its tests are run, `validated` once its tests passed, `shadow` while it is asked beside the active one, `staged` while
  * it decides for some, `active` while it decides, `superseded` when it no longer does.
  */
-export const revisionStates = ['validated', 'shadow', 'staged', 'active', 'superseded'] as const;
+export const revisionStates = ['draft', 'validated', 'shadow', 'staged', 'active', 'superseded'] as const;
 export type RevisionState = (typeof revisionStates)[number];
 
 /** A revision as it is kept. It never changes, but for its state. */
@@ -46,6 +46,8 @@ export interface KeptPolicy {
   readonly folder: string;
   /** What is asked beside it; empty where nothing is. */
   readonly shadow: string;
+  /** Of which package alone it is asked, the others being what is active; empty: as it is. */
+  readonly shadowPackage: string;
   /** What decides for some; empty where nothing does. */
   readonly staged: string;
   /** JSON of a Share, where something is staged. */

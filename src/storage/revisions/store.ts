@@ -20,17 +20,24 @@ export interface RevisionStore {
   file(tenantNo: TenantNo, digest: string): Buffer;
 }
 
-const COLUMNS = `revision, number, state, parent, author, message, contents, digest, tests, made_at AS madeAt,
+const COLUMNS = `revision, number, iif(is_draft = 1, 'draft', state) AS state, parent, author, message, contents, digest, tests, made_at AS madeAt,
   activated_at AS activatedAt`;
 
-const NO_POLICY: KeptPolicy = { active: '', folder: '', shadow: '', staged: '', share: '' };
+const NO_POLICY: KeptPolicy = {
+  active: '',
+  folder: '',
+  shadow: '',
+  shadowPackage: '',
+  staged: '',
+  share: '',
+};
 
 /** No file of a tenant is larger. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
 export function revisionStore(db: Connection): RevisionStore {
   const policy = db.prepare<[number], KeptPolicy>(
-    'SELECT active, folder, shadow, staged, share FROM policies WHERE tenant_no = ?',
+    'SELECT active, folder, shadow, shadow_package AS shadowPackage, staged, share FROM policies WHERE tenant_no = ?',
   );
   const list = db.prepare<[number, number, number], RevisionRow>(
     `SELECT ${COLUMNS} FROM revisions WHERE tenant_no = ? AND number < ? ORDER BY number DESC LIMIT ?`,

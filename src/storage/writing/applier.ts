@@ -33,6 +33,7 @@ const ENDS_NOTHING: ReadonlySet<string> = new Set<CommandName>([
   'grantApproved',
   'takeOnce',
   'countUsage',
+  'keepApprovalKey',
   'putUses',
   'putMemberKey',
   'putCheckpoint',

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
+import { type CredentialEnd, credentialEnd } from '../../storage/granting/ends.ts';
 import { readScrypt } from './scrypt.ts';
 import { parseSubject, subjectName } from './subject-name.ts';
 import { workload } from './workload.ts';
@@ -124,3 +125,40 @@ function madeId(one: Credential): string {
 /** At `now` by the clock, in milliseconds since the epoch. */
 export const isGood = ({ expires_at: end }: Credential, now: number): boolean =>
   end === undefined || now < Date.parse(end);
+
+const ends = new WeakMap<Credential, readonly CredentialEnd[]>();
+
+/**
+ * What a kill marks of it, and what it is then known by in the tenant: what is presented, whatever id, end or holder it is
+ * given. Of public keys each, so that one that was killed is not good again among others.
+ */
+export function killedAs(one: Credential): readonly CredentialEnd[] {
+  const known = ends.get(one);
+  if (known) return known;
+  const made = partsOf(one).map((part) => credentialEnd(hash('sha256', JSON.stringify(part), 'hex')));
+  ends.set(one, made);
+  return made;
+}
+
+function partsOf(one: Credential): readonly unknown[] {
+  if ('jwks' in one) return one.jwks.keys.map((key) => ['jwk', ...keyMembers(key)]);
+  if ('jwks_uri' in one) return [['jwks_uri', one.jwks_uri]];
+  if ('secret_scrypt' in one) return [['secret_scrypt', one.secret_scrypt]];
+  if (!('workload' in one)) return [['presented', presentedAs(one)]];
+  const { issuer, audience, claims } = one.workload;
+  const sorted = Object.entries(claims).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return [['workload', issuer, audience, ...sorted]];
+}
+
+/** RFC 7638 section 3.2, RFC 8037 section 2: what makes a key this one, whatever else is said of it. */
+const KEY_MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  EC: ['kty', 'crv', 'x', 'y'],
+  OKP: ['kty', 'crv', 'x'],
+  RSA: ['kty', 'e', 'n'],
+};
+
+function keyMembers(key: Readonly<Record<string, unknown>>): readonly unknown[] {
+  const { kty } = key;
+  const members = typeof kty === 'string' && Object.hasOwn(KEY_MEMBERS, kty) ? KEY_MEMBERS[kty] : undefined;
+  return members ? members.map((name) => key[name]) : [key];
+}

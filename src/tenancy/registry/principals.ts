@@ -8,8 +8,9 @@ import type { Writer } from '../../storage/writer.ts';
 import { Turns } from '../../turns.ts';
 import { detailProblem } from '../details.ts';
 import type { FactSource } from '../facts.ts';
-import { type ManifestPrincipal, parsePrincipal } from '../manifest.ts';
-import { ManifestInvalid } from '../manifest-invalid.ts';
+import { parseManifestText } from '../folder/parser.ts';
+import { type Manifest, type ManifestPrincipal, parsePrincipal } from '../manifest.ts';
+import { MANIFEST, ManifestInvalid } from '../manifest-invalid.ts';
 import type { Tenant } from '../tenants.ts';
 import type { Doubt } from './doubt.ts';
 import { type Draft, principalIn, rowOf, settled } from './registration.ts';
@@ -33,6 +34,7 @@ export class Principals {
   readonly #writer: Writer;
   readonly #record: Recording;
   readonly #doubt: Doubt;
+  readonly #manifestBefore: (tenantNo: TenantNo) => string | undefined;
   readonly #current: (tenant: Tenant) => Tenant;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -46,6 +48,8 @@ export class Principals {
     writer: Writer;
     record: Recording;
     doubt: Doubt;
+    /** The text of the manifest that was adopted last. */
+    manifestBefore: (tenantNo: TenantNo) => string | undefined;
     /** The tenant as it is when a change has its turn: its manifest may be another by then. */
     current: (tenant: Tenant) => Tenant;
     clock: Clock;
@@ -57,6 +61,7 @@ export class Principals {
     this.#writer = options.writer;
     this.#record = options.record;
     this.#doubt = options.doubt;
+    this.#manifestBefore = options.manifestBefore;
     this.#current = options.current;
     this.#clock = options.clock;
     this.#random = options.random;
@@ -86,7 +91,8 @@ export class Principals {
     { hash, text }: { hash: string; text: string },
     isFirst: boolean,
   ): Promise<void> {
-    const principals = tenant.manifest.principals.map(rowOf);
+    const isEnabled = await this.#enabledBy(tenant);
+    const principals = tenant.manifest.principals.map((each) => rowOf(each, isEnabled(each)));
     const record = this.#record(tenant, 'manifest', 'manifest.apply', undefined, {
       manifest_sha256: hash,
       principals: principals.length,
@@ -96,6 +102,19 @@ export class Principals {
     this.learn(tenant.no);
     this.#facts.changed(tenant);
     if (!isFirst) await this.#tell(tenant, 'manifest', value);
+  }
+
+  /**
+   * Whom the manifest itself lets act again: `status: active` is no news of one that it did not disable before, and undoes
+   * no kill. Where nobody can tell what it said before, nobody is.
+   */
+  async #enabledBy({ no, manifest }: Tenant): Promise<(ref: PrincipalRef) => boolean> {
+    if (!manifest.principals.some(({ status }) => status === 'active')) return () => false;
+    const text = this.#manifestBefore(no);
+    const before =
+      text === undefined ? [] : await parseManifestText(text, MANIFEST).then(principalsOf, () => []);
+    const disabled = new Set(before.filter(({ status }) => status === 'disabled').map(principalKey));
+    return (ref) => disabled.has(principalKey(ref));
   }
 
   /** Answers who is suspended. Throws `managed_by_manifest`, `gone` or, for what is another's, `invalid_request`. */
@@ -157,7 +176,12 @@ export class Principals {
     checkShared(tenant, principals);
     checkDetails(tenant, principals);
     checkOwned(principals);
-    const args = { tenantNo: tenant.no, principals: principals.map(rowOf), at: this.#clock(), ending };
+    const args = {
+      tenantNo: tenant.no,
+      principals: principals.map((each) => rowOf(each, true)),
+      at: this.#clock(),
+      ending,
+    };
     if (ending) this.#register(tenant, args.principals);
     const { value } = await this.#answered(tenant, this.#writer.run('putPrincipals', args, record));
     if (value === undefined) {
@@ -282,13 +306,15 @@ export class Principals {
   }
 }
 
+const principalsOf = ({ principals }: Manifest): readonly ManifestPrincipal[] => principals;
+
 /** Why the API may not change it. */
 function refusalOf({ retiredAt, source }: StoredPrincipal, key: string): ServiceError | undefined {
   if (retiredAt !== null) return retired(key);
   if (source === 'api') return undefined;
   return new ServiceError(
     'managed_by_manifest',
-    `${key} is declared in the tenant's manifest, and is changed there; it can be disabled here`,
+    `${key} is declared in the tenant's manifest, and is changed there; here it can be disabled, and a credential of it killed`,
   );
 }
 

@@ -49,10 +49,10 @@ export function settled(draft: Draft, before: () => ManifestPrincipal | undefine
   return { ...draft, credentials };
 }
 
-/** A principal as the store keeps it. */
-export function rowOf(principal: ManifestPrincipal): PrincipalRow {
+/** A principal as the store keeps it. `enables`: whether `active` lets one that is disabled act again. */
+export function rowOf(principal: ManifestPrincipal, enables: boolean): PrincipalRow {
   const { class: cls, id, groups, roles, scopes, properties, status, owners } = principal;
-  const disabled = status === undefined ? undefined : status === 'disabled';
+  const disabled = status === 'disabled' ? true : status === 'active' && enables ? false : undefined;
   return {
     class: cls,
     id,

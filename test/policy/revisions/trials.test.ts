@@ -31,6 +31,7 @@ const cli = (of: Running, ...args: string[]) =>
 
 interface Seen {
   shadow: string | null;
+  package?: string | null;
   report: {
     replayed: number;
     changed: number;
@@ -56,6 +57,57 @@ describe('a shadow', () => {
     expect(seen.report?.groups).toContainEqual(
       expect.objectContaining({ change: 'allow → deny', by: 'rule', name: 'authz.deny office_closed' }),
     );
+  });
+
+  test('of one package alone leaves the others as they are active, and names what differs', async () => {
+    const changed = {
+      ...files,
+      'closed.rego': STRICTER,
+      'delegation/closed.rego': 'package delegation\n\ndeny contains "nobody_acts" if true\n',
+    };
+    const { revision } = (await policy.push(changed)).body.revision;
+    const whole = await cli(server, 'shadow', revision);
+    expect(whole.stdout).toContain('it differs in authz, delegation\n');
+    // The stricter authz is not asked here, so that nothing would be decided otherwise.
+    const part = await cli(server, 'shadow', revision, '--package', 'delegation');
+    expect(part.stdout).toMatch(/^delegation of \S+ is asked beside what is active\n/);
+    for (let each = 0; each < 3; each += 1) await decided(server);
+    const alone = await eventually(
+      () => shadowOf(server),
+      ({ report }) => report?.replayed === 3,
+    );
+    expect(alone).toMatchObject({ shadow: revision, package: 'delegation', report: { changed: 0 } });
+    await cli(server, 'shadow', revision, '--package', 'authz');
+    for (let each = 0; each < 2; each += 1) await decided(server);
+    const other = await eventually(
+      () => shadowOf(server),
+      ({ report }) => report?.replayed === 2,
+    );
+    expect(other).toMatchObject({ package: 'authz', report: { changed: 2 } });
+    expect(other.report?.groups).toContainEqual(
+      expect.objectContaining({ change: 'allow → deny', by: 'package', name: 'authz' }),
+    );
+    const none = await cli(server, 'shadow', revision, '--package', 'nothing');
+    expect(none.stderr).toContain('neither revision has a package nothing');
+  });
+
+  test('of one package goes on after a restart, and beside another active revision', async () => {
+    const { revision } = (await policy.push({ ...files, 'closed.rego': STRICTER })).body.revision;
+    const relaxed = (await policy.push({ ...files, 'more.rego': 'package delegation\n\n# More.\n' })).body
+      .revision;
+    await cli(server, 'shadow', revision, '--package', 'authz');
+    await policy.activate(relaxed.revision);
+    expect(await shadowOf(server)).toMatchObject({ shadow: revision, package: 'authz' });
+    await decided(server);
+    await eventually(
+      () => shadowOf(server),
+      ({ report }) => report?.changed === 1,
+    );
+    const folder = server.folder;
+    await server.stop();
+    server = await startIn(folder);
+    policy = policyOf(server);
+    expect(await shadowOf(server)).toMatchObject({ shadow: revision, package: 'authz' });
   });
 
   test('ends with a record of what it would have decided otherwise', async () => {

@@ -137,6 +137,7 @@ function opened(each: Extract<Step, { do: 'open' }>, at: number): NewApproval {
     uses: each.uses,
     validMs: 30_000,
     reason: '',
+    requested: null,
     template: '',
     decisionId: '',
     callback: null,

@@ -5,6 +5,7 @@ import { decodeArgs, encodeArgs } from '../../../src/storage/changes/body.ts';
 import { copyOf } from '../../../src/storage/changes/copy.ts';
 import { changeStore } from '../../../src/storage/changes/store.ts';
 import type { Connection } from '../../../src/storage/database.ts';
+import { credentialEnd } from '../../../src/storage/granting/ends.ts';
 import { openReader } from '../../../src/storage/reader.ts';
 import type { GrantRow, TenantNo } from '../../../src/storage/rows.ts';
 import type { Writer } from '../../../src/storage/writer.ts';
@@ -86,6 +87,7 @@ type Step =
   | { do: 'grant'; subject: string; under: number; task: boolean }
   | { do: 'revoke'; which: number }
   | { do: 'kill' | 'restore'; what: 'tenant' | 'issuer https://idp.example' }
+  | { do: 'credential'; restore: boolean; id: string }
   | { do: 'issuer'; remove: boolean }
   | { do: 'key' }
   | { do: 'manifest'; ids: string[] };
@@ -103,6 +105,7 @@ const steps = fc.array(
       do: fc.constantFrom('kill' as const, 'restore' as const),
       what: fc.constantFrom('tenant' as const, 'issuer https://idp.example' as const),
     }),
+    fc.record({ do: fc.constant('credential' as const), restore: fc.boolean(), id }),
     fc.record({ do: fc.constant('issuer' as const), remove: fc.boolean() }),
     fc.record({ do: fc.constant('key' as const) }),
     fc.record({ do: fc.constant('manifest' as const), ids: fc.uniqueArray(id) }),
@@ -171,6 +174,11 @@ async function make({ writer, no }: Store, step: Step, at: number, grants: Grant
         stateAt: when,
       };
       return writer.run('replaceKeys', { ...tenant, key, at: when });
+    }
+    case 'credential': {
+      const names = [credentialEnd(`digest-${step.id.length}`)];
+      if (step.restore) return writer.run('restoreCredential', { ...tenant, names });
+      return writer.run('killCredential', { ...tenant, class: 'user', id: step.id, names, at: when });
     }
     case 'manifest': {
       const principals = step.ids.map((each) => principal({ id: each }));

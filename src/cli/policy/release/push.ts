@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { PolicyService } from '../../../gen/mandate/v1/policy_pb.ts';
 import { clientOf } from '../../client.ts';
 import { globalsOf, print, printJson } from '../../terminal/output.ts';
@@ -12,6 +12,7 @@ interface PushOptions {
   readonly message?: string;
   readonly parent?: string;
   readonly activate?: boolean;
+  readonly draft?: boolean;
   readonly root?: string;
 }
 
@@ -24,6 +25,11 @@ export const push = (): Command =>
     .requiredOption('-t, --tenant <id>', 'the tenant')
     .option('-m, --message <text>', 'why, for whoever reads the list')
     .option('--parent <revision>', 'what was active when you began: refused if another one is by now')
+    .addOption(
+      new Option('--draft', 'keep it without running its tests; "policy validate" runs them').conflicts(
+        'activate',
+      ),
+    )
     .option('--activate', 'make it active too')
     .option(ROOT_FLAG, ROOT_HELP)
     .addHelpText('after', '\nExample:\n  $ mandate policy push -t acme policies/acme -m "agents may read"\n')
@@ -36,9 +42,28 @@ export const push = (): Command =>
         message: options.message ?? '',
         parent: options.parent ?? '',
         activate: options.activate === true,
+        draft: options.draft === true,
       });
       if (!revision) return;
       if (globals.json) return printJson(documentOf(revision));
       if (options.activate) return activated(options.tenant, revision);
-      print(`${short(revision.revision)} is kept; tests: ${testsOf(revision)}`);
+      const isDraft = revision.state === 'draft';
+      print(
+        `${short(revision.revision)} is kept${isDraft ? ' as a draft' : `; tests: ${testsOf(revision)}`}`,
+      );
+    });
+
+export const validate = (): Command =>
+  new Command('validate')
+    .description('run the tests of a draft on the server; exits 2 with file and line if they fail')
+    .argument('<revision>', 'as "policy list" shows it; its beginning will do')
+    .requiredOption('-t, --tenant <id>', 'the tenant')
+    .addHelpText('after', '\nExample:\n  $ mandate policy validate -t acme sha256:4f1d2c3b5a69\n')
+    .action(async (name: string, { tenant }: { tenant: string }, command: Command) => {
+      const globals = patient(globalsOf(command));
+      const client = clientOf(PolicyService, 'admin', globals);
+      const { revision } = await client.validateRevision({ tenant, revision: name });
+      if (!revision) return;
+      if (globals.json) return printJson(documentOf(revision));
+      print(`${short(revision.revision)} is ${revision.state}; tests: ${testsOf(revision)}`);
     });

@@ -13,6 +13,10 @@ interface Options {
   readonly end?: boolean;
 }
 
+interface ShadowOptions extends Options {
+  readonly package?: string;
+}
+
 const ofTenant = (command: Command): Command =>
   command
     .argument('[revision]', 'as "policy list" shows it; its beginning will do')
@@ -24,19 +28,40 @@ export const shadow = (): Command =>
     .description(
       'have a revision asked what the active one is asked, beside it; without a revision: what it would decide otherwise',
     )
-    .addHelpText('after', '\nExample:\n  $ mandate policy shadow -t acme sha256:4f1d2c3b5a69\n')
-    .action(async (revision: string | undefined, { tenant, end }: Options, command: Command) => {
+    .option('--package <name>', 'of this package alone, and those below it; the others as they are active')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ mandate policy shadow -t acme sha256:4f1d2c3b5a69 --package delegation\n',
+    )
+    .action(async (revision: string | undefined, options: ShadowOptions, command: Command) => {
+      const { tenant, end, package: only = '' } = options;
       const globals = globalsOf(command);
       const client = clientOf(PolicyService, 'admin', globals);
       if (revision !== undefined || end) {
-        await client.setShadow({ tenant, revision: end ? '' : (revision ?? '') });
-        if (globals.json) return printJson({ shadow: end ? null : revision });
-        return print(end ? 'the shadow is ended' : `${short(revision ?? '')} is asked beside what is active`);
+        const asked = { tenant, revision: end ? '' : (revision ?? ''), package: only };
+        const { packages } = await client.setShadow(asked);
+        if (globals.json)
+          return printJson({ shadow: end ? null : revision, package: only || null, packages });
+        if (end) return print('the shadow is ended');
+        const what = only === '' ? short(revision ?? '') : `${only} of ${short(revision ?? '')}`;
+        print(`${what} is asked beside what is active`);
+        return print(
+          packages.length === 0 ? 'its packages are the same' : `it differs in ${packages.join(', ')}`,
+        );
       }
-      const { revision: name, since, report, behind, problem } = await client.getShadow({ tenant });
+      if (only !== '') throw new ServiceError('invalid_request', '--package: of which revision?');
+      const {
+        revision: name,
+        package: part,
+        since,
+        report,
+        behind,
+        problem,
+      } = await client.getShadow({ tenant });
       if (globals.json)
         return printJson({
           shadow: name || null,
+          package: part || null,
           since: since ? timestampDate(since).toISOString() : null,
           behind,
           problem: problem || null,
@@ -46,7 +71,7 @@ export const shadow = (): Command =>
       if (problem !== '') warn(`mandate: ${problem}`);
       const from = since ? ` since ${timestampDate(since).toISOString()}` : '';
       print(
-        `${short(name)}: asked ${report.replayed} decisions${from}; ${report.changed} would be decided otherwise`,
+        `${part === '' ? '' : `${part} of `}${short(name)}: asked ${report.replayed} decisions${from}; ${report.changed} would be decided otherwise`,
       );
       if (report.partial > 0n)
         print(`${report.partial} were not whole in the log (masked, sealed or too long)`);

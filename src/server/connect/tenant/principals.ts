@@ -147,11 +147,7 @@ const ceilingIn = ({
 });
 
 /** A principal as it is read. */
-export function principalMessage(
-  ref: PrincipalRef,
-  row: StoredPrincipal,
-  usedAt: (credential: string) => number | undefined,
-): Principal {
+export function principalMessage(ref: PrincipalRef, row: StoredPrincipal, known: CredentialTimes): Principal {
   const principal = principalIn(ref, row);
   const { may, ceiling } = principal;
   return create(PrincipalSchema, {
@@ -161,7 +157,7 @@ export function principalMessage(
     scopes: principal.scopes,
     properties: proto(principal.properties),
     status: statuses[statusOf(row)],
-    credentials: principal.credentials.map((each) => credentialMessage(each, usedAt)),
+    credentials: principal.credentials.map((each) => credentialMessage(each, known)),
     ...(may && { may: { names: may } }),
     ...(ceiling && {
       ceiling: {
@@ -180,14 +176,21 @@ export function principalMessage(
   });
 }
 
-function credentialMessage(one: Registered, usedAt: (credential: string) => number | undefined): Credential {
+/** What the server knows of credentials, in milliseconds since the epoch. */
+interface CredentialTimes {
+  readonly usedAt: (id: string) => number | undefined;
+  readonly killedAt: (one: Registered) => number | undefined;
+}
+
+function credentialMessage(one: Registered, { usedAt, killedAt }: CredentialTimes): Credential {
   const id = credentialId(one);
-  const used = usedAt(id);
+  const [used, killed] = [usedAt(id), killedAt(one)];
   return create(CredentialSchema, {
     id,
     kind: kindOf(one),
     ...(one.expires_at !== undefined && { expiresAt: timestampFromMs(Date.parse(one.expires_at)) }),
     ...(used !== undefined && { lastUsedAt: timestampFromMs(used) }),
+    ...(killed !== undefined && { killedAt: timestampFromMs(killed) }),
   });
 }
 

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
+import type { Recounts } from '../../../decision/metering/recounts.ts';
 import { ServiceError } from '../../../errors.ts';
 import { type Principal, TenantSchema, type TenantService } from '../../../gen/mandate/v1/tenant_pb.ts';
 import { type PrincipalRef, principalClass, principalKey } from '../../../ids.ts';
@@ -10,6 +11,7 @@ import type { PrincipalStore, StoredPrincipal } from '../../../storage/principal
 import type { Administration } from '../../../tenancy/administration.ts';
 import { type Caller, type Callers, operationsOf } from '../../../tenancy/callers.ts';
 import type { Issuers, IssuerToken } from '../../../tenancy/issuers.ts';
+import type { Kills } from '../../../tenancy/kills.ts';
 import type { ManifestPrincipal } from '../../../tenancy/manifest.ts';
 import type { Credentials } from '../../../tenancy/registry/changes.ts';
 import type { Tenant, Tenants } from '../../../tenancy/tenants.ts';
@@ -17,6 +19,7 @@ import { admit, presentedIn } from '../context.ts';
 import { issuerMessage, trustedIn } from './issuers.ts';
 import { listed } from './listing.ts';
 import { draftOf, isDisabled, principalMessage, timeOf } from './principals.ts';
+import { usageMessage } from './usage.ts';
 
 const MAX_PRINCIPALS = 10_000;
 const MAX_REASON = 1_024;
@@ -30,6 +33,8 @@ export function tenantService(parts: {
   credentials: Credentials;
   issuers: Issuers;
   principals: PrincipalStore;
+  recounts: Recounts;
+  credentialKilledAt: Kills['credentialKilledAt'];
   records: RecordStore;
   issuerOf: (tenant: string) => string;
   degraded: (tenant: Tenant) => string;
@@ -44,13 +49,18 @@ export function tenantService(parts: {
     credentials,
     issuers,
     principals,
+    recounts,
+    credentialKilledAt,
     records,
     issuerOf,
     degraded,
     state,
   } = parts;
   const shown = (tenant: Tenant, ref: PrincipalRef, row: StoredPrincipal): Principal =>
-    principalMessage(ref, row, (id) => credentials.usedAt(tenant, ref, id));
+    principalMessage(ref, row, {
+      usedAt: (id) => credentials.usedAt(tenant, ref, id),
+      killedAt: (each) => credentialKilledAt(tenant, each),
+    });
   return {
     async listTenants(_message, context) {
       const visible = await callers.visible(tenants, presentedIn(context), 'tenant.read');
@@ -140,6 +150,12 @@ export function tenantService(parts: {
       const { tenant, caller } = await admit(parts, context, message.tenant, 'tenant.write');
       const ref = { class: principalClass(message.class), id: message.id };
       return { revoked: await administration.principals.retire(tenant, caller.id, ref) };
+    },
+    async rebuildUsage({ tenant: id, meter, apply }, context) {
+      const { tenant, caller } = await admit(parts, context, id, apply ? 'tenant.write' : 'tenant.read');
+      const asked = { meter: meter || undefined, applies: apply };
+      const recounted = await recounts.run(tenant, caller.id, asked, context.signal);
+      return usageMessage(recounted);
     },
     async listIssuers(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'tenant.read');

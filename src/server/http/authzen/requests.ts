@@ -1,6 +1,7 @@
 import type { AccessRequests } from '../../../decision/approval/access-requests.ts';
 import { callbackIn, taskStatuses } from '../../../decision/approval/callback.ts';
 import type { NamedDenial } from '../../../decision/approval/denial.ts';
+import { requestedAccess } from '../../../decision/approval/requested.ts';
 import type { ApprovalRequests } from '../../../decision/approval/requests.ts';
 import type { JsonObject } from '../../../decision/request.ts';
 import { type ErrorCode, ServiceError } from '../../../errors.ts';
@@ -20,6 +21,9 @@ export interface RequestParts extends Pick<AuthzenParts, 'tenants' | 'callers' |
   readonly approvalRequests: ApprovalRequests;
 }
 
+/** `items` and `client` are not taken: see docs/approvals.md. */
+const MEMBERS = ['subject', 'action', 'resource', 'context', 'denial', 'callback', 'requested_access'];
+
 /** OpenID AuthZEN Access Request and Approval Profile 1.0, draft 1, sections 5 and 6. */
 export function accessRequestRoutes(parts: RequestParts): Route[] {
   const { accessRequests, approvalRequests, issuerOf } = parts;
@@ -30,12 +34,17 @@ export function accessRequestRoutes(parts: RequestParts): Route[] {
       method: 'POST',
       path: '/t/{tenant}/access/v1/requests',
       handle: admitted(parts, readJson, async ({ tenant, caller, request, body }) => {
-        onlyMembers('the request', body, ['subject', 'action', 'resource', 'context', 'denial', 'callback']);
+        onlyMembers('the request', body, MEMBERS);
         const { reason, context } = withoutReason(part(body, 'context'));
         const token = request.header(SUBJECT_TOKEN_HEADER);
         const asked = { ...requestOf(tenant, { ...body, context }), token };
         const callback = callbackIn(tenant, part(body, 'callback'));
-        const words = { reason, callback };
+        const words = {
+          reason,
+          callback,
+          requested: requestedAccess(part(body, 'requested_access'), reason),
+          key: keyIn(request, body),
+        };
         return told(tenant, await accessRequests.open(tenant, caller, asked, denialIn(body), words));
       }),
     },
@@ -95,6 +104,7 @@ const problems: Readonly<Partial<Record<ErrorCode, string>>> = {
   denial_unbound: 'invalid_denial_binding',
   not_found: 'unknown_task',
   approval_settled: 'invalid_task_state',
+  duplicate_request: 'duplicate_request',
 };
 
 function problemOf({ code, message }: ServiceError, refused: HttpResponse): HttpResponse {
@@ -141,6 +151,23 @@ function taskResponse(row: ApprovalRow, endpoint: string, status?: number): Http
       }),
     },
   };
+}
+
+/** Of a key, as RFC 8941 writes a string: what is between the quotes. Many send it without them. */
+const QUOTED = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"$/;
+const BARE = /^[\w.:~+/=-]{1,255}$/;
+
+/** draft-ietf-httpapi-idempotency-key-header section 2. Throws `invalid_request`. */
+function keyIn(request: HttpRequest, body: JsonObject): { text: string; body: unknown } | undefined {
+  const header = request.header('idempotency-key');
+  if (header === undefined) return undefined;
+  const quoted = QUOTED.exec(header)?.[1]?.replaceAll(/\\(.)/g, '$1');
+  const text = quoted ?? (BARE.test(header) ? header : undefined);
+  if (text !== undefined) return { text, body };
+  throw new ServiceError(
+    'invalid_request',
+    'Idempotency-Key is a text in quotes of 1 to 255 characters, such as "7b8d0f0d-65a1-4af1-9fd3-a684f08a5d13"',
+  );
 }
 
 /** The profile's place for the requester's words is a member of the context, which the evaluation did not have. */

@@ -15,6 +15,7 @@ import type { ApprovalRequests } from './approval/requests.ts';
 import { decidedWith } from './approval/used.ts';
 import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
 import type { Decided, Policy } from './decide.ts';
+import { Asking, decidedThere, type Elsewhere, ForAuthority } from './elsewhere.ts';
 import { type How, Judge } from './judge.ts';
 import { isMetered } from './metering/met.ts';
 import type { Meters } from './metering/meters.ts';
@@ -57,6 +58,23 @@ interface Pending {
   readonly taken?: Taken | undefined;
 }
 
+/** How a batch is decided. */
+interface BatchHow {
+  /** Says that nobody waits for it any more. */
+  readonly isOver?: (() => boolean) | undefined;
+  readonly purpose?: How['purpose'];
+  readonly elsewhere?: Elsewhere | undefined;
+}
+
+type ItemAsked = [
+  tenant: Tenant,
+  caller: Caller,
+  unchecked: UncheckedRequest,
+  now: number,
+  how: How,
+  elsewhere?: Elsewhere | undefined,
+];
+
 /** What a request would be answered, and whom it turned out to be about. */
 export interface Weighed {
   /** As it was when it was weighed. */
@@ -95,12 +113,15 @@ export class Decisions {
   /**
    * Throws or rejects with `invalid_request`, `principal_class_unknown` (both recorded), `audit_unavailable`,
    * `resource_exhausted`. Not async: what an async function was given it keeps until it ends, and thousands of requests
-   * may wait for a commit.
+   * may wait for a commit. `elsewhere`: who decides what cannot be decided here.
    */
-  check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
+  check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest, elsewhere?: Elsewhere): Promise<Answer> {
+    if (elsewhere?.takes(tenant, unchecked)) return elsewhere.decide(tenant, unchecked);
     if (!isMetered(tenant.manifest)) return this.#check(tenant, caller, unchecked);
     const decide = (): Promise<Answer> => this.#check(this.#after(tenant), caller, unchecked);
-    return this.#check(tenant, caller, unchecked).catch((error: unknown) => decidedAnew(error, decide));
+    return this.#check(tenant, caller, unchecked).catch((error: unknown) =>
+      error instanceof ForAuthority ? decidedThere(elsewhere, tenant, unchecked) : decidedAnew(error, decide),
+    );
   }
 
   #check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
@@ -150,7 +171,7 @@ export class Decisions {
 
   #counted(row: Pending['row'], taken: Taken): Promise<number> {
     const write = (made: RecordRow): Promise<number> =>
-      taken.by(this.#options.writer.run('countUsage', taken.command, made)).then(({ value, index }) => {
+      taken.by(taken.written(this.#options.writer, made)).then(({ value, index }) => {
         if (value === undefined) throw new Outrun();
         return index;
       });
@@ -199,21 +220,22 @@ export class Decisions {
    * Decides a batch, one evaluation and one record an item, and answers once all records are durable, by one commit.
    * An item that is not a request is a deny with the reason. Answers fewer where the semantic stops early. Once `isOver`
    * says that nobody waits any more it goes no further, records nothing and rejects with `deadline_exceeded`. A search asks
-   * what would be decided: nothing is counted.
+   * what would be decided: nothing is counted. What is for an authority is asked there, each item for itself.
    */
   async checkBatch(
     tenant: Tenant,
     caller: Caller,
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
-    isOver = (): boolean => false,
-    purpose: NonNullable<How['purpose']> = 'act',
+    { isOver = () => false, purpose = 'act', elsewhere }: BatchHow = {},
   ): Promise<Answer[]> {
     const { admission } = this.#options;
     const place = admission.enter(tenant, items.length);
+    const isEach =
+      isMetered(tenant.manifest) || items.some((each) => elsewhere?.takes(tenant, each) === true);
     try {
-      return isMetered(tenant.manifest)
-        ? await this.#meteredBatch(tenant, caller, items, semantic, isOver, purpose)
+      return isEach
+        ? await this.#eachOf(tenant, caller, items, semantic, { isOver, purpose, elsewhere })
         : await this.#batch(tenant, caller, items, semantic, isOver);
     } finally {
       admission.leave(place, items.length);
@@ -266,43 +288,63 @@ export class Decisions {
   }
 
   /**
-   * The same where decisions may count: each is written with what it counts. One that is answered is durable as ever; if the
-   * store fails halfway, nobody is answered, and some are in the log.
+   * The same where decisions may count, or are for an authority: each is written with what it counts. One that is answered
+   * is durable as ever; if a store fails halfway, nobody is answered, and some are in the log.
    */
-  async #meteredBatch(
+  async #eachOf(
     tenant: Tenant,
     caller: Caller,
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
-    isOver: () => boolean,
-    purpose: NonNullable<How['purpose']>,
+    { isOver, purpose, elsewhere }: BatchHow & { readonly isOver: () => boolean },
   ): Promise<Answer[]> {
     const now = this.#options.clock();
-    const decided: Pending[] = [];
-    const pace = new Pace(isOver);
+    const decided: (Pending | { readonly answer: Promise<Answer> })[] = [];
+    const [pace, asking] = [new Pace(isOver), new Asking()];
+    const stops = stopsAt[semantic];
     try {
       for (const item of items) {
         if (pace.isDue) await pace.pause();
-        const each = await this.#item(tenant, caller, item, now, { purpose });
+        const each =
+          (await this.#itemHere(tenant, caller, item, now, { purpose }, elsewhere)) ??
+          (await asking.ask(() => decidedThere(elsewhere, tenant, item)));
         decided.push(each);
-        pace.decided(each.decided.cost);
-        if (stopsAt[semantic](each.decided.outcome)) break;
+        if ('answer' in each) {
+          pace.decided(0);
+          if (semantic !== 'execute_all' && stops((await each.answer).outcome)) break;
+        } else {
+          pace.decided(each.decided.cost);
+          if (stops(each.decided.outcome)) break;
+        }
       }
     } catch (error) {
-      for (const { taken } of decided) taken?.release();
+      for (const each of decided) if ('taken' in each) each.taken?.release();
       throw error;
     }
-    const indexes = await allSettled(decided.map((each) => this.#appended(each)));
-    return decided.map((each, at) => this.#answer(tenant, each.decided, each.decisionId, indexes[at] ?? -1));
+    return allSettled(
+      decided.map((each, at) => {
+        if ('answer' in each) return each.answer;
+        // Others may have counted the same while it was on its way.
+        const again = (): Promise<Answer> => this.#check(this.#after(tenant), caller, items[at] ?? {});
+        return this.#appended(each).then(
+          (index) => this.#answer(tenant, each.decided, each.decisionId, index),
+          (error: unknown) => decidedAnew(error, again),
+        );
+      }),
+    );
   }
 
-  #item(
-    tenant: Tenant,
-    caller: Caller,
-    unchecked: UncheckedRequest,
-    now: number,
-    how: How,
-  ): Pending | Promise<Pending> {
+  /** Undefined where an authority is to decide it. */
+  async #itemHere(...asked: ItemAsked): Promise<Pending | undefined> {
+    try {
+      return await this.#item(...asked);
+    } catch (error) {
+      if (error instanceof ForAuthority) return undefined;
+      throw error;
+    }
+  }
+
+  #item(...[tenant, caller, unchecked, now, how, elsewhere]: ItemAsked): Pending | Promise<Pending> {
     let request: CheckRequest;
     try {
       request = checkRequest(unchecked, tenant.manifest);
@@ -312,6 +354,7 @@ export class Decisions {
     }
     if (request.approval !== undefined)
       return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, ONE_BY_ONE);
+    if (elsewhere?.takes(tenant, unchecked)) throw new ForAuthority();
     if ('stated' in request.principal)
       return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), how);
     return this.#withToken(tenant, caller, request, request.principal, now, how, (changed) =>

@@ -2,10 +2,14 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { BatchSemantic } from '../../decision/batch.ts';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
+import type { Elsewhere } from '../../decision/elsewhere.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import {
+  type CheckBatchRequest,
+  CheckBatchRequestSchema,
+  type CheckBatchResponse,
   CheckBatchResponseSchema,
   type CheckRequest,
   CheckRequestSchema,
@@ -23,7 +27,7 @@ import type { Tenants } from '../../tenancy/tenants.ts';
 import { toServiceError } from '../errors.ts';
 import { Farewells } from '../intake/farewell.ts';
 import type { PassingOn } from '../passing-on.ts';
-import { presentedIn } from './context.ts';
+import { credentialIn, elsewhereFor, presentedIn, untilOf } from './context.ts';
 import { batchOf, batchResult, checkResponse, requestOf } from './messages.ts';
 import { type PlanParts, planMethod } from './plan.ts';
 
@@ -93,10 +97,14 @@ export async function batch(
   presented: Presented,
   asked: AskedBatch,
   isOver: () => boolean,
+  elsewhere?: Elsewhere,
 ): Promise<readonly Answer[]> {
   const caller = await parts.callers.authenticate(parts.tenants.get(asked.tenant), presented, 'check');
   const { items, semantic } = batchOfItems(asked);
-  return parts.decisions.checkBatch(parts.tenants.get(asked.tenant), caller, items, semantic, isOver);
+  return parts.decisions.checkBatch(parts.tenants.get(asked.tenant), caller, items, semantic, {
+    isOver,
+    elsewhere,
+  });
 }
 
 /** The items with the batch's defaults. Throws `invalid_request`. */
@@ -127,15 +135,37 @@ async function answerTo(
   parts: DecisionParts,
   presented: Presented,
   message: CheckRequest,
-  { requestHeader, timeoutMs }: HandlerContext,
+  context: HandlerContext,
 ): Promise<CheckResponse> {
   const request = requestOf(message);
   if (!parts.passingOn?.takes(message.tenant, request))
     return checkResponse(await check(parts, presented, message.tenant, request));
-  const until = systemClock() + (timeoutMs() ?? Number.POSITIVE_INFINITY);
-  const authorization = requestHeader.get('authorization') ?? undefined;
-  const bytes = await parts.passingOn.check(authorization, toBinary(CheckRequestSchema, message), until);
+  const bytes = await parts.passingOn.check(
+    credentialIn(context),
+    toBinary(CheckRequestSchema, message),
+    untilOf(context),
+  );
   return fromBinary(CheckResponseSchema, bytes);
+}
+
+async function answerToBatch(
+  parts: DecisionParts,
+  message: CheckBatchRequest,
+  context: HandlerContext,
+): Promise<CheckBatchResponse> {
+  const { passingOn } = parts;
+  const asked = batchOf(message);
+  if (passingOn?.takesBatch(asked.defaults)) {
+    const bytes = toBinary(CheckBatchRequestSchema, message);
+    const answer = await passingOn.batch(credentialIn(context), bytes, untilOf(context));
+    return fromBinary(CheckBatchResponseSchema, answer);
+  }
+  const isOver = (): boolean => context.signal.aborted;
+  const answers = await batch(parts, presentedIn(context), asked, isOver, elsewhereFor(parts, context));
+  return create(CheckBatchResponseSchema, {
+    results: answers.map(batchResult),
+    policyRevision: answers[0]?.revision ?? '',
+  });
 }
 
 async function answerOne(
@@ -167,14 +197,7 @@ export function decisionService(
 ): ServiceImpl<typeof DecisionService> {
   return {
     check: (message, context) => answerTo(parts, presentedIn(context), message, context),
-    checkBatch: async (message, context) => {
-      const isOver = (): boolean => context.signal.aborted;
-      const answers = await batch(parts, presentedIn(context), batchOf(message), isOver);
-      return create(CheckBatchResponseSchema, {
-        results: answers.map(batchResult),
-        policyRevision: answers[0]?.revision ?? '',
-      });
-    },
+    checkBatch: (message, context) => answerToBatch(parts, message, context),
     checkStream: (messages, context) => answers(parts, messages, context),
     ...planMethod(parts),
   };

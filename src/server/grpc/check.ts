@@ -64,9 +64,14 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
     CheckBatch: {
       kind: 'unary',
       name: 'mandate.v1.DecisionService/CheckBatch',
-      open: opened('batch', async (presented, message, until) =>
-        encodeBatch(await batch(parts, presented, decodeBatch(message), () => systemClock() >= until)),
-      ),
+      open: opened('batch', async (presented, message, until, authorization) => {
+        const { passingOn } = parts;
+        const asked = decodeBatch(message);
+        if (passingOn?.takesBatch(asked.defaults))
+          return encodeRaw(await passingOn.batch(authorization, message, until));
+        const elsewhere = passingOn?.elsewhere(authorization, until);
+        return encodeBatch(await batch(parts, presented, asked, () => systemClock() >= until, elsewhere));
+      }),
     },
     CheckStream: {
       kind: 'duplex',

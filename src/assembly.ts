@@ -20,6 +20,7 @@ import { Approvers } from './decision/approval/approvers.ts';
 import { ApprovalRequests } from './decision/approval/requests.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
+import { Leases } from './decision/metering/leasing/leases.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Plans } from './decision/plan.ts';
 import { PolicyQueries } from './decision/queries.ts';
@@ -82,7 +83,7 @@ import {
   tenantLimitsOf,
   witnessPeer,
 } from './settings.ts';
-import { assembleSidecar } from './sidecar.ts';
+import { assembleSidecar, metersOfSidecar } from './sidecar.ts';
 import { approvalStore } from './storage/approvals/store.ts';
 import { changeStore } from './storage/changes/store.ts';
 import type { Connection } from './storage/database.ts';
@@ -93,6 +94,7 @@ import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
 import { issuerStore } from './storage/issuers.ts';
 import { keyStore } from './storage/keys.ts';
+import { leaseStore } from './storage/leases.ts';
 import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
 import { LogTrees } from './storage/log/tree.ts';
@@ -439,6 +441,7 @@ export function assemble(
       : undefined;
   const usage = usageStore(reader);
   const meters = new Meters({ store: usage, grants, doubt, isShared: config.store !== undefined });
+  const leases = new Leases({ meters, store: leaseStore(reader), writer, clock, random });
   const approvals = approvalStore(reader);
   const callbacks = new Callbacks({
     keys,
@@ -454,7 +457,7 @@ export function assemble(
   const decisions = new Decisions({
     ...common,
     admission,
-    meters,
+    meters: authority ? metersOfSidecar(authority, { config, grants }, stack) : meters,
     resolveToken: tokens.resolve,
     approvals: requests,
   });
@@ -562,6 +565,7 @@ export function assemble(
     versions,
     source,
     passingOn: sidecar?.passingOn,
+    leases,
     version: config.version,
     accessRequests: new AccessRequests({
       decisions,

@@ -95,6 +95,7 @@ export class Judge {
     const decided = presented ? withPresented(said, presented) : said;
     const counts = decided.outcome === 'allow' ? usage : undefined;
     admission.spent(tenant.id, decided.cost);
+    usage?.checkAllowed(decided);
     const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
     const draft = decisionDraft(head, decided, {
       subject,

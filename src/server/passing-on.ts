@@ -1,6 +1,6 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { Elsewhere } from '../decision/elsewhere.ts';
-import { isMetered, metersMet } from '../decision/metering/met.ts';
+import { isLeasable, isMetered, metersMet } from '../decision/metering/met.ts';
 import type { UncheckedRequest } from '../decision/request.ts';
 import { systemClock } from '../effects.ts';
 import { ApprovalService } from '../gen/mandate/v1/approval_pb.ts';
@@ -50,7 +50,7 @@ export class PassingOn {
 
   /** Whether a question takes what only an authority can do: to count it, or to take something once. */
   takes(tenantId: string, request: UncheckedRequest): boolean {
-    return takesOnce(request) || isCounted(this.#tenants.find(tenantId), request);
+    return takesOnce(request) || isCountedThere(this.#tenants.find(tenantId), request);
   }
 
   /** Whether a batch does so as one: its items share a proof, which is good once. */
@@ -61,7 +61,7 @@ export class PassingOn {
   /** For who came with this credential. `until`: when nobody waits any more, in milliseconds since the epoch. */
   elsewhere(authorization: string | undefined, until = Number.POSITIVE_INFINITY): Elsewhere {
     return {
-      takes: (tenant, request) => takesOnce(request) || isCounted(tenant, request),
+      takes: (tenant, request) => takesOnce(request) || isCountedThere(tenant, request),
       decide: async ({ id }, request) => {
         const message = toBinary(CheckRequestSchema, requestMessage(id, request));
         return answerIn(fromBinary(CheckResponseSchema, await this.check(authorization, message, until)));
@@ -93,8 +93,11 @@ export class PassingOn {
 const takesOnce = ({ approval, proof }: UncheckedRequest): boolean =>
   approval !== undefined || Boolean(proof?.dpop);
 
-const isCounted = (tenant: Tenant | undefined, { action }: UncheckedRequest): boolean =>
-  tenant !== undefined && action !== undefined && metersMet(tenant.manifest, action.name) !== undefined;
+/** Whether it is counted, and no lease can cover it. */
+function isCountedThere(tenant: Tenant | undefined, { action }: UncheckedRequest): boolean {
+  const met = tenant && action && metersMet(tenant.manifest, action.name);
+  return met !== undefined && !isLeasable(met);
+}
 
 const MOST_MS = 10_000;
 

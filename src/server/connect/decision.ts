@@ -58,13 +58,17 @@ export function check(
   presented: Presented,
   tenantId: string,
   request: UncheckedRequest,
+  elsewhere?: Elsewhere,
 ): Promise<Answer> {
   const tenant = parts.tenants.get(tenantId);
   const caller = parts.callers.authenticate(tenant, presented, 'check');
   // Most callers are known without waiting, and a turn of the queue is not free.
-  if (request.atLeast !== undefined) return checkAtLeast(parts, tenantId, caller, request, request.atLeast);
-  if (!(caller instanceof Promise)) return parts.decisions.check(tenant, caller, request);
-  return caller.then((known) => parts.decisions.check(parts.tenants.get(tenantId), known, request));
+  if (request.atLeast !== undefined)
+    return checkAtLeast(parts, tenantId, caller, request, request.atLeast, elsewhere);
+  if (!(caller instanceof Promise)) return parts.decisions.check(tenant, caller, request, elsewhere);
+  return caller.then((known) =>
+    parts.decisions.check(parts.tenants.get(tenantId), known, request, elsewhere),
+  );
 }
 
 async function checkAtLeast(
@@ -73,6 +77,7 @@ async function checkAtLeast(
   caller: Caller | Promise<Caller>,
   request: UncheckedRequest,
   version: number,
+  elsewhere: Elsewhere | undefined,
 ): Promise<Answer> {
   const known = await caller;
   const before = tenants.get(tenantId);
@@ -80,7 +85,7 @@ async function checkAtLeast(
   // What was waited for may be about whoever asks.
   const tenant = callers.again(before, known, 'check');
   const stateVersion = versions.of(tenant.no);
-  return { ...(await decisions.check(tenant, known, request)), stateVersion };
+  return { stateVersion, ...(await decisions.check(tenant, known, request, elsewhere)) };
 }
 
 /** A CheckBatchRequest as the core takes it. */
@@ -139,7 +144,9 @@ async function answerTo(
 ): Promise<CheckResponse> {
   const request = requestOf(message);
   if (!parts.passingOn?.takes(message.tenant, request))
-    return checkResponse(await check(parts, presented, message.tenant, request));
+    return checkResponse(
+      await check(parts, presented, message.tenant, request, elsewhereFor(parts, context)),
+    );
   const bytes = await parts.passingOn.check(
     credentialIn(context),
     toBinary(CheckRequestSchema, message),

@@ -32,6 +32,7 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   replaceKeys: 'tenant',
   takeOnce: 'authority',
   countUsage: 'authority',
+  leaseUsage: 'authority',
   putTenantKey: 'authority',
   sealTenantKey: 'authority',
   putOlderMasters: 'node',

@@ -104,6 +104,7 @@ import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
 import { putTenantStore } from './storage/put-tenants.ts';
 import { revisionStore } from './storage/revisions/store.ts';
+import type { TenantNo } from './storage/rows.ts';
 import { tenantKeyStore } from './storage/tenant-keys.ts';
 import { usageStore } from './storage/usage.ts';
 import { volumeStore } from './storage/volume/store.ts';
@@ -422,7 +423,8 @@ export function assemble(
   const admission = new Admission(clock, config.max_open_decisions);
   const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
   const current = ({ id }: Tenant): Tenant | undefined => tenants.find(id);
-  const common = { facts, kills, policyOf, current, writer, recorder, clock, random };
+  const versionOf = (no: TenantNo): number => versions.of(no);
+  const common = { facts, kills, policyOf, current, writer, recorder, clock, random, versionOf };
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
@@ -435,6 +437,7 @@ export function assemble(
             policies,
             admission,
             folder: config.data_dir,
+            versionOf,
             ...limitsOf(config),
           }),
         )

@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type PrincipalRef, uuidv7 } from '../ids.ts';
-import type { RecordRow } from '../storage/rows.ts';
+import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -42,14 +42,15 @@ export const decisionChannel = channel('mandate:decision');
 export interface Answer extends Decided {
   readonly decisionId: DecisionId;
   readonly recordIndex: number;
-  /** Of the tenant, where a least one was asked for. */
-  readonly stateVersion?: number | undefined;
+  /** Of the tenant's state: every change up to it was known where it was decided. */
+  readonly stateVersion: number;
 }
 
 /** A decision and the record that must be durable before anybody hears of it. */
 interface Pending {
   readonly decided: Decided;
   readonly decisionId: DecisionId;
+  readonly version: number;
   /** A promise where it takes a key that is not durable yet. */
   readonly row: RecordRow | Promise<RecordRow>;
   /** Where the record stands, of one that is durable already. */
@@ -57,6 +58,9 @@ interface Pending {
   /** What it counts, with the record or not at all. */
   readonly taken?: Taken | undefined;
 }
+
+/** What is answered, once it is recorded. */
+type Said = Pick<Pending, 'decided' | 'decisionId' | 'version'>;
 
 /** How a batch is decided. */
 interface BatchHow {
@@ -97,6 +101,8 @@ export interface DecisionsOptions {
   readonly writer: Writer;
   readonly recorder: Recorder;
   readonly clock: Clock;
+  /** How far what is known of a tenant is. */
+  readonly versionOf: (no: TenantNo) => number;
   readonly random: Random;
 }
 
@@ -158,8 +164,8 @@ export class Decisions {
   }
 
   #recorded(tenant: Tenant, place: Share, pending: Pending): Promise<Answer> {
-    const { decided, decisionId } = pending;
-    return this.#answered(tenant, place, decided, decisionId, this.#appended(pending));
+    const { decided, decisionId, version } = pending;
+    return this.#answered(tenant, place, { decided, decisionId, version }, this.#appended(pending));
   }
 
   #appended({ row, index, taken }: Pending): Promise<number> {
@@ -180,15 +186,9 @@ export class Decisions {
   }
 
   /** Is given nothing of the record, so that nothing of it is kept while it is committed. */
-  async #answered(
-    tenant: Tenant,
-    place: Share,
-    decided: Decided,
-    decisionId: DecisionId,
-    recorded: Promise<number>,
-  ): Promise<Answer> {
+  async #answered(tenant: Tenant, place: Share, said: Said, recorded: Promise<number>): Promise<Answer> {
     try {
-      return this.#answer(tenant, decided, decisionId, await recorded);
+      return this.#answer(tenant, said, await recorded);
     } finally {
       this.#options.admission.leave(place, 1);
     }
@@ -202,12 +202,13 @@ export class Decisions {
     place: Share,
     error: unknown,
   ): Promise<never> {
-    const { admission, clock, random, writer } = this.#options;
+    const { admission, clock, random, versionOf, writer } = this.#options;
     try {
       if (error instanceof ServiceError && unsoundCodes.has(error.code)) {
         const now = clock();
         const decisionId = uuidv7(now, random(10));
-        const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+        const version = versionOf(tenant.no);
+        const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id, version };
         await writer.append(errorRow(head, error, unsoundQuestion(unchecked)));
       }
     } finally {
@@ -265,7 +266,7 @@ export class Decisions {
     const { clock, writer } = this.#options;
     const now = clock();
     const parcel = writer.parcel();
-    const decisions: Omit<Pending, 'row'>[] = [];
+    const decisions: Said[] = [];
     /** From the first on that waits for its key; their keys are made together. */
     const late: (RecordRow | Promise<RecordRow>)[] = [];
     const shared = this.#options.recorder.shares(tenant) ? SharedParts.of(items) : undefined;
@@ -273,18 +274,16 @@ export class Decisions {
     for (const item of items) {
       if (pace.isDue) await pace.pause();
       const each = this.#item(tenant, caller, item, now, { shared });
-      const { decided, decisionId, row } = each instanceof Promise ? await each : each;
+      const { decided, decisionId, version, row } = each instanceof Promise ? await each : each;
       if (late.length > 0 || row instanceof Promise) late.push(row);
       else parcel.add(row);
-      decisions.push({ decided, decisionId });
+      decisions.push({ decided, decisionId, version });
       pace.decided(decided.cost);
       if (stopsAt[semantic](decided.outcome)) break;
     }
     for (const row of late) parcel.add(row instanceof Promise ? await row : row);
     const indexes = await writer.appendAll(parcel, tenant.no, shared?.used);
-    return decisions.map(({ decided, decisionId }, at) =>
-      this.#answer(tenant, decided, decisionId, indexes[at] ?? -1),
-    );
+    return decisions.map((each, at) => this.#answer(tenant, each, indexes[at] ?? -1));
   }
 
   /**
@@ -327,7 +326,7 @@ export class Decisions {
         // Others may have counted the same while it was on its way.
         const again = (): Promise<Answer> => this.#check(this.#after(tenant), caller, items[at] ?? {});
         return this.#appended(each).then(
-          (index) => this.#answer(tenant, each.decided, each.decisionId, index),
+          (index) => this.#answer(tenant, each, index),
           (error: unknown) => decidedAnew(error, again),
         );
       }),
@@ -434,10 +433,10 @@ export class Decisions {
     });
   }
 
-  #answer(tenant: Tenant, decided: Decided, decisionId: DecisionId, recordIndex: number): Answer {
+  #answer(tenant: Tenant, { decided, decisionId, version }: Said, recordIndex: number): Answer {
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost: decided.cost });
-    return { ...decided, decisionId, recordIndex };
+    return { ...decided, decisionId, recordIndex, stateVersion: version };
   }
 
   /** The decision itself, for a principal that is known. Synchronous: nothing changes between facts and answer. */
@@ -450,9 +449,9 @@ export class Decisions {
     how: How = {},
   ): Pending {
     const judged = this.#judge.of(tenant, caller, request, now, principal, how);
-    const { decided, decisionId, draft, counts } = judged;
+    const { decided, decisionId, version, draft, counts } = judged;
     const row = this.#options.recorder.row(tenant, draft);
-    return { decided, decisionId, row, taken: counts?.take() };
+    return { decided, decisionId, version, row, taken: counts?.take() };
   }
 
   /**
@@ -479,9 +478,10 @@ export class Decisions {
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const { revision } = this.#options.policyOf(tenant);
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+    const version = this.#options.versionOf(tenant.no);
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id, version };
     const row = this.#options.recorder.row(tenant, decisionDraft(head, decided, asked));
-    return { decided, decisionId, row };
+    return { decided, decisionId, version, row };
   }
 }
 

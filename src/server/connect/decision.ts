@@ -35,7 +35,7 @@ export interface DecisionParts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly decisions: Decisions;
-  readonly versions: Pick<StateVersions, 'of' | 'atLeast'>;
+  readonly versions: Pick<StateVersions, 'atLeast'>;
   /** Of a sidecar. */
   readonly passingOn?: PassingOn | undefined;
 }
@@ -84,8 +84,7 @@ async function checkAtLeast(
   await versions.atLeast(before.no, version);
   // What was waited for may be about whoever asks.
   const tenant = callers.again(before, known, 'check');
-  const stateVersion = versions.of(tenant.no);
-  return { stateVersion, ...(await decisions.check(tenant, known, request, elsewhere)) };
+  return decisions.check(tenant, known, request, elsewhere);
 }
 
 /** A CheckBatchRequest as the core takes it. */

@@ -63,7 +63,8 @@ export const requestMessage = (
 ): CheckRequest =>
   create(CheckRequestSchema, {
     tenant,
-    ...(token
+    // One that is empty is none, as far as there is a subject.
+    ...(token !== undefined && (token !== '' || !subject)
       ? { principal: { case: 'subjectToken', value: token } }
       : subject && { principal: { case: 'subject', value: named(subject) } }),
     ...(action && { action: named(action) }),
@@ -101,7 +102,7 @@ export function answerIn(message: CheckResponse): Answer {
     decisionId: message.decisionId as DecisionId,
     recordIndex: Number(message.recordIndex),
     ...(approval && { approval: usedIn(approval) }),
-    ...(stateVersion > 0n && { stateVersion: Number(stateVersion) }),
+    stateVersion: Number(stateVersion),
   };
 }
 
@@ -139,7 +140,7 @@ export function checkResponse(answer: Answer): CheckResponse {
     policyRevision: answer.revision,
     recordIndex: BigInt(answer.recordIndex),
     cost: answer.cost,
-    stateVersion: BigInt(answer.stateVersion ?? 0),
+    stateVersion: BigInt(answer.stateVersion),
     ...(answer.approval && { approval: usedMessage(answer.approval) }),
   });
 }
@@ -153,7 +154,7 @@ export function batchResult(answer: Answer): CheckBatchResult {
     decisionId: answer.decisionId,
     recordIndex: BigInt(answer.recordIndex),
     cost: answer.cost,
-    stateVersion: BigInt(answer.stateVersion ?? 0),
+    stateVersion: BigInt(answer.stateVersion),
   });
 }
 

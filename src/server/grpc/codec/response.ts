@@ -75,7 +75,7 @@ function writeAnswer(answer: Answer, tags: typeof REVISION | typeof NO_REVISION)
   if (tags.revision !== undefined) writer.string(tags.revision, answer.revision);
   writer.number(tags.index, answer.recordIndex);
   writer.number(tags.cost, answer.cost);
-  if (answer.stateVersion !== undefined) writer.number(tags.version, answer.stateVersion);
+  writer.number(tags.version, answer.stateVersion);
   if (tags.revision !== undefined && answer.approval)
     writer.bytes(0x52, toBinary(UsedApprovalSchema, usedMessage(answer.approval)));
 }

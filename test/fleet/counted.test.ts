@@ -120,6 +120,16 @@ describe('at a sidecar', () => {
     expect(denied?.context.reasons).toMatchObject([{ code: 'enough' }]);
   });
 
+  test('an approval that is presented is looked at by the authority', async () => {
+    const { tenant: _tenant, ...one } = exporting(somebody());
+    const { status, body } = await authzen<{ decision: boolean; context: Record<string, unknown> }>(
+      'evaluation',
+      { ...one, context: { approval: { id: 'nobody-gave-this' } } },
+    );
+    expect(status, JSON.stringify(body)).toBe(200);
+    expect(body.context).toMatchObject({ reason: 'approval_unverifiable' });
+  });
+
   test('a search sees what the authority has counted, and counts nothing', async () => {
     const [subject, other] = [somebody(), somebody()];
     const { tenant: _tenant, ...one } = exporting(subject);

@@ -11,7 +11,7 @@ import { type ServeProcess, serveProcess } from './process.ts';
 
 /** An authority and two sidecars that count one budget, each of which is killed at random: nobody counts more than there is. */
 
-const ROUNDS = Number(process.env['FLEET_KILLS'] ?? 3);
+const ROUNDS = Number(process.env['FLEET_KILLS'] ?? 2);
 const LIMIT = 400;
 const LEASE = 20;
 const SECRET = 'sidecar-one-test-secret-000000000001';

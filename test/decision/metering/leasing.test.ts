@@ -332,7 +332,7 @@ test('never more is counted than there is, and nobody decides by less than was c
       held += (await run(of, steps)).heldDecisions;
     }),
     // To look for a smaller one takes longer than anybody waits.
-    { numRuns: 150, endOnFailure: true },
+    { numRuns: 60, endOnFailure: true },
   );
   // It is leases that are tested, and not the way around them.
   expect(held).toBeGreaterThan(50);
@@ -451,4 +451,26 @@ test('no more is asked for, or leased at once, than may be', async () => {
   expect(sum).toBeGreaterThan(LIMIT / 2);
   expect(sum).toBeLessThanOrEqual(LIMIT - 7);
   expect(all.at(-1)).toBe(0);
+});
+
+test('what could not be given back at once is given back later, once', async () => {
+  await using world = await opened({ ...MANY, hasWindow: false });
+  const [sidecar] = world.sidecars as [Sidecar];
+  const used = (): number =>
+    inUnits(
+      usageStore(reader)
+        .of(world.no, 'paid', 'subject user:u0', 0)
+        .reduce((sum, { amount }) => sum + amount, 0),
+    );
+  await withLease(world);
+  const spent = world.spentBy('u0');
+  expect(used()).toBeGreaterThan(spent);
+  world.now += LEASE_MS;
+  for (const line of ['cut', 'answers are lost', 'good', 'good'] as const) {
+    sidecar.line = line;
+    sidecar.borrowing.sweep();
+    await world.settle();
+    if (line === 'cut') expect(used()).toBeGreaterThan(spent);
+    else expect(used()).toBe(spent);
+  }
 });

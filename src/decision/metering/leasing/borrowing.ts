@@ -21,6 +21,8 @@ const MOST_HELD = 10_000;
 /** When more is asked for where too little was left, and where nobody answered. In milliseconds. */
 const NONE_LEFT_MS = 2_000;
 const FAILED_MS = 1_000;
+/** How many leases are kept to be given back while nobody answers. The others were used. */
+const MOST_KEPT = 4_096;
 /** How often what is over is looked for. */
 const SWEEP_MS = 1_000;
 /** How long closing waits for what is given back. */
@@ -109,14 +111,14 @@ export class Borrowing implements AsyncDisposable {
 
   #ask(account: Account): void {
     if (account.asking || (account.wanted.size === 0 && account.returned.length === 0)) return;
-    account.asking = this.#asked(account).finally(() => {
+    account.asking = this.#asked(account).then((isAnswered) => {
       account.asking = undefined;
-      if (!this.#isClosed) this.#ask(account);
+      if (isAnswered && !this.#isClosed) this.#ask(account);
     });
   }
 
-  /** Never rejects: what nobody answered is over with its time. */
-  async #asked(account: Account): Promise<void> {
+  /** Whether somebody answered. */
+  async #asked(account: Account): Promise<boolean> {
     const all = [...account.wanted].slice(0, MOST_WANTED);
     for (const [held] of all) account.wanted.delete(held);
     const returned = account.returned.splice(0, MOST_RETURNED);
@@ -129,9 +131,12 @@ export class Borrowing implements AsyncDisposable {
         if (lease) held.add(lease, askedAt + ms);
         else held.notBefore = this.#monotonic() + NONE_LEFT_MS;
       }
+      return true;
     } catch {
-      // What was to be given back is used, if nobody took it; whether somebody did is not known, and it is not done twice.
       for (const [held] of all) held.notBefore = this.#monotonic() + FAILED_MS;
+      // It may have been taken back all the same. An authority does so once, and not for long.
+      account.returned = [...account.returned, ...returned].slice(0, MOST_KEPT);
+      return false;
     } finally {
       for (const [held] of all) {
         held.isAsked = false;
@@ -152,7 +157,8 @@ export class Borrowing implements AsyncDisposable {
       await account.asking;
       for (const [key, held] of [...account.held]) this.#leave(account, key, held);
       account.wanted.clear();
-      while (account.returned.length > 0) await this.#asked(account);
+      for (let isAnswered = true; isAnswered && account.returned.length > 0; )
+        isAnswered = await this.#asked(account);
     });
     await Promise.race([Promise.all(given), pause(CLOSE_MS, undefined, { ref: false })]);
   }

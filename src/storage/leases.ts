@@ -66,7 +66,7 @@ export function leaseStore(db: Connection): LeaseStore {
 }
 
 export function prepareLeases(db: Connection, { countUsage }: UsageCommands): LeaseCommands {
-  const { find } = leaseStore(db);
+  const store = leaseStore(db);
   const insert = db.prepare<[object]>(
     'INSERT INTO leases (tenant_no, lease, meter, of, since, amount, ends) VALUES (@no, @lease, @meter, @of, @since, @amount, @ends)',
   );
@@ -85,7 +85,7 @@ export function prepareLeases(db: Connection, { countUsage }: UsageCommands): Le
       // What was seen was seen before anything of this.
       if (countUsage({ tenantNo: no, counts: leases, at }) === undefined) return undefined;
       for (const { lease, unused } of returned) {
-        const known = find(no, lease);
+        const known = store.find(no, lease);
         // Nobody gives back more than there was, and nobody gives it back twice.
         if (!known || !Number.isSafeInteger(unused) || unused < 0 || unused > known.amount) continue;
         const { meter, of, since } = known;

@@ -1,5 +1,5 @@
 import type { GrantStore } from '../../storage/grants.ts';
-import type { GrantRow, TenantNo } from '../../storage/rows.ts';
+import type { TenantNo } from '../../storage/rows.ts';
 import type { UsageCount, UsageStore } from '../../storage/usage.ts';
 import { unavailable } from '../../storage/writing/errors.ts';
 import type { Meter } from '../../tenancy/meters-declared.ts';

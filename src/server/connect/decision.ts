@@ -4,7 +4,6 @@ import type { BatchSemantic } from '../../decision/batch.ts';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
 import type { Elsewhere } from '../../decision/elsewhere.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
-import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import {
   type CheckBatchRequest,

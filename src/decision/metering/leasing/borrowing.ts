@@ -155,7 +155,7 @@ export class Borrowing implements AsyncDisposable {
     this.#isClosed = true;
     const given = [...this.#accounts.values()].map(async (account) => {
       await account.asking;
-      for (const [key, held] of [...account.held]) this.#leave(account, key, held);
+      for (const [key, held] of account.held) this.#leave(account, key, held);
       account.wanted.clear();
       for (let isAnswered = true; isAnswered && account.returned.length > 0; )
         isAnswered = await this.#asked(account);

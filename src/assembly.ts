@@ -20,6 +20,7 @@ import { Approvers } from './decision/approval/approvers.ts';
 import { ApprovalRequests } from './decision/approval/requests.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
+import { Leases } from './decision/metering/leasing/leases.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Recounts } from './decision/metering/recounts.ts';
 import { Plans } from './decision/plan.ts';
@@ -83,7 +84,7 @@ import {
   tenantLimitsOf,
   witnessPeer,
 } from './settings.ts';
-import { assembleSidecar } from './sidecar.ts';
+import { assembleSidecar, metersOfSidecar } from './sidecar.ts';
 import { approvalStore } from './storage/approvals/store.ts';
 import { changeStore } from './storage/changes/store.ts';
 import type { Connection } from './storage/database.ts';
@@ -94,6 +95,7 @@ import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
 import { issuerStore } from './storage/issuers.ts';
 import { keyStore } from './storage/keys.ts';
+import { leaseStore } from './storage/leases.ts';
 import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
 import { LogTrees } from './storage/log/tree.ts';
@@ -103,6 +105,7 @@ import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
 import { putTenantStore } from './storage/put-tenants.ts';
 import { revisionStore } from './storage/revisions/store.ts';
+import type { TenantNo } from './storage/rows.ts';
 import { tenantKeyStore } from './storage/tenant-keys.ts';
 import { usageStore } from './storage/usage.ts';
 import { volumeStore } from './storage/volume/store.ts';
@@ -424,7 +427,8 @@ export function assemble(
   const admission = new Admission(clock, config.max_open_decisions);
   const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
   const current = ({ id }: Tenant): Tenant | undefined => tenants.find(id);
-  const common = { facts, kills, policyOf, current, writer, recorder, clock, random };
+  const versionOf = (no: TenantNo): number => versions.of(no);
+  const common = { facts, kills, policyOf, current, writer, recorder, clock, random, versionOf };
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const offload =
@@ -437,6 +441,7 @@ export function assemble(
             policies,
             admission,
             folder: config.data_dir,
+            versionOf,
             ...limitsOf(config),
           }),
         )
@@ -452,9 +457,10 @@ export function assemble(
     atOnce: (read) => reader.transaction(read)(),
     record: (tenant, caller, detail) =>
       administration.record(tenant, caller, 'meters.rebuild', undefined, detail),
-    isShared: isOneOfMany,
+    isShared: isShared(config),
     clock,
   });
+  const leases = new Leases({ meters, store: leaseStore(reader), writer, clock, random });
   const approvals = approvalStore(reader);
   const callbacks = new Callbacks({
     keys,
@@ -470,7 +476,7 @@ export function assemble(
   const decisions = new Decisions({
     ...common,
     admission,
-    meters,
+    meters: authority ? metersOfSidecar(authority, { config, grants }, stack) : meters,
     resolveToken: tokens.resolve,
     approvals: requests,
   });
@@ -589,6 +595,7 @@ export function assemble(
     versions,
     source,
     passingOn: sidecar?.passingOn,
+    leases,
     version: config.version,
     accessRequests: new AccessRequests({
       decisions,

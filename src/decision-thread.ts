@@ -51,6 +51,8 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     onFailure: (tenant, code, at, place) => decider.failed({ tenant, code, at, place }),
   });
   const admission = { enter: () => ADMITTED, leave: () => undefined, spent: () => undefined };
+  /** By the number of the tenant. */
+  const versions: number[] = [];
   const policyOf = (tenant: Tenant, subject?: PrincipalRef) => policies.of(tenant, subject);
   const decisions = new Decisions({
     policyOf,
@@ -67,6 +69,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     writer,
     recorder: new Recorder({ policyOf, keys: undefined, admission, random: systemRandom }),
     clock: systemClock,
+    versionOf: (no) => versions[no] ?? 0,
     random: systemRandom,
   });
   const decider = new Decider({
@@ -87,6 +90,7 @@ function serve(main: MessagePort, options: ThreadOptions): void {
     if (message === 'close') void close();
     else if ('asks' in message) decider.ask(message.asks);
     else if ('caller' in message) decider.name(message);
+    else if ('of' in message) versions[message.of] = message.version;
     else if ('until' in message) decider.limit(message.slot, message.until);
     else if ('changed' in message) {
       facts.changed(message.changed);

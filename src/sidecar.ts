@@ -1,11 +1,15 @@
 import type { Config } from './config.ts';
+import { Borrowing } from './decision/metering/leasing/borrowing.ts';
+import { HeldMeters } from './decision/metering/leasing/held-meters.ts';
 import { systemMonotonic } from './effects.ts';
 import { authorityAt } from './fleet/authority.ts';
 import { Follower } from './fleet/follower.ts';
+import { lessorAt } from './fleet/lessor.ts';
 import { type ServedParts, servedByReplica } from './fleet/sidecar.ts';
 import { Forwarding } from './server/forwarding.ts';
 import { PassingOn } from './server/passing-on.ts';
 import { readAuthorityFiles } from './settings.ts';
+import type { GrantStore } from './storage/grants.ts';
 import type { Writer } from './storage/writer.ts';
 import type { Callers } from './tenancy/callers.ts';
 import type { Heard } from './tenancy/freshness.ts';
@@ -14,6 +18,20 @@ import type { Heard } from './tenancy/freshness.ts';
 export interface Sidecar {
   readonly follower: Follower;
   readonly passingOn: PassingOn;
+}
+
+/** What it counts itself, of what its authorities lease to it. Throws `config_invalid`. */
+export function metersOfSidecar(
+  authority: NonNullable<Config['authority']>,
+  { config, grants }: { readonly config: Config; readonly grants: GrantStore },
+  stack: AsyncDisposableStack,
+): HeldMeters {
+  const files = readAuthorityFiles(authority);
+  const secret = config.authoritySecret;
+  const lessor = lessorAt(authority.admin.map((url) => ({ url, secret, ...files })));
+  const monotonic = systemMonotonic;
+  const borrowing = stack.use(new Borrowing({ lessor, monotonic }));
+  return new HeldMeters({ grants, borrowing, monotonic });
 }
 
 /** Throws `config_invalid`. */

@@ -128,7 +128,13 @@ function contenders(source: TenantSource, bundle: Bundle): Record<string, (nth: 
       const input = inputOf(nth, request);
       const decided = decide(policy, ENTRY, input, { nowMs: context.nowMs, seed: decisionId });
       const subject = (facts[nth] as Facts).ref;
-      const head = { tenantNo: 1 as TenantNo, time: context.nowMs, decisionId, caller: 'service:bench' };
+      const head = {
+        tenantNo: 1 as TenantNo,
+        time: context.nowMs,
+        decisionId,
+        caller: 'service:bench',
+        version: 7,
+      };
       const named = { action: request.action.name, resource: request.resource, actors: [] };
       return Buffer.from(
         buildRecord(decisionDraft(head, decided, { subject, named, input: input.json })).body,

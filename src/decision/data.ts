@@ -2,6 +2,7 @@ import { withoutParts } from '../audit/privacy/masking.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, uuidv7 } from '../ids.ts';
+import type { TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Kills } from '../tenancy/kills.ts';
@@ -40,6 +41,8 @@ export interface DataQueriesOptions {
   readonly writer: Writer;
   readonly recorder: Recorder;
   readonly clock: Clock;
+  /** How far what is known of a tenant is. */
+  readonly versionOf: (no: TenantNo) => number;
   readonly random: Random;
 }
 
@@ -90,12 +93,13 @@ export class DataQueries {
     input: unknown,
     { read, keptOut }: HowAsked,
   ): Promise<DataAnswer & { readonly failure: ServiceError | undefined }> {
-    const { admission, policyOf, kills, writer, recorder, clock, random } = this.#options;
+    const { admission, policyOf, kills, writer, recorder, clock, random, versionOf } = this.#options;
     const now = clock();
+    const version = versionOf(tenant.no);
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const policy = policyOf(tenant);
     const text = input === undefined ? '' : JSON.stringify(input);
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id, version };
     // In the record the input stands under its own name, so that it is never read as the platform's.
     const question = {
       input: `{"action":{"name":"data"},"resource":{"type":"entrypoint","id":${JSON.stringify(entryPoint)}}${

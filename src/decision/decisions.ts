@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type PrincipalRef, uuidv7 } from '../ids.ts';
-import type { RecordRow } from '../storage/rows.ts';
+import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -15,6 +15,7 @@ import type { ApprovalRequests } from './approval/requests.ts';
 import { decidedWith } from './approval/used.ts';
 import { type BatchSemantic, Pace, stopsAt } from './batch.ts';
 import type { Decided, Policy } from './decide.ts';
+import { Asking, decidedThere, type Elsewhere, ForAuthority } from './elsewhere.ts';
 import { type How, Judge } from './judge.ts';
 import { isMetered } from './metering/met.ts';
 import type { Meters } from './metering/meters.ts';
@@ -41,14 +42,15 @@ export const decisionChannel = channel('mandate:decision');
 export interface Answer extends Decided {
   readonly decisionId: DecisionId;
   readonly recordIndex: number;
-  /** Of the tenant, where a least one was asked for. */
-  readonly stateVersion?: number | undefined;
+  /** Of the tenant's state: every change up to it was known where it was decided. */
+  readonly stateVersion: number;
 }
 
 /** A decision and the record that must be durable before anybody hears of it. */
 interface Pending {
   readonly decided: Decided;
   readonly decisionId: DecisionId;
+  readonly version: number;
   /** A promise where it takes a key that is not durable yet. */
   readonly row: RecordRow | Promise<RecordRow>;
   /** Where the record stands, of one that is durable already. */
@@ -56,6 +58,26 @@ interface Pending {
   /** What it counts, with the record or not at all. */
   readonly taken?: Taken | undefined;
 }
+
+/** What is answered, once it is recorded. */
+type Said = Pick<Pending, 'decided' | 'decisionId' | 'version'>;
+
+/** How a batch is decided. */
+interface BatchHow {
+  /** Says that nobody waits for it any more. */
+  readonly isOver?: (() => boolean) | undefined;
+  readonly purpose?: How['purpose'];
+  readonly elsewhere?: Elsewhere | undefined;
+}
+
+type ItemAsked = [
+  tenant: Tenant,
+  caller: Caller,
+  unchecked: UncheckedRequest,
+  now: number,
+  how: How,
+  elsewhere?: Elsewhere | undefined,
+];
 
 /** What a request would be answered, and whom it turned out to be about. */
 export interface Weighed {
@@ -79,6 +101,8 @@ export interface DecisionsOptions {
   readonly writer: Writer;
   readonly recorder: Recorder;
   readonly clock: Clock;
+  /** How far what is known of a tenant is. */
+  readonly versionOf: (no: TenantNo) => number;
   readonly random: Random;
 }
 
@@ -95,12 +119,15 @@ export class Decisions {
   /**
    * Throws or rejects with `invalid_request`, `principal_class_unknown` (both recorded), `audit_unavailable`,
    * `resource_exhausted`. Not async: what an async function was given it keeps until it ends, and thousands of requests
-   * may wait for a commit.
+   * may wait for a commit. `elsewhere`: who decides what cannot be decided here.
    */
-  check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
+  check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest, elsewhere?: Elsewhere): Promise<Answer> {
+    if (elsewhere?.takes(tenant, unchecked)) return elsewhere.decide(tenant, unchecked);
     if (!isMetered(tenant.manifest)) return this.#check(tenant, caller, unchecked);
     const decide = (): Promise<Answer> => this.#check(this.#after(tenant), caller, unchecked);
-    return this.#check(tenant, caller, unchecked).catch((error: unknown) => decidedAnew(error, decide));
+    return this.#check(tenant, caller, unchecked).catch((error: unknown) =>
+      error instanceof ForAuthority ? decidedThere(elsewhere, tenant, unchecked) : decidedAnew(error, decide),
+    );
   }
 
   #check(tenant: Tenant, caller: Caller, unchecked: UncheckedRequest): Promise<Answer> {
@@ -137,8 +164,8 @@ export class Decisions {
   }
 
   #recorded(tenant: Tenant, place: Share, pending: Pending): Promise<Answer> {
-    const { decided, decisionId } = pending;
-    return this.#answered(tenant, place, decided, decisionId, this.#appended(pending));
+    const { decided, decisionId, version } = pending;
+    return this.#answered(tenant, place, { decided, decisionId, version }, this.#appended(pending));
   }
 
   #appended({ row, index, taken }: Pending): Promise<number> {
@@ -150,7 +177,7 @@ export class Decisions {
 
   #counted(row: Pending['row'], taken: Taken): Promise<number> {
     const write = (made: RecordRow): Promise<number> =>
-      taken.by(this.#options.writer.run('countUsage', taken.command, made)).then(({ value, index }) => {
+      taken.by(taken.written(this.#options.writer, made)).then(({ value, index }) => {
         if (value === undefined) throw new Outrun();
         return index;
       });
@@ -159,15 +186,9 @@ export class Decisions {
   }
 
   /** Is given nothing of the record, so that nothing of it is kept while it is committed. */
-  async #answered(
-    tenant: Tenant,
-    place: Share,
-    decided: Decided,
-    decisionId: DecisionId,
-    recorded: Promise<number>,
-  ): Promise<Answer> {
+  async #answered(tenant: Tenant, place: Share, said: Said, recorded: Promise<number>): Promise<Answer> {
     try {
-      return this.#answer(tenant, decided, decisionId, await recorded);
+      return this.#answer(tenant, said, await recorded);
     } finally {
       this.#options.admission.leave(place, 1);
     }
@@ -181,12 +202,13 @@ export class Decisions {
     place: Share,
     error: unknown,
   ): Promise<never> {
-    const { admission, clock, random, writer } = this.#options;
+    const { admission, clock, random, versionOf, writer } = this.#options;
     try {
       if (error instanceof ServiceError && unsoundCodes.has(error.code)) {
         const now = clock();
         const decisionId = uuidv7(now, random(10));
-        const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+        const version = versionOf(tenant.no);
+        const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id, version };
         await writer.append(errorRow(head, error, unsoundQuestion(unchecked)));
       }
     } finally {
@@ -199,21 +221,22 @@ export class Decisions {
    * Decides a batch, one evaluation and one record an item, and answers once all records are durable, by one commit.
    * An item that is not a request is a deny with the reason. Answers fewer where the semantic stops early. Once `isOver`
    * says that nobody waits any more it goes no further, records nothing and rejects with `deadline_exceeded`. A search asks
-   * what would be decided: nothing is counted.
+   * what would be decided: nothing is counted. What is for an authority is asked there, each item for itself.
    */
   async checkBatch(
     tenant: Tenant,
     caller: Caller,
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
-    isOver = (): boolean => false,
-    purpose: NonNullable<How['purpose']> = 'act',
+    { isOver = () => false, purpose = 'act', elsewhere }: BatchHow = {},
   ): Promise<Answer[]> {
     const { admission } = this.#options;
     const place = admission.enter(tenant, items.length);
+    const isEach =
+      isMetered(tenant.manifest) || items.some((each) => elsewhere?.takes(tenant, each) === true);
     try {
-      return isMetered(tenant.manifest)
-        ? await this.#meteredBatch(tenant, caller, items, semantic, isOver, purpose)
+      return isEach
+        ? await this.#eachOf(tenant, caller, items, semantic, { isOver, purpose, elsewhere })
         : await this.#batch(tenant, caller, items, semantic, isOver);
     } finally {
       admission.leave(place, items.length);
@@ -243,7 +266,7 @@ export class Decisions {
     const { clock, writer } = this.#options;
     const now = clock();
     const parcel = writer.parcel();
-    const decisions: Omit<Pending, 'row'>[] = [];
+    const decisions: Said[] = [];
     /** From the first on that waits for its key; their keys are made together. */
     const late: (RecordRow | Promise<RecordRow>)[] = [];
     const shared = this.#options.recorder.shares(tenant) ? SharedParts.of(items) : undefined;
@@ -251,58 +274,76 @@ export class Decisions {
     for (const item of items) {
       if (pace.isDue) await pace.pause();
       const each = this.#item(tenant, caller, item, now, { shared });
-      const { decided, decisionId, row } = each instanceof Promise ? await each : each;
+      const { decided, decisionId, version, row } = each instanceof Promise ? await each : each;
       if (late.length > 0 || row instanceof Promise) late.push(row);
       else parcel.add(row);
-      decisions.push({ decided, decisionId });
+      decisions.push({ decided, decisionId, version });
       pace.decided(decided.cost);
       if (stopsAt[semantic](decided.outcome)) break;
     }
     for (const row of late) parcel.add(row instanceof Promise ? await row : row);
     const indexes = await writer.appendAll(parcel, tenant.no, shared?.used);
-    return decisions.map(({ decided, decisionId }, at) =>
-      this.#answer(tenant, decided, decisionId, indexes[at] ?? -1),
-    );
+    return decisions.map((each, at) => this.#answer(tenant, each, indexes[at] ?? -1));
   }
 
   /**
-   * The same where decisions may count: each is written with what it counts. One that is answered is durable as ever; if the
-   * store fails halfway, nobody is answered, and some are in the log.
+   * The same where decisions may count, or are for an authority: each is written with what it counts. One that is answered
+   * is durable as ever; if a store fails halfway, nobody is answered, and some are in the log.
    */
-  async #meteredBatch(
+  async #eachOf(
     tenant: Tenant,
     caller: Caller,
     items: readonly UncheckedRequest[],
     semantic: BatchSemantic,
-    isOver: () => boolean,
-    purpose: NonNullable<How['purpose']>,
+    { isOver, purpose, elsewhere }: BatchHow & { readonly isOver: () => boolean },
   ): Promise<Answer[]> {
     const now = this.#options.clock();
-    const decided: Pending[] = [];
-    const pace = new Pace(isOver);
+    const decided: (Pending | { readonly answer: Promise<Answer> })[] = [];
+    const [pace, asking] = [new Pace(isOver), new Asking()];
+    const stops = stopsAt[semantic];
     try {
       for (const item of items) {
         if (pace.isDue) await pace.pause();
-        const each = await this.#item(tenant, caller, item, now, { purpose });
+        const each =
+          (await this.#itemHere(tenant, caller, item, now, { purpose }, elsewhere)) ??
+          (await asking.ask(() => decidedThere(elsewhere, tenant, item)));
         decided.push(each);
-        pace.decided(each.decided.cost);
-        if (stopsAt[semantic](each.decided.outcome)) break;
+        if ('answer' in each) {
+          pace.decided(0);
+          if (semantic !== 'execute_all' && stops((await each.answer).outcome)) break;
+        } else {
+          pace.decided(each.decided.cost);
+          if (stops(each.decided.outcome)) break;
+        }
       }
     } catch (error) {
-      for (const { taken } of decided) taken?.release();
+      for (const each of decided) if ('taken' in each) each.taken?.release();
       throw error;
     }
-    const indexes = await allSettled(decided.map((each) => this.#appended(each)));
-    return decided.map((each, at) => this.#answer(tenant, each.decided, each.decisionId, indexes[at] ?? -1));
+    return allSettled(
+      decided.map((each, at) => {
+        if ('answer' in each) return each.answer;
+        // Others may have counted the same while it was on its way.
+        const again = (): Promise<Answer> => this.#check(this.#after(tenant), caller, items[at] ?? {});
+        return this.#appended(each).then(
+          (index) => this.#answer(tenant, each, index),
+          (error: unknown) => decidedAnew(error, again),
+        );
+      }),
+    );
   }
 
-  #item(
-    tenant: Tenant,
-    caller: Caller,
-    unchecked: UncheckedRequest,
-    now: number,
-    how: How,
-  ): Pending | Promise<Pending> {
+  /** Undefined where an authority is to decide it. */
+  async #itemHere(...asked: ItemAsked): Promise<Pending | undefined> {
+    try {
+      return await this.#item(...asked);
+    } catch (error) {
+      if (error instanceof ForAuthority) return undefined;
+      throw error;
+    }
+  }
+
+  #item(...[tenant, caller, unchecked, now, how, elsewhere]: ItemAsked): Pending | Promise<Pending> {
     let request: CheckRequest;
     try {
       request = checkRequest(unchecked, tenant.manifest);
@@ -312,6 +353,7 @@ export class Decisions {
     }
     if (request.approval !== undefined)
       return this.#refused(tenant, caller, { input: unsoundQuestion(unchecked) }, now, ONE_BY_ONE);
+    if (elsewhere?.takes(tenant, unchecked)) throw new ForAuthority();
     if ('stated' in request.principal)
       return this.#evaluate(tenant, caller, request, now, asStated(request.principal.stated), how);
     return this.#withToken(tenant, caller, request, request.principal, now, how, (changed) =>
@@ -391,10 +433,10 @@ export class Decisions {
     });
   }
 
-  #answer(tenant: Tenant, decided: Decided, decisionId: DecisionId, recordIndex: number): Answer {
+  #answer(tenant: Tenant, { decided, decisionId, version }: Said, recordIndex: number): Answer {
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost: decided.cost });
-    return { ...decided, decisionId, recordIndex };
+    return { ...decided, decisionId, recordIndex, stateVersion: version };
   }
 
   /** The decision itself, for a principal that is known. Synchronous: nothing changes between facts and answer. */
@@ -407,9 +449,9 @@ export class Decisions {
     how: How = {},
   ): Pending {
     const judged = this.#judge.of(tenant, caller, request, now, principal, how);
-    const { decided, decisionId, draft, counts } = judged;
+    const { decided, decisionId, version, draft, counts } = judged;
     const row = this.#options.recorder.row(tenant, draft);
-    return { decided, decisionId, row, taken: counts?.take() };
+    return { decided, decisionId, version, row, taken: counts?.take() };
   }
 
   /**
@@ -436,9 +478,10 @@ export class Decisions {
     const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
     const { revision } = this.#options.policyOf(tenant);
     const decided: Decided = { ...refusal(error.code, error.message), revision, cost: 0 };
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+    const version = this.#options.versionOf(tenant.no);
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id, version };
     const row = this.#options.recorder.row(tenant, decisionDraft(head, decided, asked));
-    return { decided, decisionId, row };
+    return { decided, decisionId, version, row };
   }
 }
 

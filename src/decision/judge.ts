@@ -1,7 +1,7 @@
 import type { RecordDraft } from '../audit/record.ts';
 import type { Random } from '../effects.ts';
 import { type DecisionId, type PrincipalRef, uuidv7 } from '../ids.ts';
-import type { GrantRow } from '../storage/rows.ts';
+import type { GrantRow, TenantNo } from '../storage/rows.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
 import type { Kills } from '../tenancy/kills.ts';
@@ -24,6 +24,8 @@ import { subjectKnown } from './stated.ts';
 export interface Judged {
   readonly decided: Decided;
   readonly decisionId: DecisionId;
+  /** Of the state that it was decided by. */
+  readonly version: number;
   readonly draft: RecordDraft;
   /** Of an allow that meters count: taken once the record is made, with nothing awaited in between. */
   readonly counts: Usage | undefined;
@@ -45,6 +47,8 @@ interface JudgeOptions {
   readonly meters: Pick<Meters, 'look'>;
   readonly admission: Pick<Admission, 'spent'>;
   readonly recorder: Pick<Recorder, 'shares'>;
+  /** How far what is known of a tenant is. */
+  readonly versionOf: (no: TenantNo) => number;
   readonly random: Random;
 }
 
@@ -65,7 +69,8 @@ export class Judge {
     principal: TokenPrincipal,
     { shared, presented, purpose = 'act' }: How = {},
   ): Judged {
-    const { admission, facts, meters, policyOf, recorder, random } = this.#options;
+    const { admission, facts, meters, policyOf, recorder, random, versionOf } = this.#options;
+    const version = versionOf(tenant.no);
     const decisionId = uuidv7(now, random(10)) as DecisionId;
     const { subject, actors, grant, authentication } = principal;
     const refused = this.#unasked(tenant, caller, request, grant);
@@ -95,7 +100,8 @@ export class Judge {
     const decided = presented ? withPresented(said, presented) : said;
     const counts = decided.outcome === 'allow' ? usage : undefined;
     admission.spent(tenant.id, decided.cost);
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+    usage?.checkAllowed(decided);
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id, version };
     const draft = decisionDraft(head, decided, {
       subject,
       actor: actors[0],
@@ -104,7 +110,7 @@ export class Judge {
       input: input.kept.json,
       parts: input.kept.members + usedIn(decided, presented) + (counts?.counted ?? ''),
     });
-    return { decided, decisionId, draft, counts };
+    return { decided, decisionId, version, draft, counts };
   }
 
   /** Why it is denied without asking the policy, if it is. */

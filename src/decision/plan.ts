@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, uuidv7 } from '../ids.ts';
+import type { TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -58,6 +59,8 @@ export interface PlansOptions<P extends Planned> {
   readonly writer: Writer;
   readonly recorder: Pick<Recorder, 'row'>;
   readonly clock: Clock;
+  /** How far what is known of a tenant is. */
+  readonly versionOf: (no: TenantNo) => number;
   readonly random: Random;
 }
 
@@ -77,11 +80,11 @@ export class Plans<P extends Planned> {
    * plan by which nothing is allowed.
    */
   async plan(tenant: Tenant, caller: Caller, asked: PlanAsked): Promise<PlanAnswer<P>> {
-    const { admission, clock, random } = this.#options;
+    const { admission, clock, random, versionOf } = this.#options;
     const place = admission.enter(tenant, 1);
     const now = clock();
     const decisionId = uuidv7(now, random(10)) as DecisionId;
-    const head = { tenant, caller: caller.id, now, decisionId };
+    const head = { tenant, caller: caller.id, now, decisionId, version: versionOf(tenant.no) };
     const whole = { ...asked, resource: { ...asked.resource, id: NO_ID } };
     let question: Question = {
       input: unsoundQuestion({ ...whole, resource: { ...asked.resource, id: '' } }),
@@ -214,14 +217,14 @@ export class Plans<P extends Planned> {
 
   /** The plan is no part of it: it is what the revision makes of the input. */
   async #record(
-    { tenant, caller, now, decisionId }: Head,
+    { tenant, caller, now, decisionId, version }: Head,
     question: Question,
     outcome: 'allow' | 'deny' | 'done' | 'error',
     { rules, reasons }: Pick<Verdict, 'rules' | 'reasons'>,
     revision: string,
   ): Promise<number> {
     const { recorder, writer } = this.#options;
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller };
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller, version };
     const decided = {
       ...refusal('internal', ''),
       outcome: 'deny' as const,
@@ -240,6 +243,7 @@ interface Head {
   readonly caller: string;
   readonly now: number;
   readonly decisionId: DecisionId;
+  readonly version: number;
 }
 
 const RECORDED: ReadonlySet<string> = new Set([

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, uuidv7 } from '../ids.ts';
+import type { TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { Kills } from '../tenancy/kills.ts';
@@ -28,6 +29,8 @@ export interface PolicyQueriesOptions<Q extends PolicyQuestion, A> {
   readonly writer: Writer;
   readonly recorder: Pick<Recorder, 'row'>;
   readonly clock: Clock;
+  /** How far what is known of a tenant is. */
+  readonly versionOf: (no: TenantNo) => number;
   readonly random: Random;
 }
 
@@ -49,11 +52,12 @@ export class PolicyQueries<Q extends PolicyQuestion, A> {
   async ask(tenant: Tenant, caller: Caller, question: Q): Promise<{ answer: A; decisionId: DecisionId }> {
     if (question.query.length > MAX_QUERY)
       throw new ServiceError('invalid_request', `a query is at most ${MAX_QUERY} characters`);
-    const { admission, clock, random, policyOf, kills, ask } = this.#options;
+    const { admission, clock, random, policyOf, versionOf, kills, ask } = this.#options;
     const place = admission.enter(tenant, 1);
     try {
       const now = clock();
-      const head = { tenant, caller, now, decisionId: uuidv7(now, random(10)) as DecisionId };
+      const decisionId = uuidv7(now, random(10)) as DecisionId;
+      const head = { tenant, caller, now, decisionId, version: versionOf(tenant.no) };
       const { revision } = policyOf(tenant);
       try {
         if (kills.isKilled(tenant)) throw new ServiceError('tenant_killed', TENANT_KILLED);
@@ -78,7 +82,8 @@ export class PolicyQueries<Q extends PolicyQuestion, A> {
       caller,
       now,
       decisionId,
-    }: { tenant: Tenant; caller: Caller; now: number; decisionId: DecisionId },
+      version,
+    }: { tenant: Tenant; caller: Caller; now: number; decisionId: DecisionId; version: number },
     { kind, query, input }: Q,
     revision: string,
     error: ServiceError | undefined,
@@ -91,7 +96,7 @@ export class PolicyQueries<Q extends PolicyQuestion, A> {
     };
     const said = error ? refusal(error.code, error.message) : { ...refusal('internal', ''), reasons: [] };
     const decided = { ...said, revision, cost: 0 };
-    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id };
+    const head = { tenantNo: tenant.no, time: now, decisionId, caller: caller.id, version };
     const draft = {
       ...decisionDraft(head, decided, asked),
       kind: 'plan' as const,

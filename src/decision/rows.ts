@@ -13,6 +13,8 @@ interface Head {
   readonly time: number;
   readonly decisionId: string;
   readonly caller: string;
+  /** Of the tenant's state: every change up to it was known. */
+  readonly version: number;
 }
 
 export interface Question {
@@ -27,7 +29,11 @@ export interface Question {
 }
 
 /** What the record of a decision is made from. */
-export const decisionDraft = (head: Head, decided: Decided, question: Question): RecordDraft => ({
+export const decisionDraft = (
+  { version, ...head }: Head,
+  decided: Decided,
+  question: Question,
+): RecordDraft => ({
   ...head,
   kind: 'decision',
   outcome: decided.outcome,
@@ -37,7 +43,7 @@ export const decisionDraft = (head: Head, decided: Decided, question: Question):
   grantId: question.grantId,
   reason: decided.reasons[0]?.code,
   revision: decided.revision,
-  members: decidedMembers(decided, question.grantId) + (question.parts ?? ''),
+  members: versionMember(version) + decidedMembers(decided, question.grantId) + (question.parts ?? ''),
   input: question.input,
 });
 
@@ -49,7 +55,7 @@ export const unsoundCodes: ReadonlySet<string> = new Set([
 ]);
 
 /** The record of a request that was answered with an error. */
-export const errorRow = (head: Head, error: ServiceError, input: string): RecordRow =>
+export const errorRow = ({ version, ...head }: Head, error: ServiceError, input: string): RecordRow =>
   buildRecord({
     ...head,
     kind: 'decision',
@@ -57,9 +63,12 @@ export const errorRow = (head: Head, error: ServiceError, input: string): Record
     subject: undefined,
     actor: undefined,
     reason: error.code,
-    members: `,"rules":["mandate.core"],"reasons":${JSON.stringify([{ code: error.code, message: error.message }])}`,
+    members: `${versionMember(version)},"rules":["mandate.core"],"reasons":${JSON.stringify([{ code: error.code, message: error.message }])}`,
     input,
   });
+
+/** The JSON member of a record that says by which state it was decided. */
+export const versionMember = (version: number): string => `,"state_version":${version}`;
 
 /** JSON members of a record that tell what was decided and by what. */
 export function decidedMembers(decided: Decided, grantId: string | undefined): string {

@@ -79,14 +79,9 @@ export class Search {
     const candidates = this.#candidates(tenant, sought, request, after, limit);
     if (candidates.length === 0) return { results: [], nextToken: '' };
     const items = candidates.map((each) => ({ ...question, ...each.request }));
-    const answers = await this.#decisions.checkBatch(
-      tenant,
-      caller,
-      items,
-      'execute_all',
-      undefined,
-      'search',
-    );
+    const answers = await this.#decisions.checkBatch(tenant, caller, items, 'execute_all', {
+      purpose: 'search',
+    });
     const results = candidates
       .filter((_each, at) => answers[at]?.outcome === 'allow')
       .map((each) => each.found);

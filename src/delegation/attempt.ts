@@ -2,7 +2,7 @@ import type { Named, RecordDraft, RecordOutcome } from '../audit/record.ts';
 import type { Question } from '../decision/approval/question.ts';
 import type { Decided } from '../decision/decide.ts';
 import { GrantRefused, refusedGrant } from '../decision/principal.ts';
-import { decidedMembers } from '../decision/rows.ts';
+import { decidedMembers, versionMember } from '../decision/rows.ts';
 import type { ServiceError } from '../errors.ts';
 import type { DecisionId, GrantId, PrincipalRef } from '../ids.ts';
 import type { GrantRow } from '../storage/rows.ts';
@@ -23,6 +23,8 @@ export class Attempt {
   asked: ExchangeAsked;
   readonly now: number;
   readonly decisionId: DecisionId;
+  /** Of the tenant's state: every change up to it was known. */
+  readonly version: number;
   subject: PrincipalRef | undefined;
   /** The grant behind a token of ours that is refused. */
   presented: GrantRow | undefined;
@@ -36,12 +38,18 @@ export class Attempt {
   /** Where a transaction token is asked for. */
   transaction: Transaction | undefined;
 
-  constructor(tenant: Tenant, caller: Caller, asked: ExchangeAsked, now: number, decisionId: DecisionId) {
+  constructor(
+    tenant: Tenant,
+    caller: Caller,
+    asked: ExchangeAsked,
+    { now, decisionId, version }: Pick<Attempt, 'now' | 'decisionId' | 'version'>,
+  ) {
     this.tenant = tenant;
     this.caller = caller;
     this.asked = asked;
     this.now = now;
     this.decisionId = decisionId;
+    this.version = version;
   }
 
   /** What the policy said, where it has not allowed it. */
@@ -75,7 +83,7 @@ export class Attempt {
       grantId: grant?.id,
       reason: decided.reasons[0]?.code,
       revision: decided.revision,
-      members: `${decidedMembers(decided, grant?.id)}${limited ? grantedMembers(limited) : ''}${more}`,
+      members: `${versionMember(this.version)}${decidedMembers(decided, grant?.id)}${limited ? grantedMembers(limited) : ''}${more}`,
       named: this.named,
       input: this.input ?? this.#asFarAsKnown(asked),
     };

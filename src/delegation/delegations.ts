@@ -6,7 +6,7 @@ import type { Recorder } from '../decision/recorder.ts';
 import type { Clock, Random } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import { type DecisionId, type GrantId, type PrincipalRef, uuidv7 } from '../ids.ts';
-import { audiencesOf, type GrantRow, isTaskNode } from '../storage/rows.ts';
+import { audiencesOf, type GrantRow, isTaskNode, type TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
 import type { Caller } from '../tenancy/callers.ts';
 import type { FactSource } from '../tenancy/facts.ts';
@@ -65,6 +65,8 @@ export interface DelegationsOptions {
   readonly writer: Writer;
   readonly recorder: Recorder;
   readonly clock: Clock;
+  /** How far what is known of a tenant is. */
+  readonly versionOf: (no: TenantNo) => number;
   readonly random: Random;
 }
 
@@ -85,10 +87,10 @@ export class Delegations {
   }
 
   async #attempt(tenant: Tenant, caller: Caller, asked: ExchangeAsked): Promise<Exchanged> {
-    const now = this.#options.clock();
-    const decisionId = uuidv7(now, this.#options.random(10)) as DecisionId;
-    const attempt = new Attempt(tenant, caller, asked, now, decisionId);
-    const { approvals } = this.#options;
+    const { approvals, clock, random, versionOf } = this.#options;
+    const now = clock();
+    const decisionId = uuidv7(now, random(10)) as DecisionId;
+    const attempt = new Attempt(tenant, caller, asked, { now, decisionId, version: versionOf(tenant.no) });
     if (asked.approval && 'id' in asked.approval) await approvals.poll(tenant, caller, asked.approval.id);
     try {
       return await this.#exchange(attempt);

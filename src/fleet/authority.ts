@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { createClient, type Interceptor } from '@connectrpc/connect';
+import { createClient, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import {
   type FollowRequest,
@@ -28,24 +28,28 @@ export interface AuthorityPlace {
 /** The most bytes of one message: parts of copies are half a megabyte, a change may carry a pushed policy. */
 const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 
-/** An authority over gRPC. */
-export function authorityAt(
-  { url, secret, ca, cert, key }: AuthorityPlace,
-  own: { readonly version: string; readonly node: string },
-): Authority {
+/** The way to an authority, as whoever may follow it. */
+export function transportTo({ url, secret, ca, cert, key }: AuthorityPlace): Transport {
   const authorize: Interceptor = (next) => (request) => {
     if (secret !== undefined) request.header.set('authorization', `Bearer ${secret}`);
     return next(request);
   };
-  const transport = createGrpcTransport({
+  return createGrpcTransport({
     baseUrl: url.origin,
     interceptors: [authorize],
     readMaxBytes: MAX_MESSAGE_BYTES,
     nodeOptions: { ca, cert, key },
   });
-  const client = createClient(SyncService, transport);
+}
+
+/** An authority over gRPC. */
+export function authorityAt(
+  place: AuthorityPlace,
+  own: { readonly version: string; readonly node: string },
+): Authority {
+  const client = createClient(SyncService, transportTo(place));
   return {
-    address: url.origin,
+    address: place.url.origin,
     async *follow(positions, pings, signal) {
       for await (const message of client.follow(requests(positions, pings, own), { signal })) {
         const news = newsOf(message);

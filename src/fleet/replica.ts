@@ -48,7 +48,7 @@ export interface ReplicaOptions {
   readonly store: ChangeStore;
 }
 
-const COUNTS: ReadonlySet<string> = new Set(['countUsage', 'useApproval', 'grantApproved']);
+const COUNTS: ReadonlySet<string> = new Set(['countUsage', 'leaseUsage', 'useApproval', 'grantApproved']);
 
 /** How long until what decides is told once more, where it could not be. In milliseconds. */
 const AGAIN_MS = 5_000;
@@ -71,6 +71,7 @@ const LOOKED_UP: ReadonlySet<string> = new Set([
   'grantApproved',
   'takeOnce',
   'countUsage',
+  'leaseUsage',
 ]);
 
 /** One tenant as another server has it: its changes, made here in their order, and what decides told of each. */

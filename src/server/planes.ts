@@ -12,6 +12,7 @@ import type { Approvers } from '../decision/approval/approvers.ts';
 import type { ApprovalRequests } from '../decision/approval/requests.ts';
 import type { DataQueries } from '../decision/data.ts';
 import type { Decisions } from '../decision/decisions.ts';
+import type { Leases } from '../decision/metering/leasing/leases.ts';
 import type { Recounts } from '../decision/metering/recounts.ts';
 import type { Plans } from '../decision/plan.ts';
 import type { PolicyQueries } from '../decision/queries.ts';
@@ -43,6 +44,7 @@ import { DelegationService } from '../gen/mandate/v1/delegation_pb.ts';
 import { GrantService } from '../gen/mandate/v1/grant_pb.ts';
 import { KeyService } from '../gen/mandate/v1/key_pb.ts';
 import { KillService } from '../gen/mandate/v1/kill_pb.ts';
+import { LeaseService } from '../gen/mandate/v1/lease_pb.ts';
 import { PolicyService } from '../gen/mandate/v1/policy_pb.ts';
 import { SyncService } from '../gen/mandate/v1/sync_pb.ts';
 import { TenantService } from '../gen/mandate/v1/tenant_pb.ts';
@@ -76,6 +78,7 @@ import { grantService } from './connect/grant.ts';
 import { healthService } from './connect/health.ts';
 import { keyService } from './connect/key.ts';
 import { killService } from './connect/kill.ts';
+import { leaseService } from './connect/lease.ts';
 import { policyService } from './connect/policy.ts';
 import { reflectionService } from './connect/reflection.ts';
 import { syncService } from './connect/sync.ts';
@@ -108,6 +111,7 @@ export interface Services {
   /** What followers are told; and, of a sidecar, what is passed on to its authority. */
   readonly source: ChangeSource;
   readonly passingOn: PassingOn | undefined;
+  readonly leases: Leases;
   readonly tokens: Tokens;
   readonly search: Search;
   readonly accessRequests: AccessRequests;
@@ -243,7 +247,8 @@ export function adminPlane(services: Services): Plane {
         .service(ApprovalService, approvalService(services), strict)
         .service(KeyService, keyService(services), strict)
         .service(AuditService, auditService(services), strict)
-        .service(SyncService, syncService(services), strict);
+        .service(SyncService, syncService(services), strict)
+        .service(LeaseService, leaseService(services), strict);
       common(router, services, [
         PolicyService,
         TenantService,
@@ -252,6 +257,7 @@ export function adminPlane(services: Services): Plane {
         KeyService,
         AuditService,
         SyncService,
+        LeaseService,
       ]);
     },
     hot: new Map(),

@@ -5,6 +5,7 @@ import type { Connection } from './database.ts';
 import { type GrantCommands, prepareGrantCommands, prepareGrantEnder } from './granting/commands.ts';
 import { type IssuerCommands, prepareIssuers } from './issuers.ts';
 import { type KeyCommands, prepareKeyCommands } from './keys.ts';
+import { type LeaseCommands, prepareLeases } from './leases.ts';
 import type { LogAppender } from './log/appender.ts';
 import { type LogCommands, prepareLogCommands } from './log/commands.ts';
 import { type MemberKeyCommands, prepareMemberKeyCommands } from './member-keys.ts';
@@ -39,6 +40,7 @@ export interface Commands
     RevisionCommands,
     PutTenantCommands,
     UsageCommands,
+    LeaseCommands,
     ChangeCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
@@ -74,6 +76,7 @@ export function prepareCommands(
     ...prepareRevisions(db),
     ...preparePutTenants(db),
     ...usage,
+    ...prepareLeases(db, usage),
     ...prepareChanges(db, changes, () => commands),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);

@@ -534,4 +534,20 @@ export const migrations: readonly string[] = [
   -- Whether its tests were not run yet: until then it is no more than kept, whatever its state says.
   ALTER TABLE revisions ADD COLUMN is_draft INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- Parts of meters that servers which follow may count themselves: storage/leases.ts. amount: of it, in millionths, as it
+  -- was counted when it was leased, in the span that begins at since. ends: when nobody counts by it any more.
+  CREATE TABLE leases (
+    tenant_no INTEGER NOT NULL REFERENCES tenants(no),
+    lease TEXT NOT NULL,
+    meter TEXT NOT NULL,
+    of TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    ends INTEGER NOT NULL,
+    PRIMARY KEY (tenant_no, lease)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX leases_of ON leases (tenant_no, meter, of);
+  CREATE INDEX leases_over ON leases (tenant_no, ends);
+  `,
 ];

@@ -23,6 +23,13 @@ const window = z
   .transform(windowOf)
   .refine((ms) => ms >= UNITS.m && ms <= MAX_WINDOW_MS, 'a window is one minute to 366 days');
 
+/** As amounts are counted: of at most six decimals. */
+const number = z
+  .number()
+  .min(0)
+  .max(1e9)
+  .refine((value) => Math.round(value * 1e6) / 1e6 === value, 'a number of at most six decimals');
+
 const meter = z.strictObject({
   /** What is counted, each time it is allowed. */
   actions: actions.min(1),
@@ -40,6 +47,13 @@ const meter = z.strictObject({
       'a member of the request, such as resource.properties.rows',
     )
     .optional(),
+  /** How much there may be in all, whatever the policy says. */
+  limit: number.optional(),
+  /**
+   * The most of it that a server which follows may have at once to count by itself. It says that a policy which sees a
+   * larger count allows no more.
+   */
+  lease: number.positive('a lease is more than 0').optional(),
 });
 
 /** The counters that a tenant declares, in tenant.yaml: `meters`. */
@@ -48,6 +62,10 @@ export const metersDeclared = z
     error: ({ code }) => (code === 'invalid_key' ? 'a meter is a name such as exports' : undefined),
   })
   .refine((meters) => Object.keys(meters).length <= 32, 'at most 32 meters')
+  .refine(
+    (meters) => Object.values(meters).every(({ lease, limit }) => lease === undefined || limit !== undefined),
+    'a meter with a lease has a limit: parts are leased of what there is',
+  )
   .default({});
 
 export type Meter = z.infer<typeof meter>;

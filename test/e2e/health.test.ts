@@ -30,6 +30,7 @@ const onData = [
 const onAdmin = [
   'mandate.v1.PolicyService',
   'mandate.v1.SyncService',
+  'mandate.v1.LeaseService',
   'mandate.v1.TenantService',
   'mandate.v1.KillService',
   'mandate.v1.ApprovalService',

@@ -33,6 +33,7 @@ import { history } from './history.ts';
 const BASE = 'http://pdp.acme.test';
 /** No other test of this file is before it: they read less. */
 const MOST_READS = 40;
+const MOST_EXPORTS = 80;
 const MASTER = '7d'.repeat(32);
 
 let postgres: Postgres;
@@ -46,7 +47,10 @@ const optionsOf = (node: string) => ({
   environment: { MANDATE_MASTER_KEY: MASTER },
   acme: (manifest: TenantDocument) => {
     manifest.issuers = [trustIn(issuer.url)];
-    manifest.meters = { reads: { actions: ['document.read'], per: 'subject' } };
+    manifest.meters = {
+      reads: { actions: ['document.read'], per: 'subject' },
+      exports: { actions: ['counted.export'], per: 'subject', limit: MOST_EXPORTS, lease: 10 },
+    };
   },
   acmeFiles: {
     'metered.rego': `package authz
@@ -55,6 +59,8 @@ deny contains "enough" if {
 	input.resource.id == "metered"
 	input.usage.reads >= ${MOST_READS}
 }
+
+allow if input.action.name == "counted.export"
 `,
   },
 });
@@ -119,6 +125,30 @@ describe.runIf(isHere)('authorities with one order', () => {
       ([here, there]) => here?.[0]?.amount === there?.[0]?.amount,
     );
     expect(counted[0]?.[0]?.amount).toBe(MOST_READS * 1_000_000);
+  });
+
+  test('parts of a meter are leased by both, and no more is allowed by all of them than there is', async () => {
+    const exporting = { ...aliceReads, action: { name: 'counted.export' } };
+    let allowed = 0;
+    for (let round = 0; round < 12; round += 1) {
+      const answers = await Promise.all(
+        Array.from({ length: 12 }, (_, at) => check([...sidecars, one, two][at % 4]?.data ?? '', exporting)),
+      );
+      allowed += answers.filter(({ body }) => body.decision === 'DECISION_ALLOW').length;
+    }
+    expect(allowed).toBeLessThanOrEqual(MOST_EXPORTS);
+    expect(allowed).toBeGreaterThan(MOST_EXPORTS / 2);
+    const own = await Promise.all(
+      sidecars.map((each) =>
+        connect<{ records?: object[] }>(each.admin, 'AuditService/Query', {
+          tenant: 'acme',
+          pageSize: 100,
+          action: 'counted.export',
+        }),
+      ),
+    );
+    // Each has counted some itself: what both authorities leased was of one budget.
+    for (const { body } of own) expect(body.records?.length).toBeGreaterThan(0);
   });
 
   test('a token that one minted is good at all, and refused at all once another revoked it', async () => {

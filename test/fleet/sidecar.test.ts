@@ -27,6 +27,11 @@ function metered(manifest: { meters?: Record<string, object> }): void {
   manifest.meters = { exports: { actions: ['document.export'], per: 'subject', window: '1h' } };
 }
 
+interface Versioned {
+  state_version: number;
+  decision_id: string;
+}
+
 const asMcp = (base: string, token: string, more: object = {}) =>
   check(base, { ...tokenReads(token, ''), ...more }, bearer(mcp.secret));
 
@@ -72,6 +77,47 @@ describe('a sidecar', () => {
       const here = await check(sidecar.data, { ...aliceReads, atLeast });
       expect(here.body).toMatchObject({ decision });
       expect(Number((here.body as { stateVersion?: string }).stateVersion)).toBeGreaterThanOrEqual(atLeast);
+    }
+  });
+
+  test('says by which version it was decided, in the answer and in the record, whoever decided', async () => {
+    using here = new Grpc(sidecar.data, secrets.api);
+    using there = new Grpc(authority.data, secrets.api);
+    let last = 0;
+    for (const status of ['DISABLED', 'ACTIVE'] as const) {
+      const atLeast = versionIn(await setStatus(authority.admin, 'alice', status));
+      expect(atLeast).toBeGreaterThan(last);
+      last = atLeast;
+      await check(sidecar.data, { ...aliceReads, atLeast });
+      for (const [server, grpc] of [
+        [sidecar, here],
+        [authority, there],
+      ] as const) {
+        // One by one main decides, and a stream is for a decision thread, which has to be told.
+        const answers = [
+          await grpc.call<Versioned>('DecisionService', 'Check', aliceReads),
+          await grpc.checkByStream<Versioned>(aliceReads),
+          await grpc.checkByStream<Versioned>(aliceReads),
+        ];
+        const inBatch = await grpc.call<{ results: Versioned[] }>('DecisionService', 'CheckBatch', {
+          ...aliceReads,
+          items: [{}, {}],
+        });
+        for (const { state_version: version, decision_id: decisionId } of [...answers, ...inBatch.results]) {
+          expect(version).toBeGreaterThanOrEqual(atLeast);
+          const found = await connect<{ records: { body: string }[] }>(
+            server.admin,
+            'AuditService/Query',
+            {
+              tenant: 'acme',
+              decisionId,
+            },
+            server === authority ? bearer(secrets.operator) : undefined,
+          );
+          const text = Buffer.from(found.body.records[0]?.body ?? '', 'base64').toString('utf8');
+          expect(JSON.parse(text)).toMatchObject({ state_version: version, decision_id: decisionId });
+        }
+      }
     }
   });
 

@@ -129,7 +129,11 @@ describe('meters', () => {
       { ...exports, sum: 'subject.properties.rows' },
       'a member of the request',
     ],
-    ['a member too many', { ...exports, limit: 5 }, 'Unrecognized key: "limit"'],
+    ['a member too many', { ...exports, most: 5 }, 'Unrecognized key: "most"'],
+    ['a limit below nothing', { ...exports, limit: -1 }, 'meters.exports.limit'],
+    ['a limit that is not counted so finely', { ...exports, limit: 1e-7 }, 'at most six decimals'],
+    ['a lease of nothing', { ...exports, limit: 5, lease: 0 }, 'a lease is more than 0'],
+    ['a lease of no limit', { ...exports, lease: 5 }, 'a meter with a lease has a limit'],
   ])('are refused with %s', (_, meter, problem) => {
     expect(withMeters({ exports: meter })).toThrow(problem);
   });

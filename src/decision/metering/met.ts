@@ -18,6 +18,10 @@ const made = new WeakMap<Manifest, ReadonlyMap<string, readonly Met[]>>();
 /** Whether decisions of the tenant may count. */
 export const isMetered = ({ meters }: Manifest): boolean => Object.keys(meters).length > 0;
 
+/** Whether a server that has leases may count all that a decision meets: it counts for each, and each is leased. */
+export const isLeasable = (met: readonly Met[]): boolean =>
+  met.every(({ counts, meter }) => counts && meter.lease !== undefined);
+
 /** The meters that decisions about an action meet. Undefined for most. */
 export function metersMet(manifest: Manifest, action: string): readonly Met[] | undefined {
   let known = made.get(manifest);

@@ -1,19 +1,21 @@
-import { type GrantId, principalKey } from '../../ids.ts';
 import type { GrantStore } from '../../storage/grants.ts';
-import { actingIn, type GrantRow, type TenantNo } from '../../storage/rows.ts';
+import type { TenantNo } from '../../storage/rows.ts';
 import type { UsageCount, UsageStore } from '../../storage/usage.ts';
 import { unavailable } from '../../storage/writing/errors.ts';
+import type { Meter } from '../../tenancy/meters-declared.ts';
 import type { Doubt } from '../../tenancy/registry/doubt.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { TokenPrincipal } from '../principal.ts';
 import type { CheckRequest } from '../request.ts';
-import { amountOf } from './amount.ts';
-import { budgeted } from './budget.ts';
+import { amountOf, inMillionths, ONE } from './amount.ts';
+import { boundedBy } from './bounded.ts';
+import { countedFor, namedOf } from './counted-for.ts';
 import { beginning, Counter, endOfSpan, oldest } from './counter.ts';
 import { type Met, metersMet } from './met.ts';
 import { Outrun } from './outrun.ts';
+import { ownValue } from './own-value.ts';
 import { Taken } from './taken.ts';
-import { type Bounded, type Counting, Usage } from './usage.ts';
+import { type Counting, isCounting, type Level, type Reading, Usage } from './usage.ts';
 
 export interface MetersOptions {
   readonly store: UsageStore;
@@ -23,11 +25,13 @@ export interface MetersOptions {
   readonly isShared?: boolean | undefined;
 }
 
+/** Where it is counted here. */
+interface Counted extends Level {
+  readonly counter: Counter;
+}
+
 /** How many counts are kept at hand, over all tenants. The others are read anew. */
 const KEPT = 10_000;
-
-/** How long a count stays in the store after what it is for has ended: a clock may be set back. */
-export const AFTER_END_MS = 86_400_000;
 
 /**
  * How many counts of a tenant may be in doubt: none of them makes room until the store can tell. Beyond it nothing that
@@ -35,14 +39,19 @@ export const AFTER_END_MS = 86_400_000;
  */
 const MOST_DOUBTED = 10_000;
 
-/** More exchanges than any ceiling allows, and the task above them. */
-export const MAX_CHAIN = 16;
-
-/** One whom a meter counts for: a name in the store, and until when it may be asked for. */
-interface CountedFor {
+/** A part that another server asks for, to count it itself. */
+export interface Wanted {
+  readonly meter: string;
   readonly of: string;
-  readonly ends: number | null;
-  readonly grant: GrantRow | undefined;
+  /** Less is of no use; in millionths. */
+  readonly least: number;
+}
+
+/** In millionths. */
+export interface SetAside {
+  readonly amount: number;
+  readonly limit: number;
+  readonly taken: Taken;
 }
 
 /**
@@ -78,10 +87,9 @@ export class Meters {
     if (!met) return undefined;
     if (purpose === 'act' && (this.#doubted.get(tenant.no) ?? 0) >= MOST_DOUBTED)
       throw unavailable('what meters counted is not known yet');
-    return new Usage(
-      met.flatMap((each) => this.#reading(tenant, each, request, principal, now)),
-      purpose === 'act' ? (counting) => this.#take(tenant.no, counting, now) : undefined,
-    );
+    const readings = met.flatMap((each) => this.#reading(tenant, each, request, principal, now));
+    const take = (): Taken => this.#take(tenant.no, readings.filter(isCounting), now);
+    return new Usage(readings, purpose === 'act' ? take : undefined);
   }
 
   /** Called where another server's count came into the store: what is here is less than what there is. */
@@ -89,55 +97,60 @@ export class Meters {
     this.#generations.set(no, (this.#generations.get(no) ?? 0) + 1);
   }
 
+  /**
+   * Counts a part ahead, for whoever counts by it until then. Undefined where it is no meter that is leased, nobody whom it
+   * counts for, or too little is left.
+   */
+  setAside(
+    tenant: Tenant,
+    { meter: name, of, least }: Wanted,
+    now: number,
+    untilMs: number,
+  ): SetAside | undefined {
+    const meter = ownValue(tenant.manifest.meters, name) as Meter | undefined;
+    if (meter?.lease === undefined || meter.limit === undefined) return undefined;
+    const { grants } = this.#options;
+    const known = namedOf(grants, tenant.no, meter.per, of);
+    const limit = inMillionths(meter.limit);
+    if (!known || limit === undefined) return undefined;
+    const { window, sum } = meter;
+    const from = oldest(now, window);
+    const counter = this.#counter(tenant.no, name, of, from);
+    const total = counter.total(from);
+    const amount = partOf(limit - total, meter.lease, sum);
+    if (amount === 0 || amount < least) return undefined;
+    // Whatever is used of it was used before then: it counts for no shorter than the window.
+    const since = beginning(untilMs, window);
+    const level = { of, until: keptUntil(known.ends, since, window), total, bounded: undefined, counter };
+    const counting = { name, seen: total, levels: [level], since, from, counts: true, amount, sum };
+    return { amount, limit, taken: this.#take(tenant.no, [counting], now) };
+  }
+
+  /** Called where something of a count was given back: it is read anew, once nothing of it is on its way. */
+  givenBack(no: TenantNo, meter: string, of: string): void {
+    const name = nameOf(no, meter, of);
+    const counter = this.#counters.get(name);
+    if (!counter) return;
+    counter.isStale = true;
+    this.#forgetStale(name, counter);
+  }
+
   #reading(tenant: Tenant, met: Met, request: CheckRequest, principal: TokenPrincipal, now: number) {
-    const { name, meter, bounds, counts } = met;
-    const all = this.#countedFor(tenant, meter.per, principal);
+    const { name, meter, counts } = met;
+    const all = countedFor(this.#options.grants, tenant.no, meter.per, principal);
     const { window } = meter;
-    const budget = budgeted(tenant.manifest.meters, name, principal.grant);
     const [since, from] = [beginning(now, window), oldest(now, window)];
     const levels = all.map(({ of, ends, grant }) => {
       const counter = this.#counter(tenant.no, name, of, from);
-      const until = window === undefined ? ends : endOfSpan(since, window);
-      return { of, until, total: counter.total(from), bounded: leastOf(grant, bounds) ?? budget, counter };
+      const until = keptUntil(ends, since, window);
+      const bounded = boundedBy(tenant.manifest.meters, met, grant, principal.grant);
+      return { of, until, total: counter.total(from), bounded, counter };
     });
     // The first of a chain counts all that came of it: who exchanges a token anew begins no new count.
     const seen = levels.at(-1);
     if (!seen) return [];
     const amount = counts ? amountOf(request, meter.sum) : undefined;
     return [{ name, seen: seen.total, levels, since, from, counts, amount, sum: meter.sum }];
-  }
-
-  #countedFor(tenant: Tenant, per: Met['meter']['per'], principal: TokenPrincipal): CountedFor[] {
-    const { subject, actors, grant } = principal;
-    switch (per) {
-      case 'subject':
-        return [{ of: `subject ${principalKey(subject)}`, ends: null, grant: undefined }];
-      case 'actor': {
-        const actor = grant ? actingIn(grant) : (actors[0] ?? subject);
-        return [{ of: `actor ${principalKey(actor)}`, ends: null, grant: undefined }];
-      }
-      case 'task':
-        if (!grant?.task) return [];
-        return [{ of: `task ${grant.task.id}`, ends: grant.task.endsAt + AFTER_END_MS, grant: undefined }];
-      case 'grant':
-        return this.#chain(tenant.no, grant).map((each) => ({
-          of: `grant ${each.id}`,
-          ends: each.expiresAt + AFTER_END_MS,
-          grant: each,
-        }));
-    }
-  }
-
-  /** The grant and all it came from, which are in the store as long as it is. */
-  #chain(no: TenantNo, grant: GrantRow | undefined): GrantRow[] {
-    const chain: GrantRow[] = [];
-    let each = grant;
-    while (each && chain.length < MAX_CHAIN) {
-      chain.push(each);
-      const parent: GrantId | null = each.parentId;
-      each = parent === null ? undefined : this.#options.grants.find(no, parent);
-    }
-    return chain;
   }
 
   #counter(no: TenantNo, meter: string, of: string, from: number): Counter {
@@ -172,7 +185,7 @@ export class Meters {
   }
 
   /** Nothing was awaited since its counters were looked at. */
-  #take(no: TenantNo, counting: readonly Counting[], at: number): Taken {
+  #take(no: TenantNo, counting: readonly Counting<Reading<Counted>>[], at: number): Taken {
     const counts: UsageCount[] = [];
     const counters: Counter[] = [];
     const { isShared = false } = this.#options;
@@ -220,15 +233,17 @@ export class Meters {
 
 const MOST_LOOKED_AT = 100;
 
-const nameOf = (no: TenantNo, meter: string, of: string): string => `${no} ${meter} ${of}`;
+const keptUntil = (ends: number | null, since: number, window: number | undefined): number | null =>
+  window === undefined ? ends : endOfSpan(since, window);
 
-/** The smallest of the numbers by which a grant's details bound the meter; undefined where none does. */
-function leastOf(grant: GrantRow | undefined, bounds: Met['bounds']): Bounded | undefined {
-  if (!grant || bounds.length === 0) return undefined;
-  const all = grant.details.flatMap((detail) =>
-    bounds
-      .filter(({ type, member }) => type === detail.type && typeof detail[member] === 'number')
-      .map(({ type, member }) => ({ what: `${member} of ${type}`, most: detail[member] as number })),
-  );
-  return all.toSorted((one, other) => one.most - other.most)[0];
+/** A lease is so small a part of what is left: the nearer the end, the more is decided where all is known. */
+const SHARE = 8;
+
+/** How much is leased where so much is left, in millionths; whole ones where each is one. */
+function partOf(left: number, lease: number, sum: string | undefined): number {
+  const part = Math.min(left / SHARE, inMillionths(lease) ?? 0);
+  if (!(part > 0)) return 0;
+  return sum === undefined ? Math.floor(part / ONE) * ONE : Math.floor(part);
 }
+
+const nameOf = (no: TenantNo, meter: string, of: string): string => `${no} ${meter} ${of}`;

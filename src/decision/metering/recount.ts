@@ -3,8 +3,8 @@ import type { GrantRow } from '../../storage/rows.ts';
 import type { UsageCount } from '../../storage/usage.ts';
 import type { Meter, Meters } from '../../tenancy/meters-declared.ts';
 import { inMillionths } from './amount.ts';
+import { AFTER_END_MS } from './counted-for.ts';
 import { beginning, endOfSpan } from './counter.ts';
-import { AFTER_END_MS } from './meters.ts';
 
 /** A record of a decision, as far as it says what was counted and for whom. */
 interface CountingRecord {

@@ -11,8 +11,9 @@ import type { Meters as Declared } from '../../tenancy/meters-declared.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { Turns } from '../../turns.ts';
 import { inUnits } from './amount.ts';
+import { MAX_CHAIN } from './counted-for.ts';
 import { spanOf } from './counter.ts';
-import { MAX_CHAIN, type Meters } from './meters.ts';
+import type { Meters } from './meters.ts';
 import { countsIn, type Difference, Sums } from './recount.ts';
 
 /** What the log says of meters, beside what was counted. */

@@ -1,18 +1,37 @@
 import type { Commands } from '../../storage/commands.ts';
+import type { RecordRow } from '../../storage/rows.ts';
+import type { Writer } from '../../storage/writer.ts';
 import { isUntried } from '../../storage/writing/errors.ts';
 
 /** What became of a count. */
 export type Settled = 'written' | 'not written' | 'unknown';
 
+type Count = Parameters<Commands['countUsage']>[0];
+
 /** What was counted and is not durable yet. It is settled once: by what becomes of its write, or by being released. */
 export class Taken {
-  /** What goes into the store with the record. */
-  readonly command: Parameters<Commands['countUsage']>[0];
+  readonly #command: Count | undefined;
   readonly #settle: (how: Settled) => void;
 
-  constructor(command: Taken['command'], settle: (how: Settled) => void) {
-    this.command = command;
+  /** Without a command it is of a part that an authority has counted whole. */
+  constructor(command: Count | undefined, settle: (how: Settled) => void) {
+    this.#command = command;
     this.#settle = settle;
+  }
+
+  /** What goes into the store with the record. */
+  get command(): Count {
+    if (!this.#command) throw new Error('it is counted in another store');
+    return this.#command;
+  }
+
+  /** Writes it with the record of what it counts. */
+  async written(
+    writer: Pick<Writer, 'run' | 'append'>,
+    record: RecordRow,
+  ): Promise<{ readonly value: boolean | undefined; readonly index: number }> {
+    if (this.#command) return writer.run('countUsage', this.#command, record);
+    return { value: true, index: await writer.append(record) };
   }
 
   /** What it is to be written with; where that cannot be made, it is released. */

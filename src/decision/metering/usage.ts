@@ -1,6 +1,6 @@
 import { refusal, type Verdict } from '../../verdict.ts';
+import { ForAuthority } from '../elsewhere.ts';
 import { inUnits } from './amount.ts';
-import type { Counter } from './counter.ts';
 import type { Taken } from './taken.ts';
 
 /** How much may be counted in all, and what says so. */
@@ -10,11 +10,11 @@ export interface Bounded {
 }
 
 /** A meter as a decision finds it. Amounts in millionths. */
-export interface Reading {
+export interface Reading<Where extends Level = Level> {
   readonly name: string;
   readonly seen: number;
   /** Where it is counted: for one, or for a grant and each that it came from. */
-  readonly levels: readonly Level[];
+  readonly levels: readonly Where[];
   readonly since: number;
   /** Of spans that begin no earlier what was seen is the sum. */
   readonly from: number;
@@ -29,23 +29,34 @@ export interface Level {
   readonly until: number | null;
   readonly total: number;
   readonly bounded: Bounded | undefined;
-  readonly counter: Counter;
 }
 
 /** A meter that something counts for, and how much. */
-export type Counting = Reading & { readonly amount: number };
+export type Counting<Of extends Reading = Reading> = Of & { readonly amount: number };
 
 /** What was counted before a decision, and what it counts itself. */
 export class Usage {
   readonly #readings: readonly Reading[];
-  readonly #take: ((counting: readonly Counting[]) => Taken) | undefined;
+  readonly #take: (() => Taken) | undefined;
   readonly #counting: readonly Counting[];
+  readonly #inVain: (() => void) | undefined;
 
-  /** Without `take` nothing is counted: it is but asked what would be decided. */
-  constructor(readings: readonly Reading[], take: ((counting: readonly Counting[]) => Taken) | undefined) {
+  /**
+   * Without `take` nothing is counted: it is but asked what would be decided. `inVain`: of a count that is more than what was
+   * counted, called where it was not allowed by it.
+   */
+  constructor(readings: readonly Reading[], take: (() => Taken) | undefined, inVain?: () => void) {
     this.#readings = readings;
     this.#take = take;
     this.#counting = take ? readings.filter(isCounting) : [];
+    this.#inVain = inVain;
+  }
+
+  /** Throws `ForAuthority` where it was seen as more than it is, and by what it is it might be allowed. */
+  checkAllowed({ outcome }: Pick<Verdict, 'outcome'>): void {
+    if (!this.#inVain || outcome === 'allow') return;
+    this.#inVain();
+    throw new ForAuthority();
   }
 
   /** `input.usage`. */
@@ -84,10 +95,11 @@ export class Usage {
 
   /** Counts. Called with nothing awaited since it was looked at. Undefined where there is nothing to count. */
   take(): Taken | undefined {
-    return this.#counting.length === 0 ? undefined : this.#take?.(this.#counting);
+    return this.#counting.length === 0 ? undefined : this.#take?.();
   }
 }
 
-const isCounting = (reading: Reading): reading is Counting => reading.counts && (reading.amount ?? 0) > 0;
+export const isCounting = <Of extends Reading>(reading: Of): reading is Counting<Of> =>
+  reading.counts && (reading.amount ?? 0) > 0;
 
 const A_NUMBER = 'a number, 0 or more, of at most six decimals';

@@ -2,10 +2,13 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { BatchSemantic } from '../../decision/batch.ts';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
+import type { Elsewhere } from '../../decision/elsewhere.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
-import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import {
+  type CheckBatchRequest,
+  CheckBatchRequestSchema,
+  type CheckBatchResponse,
   CheckBatchResponseSchema,
   type CheckRequest,
   CheckRequestSchema,
@@ -23,7 +26,7 @@ import type { Tenants } from '../../tenancy/tenants.ts';
 import { toServiceError } from '../errors.ts';
 import { Farewells } from '../intake/farewell.ts';
 import type { PassingOn } from '../passing-on.ts';
-import { presentedIn } from './context.ts';
+import { credentialIn, elsewhereFor, presentedIn, untilOf } from './context.ts';
 import { batchOf, batchResult, checkResponse, requestOf } from './messages.ts';
 import { type PlanParts, planMethod } from './plan.ts';
 
@@ -31,7 +34,7 @@ export interface DecisionParts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly decisions: Decisions;
-  readonly versions: Pick<StateVersions, 'of' | 'atLeast'>;
+  readonly versions: Pick<StateVersions, 'atLeast'>;
   /** Of a sidecar. */
   readonly passingOn?: PassingOn | undefined;
 }
@@ -54,13 +57,17 @@ export function check(
   presented: Presented,
   tenantId: string,
   request: UncheckedRequest,
+  elsewhere?: Elsewhere,
 ): Promise<Answer> {
   const tenant = parts.tenants.get(tenantId);
   const caller = parts.callers.authenticate(tenant, presented, 'check');
   // Most callers are known without waiting, and a turn of the queue is not free.
-  if (request.atLeast !== undefined) return checkAtLeast(parts, tenantId, caller, request, request.atLeast);
-  if (!(caller instanceof Promise)) return parts.decisions.check(tenant, caller, request);
-  return caller.then((known) => parts.decisions.check(parts.tenants.get(tenantId), known, request));
+  if (request.atLeast !== undefined)
+    return checkAtLeast(parts, tenantId, caller, request, request.atLeast, elsewhere);
+  if (!(caller instanceof Promise)) return parts.decisions.check(tenant, caller, request, elsewhere);
+  return caller.then((known) =>
+    parts.decisions.check(parts.tenants.get(tenantId), known, request, elsewhere),
+  );
 }
 
 async function checkAtLeast(
@@ -69,14 +76,14 @@ async function checkAtLeast(
   caller: Caller | Promise<Caller>,
   request: UncheckedRequest,
   version: number,
+  elsewhere: Elsewhere | undefined,
 ): Promise<Answer> {
   const known = await caller;
   const before = tenants.get(tenantId);
   await versions.atLeast(before.no, version);
   // What was waited for may be about whoever asks.
   const tenant = callers.again(before, known, 'check');
-  const stateVersion = versions.of(tenant.no);
-  return { ...(await decisions.check(tenant, known, request)), stateVersion };
+  return decisions.check(tenant, known, request, elsewhere);
 }
 
 /** A CheckBatchRequest as the core takes it. */
@@ -93,10 +100,14 @@ export async function batch(
   presented: Presented,
   asked: AskedBatch,
   isOver: () => boolean,
+  elsewhere?: Elsewhere,
 ): Promise<readonly Answer[]> {
   const caller = await parts.callers.authenticate(parts.tenants.get(asked.tenant), presented, 'check');
   const { items, semantic } = batchOfItems(asked);
-  return parts.decisions.checkBatch(parts.tenants.get(asked.tenant), caller, items, semantic, isOver);
+  return parts.decisions.checkBatch(parts.tenants.get(asked.tenant), caller, items, semantic, {
+    isOver,
+    elsewhere,
+  });
 }
 
 /** The items with the batch's defaults. Throws `invalid_request`. */
@@ -127,15 +138,39 @@ async function answerTo(
   parts: DecisionParts,
   presented: Presented,
   message: CheckRequest,
-  { requestHeader, timeoutMs }: HandlerContext,
+  context: HandlerContext,
 ): Promise<CheckResponse> {
   const request = requestOf(message);
   if (!parts.passingOn?.takes(message.tenant, request))
-    return checkResponse(await check(parts, presented, message.tenant, request));
-  const until = systemClock() + (timeoutMs() ?? Number.POSITIVE_INFINITY);
-  const authorization = requestHeader.get('authorization') ?? undefined;
-  const bytes = await parts.passingOn.check(authorization, toBinary(CheckRequestSchema, message), until);
+    return checkResponse(
+      await check(parts, presented, message.tenant, request, elsewhereFor(parts, context)),
+    );
+  const bytes = await parts.passingOn.check(
+    credentialIn(context),
+    toBinary(CheckRequestSchema, message),
+    untilOf(context),
+  );
   return fromBinary(CheckResponseSchema, bytes);
+}
+
+async function answerToBatch(
+  parts: DecisionParts,
+  message: CheckBatchRequest,
+  context: HandlerContext,
+): Promise<CheckBatchResponse> {
+  const { passingOn } = parts;
+  const asked = batchOf(message);
+  if (passingOn?.takesBatch(asked.defaults)) {
+    const bytes = toBinary(CheckBatchRequestSchema, message);
+    const answer = await passingOn.batch(credentialIn(context), bytes, untilOf(context));
+    return fromBinary(CheckBatchResponseSchema, answer);
+  }
+  const isOver = (): boolean => context.signal.aborted;
+  const answers = await batch(parts, presentedIn(context), asked, isOver, elsewhereFor(parts, context));
+  return create(CheckBatchResponseSchema, {
+    results: answers.map(batchResult),
+    policyRevision: answers[0]?.revision ?? '',
+  });
 }
 
 async function answerOne(
@@ -167,14 +202,7 @@ export function decisionService(
 ): ServiceImpl<typeof DecisionService> {
   return {
     check: (message, context) => answerTo(parts, presentedIn(context), message, context),
-    checkBatch: async (message, context) => {
-      const isOver = (): boolean => context.signal.aborted;
-      const answers = await batch(parts, presentedIn(context), batchOf(message), isOver);
-      return create(CheckBatchResponseSchema, {
-        results: answers.map(batchResult),
-        policyRevision: answers[0]?.revision ?? '',
-      });
-    },
+    checkBatch: (message, context) => answerToBatch(parts, message, context),
     checkStream: (messages, context) => answers(parts, messages, context),
     ...planMethod(parts),
   };

@@ -21,7 +21,8 @@ import {
 import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { challengeOf } from '../challenge.ts';
-import { admit } from './context.ts';
+import type { PassingOn } from '../passing-on.ts';
+import { admit, elsewhereFor } from './context.ts';
 import { certificateOf } from './envoy-certificate.ts';
 import { EnvoyHeaders } from './envoy-headers.ts';
 import { proto } from './messages.ts';
@@ -41,6 +42,8 @@ interface Parts {
   readonly decisions: Decisions;
   readonly data: DataQueries;
   readonly extAuthz: ExtAuthzOptions;
+  /** Of a sidecar. */
+  readonly passingOn?: PassingOn | undefined;
 }
 
 /** google.rpc.Code */
@@ -70,7 +73,10 @@ export function extAuthzService(parts: Parts): ServiceImpl<typeof Authorization>
       const fault = principal ? (headers.isText ? undefined : UNREADABLE) : NOBODY;
       if (fault) return responseOf(await parts.decisions.refuse(tenant, caller, request, fault));
       // A batch of one: what cannot be put to the policy, such as a path that is too long, is a deny like any other.
-      const [answer] = await parts.decisions.checkBatch(tenant, caller, [request], 'execute_all');
+      const elsewhere = elsewhereFor(parts, context);
+      const [answer] = await parts.decisions.checkBatch(tenant, caller, [request], 'execute_all', {
+        elsewhere,
+      });
       if (!answer) throw new ServiceError('internal', 'there is no answer');
       return responseOf(answer);
     },

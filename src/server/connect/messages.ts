@@ -1,18 +1,23 @@
 import { create, type MessageInitShape, type JsonObject as ProtoJson } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { AuditRecord } from '../../audit/read.ts';
 import type { Answer } from '../../decision/decisions.ts';
 import type { JsonObject, UncheckedRequest } from '../../decision/request.ts';
+import { ServiceError } from '../../errors.ts';
 import { RecordSchema, StoredRecordSchema } from '../../gen/mandate/v1/audit_pb.ts';
 import {
   type CheckBatchRequest,
   type CheckBatchResult,
   CheckBatchResultSchema,
   type CheckRequest,
+  CheckRequestSchema,
   type CheckResponse,
   CheckResponseSchema,
+  type UsedApproval,
+  UsedApprovalSchema,
 } from '../../gen/mandate/v1/decision_pb.ts';
 import { Decision, type TaskCap, TaskCapSchema } from '../../gen/mandate/v1/model_pb.ts';
+import type { DecisionId } from '../../ids.ts';
 import type { StoredRecord } from '../../storage/log/records.ts';
 import type { TaskCap as Cap } from '../../storage/rows.ts';
 import type { Outcome, Reason } from '../../verdict.ts';
@@ -51,6 +56,67 @@ export function requestOf(message: CheckRequest | CheckBatchRequest): UncheckedR
   };
 }
 
+/** The same the other way, for whoever decides it elsewhere. */
+export const requestMessage = (
+  tenant: string,
+  { subject, token, proof, action, resource, context, audience, approval, atLeast }: UncheckedRequest,
+): CheckRequest =>
+  create(CheckRequestSchema, {
+    tenant,
+    // One that is empty is none, as far as there is a subject.
+    ...(token !== undefined && (token !== '' || !subject)
+      ? { principal: { case: 'subjectToken', value: token } }
+      : subject && { principal: { case: 'subject', value: named(subject) } }),
+    ...(action && { action: named(action) }),
+    ...(resource && { resource: named(resource) }),
+    ...(context && { context: proto(context) }),
+    audience: audience ?? '',
+    ...(proof && { proof: { ...proof, x5tS256: proof.x5tS256 ?? '' } }),
+    approval: approval ?? '',
+    atLeast: BigInt(atLeast ?? 0),
+  });
+
+const named = <Part extends { readonly properties?: JsonObject | undefined }>({
+  properties,
+  ...rest
+}: Part) => ({ ...rest, ...(properties && { properties: proto(properties) }) });
+
+/** What was answered elsewhere. Throws `unavailable` where it is no answer. */
+export function answerIn(message: CheckResponse): Answer {
+  const { reasons, obligations, challenge, stateVersion, approval } = message;
+  const outcome = outcomes.find((each) => decisionOf[each] === message.decision);
+  if (!outcome)
+    throw new ServiceError('unavailable', 'the authority gave no answer', { retryAfterMs: 1_000 });
+  return {
+    outcome,
+    reasons: reasons.map(({ code, message: text, neededScopes: scopes }) => ({
+      code,
+      message: text,
+      ...(scopes.length > 0 && { needed_scopes: scopes }),
+    })),
+    obligations,
+    challenge,
+    rules: [],
+    revision: message.policyRevision,
+    cost: message.cost,
+    decisionId: message.decisionId as DecisionId,
+    recordIndex: Number(message.recordIndex),
+    ...(approval && { approval: usedIn(approval) }),
+    stateVersion: Number(stateVersion),
+  };
+}
+
+const usedIn = ({ id, expiresAt }: UsedApproval): NonNullable<Answer['approval']> => ({
+  id,
+  expires_at: new Date(expiresAt ? timestampMs(expiresAt) : 0).toISOString(),
+});
+
+/** The approval that was used for an answer. */
+export const usedMessage = ({ id, expires_at: until }: NonNullable<Answer['approval']>): UsedApproval =>
+  create(UsedApprovalSchema, { id, expiresAt: timestampFromMs(Date.parse(until)) });
+
+const outcomes = ['allow', 'deny', 'challenge'] as const satisfies readonly Outcome[];
+
 export const reasonMessage = ({ code, message, needed_scopes: scopes = [] }: Reason) => ({
   code,
   message,
@@ -74,7 +140,8 @@ export function checkResponse(answer: Answer): CheckResponse {
     policyRevision: answer.revision,
     recordIndex: BigInt(answer.recordIndex),
     cost: answer.cost,
-    ...(answer.stateVersion !== undefined && { stateVersion: BigInt(answer.stateVersion) }),
+    stateVersion: BigInt(answer.stateVersion),
+    ...(answer.approval && { approval: usedMessage(answer.approval) }),
   });
 }
 
@@ -87,6 +154,7 @@ export function batchResult(answer: Answer): CheckBatchResult {
     decisionId: answer.decisionId,
     recordIndex: BigInt(answer.recordIndex),
     cost: answer.cost,
+    stateVersion: BigInt(answer.stateVersion),
   });
 }
 

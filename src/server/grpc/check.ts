@@ -58,15 +58,21 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
         const { tenant, request } = decodeCheck(message);
         if (parts.passingOn?.takes(tenant, request))
           return encodeRaw(await parts.passingOn.check(authorization, message, until));
-        return encodeCheck(await check(parts, presented, tenant, request));
+        const elsewhere = parts.passingOn?.elsewhere(authorization, until);
+        return encodeCheck(await check(parts, presented, tenant, request, elsewhere));
       }),
     },
     CheckBatch: {
       kind: 'unary',
       name: 'mandate.v1.DecisionService/CheckBatch',
-      open: opened('batch', async (presented, message, until) =>
-        encodeBatch(await batch(parts, presented, decodeBatch(message), () => systemClock() >= until)),
-      ),
+      open: opened('batch', async (presented, message, until, authorization) => {
+        const { passingOn } = parts;
+        const asked = decodeBatch(message);
+        if (passingOn?.takesBatch(asked.defaults))
+          return encodeRaw(await passingOn.batch(authorization, message, until));
+        const elsewhere = passingOn?.elsewhere(authorization, until);
+        return encodeBatch(await batch(parts, presented, asked, () => systemClock() >= until, elsewhere));
+      }),
     },
     CheckStream: {
       kind: 'duplex',
@@ -80,9 +86,10 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
               correlationId,
               await parts.passingOn.check(credential, requestIn(message), until),
             );
+          const elsewhere = parts.passingOn?.elsewhere(credential, until);
           return encodeStreamAnswer(
             correlationId,
-            await check(parts, presented, asked.tenant, asked.request),
+            await check(parts, presented, asked.tenant, asked.request, elsewhere),
           );
         })(authorization, peer);
         return answer instanceof Promise ? answer.then(forItself) : forItself(answer);

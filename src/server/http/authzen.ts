@@ -1,10 +1,12 @@
 import type { BatchSemantic } from '../../decision/batch.ts';
 import type { Answer, Decisions } from '../../decision/decisions.ts';
+import type { Elsewhere } from '../../decision/elsewhere.ts';
 import { checkRequest, type JsonObject, type UncheckedRequest } from '../../decision/request.ts';
 import { ServiceError } from '../../errors.ts';
 import { principalClasses } from '../../ids.ts';
 import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
+import type { PassingOn } from '../passing-on.ts';
 import { presentedBy } from '../peer.ts';
 import { evaluationBody, OBLIGATION_TYPES } from './authzen/answer.ts';
 import {
@@ -26,6 +28,8 @@ export interface AuthzenParts {
   readonly decisions: Decisions;
   readonly throttle: (tenant: Tenant) => void;
   readonly issuerOf: (tenant: string) => string;
+  /** Of a sidecar. */
+  readonly passingOn?: PassingOn | undefined;
 }
 
 const MAX_EVALUATIONS = 10_000;
@@ -37,10 +41,10 @@ const semantics: readonly BatchSemantic[] = ['execute_all', 'deny_on_first_deny'
 export function authzenRoutes(parts: AuthzenParts): Route[] {
   const { tenants, decisions, issuerOf } = parts;
   const told = ({ id }: Tenant, answer: Answer): unknown => evaluationBody(answer, requestsAt(issuerOf(id)));
-  const evaluate = async ({ tenant, caller, token, body }: Asked): Promise<unknown> => {
+  const evaluate = async ({ tenant, caller, token, body, elsewhere }: Asked): Promise<unknown> => {
     const { approval, context } = approvalIn(part(body, 'context'));
     const asked = { ...requestOf(tenant, { ...body, context }), token, approval };
-    return told(tenant, await evaluateOne(decisions, tenant, caller, asked));
+    return told(tenant, await evaluateOne(decisions, tenant, caller, asked, elsewhere));
   };
   return [
     { method: 'POST', path: '/t/{tenant}/access/v1/evaluation', handle: authzenHandler(parts, evaluate) },
@@ -52,8 +56,9 @@ export function authzenRoutes(parts: AuthzenParts): Route[] {
         async (asked) => {
           const requests = itemsOf(asked);
           if (requests.length === 0) return evaluate(asked);
-          const { tenant, caller } = asked;
-          const answers = await decisions.checkBatch(tenant, caller, requests, semanticOf(asked.body));
+          const { tenant, caller, body, elsewhere } = asked;
+          const semantic = semanticOf(body);
+          const answers = await decisions.checkBatch(tenant, caller, requests, semantic, { elsewhere });
           return { evaluations: answers.map((each) => told(tenant, each)) };
         },
         MAX_BATCH_BYTES,
@@ -90,27 +95,32 @@ export interface Asked {
   /** The token that the caller passes on, if any. */
   readonly token: string | undefined;
   readonly body: Record<string, unknown>;
+  /** Who decides what a sidecar cannot. */
+  readonly elsewhere: Elsewhere | undefined;
 }
 
 /** Admits the caller and reads the body. */
 export function authzenHandler(
-  { tenants, callers, throttle }: Pick<AuthzenParts, 'tenants' | 'callers' | 'throttle'>,
+  {
+    tenants,
+    callers,
+    throttle,
+    passingOn,
+  }: Pick<AuthzenParts, 'tenants' | 'callers' | 'throttle' | 'passingOn'>,
   answer: (asked: Asked) => Promise<unknown>,
   maxBytes?: number,
 ): HttpHandler {
   return async (request, { tenant: id = '' }) => {
     try {
       const tenant = tenants.get(id);
-      const caller = await callers.authenticate(
-        tenant,
-        presentedBy(request.header('authorization'), request.peer),
-        'check',
-      );
+      const authorization = request.header('authorization');
+      const caller = await callers.authenticate(tenant, presentedBy(authorization, request.peer), 'check');
       // Before the body: what would be refused is not read.
       throttle(tenant);
       const body = await readJson(request, maxBytes);
       const token = request.header(SUBJECT_TOKEN_HEADER);
-      const asked = { tenant: callers.again(tenant, caller, 'check'), caller, token, body };
+      const elsewhere = passingOn?.elsewhere(authorization);
+      const asked = { tenant: callers.again(tenant, caller, 'check'), caller, token, body, elsewhere };
       return { status: 200, body: await answer(asked) };
     } catch (error) {
       const refused = errorResponse(error, `POST ${request.url.pathname}`);
@@ -126,11 +136,12 @@ function evaluateOne(
   tenant: Tenant,
   caller: Caller,
   request: UncheckedRequest,
+  elsewhere: Elsewhere | undefined,
 ): Promise<Answer> {
   const isKnown = principalClasses.some((each) => each === request.subject?.type);
   const fault = isKnown ? undefined : faultOf(tenant, request);
   if (fault?.code === 'principal_class_unknown') return decisions.refuse(tenant, caller, request, fault);
-  return decisions.check(tenant, caller, request);
+  return decisions.check(tenant, caller, request, elsewhere);
 }
 
 function faultOf({ manifest }: Tenant, request: UncheckedRequest): ServiceError | undefined {

@@ -153,7 +153,7 @@ export class Decider {
         sameAs(asked.items.length === outlineOf(message)?.items);
         const { items, semantic } = batchOfItems(asked);
         const isOver = (): boolean => this.#options.clock() >= until;
-        return decisions.checkBatch(tenant, caller, items, semantic, isOver).then(encodeBatch);
+        return decisions.checkBatch(tenant, caller, items, semantic, { isOver }).then(encodeBatch);
       }
       case 'stream': {
         const { correlationId, asked } = decodeStreamCheck(message);

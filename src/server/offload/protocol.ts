@@ -4,6 +4,7 @@ import type { TenantId } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
 import type { Staged } from '../../policy/policies.ts';
 import type { StoreFault } from '../../storage/faults.ts';
+import type { TenantNo } from '../../storage/rows.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { PouchBytes } from './pouch.ts';
@@ -48,6 +49,8 @@ export type ToThread =
   | Named
   /** The batch that is asked next with this slot is waited for until then, in milliseconds since the epoch. */
   | { readonly slot: number; readonly until: number }
+  /** Of the tenant's state: what is asked from now on is decided by all that led to it. */
+  | { readonly version: number; readonly of: TenantNo }
   /** The tenant's principals changed. */
   | { readonly changed: Tenant }
   | 'close';

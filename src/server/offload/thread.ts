@@ -9,6 +9,7 @@ import type { TenantId } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
 import { reportFault } from '../../storage/faults.ts';
 import { recordOutcomes } from '../../storage/log/heads.ts';
+import type { TenantNo } from '../../storage/rows.ts';
 import { LOOK_MS, Pulse } from '../../storage/watch/pulse.ts';
 import { commitChannel, type Writer } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
@@ -33,6 +34,8 @@ export interface DecisionThreadOptions extends Settings {
   /** What all threads spend together. */
   readonly window: FuelWindow;
   readonly clock: Clock;
+  /** How far what main knows of a tenant is, and has told of. */
+  readonly versionOf: (no: TenantNo) => number;
   /** Hears of its end, once, with the reason. */
   readonly onEnd: (thread: DecisionThread, cause: unknown) => void;
 }
@@ -62,6 +65,8 @@ export class DecisionThread {
   readonly #progress = new Progress();
   readonly #known = new Map<TenantId, Tenant>();
   readonly #tenantIds: TenantId[] = [];
+  /** By the number of the tenant, the version that it was told last. */
+  readonly #versions: number[] = [];
   /** By name and audiences: what a caller serves may change. */
   readonly #callers = new Map<string, number>();
   readonly #numbers = new WeakMap<Caller, number>();
@@ -167,6 +172,7 @@ export class DecisionThread {
   ): Promise<Uint8Array> {
     const { admission, clock, window } = this.#options;
     const place = admission.enter(tenant, items, window);
+    this.#tellVersion(tenant.no);
     // What it really costs is known only when its record is durable, and many may be asked until then.
     window.spend(tenant.id, place.usual * items, clock());
     return new Promise((resolve, reject) => {
@@ -183,6 +189,14 @@ export class DecisionThread {
       this.#scheduled = true;
       setImmediate(() => this.#flush());
     });
+  }
+
+  /** Before what is asked next: all that led to it was told before. */
+  #tellVersion(no: TenantNo): void {
+    const version = this.#options.versionOf(no);
+    if (this.#versions[no] === version) return;
+    this.#versions[no] = version;
+    this.#post({ version, of: no });
   }
 
   /** Lets what was asked be recorded, then ends it; one that hangs is not waited for. */

@@ -29,7 +29,7 @@ const TABLES = [
 ] as const;
 
 /** And what those know as well. */
-const AUTHORITY_TABLES = ['usage', 'once'] as const;
+const AUTHORITY_TABLES = ['usage', 'leases', 'once'] as const;
 
 /** Of the row in `tenants`: what its number and its name are here is another matter. */
 const OWN = ['grants', 'manifest_hash'];

@@ -40,6 +40,7 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   takeOnce: 'authority',
   countUsage: 'authority',
   adjustUsage: 'authority',
+  leaseUsage: 'authority',
   putTenantKey: 'authority',
   sealTenantKey: 'authority',
   putOlderMasters: 'node',

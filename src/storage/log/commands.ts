@@ -55,6 +55,7 @@ export const MOVED_TABLES = [
   'grants',
   'ends',
   'usage',
+  'leases',
   'approvals',
   'approval_keys',
   'keys',

@@ -14,7 +14,14 @@ import {
   CheckStreamResponseSchema,
 } from '../../../src/gen/mandate/v1/decision_pb.ts';
 import type { DecisionId } from '../../../src/ids.ts';
-import { batchOf, batchResult, checkResponse, requestOf } from '../../../src/server/connect/messages.ts';
+import {
+  answerIn,
+  batchOf,
+  batchResult,
+  checkResponse,
+  requestMessage,
+  requestOf,
+} from '../../../src/server/connect/messages.ts';
 import { decodeBatch, decodeCheck, decodeStreamCheck } from '../../../src/server/grpc/codec/request.ts';
 import {
   encodeBatch,
@@ -79,6 +86,16 @@ const answer: fc.Arbitrary<Answer> = fc.record({
   decisionId: text.map((id) => id as DecisionId),
   revision: text,
   recordIndex: fc.nat({ max: 2 ** 36 - 1 }),
+  approval: fc.option(
+    fc.record({
+      id: text,
+      expires_at: fc
+        .date({ noInvalidDate: true, min: new Date(0), max: new Date('2100-01-01') })
+        .map((at) => at.toISOString()),
+    }),
+    { nil: undefined },
+  ),
+  stateVersion: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
   cost: fc.nat({ max: 2 ** 31 - 1 }),
 });
 
@@ -177,6 +194,32 @@ describe('the generated code reads what the hot path writes', () => {
         const message = fromBinary(CheckResponseSchema, onlyMessage(encodeCheck(each)));
         expect(message).toEqual(
           fromBinary(CheckResponseSchema, toBinary(CheckResponseSchema, checkResponse(each))),
+        );
+      }),
+    );
+  });
+
+  test('an answer that was made elsewhere is the same here', () => {
+    fc.assert(
+      fc.property(answer, (each) => {
+        const { rules: _rules, ...told } = each;
+        const reasons = told.reasons.map(({ needed_scopes: scopes = [], ...rest }) =>
+          scopes.length > 0 ? { ...rest, needed_scopes: scopes } : rest,
+        );
+        const read = answerIn(fromBinary(CheckResponseSchema, onlyMessage(encodeCheck(each))));
+        expect(normal(read)).toEqual(normal({ ...told, reasons, rules: [] }));
+      }),
+    );
+  });
+
+  test('a request that is decided elsewhere is the same there', () => {
+    fc.assert(
+      fc.property(request, (message) => {
+        const asked = requestOf(message);
+        const there = decodeCheck(toBinary(CheckRequestSchema, requestMessage(message.tenant, asked)));
+        expect(there.tenant).toBe(message.tenant);
+        expect(normal(there.request)).toEqual(
+          normal(requestOf(fromBinary(CheckRequestSchema, toBinary(CheckRequestSchema, message)))),
         );
       }),
     );

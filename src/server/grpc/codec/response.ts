@@ -3,7 +3,8 @@ import { StructSchema } from '@bufbuild/protobuf/wkt';
 import type { Answer } from '../../../decision/decisions.ts';
 import type { JsonObject } from '../../../decision/request.ts';
 import type { ServiceError } from '../../../errors.ts';
-import { decisionOf } from '../../connect/messages.ts';
+import { UsedApprovalSchema } from '../../../gen/mandate/v1/decision_pb.ts';
+import { decisionOf, usedMessage } from '../../connect/messages.ts';
 import { PREFIX_BYTES } from '../frames.ts';
 import { WireWriter } from './writer.ts';
 
@@ -57,8 +58,8 @@ function framed(write: () => void): Uint8Array {
 }
 
 /** CheckResponse has the revision as field 6 and counts on; CheckBatchResult leaves it to the batch. */
-const REVISION = { revision: 0x32, index: 0x38, cost: 0x40 } as const;
-const NO_REVISION = { revision: undefined, index: 0x30, cost: 0x38 } as const;
+const REVISION = { revision: 0x32, index: 0x38, cost: 0x40, version: 0x48 } as const;
+const NO_REVISION = { revision: undefined, index: 0x30, cost: 0x38, version: 0x40 } as const;
 
 function writeAnswer(answer: Answer, tags: typeof REVISION | typeof NO_REVISION): void {
   writer.number(0x08, decisionOf[answer.outcome]);
@@ -74,8 +75,9 @@ function writeAnswer(answer: Answer, tags: typeof REVISION | typeof NO_REVISION)
   if (tags.revision !== undefined) writer.string(tags.revision, answer.revision);
   writer.number(tags.index, answer.recordIndex);
   writer.number(tags.cost, answer.cost);
-  if (tags.revision !== undefined && answer.stateVersion !== undefined)
-    writer.number(0x48, answer.stateVersion);
+  writer.number(tags.version, answer.stateVersion);
+  if (tags.revision !== undefined && answer.approval)
+    writer.bytes(0x52, toBinary(UsedApprovalSchema, usedMessage(answer.approval)));
 }
 
 /** Obligations are rare and of any shape: the generated code writes them. */

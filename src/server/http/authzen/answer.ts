@@ -15,6 +15,7 @@ export const evaluationBody = (answer: Answer, requestsAt: string) => ({
     decision_id: answer.decisionId,
     policy_revision: answer.revision,
     record_index: answer.recordIndex,
+    state_version: answer.stateVersion,
     ...approvalMembers(answer, requestsAt),
   },
 });

@@ -90,6 +90,11 @@ export class Heads {
     return count * RECORD_BYTES;
   }
 
+  /** How many bytes so many take as a run in the store. */
+  static storedSize(count: number): number {
+    return count * RECORD_BYTES + TRAILER_BYTES;
+  }
+
   /** A run of records that stand elsewhere, from one place to before another; bodies are said to end where `lay` says. */
   static run(parts: readonly { readonly heads: Heads; readonly from: number; readonly to: number }[]): Heads {
     const bytes = Buffer.concat([

@@ -21,7 +21,13 @@ interface Parts {
   readonly room: Room;
   readonly quotas: Quotas;
   readonly pulse: Pulse;
+  /** How many bytes may wait to be filed. */
+  readonly journalBytes: number;
 }
+
+/** How long records wait to be filed where nothing else asks for it, and how many transactions a second it may take. */
+const WAIT_MS = 10_000;
+const MOST_FILINGS = 4;
 
 /** Commands that come often, and take away nothing that was there. Of all others it is taken that they may. */
 const ENDS_NOTHING: ReadonlySet<string> = new Set<CommandName>([
@@ -60,8 +66,8 @@ export class Applier {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { db, pulse } = parts;
-    this.#log = new LogAppender(db, () => pulse.beat());
+    const { db, pulse, journalBytes } = parts;
+    this.#log = new LogAppender(db, () => pulse.beat(), journalBytes);
     this.#changes = new ChangeLog(db);
     this.#commands = prepareCommands(db, this.#log, this.#changes);
     this.#begin = db.prepare('BEGIN IMMEDIATE');
@@ -177,8 +183,31 @@ export class Applier {
         attempt(at, needIn(work, unit), () => this.#unit(unit, at, work));
   }
 
-  /** Brings the counts of logs up to where they end; called each second and at the end. */
+  /** Takes up what an earlier server left, and files it. */
+  begin(): void {
+    try {
+      this.#log.begin();
+    } catch (error) {
+      const fault = faultIn(error);
+      if (!fault) throw error;
+      reportFault(fault);
+    }
+    this.#file(Number.POSITIVE_INFINITY);
+  }
+
+  /** Brings the counts of logs up to where they end, and files what has waited; called each second. */
   flush(): void {
+    this.#count();
+    this.#file(performance.now() - WAIT_MS, MOST_FILINGS);
+  }
+
+  /** The same, of all; called at the end. */
+  finish(): void {
+    this.#count();
+    this.#file(Number.POSITIVE_INFINITY);
+  }
+
+  #count(): void {
     if (!this.#log.isBehind || this.#parts.identity.problem !== '') return;
     try {
       this.#begin.run();
@@ -187,6 +216,24 @@ export class Applier {
       this.#parts.marks.committed(records, 0);
     } catch (error) {
       this.#failed(error);
+    }
+  }
+
+  /** Files what came before a moment. What it takes is given back, so it has the room of what must not fail. */
+  #file(before: number, most = Number.POSITIVE_INFINITY): void {
+    const { identity, room, pulse } = this.#parts;
+    try {
+      for (let done = 0, isMore = true; isMore && done < most; done += 1) {
+        if (!this.#log.waits(before) || identity.problem !== '') return;
+        pulse.beat();
+        room.within('ending', () => {
+          this.#transaction(() => {
+            isMore = this.#log.file(before);
+          });
+        });
+      }
+    } catch {
+      // It was told, and is tried again.
     }
   }
 

@@ -56,6 +56,7 @@ interface Statements {
  * read to file it; a log of which that cannot be filed is closed, and its rows stay where they are.
  */
 export class Journal {
+  readonly #db: Connection;
   readonly #most: number;
   readonly #do: Statements;
   readonly #seal: (startId: number) => void;
@@ -67,6 +68,8 @@ export class Journal {
   #next = 0;
   /** Of each log what is not filed, in its order. */
   readonly #places = new Map<TenantNo, { readonly kept: Kept; readonly place: Place }[]>();
+  /** Whether it is to be read from the store again. */
+  #isUnknown = false;
   readonly #stuck = new Map<TenantNo, StoreFault>();
   /** What this transaction appends, files, puts into the journal, and how many rows it takes out. */
   readonly #now = new Map<TenantNo, LaidRun[]>();
@@ -78,6 +81,7 @@ export class Journal {
 
   /** `seal`: a segment that begins with a row id is full. */
   constructor(db: Connection, seal: (startId: number) => void, mostBytes: number) {
+    this.#db = db;
     this.#most = mostBytes;
     this.#seal = seal;
     this.#unfiled = Unfiled.of(db);
@@ -110,6 +114,7 @@ export class Journal {
       const left = places.filter((place) => this.#isLeft(row, place, ends));
       this.#keep(row, left, Number.NEGATIVE_INFINITY);
     }
+    this.#isUnknown = false;
   }
 
   /** Whether it is to be filed: it was not yet, and follows what was. */
@@ -132,6 +137,7 @@ export class Journal {
 
   /** Writes what was taken up. Throws `Damaged`. */
   write(): void {
+    if (this.#isUnknown) this.load();
     for (const [no, runs] of this.#now) {
       const whole = runs.findLastIndex(endsTile) + 1;
       if (whole > 0) this.#file(no, runs.splice(0, whole));
@@ -155,6 +161,7 @@ export class Journal {
 
   /** Files rows that came before a moment, oldest first, as many as one transaction should. Answers whether there are more. */
   file(before: number): boolean {
+    if (this.#isUnknown) this.load();
     let taken = 0;
     this.#take(({ at }, isFiled) => {
       if (!isFiled && (at >= before || taken === ROWS_AT_ONCE)) return false;
@@ -174,12 +181,19 @@ export class Journal {
     this.#reset();
   }
 
-  /** After one that failed: what became of it the store is asked. */
-  forget(): void {
+  /** After one that failed: asks the store what became of it. Answers whether it was committed all the same. */
+  forget(): boolean {
     this.#unfiled.forget();
     const mark = this.#mark;
     try {
-      if (mark && this.#do.isThere(mark)) this.committed();
+      this.#isUnknown ||= this.#db.inTransaction;
+      if (!mark || this.#isUnknown || !this.#do.isThere(mark)) return false;
+      this.committed();
+      return true;
+    } catch (error) {
+      // Where it cannot be asked, it is read anew.
+      this.#isUnknown = true;
+      throw error;
     } finally {
       this.#reset();
     }

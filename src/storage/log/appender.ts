@@ -242,14 +242,14 @@ export class LogAppender {
     this.#journal.committed();
   }
 
-  /** After a transaction that did not commit. */
-  forget(): void {
+  /** After a transaction that failed and is over. Answers whether it was committed all the same. */
+  forget(): boolean {
     for (const no of this.#statedNow.splice(0)) this.#grown.add(no);
     // Which counts are behind is known for longer.
     this.#ends.clear();
     this.#runs.clear();
     this.#tiled.clear();
-    this.#journal.forget();
+    return this.#journal.forget();
   }
 
   /** Nothing is appended to it any more. */

@@ -239,33 +239,43 @@ export class Applier {
 
   #transaction(work: () => void): void {
     this.#begin.run();
+    let [records, isChanged] = [0, false];
     try {
       this.#changesBefore = undefined;
       this.#mayEnd = false;
       work();
-      const isChanged = this.#changesBefore !== undefined && this.#allChanges.get() !== this.#changesBefore;
+      isChanged = this.#changesBefore !== undefined && this.#allChanges.get() !== this.#changesBefore;
       if (isChanged) this.#countChange.run();
-      const records = this.#log.write();
+      records = this.#log.write();
       this.#commit.run();
-      if (this.#mayEnd) this.#parts.pulse.ended();
       this.#log.committed();
-      this.#parts.marks.committed(records, isChanged ? 1 : 0);
     } catch (error) {
-      this.#failed(error);
-      throw error;
+      // What was committed is not to be done again.
+      if (!this.#failed(error)) throw error;
     }
+    if (this.#mayEnd) this.#parts.pulse.ended();
+    this.#parts.marks.committed(records, isChanged ? 1 : 0);
   }
 
-  #failed(error: unknown): void {
-    this.#log.forget();
-    const fault = faultIn(error);
-    if (fault) reportFault(fault);
+  /** Ends a transaction that failed. Answers whether it was committed all the same. */
+  #failed(error: unknown): boolean {
+    const { db } = this.#parts;
+    const told = (cause: unknown): false => {
+      const fault = faultIn(cause);
+      if (fault) reportFault(fault);
+      return false;
+    };
+    told(error);
     try {
-      if (this.#parts.db.inTransaction) this.#rollback.run();
+      if (db.inTransaction) this.#rollback.run();
     } catch (cause) {
       // The next transaction does not begin then, and says so.
-      const more = faultIn(cause);
-      if (more) reportFault(more);
+      told(cause);
+    }
+    try {
+      return this.#log.forget();
+    } catch (cause) {
+      return told(cause);
     }
   }
 }

@@ -123,6 +123,7 @@ export class Journal {
     const filed = ends.get(no) ?? this.#unfiled.filedEnd(no);
     const end = place.id + place.count;
     if (end <= filed) return false;
+    if (this.#stuck.has(no)) return true;
     if (place.id === filed && isWhole(row, place)) ends.set(no, end);
     else this.#stick(no, damagedRecords(no, recordIndex(filed), recordIndex(end)));
     return true;

@@ -26,12 +26,19 @@ export class Stage implements Disposable {
     this.folder = folder;
     this.journalBytes = journalBytes;
     this.tenants = Array.from({ length: tenants }, (_, at) => (at + 1) as TenantNo);
-    this.db = openWriter({ folder });
+    this.db = this.#opened();
     for (const no of this.tenants)
       this.db.prepare('INSERT INTO tenants (no, id) VALUES (?, ?)').run(no, `t${no}`);
     this.log = new LogAppender(this.db, undefined, journalBytes);
     this.log.begin();
     this.reader = openReader(folder);
+  }
+
+  #opened(): Connection {
+    const db = openWriter({ folder: this.folder });
+    // No power is cut here.
+    db.pragma('synchronous = OFF');
+    return db;
   }
 
   /** Adds a record of each; answers their indexes. The transaction is not ended. */
@@ -77,7 +84,7 @@ export class Stage implements Disposable {
   /** As a server that was killed and starts again. */
   reopen(): void {
     this.db.close();
-    this.db = openWriter({ folder: this.folder });
+    this.db = this.#opened();
     this.log = new LogAppender(this.db, undefined, this.journalBytes);
     this.log.begin();
   }

@@ -5,6 +5,7 @@ import { databaseFile } from '../../../src/storage/database.ts';
 import { recordStore } from '../../../src/storage/log/records.ts';
 import { migrations } from '../../../src/storage/migrations.ts';
 import { openReader } from '../../../src/storage/reader.ts';
+import type { TenantNo } from '../../../src/storage/rows.ts';
 import { appendRows, openStore, rowOf, temporaryFolder, tenantNo } from '../store.ts';
 
 /** Takes a store back to the version before it had a journal. */
@@ -18,7 +19,7 @@ function withoutJournal(folder: string): void {
 
 test('a store of before is read and verified as it is, and opened it goes on', async () => {
   await using place = await temporaryFolder();
-  const numbers = [];
+  const numbers: TenantNo[] = [];
   {
     await using writer = await openStore(place.folder);
     for (let n = 0; n < 20; n += 1) numbers.push(await tenantNo(writer, `t${n}`));

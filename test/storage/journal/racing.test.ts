@@ -5,10 +5,12 @@ import { leafHash } from '../../../src/merkle/hashes.ts';
 import { rootOf } from '../../../src/merkle/tree.ts';
 import { faultChannel } from '../../../src/storage/faults.ts';
 import { type Found, type Position, recordStore } from '../../../src/storage/log/records.ts';
+import { Runs, type Step } from '../../../src/storage/log/runs.ts';
 import { LogTrees } from '../../../src/storage/log/tree.ts';
 import { openReader } from '../../../src/storage/reader.ts';
 import type { TenantNo } from '../../../src/storage/rows.ts';
 import { appendRows, openStore, rowOf, temporaryFolder, tenantNo } from '../store.ts';
+import { Stage } from './stage.ts';
 
 const TENANTS = 40;
 const ROUNDS = 60;
@@ -67,3 +69,23 @@ test('readers miss nothing, and see nothing twice, while the writer files what t
   expect(heard).toEqual([]);
   expect(looks).toBeGreaterThan(20);
 }, 60_000);
+
+test('a reading that was begun before records are filed finds them where they were', async () => {
+  await using place = await temporaryFolder();
+  using stage = new Stage(place.folder, TENANTS);
+  const no = stage.tenants[4] as TenantNo;
+  stage.commit(stage.tenants);
+  stage.file();
+  stage.commit(stage.tenants);
+  stage.commit(stage.tenants);
+  const runs = new Runs(stage.reader);
+  const firsts = (steps: Iterable<Step>) => [...steps].map(({ run }) => run?.first);
+  const [forwards, backwards] = [runs.from(no, 0, 3), runs.below(no, 0, 3)];
+  const begun = [forwards.next().value as Step, backwards.next().value as Step];
+  stage.file();
+  expect(firsts([begun[0] as Step, ...forwards])).toEqual([0, 1, 2]);
+  expect(firsts([begun[1] as Step, ...backwards])).toEqual([2, 1, 0]);
+  // Since then two of them are one run.
+  expect(firsts(runs.from(no, 0, 3))).toEqual([0, 1]);
+  expect(firsts(runs.below(no, 0, 3))).toEqual([1, 0]);
+});

@@ -1,11 +1,11 @@
 import type { Connection } from '../database.ts';
 import { Damaged, reportFault, type StoreFault } from '../faults.ts';
 import { damagedJournal, damagedRecords } from '../log/damage.ts';
-import { Heads } from '../log/heads.ts';
-import { endOf, endsTile, joined, type LaidRun, tileOf } from '../log/laid.ts';
+import { byTile, endOf, endsTile, joined, type LaidRun } from '../log/laid.ts';
 import { SEGMENT_RECORDS } from '../log/segments.ts';
 import { recordIndex, recordTenant, type TenantNo } from '../rows.ts';
-import { headsOf, type JournalRow, type Place, packed, placesIn } from './row.ts';
+import { isWhole, type JournalRow, laidIn, type Place, packed, placesIn } from './row.ts';
+import { type Mark, type Statements, statements } from './statements.ts';
 import { Unfiled } from './unfiled.ts';
 
 /** A commit of so few logs is filed at once: their pages are not more than the journal's would be. */
@@ -29,21 +29,8 @@ interface Kept {
   readonly at: number;
 }
 
-/** What a transaction has put there: a run by its row id, or a row of the journal by its number. */
-type Mark = { readonly run: number } | { readonly row: number };
-
 export const journalBytes = (storeBytes: number | undefined): number =>
   Math.min(MOST_BYTES, (storeBytes ?? Number.POSITIVE_INFINITY) * PART);
-
-interface Statements {
-  /** Answers false where something stands there already. */
-  readonly insertRun: (run: LaidRun) => boolean;
-  readonly insertRow: (row: JournalRow) => void;
-  /** Rows before one are filed. */
-  readonly moveOn: (seq: number) => void;
-  readonly dropRow: (seq: number) => void;
-  readonly isThere: (mark: Mark) => boolean;
-}
 
 /**
  * Where records stand until they are filed by their logs. A commit under load holds a few records of each of some hundreds
@@ -74,7 +61,8 @@ export class Journal {
   /** What this transaction appends, files, puts into the journal, and how many rows it takes out. */
   readonly #now = new Map<TenantNo, LaidRun[]>();
   readonly #filedNow = new Set<TenantNo>();
-  readonly #keptNow: Kept[] = [];
+  readonly #keptNow: { readonly row: JournalRow; readonly places: readonly Place[]; readonly at: number }[] =
+    [];
   #droppedNow = 0;
   /** By which it is known whether it was committed. */
   #mark: Mark | undefined;
@@ -177,7 +165,7 @@ export class Journal {
   committed(): void {
     for (const no of this.#filedNow) this.#places.delete(no);
     for (const { bytes } of this.#rows.splice(0, this.#droppedNow)) this.#bytes -= bytes;
-    for (const { row, at } of this.#keptNow) this.#keep(row, placesIn(row.seq, row.places) ?? [], at);
+    for (const { row, places, at } of this.#keptNow) this.#keep(row, places, at);
     this.#next += this.#keptNow.length;
     this.#reset();
   }
@@ -288,60 +276,14 @@ export class Journal {
       const fault = this.#stuck.get(recordTenant(id));
       if (fault) throw new Damaged(fault);
     }
-    const row = packed(this.#next + this.#keptNow.length, runs);
+    const { row, places } = packed(this.#next + this.#keptNow.length, runs);
     this.#do.insertRow(row);
     this.#mark = { row: row.seq };
-    this.#keptNow.push({ row, tenants: [], bytes: 0, at: performance.now() });
+    this.#keptNow.push({ row, places, at: performance.now() });
   }
-}
-
-function statements(db: Connection): Statements {
-  const insertRun = db.prepare(
-    'INSERT INTO runs (id, heads, bodies) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
-  );
-  const insertRow = db.prepare('INSERT INTO journal (seq, places, heads, bodies) VALUES (?, ?, ?, ?)');
-  const moveOn = db.prepare('UPDATE store SET filed = max(filed, ?)');
-  const dropRow = db.prepare('DELETE FROM journal WHERE seq = ?');
-  const run = db.prepare<[number], number>('SELECT 1 FROM runs WHERE id = ?').pluck();
-  const row = db.prepare<[number], number>('SELECT 1 FROM journal WHERE seq = ?').pluck();
-  return {
-    insertRun: ({ id, heads, bodies }) => insertRun.run(id, heads.all, bodies).changes === 1,
-    insertRow: ({ seq, places, heads, bodies }) => void insertRow.run(seq, places, heads, bodies),
-    moveOn: (seq) => void moveOn.run(seq),
-    dropRow: (seq) => void dropRow.run(seq),
-    isThere: (mark) => ('run' in mark ? run.get(mark.run) : row.get(mark.row)) !== undefined,
-  };
 }
 
 const sizeOf = ({ heads, bodies }: LaidRun): number => heads.all.length + bodies.length;
-
-function laidIn({ heads, bodies }: JournalRow, place: Place): LaidRun {
-  const { id, count, headsAt, bodiesAt, bodyBytes } = place;
-  const own = heads.subarray(headsAt, headsAt + Heads.storedSize(count));
-  return {
-    id,
-    heads: Heads.stored(headsOf(own, count)),
-    bodies: bodies.subarray(bodiesAt, bodiesAt + bodyBytes),
-  };
-}
-
-/** Whether it can be filed: what is in it is told by its hashes then. */
-function isWhole(row: JournalRow, place: Place): boolean {
-  const { id, heads, bodies } = laidIn(row, place);
-  return heads.isSound(id) && heads.end(heads.capacity - 1) === bodies.length;
-}
-
-function byTile(runs: readonly LaidRun[]): LaidRun[][] {
-  const tiles: LaidRun[][] = [];
-  let current: number | undefined;
-  for (const run of runs) {
-    const tile = tileOf(recordIndex(run.id));
-    if (tile === current) tiles.at(-1)?.push(run);
-    else tiles.push([run]);
-    current = tile;
-  }
-  return tiles;
-}
 
 /** As many as one row of the journal holds. */
 function grouped(runs: readonly LaidRun[]): LaidRun[][] {

@@ -35,21 +35,33 @@ export interface Place {
   readonly bodyBytes: number;
 }
 
-export function packed(seq: number, runs: readonly LaidRun[]): JournalRow {
-  const places = Buffer.alloc(runs.length * PLACE_BYTES + SUM_BYTES);
-  let at = 0;
+export function packed(seq: number, runs: readonly LaidRun[]): { row: JournalRow; places: Place[] } {
+  const bytes = Buffer.alloc(runs.length * PLACE_BYTES + SUM_BYTES);
+  const places: Place[] = [];
+  let [at, headsAt, bodiesAt] = [0, 0, 0];
   for (const { id, heads, bodies } of runs) {
-    at = places.writeDoubleLE(id, at);
-    at = places.writeUInt32LE(heads.capacity, at);
-    at = places.writeUInt32LE(bodies.length, at);
+    const [count, bodyBytes] = [heads.capacity, bodies.length];
+    at = bytes.writeDoubleLE(id, at);
+    at = bytes.writeUInt32LE(count, at);
+    at = bytes.writeUInt32LE(bodyBytes, at);
+    places.push({ seq, id, count, headsAt, bodiesAt, bodyBytes });
+    headsAt += heads.all.length;
+    bodiesAt += bodyBytes;
   }
-  places.writeUInt32LE(sumOf(seq, places.subarray(0, at)), at);
-  return {
+  bytes.writeUInt32LE(sumOf(seq, bytes.subarray(0, at)), at);
+  const row = {
     seq,
-    places,
-    heads: Buffer.concat(runs.map(({ heads }) => heads.all)),
-    bodies: Buffer.concat(runs.map(({ bodies }) => bodies)),
+    places: bytes,
+    heads: Buffer.concat(
+      runs.map(({ heads }) => heads.all),
+      headsAt,
+    ),
+    bodies: Buffer.concat(
+      runs.map(({ bodies }) => bodies),
+      bodiesAt,
+    ),
   };
+  return { row, places };
 }
 
 /** Undefined where they are not what was written. */
@@ -84,3 +96,20 @@ const sumOf = (seq: number, places: Uint8Array): number => crc32(places, seq >>>
 /** The heads of a run as they stand there; not sound where some of their bytes are missing. */
 export const headsOf = (bytes: Uint8Array, count: number): Uint8Array =>
   bytes.length === Heads.storedSize(count) ? bytes : Buffer.alloc(Heads.storedSize(count));
+
+/** A run as it stands there. */
+export function laidIn({ heads, bodies }: JournalRow, place: Place): LaidRun {
+  const { id, count, headsAt, bodiesAt, bodyBytes } = place;
+  const own = heads.subarray(headsAt, headsAt + Heads.storedSize(count));
+  return {
+    id,
+    heads: Heads.stored(headsOf(own, count)),
+    bodies: bodies.subarray(bodiesAt, bodiesAt + bodyBytes),
+  };
+}
+
+/** Whether it can be filed: what is in it is told by its hashes then. */
+export function isWhole(row: JournalRow, place: Place): boolean {
+  const { id, heads, bodies } = laidIn(row, place);
+  return heads.isSound(id) && heads.end(heads.capacity - 1) === bodies.length;
+}

@@ -51,3 +51,16 @@ export const tileOf = (index: number): number => Math.floor(index / RUN_RECORDS)
 
 /** Whether a tile of its log ends with it. */
 export const endsTile = (run: LaidRun): boolean => recordIndex(endOf(run)) % RUN_RECORDS === 0;
+
+/** Those of each tile together. */
+export function byTile(runs: readonly LaidRun[]): LaidRun[][] {
+  const tiles: LaidRun[][] = [];
+  let current: number | undefined;
+  for (const run of runs) {
+    const tile = tileOf(recordIndex(run.id));
+    if (tile === current) tiles.at(-1)?.push(run);
+    else tiles.push([run]);
+    current = tile;
+  }
+  return tiles;
+}

@@ -236,12 +236,12 @@ const forms = [
   { form: 'persisted', isDone: true },
   { form: 'not persisted', isDone: false },
 ];
-const after = [
-  { then: 'the server goes on', isKilled: false },
-  { then: 'it is killed', isKilled: true },
+const ends = [
+  { after: 'the server goes on', isKilled: false },
+  { after: 'it is killed', isKilled: true },
 ];
 const cases = Object.keys(steps).flatMap((step) =>
-  forms.flatMap((form) => after.map((each) => ({ step: step as keyof typeof steps, ...form, ...each }))),
+  forms.flatMap((form) => ends.map((each) => ({ step: step as keyof typeof steps, ...form, ...each }))),
 );
 
 const NONE: Fault = { begins: 'nothing', left: 0, isDone: false, isKilled: false, isMet: false };
@@ -258,7 +258,7 @@ beforeAll(async () => {
 });
 afterAll(() => begun[Symbol.asyncDispose]());
 
-test.each(cases)('$step and fails, $form, and $then', async ({ step, isDone, isKilled }) => {
+test.each(cases)('$step and fails, $form, and $after', async ({ step, isDone, isKilled }) => {
   await using place = await temporaryFolder();
   await cp(begun.folder, place.folder, { recursive: true });
   const life = begun.life.goingOn(place.folder);

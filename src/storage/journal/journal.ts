@@ -148,8 +148,8 @@ export class Journal {
     for (const group of grouped(runs)) this.#append(group);
   }
 
-  /** Files rows that came before a moment, oldest first, as many as one transaction should. Answers whether there are more. */
-  file(before: number): boolean {
+  /** Files rows that came before a moment, oldest first, as many as one transaction should. */
+  file(before: number): void {
     if (this.#isUnknown) this.load();
     let taken = 0;
     this.#take(({ at }, isFiled) => {
@@ -157,8 +157,6 @@ export class Journal {
       taken += 1;
       return true;
     });
-    const next = this.#rows[this.#droppedNow];
-    return next !== undefined && next.at < before;
   }
 
   /** After a transaction that was committed. */

@@ -225,9 +225,9 @@ export class LogAppender {
     this.#journal.load();
   }
 
-  /** In a transaction of its own: files some of what came before a moment. Answers whether there is more. */
-  file(before: number): boolean {
-    return this.#journal.file(before);
+  /** In a transaction of its own: files some of what came before a moment. */
+  file(before: number): void {
+    this.#journal.file(before);
   }
 
   /** Whether anything waits to be filed that came before a moment. */

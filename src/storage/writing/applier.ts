@@ -223,14 +223,9 @@ export class Applier {
   #file(before: number, most = Number.POSITIVE_INFINITY): void {
     const { identity, room, pulse } = this.#parts;
     try {
-      for (let done = 0, isMore = true; isMore && done < most; done += 1) {
-        if (!this.#log.waits(before) || identity.problem !== '') return;
+      for (let done = 0; done < most && this.#log.waits(before) && identity.problem === ''; done += 1) {
         pulse.beat();
-        room.within('ending', () => {
-          this.#transaction(() => {
-            isMore = this.#log.file(before);
-          });
-        });
+        room.within('ending', () => this.#transaction(() => this.#log.file(before)));
       }
     } catch {
       // It was told, and is tried again.

@@ -65,7 +65,7 @@ function change(stage: Stage, commit: number, how: (row: Row, place: Place) => v
     .run(places, heads, bodies, seq);
 }
 
-const flip = (bytes: Buffer, at: number): void => void bytes.set([(bytes[at] ?? 0) ^ 1], at);
+const flip = (bytes: Buffer, at: number): void => bytes.set([(bytes[at] ?? 0) ^ 1], at);
 
 /** Which records of the victim's log are read, and whether all of the others' are. */
 function read(stage: Stage): { own: number[]; others: boolean } {

@@ -26,9 +26,10 @@ test('readers miss nothing, and see nothing twice, while the writer files what t
   subscribe(faultChannel.name, hear);
   const reader = openReader(place.folder);
   const [records, trees] = [recordStore(reader), new LogTrees(reader)];
-  let [isOver, looks] = [false, 0];
+  const done = { rounds: 0 };
+  let looks = 0;
   const writes = async (): Promise<void> => {
-    for (let round = 0; round < ROUNDS; round += 1)
+    for (; done.rounds < ROUNDS; done.rounds += 1)
       await Promise.all(
         [0, 1].map(() =>
           appendRows(
@@ -37,10 +38,9 @@ test('readers miss nothing, and see nothing twice, while the writer files what t
           ),
         ),
       );
-    isOver = true;
   };
   const reads = async (): Promise<void> => {
-    while (!isOver) {
+    while (done.rounds < ROUNDS) {
       const no = numbers[looks % TENANTS] ?? numbers[0];
       if (no === undefined) return;
       looks += 1;

@@ -72,9 +72,9 @@ export class Stage implements Disposable {
 
   /** Files what came so far, a transaction at a time. */
   file(before = Number.POSITIVE_INFINITY): void {
-    for (let isMore = true; isMore; ) {
+    while (this.log.waits(before)) {
       this.db.exec('BEGIN IMMEDIATE');
-      isMore = this.log.file(before);
+      this.log.file(before);
       this.log.write();
       this.db.exec('COMMIT');
       this.log.committed();

@@ -189,3 +189,18 @@ test('what was put where a log is to be filed closes that log alone', async () =
   stage.log.forget();
   expect(read(stage).others).toBe(true);
 });
+
+test.each([
+  'UPDATE journal SET bodies = heads',
+  'UPDATE journal SET seq = seq + 100',
+  'DELETE FROM journal',
+  "INSERT OR REPLACE INTO journal SELECT seq, places, heads, x'00' FROM journal",
+  'UPDATE OR REPLACE journal SET seq = 0',
+])('what waits in the journal is append-only: %s is refused', async (statement) => {
+  await using place = await temporaryFolder();
+  using stage = new Stage(place.folder, TENANTS.length);
+  stage.commit(TENANTS);
+  expect(stage.journalRows).toBe(1);
+  expect(() => stage.db.prepare(statement).run()).toThrow(/append-only/);
+  expect(stage.differences()).toEqual([]);
+});

@@ -550,4 +550,18 @@ export const migrations: readonly string[] = [
   CREATE INDEX leases_of ON leases (tenant_no, meter, of);
   CREATE INDEX leases_over ON leases (tenant_no, ends);
   `,
+  `
+  -- Runs of many logs side by side, as they arrived, until they are filed: see journal/row.ts. filed: rows before it are,
+  -- but for those that cannot be; no number comes again.
+  CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY,
+    places BLOB NOT NULL,
+    heads BLOB NOT NULL,
+    bodies BLOB NOT NULL
+  ) STRICT;
+  ALTER TABLE store ADD COLUMN filed INTEGER NOT NULL DEFAULT 0;
+  CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal WHEN old.seq >= (SELECT filed FROM store)
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  `,
 ];

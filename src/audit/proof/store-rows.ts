@@ -5,7 +5,8 @@ import { parseCheckpoint } from '../../merkle/checkpoint.ts';
 import { type VerifierKey, vkeyOf } from '../../merkle/keys.ts';
 import { TILE_WIDTH } from '../../merkle/tree.ts';
 import type { Connection } from '../../storage/database.ts';
-import { IS_BARE, RECORDS_IN_HEADS } from '../../storage/log/heads.ts';
+import { Unfiled } from '../../storage/journal/unfiled.ts';
+import { Heads, IS_BARE, RECORDS_IN_HEADS } from '../../storage/log/heads.ts';
 import { recordId, recordIndex, type TenantNo } from '../../storage/rows.ts';
 import { partsOf } from '../whole.ts';
 
@@ -28,12 +29,10 @@ export class StoreRows {
       .pluck();
   }
 
-  /** Where the log ends by its runs, whatever its count says. */
+  /** Where the log ends by its runs and the journal, whatever its count says. */
   end(): number {
-    const last = this.#db.prepare<[number, number], number>(
-      `SELECT id + ${RECORDS_IN_HEADS} FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1`,
-    );
-    return recordIndex(last.pluck().get(...this.#range) ?? this.#range[0]);
+    const unfiled = Unfiled.of(this.#db);
+    return recordIndex(Math.max(unfiled.end(this.#no), unfiled.filedEnd(this.#no)));
   }
 
   /** What does not agree; `note` is the log's checkpoint, if it has one, and `keys` are those it is known by. */
@@ -75,6 +74,12 @@ export class StoreRows {
       const from = recordIndex(id);
       if (size === 0 || id < reach) yield `${entries(from, from + size)} stands there twice`;
       else if (isBare) yield `${entries(from, from + size)} has no hash, but some before have`;
+    }
+    let end = 0;
+    for (const { id, heads } of Unfiled.of(this.#db).rows(this.#no, 0, Number.POSITIVE_INFINITY)) {
+      const [from, size] = [recordIndex(id), Heads.stored(heads).capacity];
+      if (from < end) yield `${entries(from, from + size)} stands there twice`;
+      end = from + size;
     }
   }
 

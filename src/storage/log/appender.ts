@@ -2,21 +2,16 @@ import type { Frontier } from '../../merkle/frontier.ts';
 import { hashesIn, isSame } from '../../merkle/hashes.ts';
 import type { Connection } from '../database.ts';
 import { Damaged, faultIn, reportFault, type StoreFault } from '../faults.ts';
+import { Journal, journalBytes } from '../journal/journal.ts';
+import { Unfiled } from '../journal/unfiled.ts';
 import { RUN_RECORDS, recordId, recordIndex, type SharedPart, type TenantNo } from '../rows.ts';
 import { Volumes } from '../volume/volumes.ts';
 import { damagedEnd, damagedSince } from './damage.ts';
-import { Heads, RECORDS_IN_HEADS } from './heads.ts';
-import { SEGMENT_RECORDS, type Segment, sealSegment, sumOf } from './segments.ts';
+import { Heads } from './heads.ts';
+import { laidOut, type Piece, tileOf } from './laid.ts';
+import { segmentSealer } from './sealing.ts';
 import { Damages, lookAbove, lookAt, type RunRow } from './soundness.ts';
 import { LogTrees, tileWriter } from './tree.ts';
-
-/** Records that stand side by side among those they came with, from one place to before another. */
-interface Piece {
-  readonly heads: Heads;
-  readonly bodies: Uint8Array;
-  readonly from: number;
-  to: number;
-}
 
 /** What one transaction appends to one tenant's log. */
 interface Run {
@@ -47,26 +42,27 @@ export interface GrownLog {
 
 /**
  * Appends records to the tenants' logs, each at the next index of its tenant. What one transaction appends to a log
- * is one row, a run: inserting a row a record costs more than everything else together. A run does not cross a
- * multiple of RUN_RECORDS.
+ * is one run, that stands in a row of its own or with those of other logs in the journal (`journal.ts`): inserting a row a
+ * record costs more than everything else together. A run does not cross a multiple of RUN_RECORDS.
  *
  * Where a log ends is read once and then counted on; after a failure it is read again, so that it is never guessed. It
- * is read from the runs, and not believed where it lies before the count of them, which stands in another tree: one of
+ * is read from the runs and the journal, and not believed where it lies before the count of them, which stands in another tree: one of
  * them is damaged, and nothing is appended at an index that may have been given away. A page more in each commit would
  * be dear, so the count follows with every run that ends a tile, each second (`flush`) and at the end.
  */
 export class LogAppender {
   readonly #beat: () => void;
-  readonly #ends = new Map<number, End>();
-  readonly #runs = new Map<number, Run>();
+  readonly #ends = new Map<TenantNo, End>();
+  readonly #runs = new Map<TenantNo, Run>();
   /** Logs with a fault that was found elsewhere. */
-  readonly #closed = new Map<number, StoreFault>();
-  /** Logs whose count is behind. */
-  readonly #behind = new Set<number>();
+  readonly #closed = new Map<TenantNo, StoreFault>();
+  /** Logs whose count is behind, and those of them that this transaction ends a tile of. */
+  readonly #behind = new Set<TenantNo>();
+  readonly #tiled = new Set<TenantNo>();
+  readonly #journal: Journal;
+  readonly #unfiled: Unfiled;
   readonly #endOf: (no: TenantNo) => End;
-  readonly #insert: (id: number, heads: Uint8Array, bodies: Uint8Array) => void;
   readonly #count: (no: number, end: End) => number;
-  readonly #seal: (startId: number) => void;
   readonly #all;
   readonly #insertPart;
   readonly #hasPart;
@@ -74,39 +70,42 @@ export class LogAppender {
   readonly #trees: LogTrees;
   readonly #volumes: Volumes;
   /** Logs that have no checkpoint of all their records. */
-  readonly #grown = new Set<number>();
+  readonly #grown = new Set<TenantNo>();
   /** Those of which one is stored by this transaction. */
-  readonly #statedNow: number[] = [];
+  readonly #statedNow: TenantNo[] = [];
 
-  /** `beat` is called while something takes long. */
-  constructor(db: Connection, beat: () => void = () => {}) {
+  /** `beat` is called while something takes long; `waiting`: how many bytes may wait to be filed. */
+  constructor(db: Connection, beat: () => void = () => {}, waiting = journalBytes(undefined)) {
     this.#beat = beat;
+    this.#journal = new Journal(db, segmentSealer(db), waiting);
+    this.#unfiled = Unfiled.of(db);
     const trees = new LogTrees(db);
     this.#trees = trees;
     this.#volumes = new Volumes(db);
     this.#insertTile = tileWriter(db);
-    const last = db.prepare<[number, number], { id: number; size: number }>(
-      `SELECT id, ${RECORDS_IN_HEADS} AS size FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1`,
-    );
     const counted = db.prepare<[number], { size: number; bytes: number }>(
       'SELECT size, bytes FROM logs WHERE tenant_no = ?',
     );
-    const uncounted = db
-      .prepare<[number, number], number>('SELECT sum(length(bodies)) FROM runs WHERE id >= ? AND id < ?')
-      .pluck();
+    const uncounted = db.prepare<[number, number], { id: number; heads: Uint8Array; bytes: number }>(
+      'SELECT id, heads, length(bodies) AS bytes FROM runs WHERE id >= ? AND id < ?',
+    );
+    /** Of the bodies of a log from a record on. */
+    const bytesFrom = (no: TenantNo, from: number, id: number): number => {
+      const rows = uncounted.all(recordId(no, tileOf(from) * RUN_RECORDS), id);
+      const unfiled = this.#unfiled.rows(no, from, recordIndex(id));
+      const all = [...rows, ...unfiled.map((row) => ({ ...row, bytes: row.bodies.length }))];
+      return all.reduce((sum, row) => sum + bytesBehind(row, recordId(no, from)), 0);
+    };
     this.#endOf = (no) => {
       const closed = this.#closed.get(no);
       if (closed) throw new Damaged(closed);
       const first = recordId(no, 0);
-      const run = last.get(first, recordId((no + 1) as TenantNo, 0));
-      const id = run ? run.id + run.size : first;
+      const id = Math.max(this.#unfiled.end(no), this.#unfiled.filedEnd(no));
       const { size, bytes } = counted.get(no) ?? { size: 0, bytes: 0 };
       if (size > id - first) throw new Damaged(damagedEnd(no, size, id - first));
       const { frontier, stated } = trees.edge(no, id - first);
-      return { id, counted: size, bytes: bytes + (uncounted.get(first + size, id) ?? 0), frontier, stated };
+      return { id, counted: size, bytes: bytes + bytesFrom(no, size, id), frontier, stated };
     };
-    const insert = db.prepare('INSERT INTO runs (id, heads, bodies) VALUES (?, ?, ?)');
-    this.#insert = (id, heads, bodies) => void insert.run(id, heads, bodies);
     const count = db.prepare(
       `INSERT INTO logs (tenant_no, size, bytes) VALUES (?, ?, ?)
        ON CONFLICT DO UPDATE SET size = excluded.size, bytes = excluded.bytes`,
@@ -121,7 +120,6 @@ export class LogAppender {
     this.#all = db.prepare<[number, number], RunRow>(
       'SELECT id, heads, bodies FROM runs WHERE id >= ? AND id < ? ORDER BY id',
     );
-    this.#seal = segmentSealer(db);
     this.#insertPart = db.prepare(
       `INSERT INTO parts (tenant_no, digest, body, last_id) VALUES (?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET last_id = excluded.last_id`,
@@ -143,7 +141,10 @@ export class LogAppender {
     if (last?.heads === heads && last.to === at) last.to += 1;
     else if (run) run.pieces.push({ heads, bodies, from: at, to: at + 1 });
     else this.#runs.set(no, { firstId: id, pieces: [{ heads, bodies, from: at, to: at + 1 }] });
-    if ((id + 1) % RUN_RECORDS === 0) this.#finish(no, id + 1);
+    if ((id + 1) % RUN_RECORDS === 0) {
+      this.#finish(no);
+      this.#tiled.add(no);
+    }
     return recordIndex(id);
   }
 
@@ -180,10 +181,10 @@ export class LogAppender {
 
   /** Writes what was taken up; answers by how many records the counts went on. */
   write(): number {
-    for (const no of this.#runs.keys()) this.#finish(no, 0);
+    for (const no of this.#runs.keys()) this.#finish(no);
+    this.#journal.write();
     let more = 0;
-    for (const [no, end] of this.#lagging()) {
-      if (tileOf(recordIndex(end.id)) === tileOf(end.counted)) continue;
+    for (const [no, end] of this.#lagging(this.#tiled)) {
       more += this.#count(no, end);
       this.#behind.delete(no);
     }
@@ -191,11 +192,11 @@ export class LogAppender {
   }
 
   /** Logs whose count is behind. One that is damaged has none any more, and is nobody else's trouble. */
-  *#lagging(): Generator<[number, End]> {
-    for (const no of this.#behind) {
+  *#lagging(logs: ReadonlySet<TenantNo>): Generator<[TenantNo, End]> {
+    for (const no of logs) {
       let end: End;
       try {
-        end = this.#known(no as TenantNo);
+        end = this.#known(no);
       } catch (error) {
         if (!(error instanceof Damaged)) throw error;
         reportFault(error.fault);
@@ -214,22 +215,41 @@ export class LogAppender {
   /** In a transaction of its own: all counts say where their logs end. Answers by how many records they went on. */
   flush(): number {
     let more = 0;
-    for (const [no, end] of this.#lagging()) more += this.#count(no, end);
+    for (const [no, end] of this.#lagging(this.#behind)) more += this.#count(no, end);
     this.#behind.clear();
     return more;
+  }
+
+  /** Takes up what an earlier server left in the journal. Throws what `faultIn` tells. */
+  begin(): void {
+    this.#journal.load();
+  }
+
+  /** In a transaction of its own: files some of what came before a moment. */
+  file(before: number): void {
+    this.#journal.file(before);
+  }
+
+  /** Whether anything waits to be filed that came before a moment. */
+  waits(before: number): boolean {
+    return this.#journal.hasOlder(before);
   }
 
   /** After a transaction that did. */
   committed(): void {
     this.#statedNow.length = 0;
+    this.#tiled.clear();
+    this.#journal.committed();
   }
 
-  /** After a transaction that did not commit. */
-  forget(): void {
+  /** After a transaction that failed and is over. Answers whether it was committed all the same. */
+  forget(): boolean {
     for (const no of this.#statedNow.splice(0)) this.#grown.add(no);
     // Which counts are behind is known for longer.
     this.#ends.clear();
     this.#runs.clear();
+    this.#tiled.clear();
+    return this.#journal.forget();
   }
 
   /** Nothing is appended to it any more. */
@@ -262,7 +282,7 @@ export class LogAppender {
     const damages = new Damages(tell);
     try {
       let expected = recordId(no, 0);
-      for (const row of this.#all.iterate(expected, recordId((no + 1) as TenantNo, 0))) {
+      for (const row of this.#everyRun(no)) {
         this.#beat();
         expected = lookAt(row, expected, damages, this.#volumes);
         if (found.length > 0) return found[0];
@@ -281,6 +301,11 @@ export class LogAppender {
     return found[0];
   }
 
+  *#everyRun(no: TenantNo): Generator<RunRow> {
+    yield* this.#all.iterate(recordId(no, 0), recordId((no + 1) as TenantNo, 0));
+    yield* this.#unfiled.rows(no, 0, Number.POSITIVE_INFINITY);
+  }
+
   /**
    * Some of the logs that have grown, those for longest first, as they are after this transaction. One that is damaged is
    * not among them any more.
@@ -290,9 +315,9 @@ export class LogAppender {
     for (const no of this.#grown) {
       if (logs.length === limit) break;
       try {
-        this.#finish(no, 0);
-        const { frontier } = this.#known(no as TenantNo);
-        logs.push({ no: no as TenantNo, size: frontier.size, root: frontier.root() });
+        this.#finish(no);
+        const { frontier } = this.#known(no);
+        logs.push({ no, size: frontier.size, root: frontier.root() });
       } catch (error) {
         if (!(error instanceof Damaged)) throw error;
         reportFault(error.fault);
@@ -317,72 +342,28 @@ export class LogAppender {
     if (end.frontier.size > end.stated) this.#grown.add(no);
   }
 
-  #finish(no: number, endId: number): void {
+  #finish(no: TenantNo): void {
     const run = this.#runs.get(no);
     if (!run) return;
     this.#runs.delete(no);
     this.#behind.add(no);
     this.#grown.add(no);
-    const { heads, bodies } = laidOut(run);
-    this.#insert(run.firstId, heads.all, bodies);
-    const { frontier } = this.#known(no as TenantNo);
-    for (const leaf of hashesIn(heads.leaves(0, heads.capacity) ?? NONE))
+    const laid = laidOut(run.firstId, run.pieces);
+    this.#journal.add(no, laid);
+    const { frontier } = this.#known(no);
+    for (const leaf of hashesIn(laid.heads.leaves(0, laid.heads.capacity) ?? NONE))
       frontier.append(leaf, (level, at, hash) => this.#insertTile(no, level, at, hash));
-    if (endId !== 0 && recordIndex(endId) % SEGMENT_RECORDS === 0) this.#seal(endId - SEGMENT_RECORDS);
   }
 }
-
-const tileOf = (index: number): number => Math.floor(index / RUN_RECORDS);
 
 const NONE = new Uint8Array();
 
-/** A run as it is stored: its heads in a row, its bodies in a row, and each head says where its body now ends. */
-function laidOut({ firstId, pieces }: Run): { heads: Heads; bodies: Uint8Array } {
-  const heads = Heads.run(pieces);
-  let [place, size] = [0, 0];
-  for (const { heads: from, from: first, to } of pieces) {
-    const shift = size - from.start(first);
-    for (let at = first; at < to; at += 1) heads.lay(place++, from.end(at) + shift);
-    size = from.end(to - 1) + shift;
-  }
-  heads.seal(firstId);
-  const parts = pieces.map((piece) =>
-    piece.bodies.subarray(piece.heads.start(piece.from), piece.heads.end(piece.to - 1)),
-  );
-  // Those of a tenant that is alone in the commit are not copied.
-  return { heads, bodies: parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts) };
-}
-
-/** Seals the segment that begins with a row id, from the heads of its runs. One with damage is left to be searched whole. */
-export function segmentSealer(db: Connection): (startId: number) => void {
-  const runsOf = db.prepare<[number, number], { id: number; heads: Uint8Array }>(
-    'SELECT id, heads FROM runs WHERE id >= ? AND id < ? ORDER BY id',
-  );
-  const principals = db.prepare('INSERT INTO segments (id, principals) VALUES (?, ?) ON CONFLICT DO NOTHING');
-  const decisions = db.prepare('INSERT INTO decisions (id, keys) VALUES (?, ?)');
-  const span = db.prepare(
-    'INSERT INTO spans (id, first_time, last_time, principals_sum, decisions_sum, has_names, revisions) VALUES (?, ?, ?, ?, ?, ?, ?)',
-  );
-  const sumsOf = ({ principals: by, decisions: keys }: Segment): [number, number] => [
-    sumOf(by),
-    keys ? sumOf(keys) : 0,
-  ];
-  return (startId) => {
-    const runs = runsOf
-      .all(startId, startId + SEGMENT_RECORDS)
-      .map(({ id, heads }) => ({ id, heads: Heads.stored(heads) }));
-    const count = runs.reduce((sum, { heads }) => sum + heads.capacity, 0);
-    if (count !== SEGMENT_RECORDS || runs.some(({ id, heads }) => !heads.isSound(id))) return;
-    const segment = sealSegment(runs.map(({ heads }) => heads));
-    principals.run(startId, segment.principals);
-    if (segment.decisions) decisions.run(startId, segment.decisions);
-    span.run(
-      startId,
-      segment.firstTime,
-      segment.lastTime,
-      ...sumsOf(segment),
-      segment.names,
-      segment.revisions,
-    );
-  };
+/** How many bytes of bodies a run has from a record on. */
+function bytesBehind(
+  { id, heads: stored, bytes }: { id: number; heads: Uint8Array; bytes: number },
+  from: number,
+): number {
+  const heads = Heads.stored(stored);
+  if (id >= from || bytes === 0) return bytes;
+  return from >= id + heads.capacity ? 0 : heads.end(heads.capacity - 1) - heads.end(from - id - 1);
 }

@@ -9,6 +9,12 @@ export const damagedRecords = (tenantNo: TenantNo, from: number, end: number): S
   lasts: true,
 });
 
+/** Which records it held is not known: the end of a log that misses some tells by its count, or its checkpoint. */
+export const damagedJournal = (seq: number): StoreFault => ({
+  text: `row ${seq} of the journal is damaged, and with it the last records of some logs`,
+  lasts: true,
+});
+
 export const damagedIndex = (tenantNo: TenantNo, start: number): StoreFault => ({
   tenantNo,
   text: `an index over its log is damaged, from record ${start} on; what it would find is searched for`,

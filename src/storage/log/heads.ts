@@ -90,15 +90,30 @@ export class Heads {
     return count * RECORD_BYTES;
   }
 
+  /** How many bytes so many take as a run in the store. */
+  static storedSize(count: number): number {
+    return count * RECORD_BYTES + TRAILER_BYTES;
+  }
+
   /** A run of records that stand elsewhere, from one place to before another; bodies are said to end where `lay` says. */
   static run(parts: readonly { readonly heads: Heads; readonly from: number; readonly to: number }[]): Heads {
-    const bytes = Buffer.concat([
-      ...parts.map(({ heads, from, to }) => heads.bytes(from, to)),
-      ...parts.map(({ heads, from, to }) => heads.leaves(from, to) ?? NONE),
-      ...parts.map(({ heads, from, to }) => heads.#names(from, to)),
-      Buffer.alloc(TRAILER_BYTES),
-    ]);
-    return new Heads(bytes, TRAILER_BYTES, true);
+    let count = 0;
+    for (const { from, to } of parts) count += to - from;
+    const bytes = Buffer.alloc(Heads.storedSize(count));
+    const run = new Heads(bytes, TRAILER_BYTES, true);
+    let place = 0;
+    for (const { heads, from, to } of parts) {
+      const [first, last] = [heads.capacity * HEAD_BYTES, heads.#namesAt(0)];
+      const own = heads.#bytes;
+      bytes.set(own.subarray(from * HEAD_BYTES, to * HEAD_BYTES), place * HEAD_BYTES);
+      bytes.set(
+        own.subarray(first + from * HASH_BYTES, first + to * HASH_BYTES),
+        count * HEAD_BYTES + place * HASH_BYTES,
+      );
+      bytes.set(own.subarray(last + from * NAME_BYTES, last + to * NAME_BYTES), run.#namesAt(place));
+      place += to - from;
+    }
+    return run;
   }
 
   /** Those of another, that has room for as many at least. */

@@ -1,6 +1,7 @@
 import { ServiceError } from '../../errors.ts';
 import type { Connection } from '../database.ts';
 import { faultIn, reportFault } from '../faults.ts';
+import { Unfiled } from '../journal/unfiled.ts';
 import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from '../rows.ts';
 import { type NoEntry, Volumes } from '../volume/volumes.ts';
 import { damagedEnd, damagedRecords } from './damage.ts';
@@ -40,9 +41,11 @@ export class Runs {
   readonly #below;
   readonly #from;
   readonly #part;
+  readonly #unfiled: Unfiled;
   readonly volumes: Volumes;
 
   constructor(db: Connection) {
+    this.#unfiled = Unfiled.of(db);
     this.volumes = new Volumes(db);
     // One statement, so that both are from the same commit.
     this.#end = db.prepare<
@@ -71,8 +74,10 @@ export class Runs {
 
   /** How many records the log has: the next index. */
   size(no: TenantNo): number {
+    const unfiled = recordIndex(this.#read(() => this.#unfiled.end(no)) ?? 0);
     const { size, id, heads } = this.#end.get(no, recordId(no, 0), endOf(no)) ?? NOTHING;
-    const [counted, found] = [size ?? 0, id === null ? 0 : recordIndex(id) + heads];
+    const [counted, filed] = [size ?? 0, id === null ? 0 : recordIndex(id) + heads];
+    const found = Math.max(filed, unfiled);
     // The count follows in steps.
     if (counted > found) reportFault(damagedEnd(no, counted, found));
     return Math.max(counted, found);
@@ -80,11 +85,26 @@ export class Runs {
 
   /** The run that holds the record of an index; undefined where it cannot be had. */
   at(no: TenantNo, index: number): Run | undefined {
-    const row = this.#read(() => this.#at.get(recordId(no, 0), recordId(no, index)));
-    const run = row && sound(row);
-    if (run && index < run.first + run.heads.capacity) return run;
+    // What was in neither was filed in between.
+    const run = this.#filed(no, index) ?? this.#waiting(no, index) ?? this.#filed(no, index);
+    if (run) return run;
     reportFault(damagedRecords(no, index, index + 1));
     return undefined;
+  }
+
+  #filed(no: TenantNo, index: number): Run | undefined {
+    const row = this.#read(() => this.#at.get(recordId(no, 0), recordId(no, index)));
+    const run = row && sound(row);
+    return run && index < run.first + run.heads.capacity ? run : undefined;
+  }
+
+  #waiting(no: TenantNo, index: number): Run | undefined {
+    const [row] = this.#unfiledRows(no, index, index + 1);
+    return row && sound(row);
+  }
+
+  #unfiledRows(no: TenantNo, from: number, end: number): Row[] {
+    return this.#read(() => this.#unfiled.rows(no, from, end)) ?? [];
   }
 
   /** The body of a record, if it is the one that was written. What was archived or removed is no damage. */
@@ -116,7 +136,7 @@ export class Runs {
     let next = end;
     for (let tries = 0; next > first && tries < TRIES; tries += 1) {
       try {
-        for (const row of this.#below.iterate(recordId(no, startOf(first)), recordId(no, next))) {
+        for (const row of this.#rowsBelow(no, first, next)) {
           const [begin, reach] = extentOf(row);
           const run = sound(row);
           // The first one may reach beyond what was asked for.
@@ -142,7 +162,7 @@ export class Runs {
     let [from, next] = [this.#beginOf(no, first), first];
     for (let tries = 0; next < end && tries < TRIES; tries += 1) {
       try {
-        for (const row of this.#from.iterate(recordId(no, from), recordId(no, end))) {
+        for (const row of this.#rowsFrom(no, from, end)) {
           const [begin, reach] = extentOf(row);
           if (reach <= next) continue;
           const run = sound(row);
@@ -161,6 +181,20 @@ export class Runs {
         yield { run: undefined, next };
       }
     }
+  }
+
+  /** Those in the journal, then those before. */
+  *#rowsBelow(no: TenantNo, first: number, end: number): Generator<Row> {
+    const unfiled = this.#unfiledRows(no, first, end);
+    yield* unfiled.toReversed();
+    yield* this.#below.iterate(recordId(no, startOf(first)), unfiled[0]?.id ?? recordId(no, end));
+  }
+
+  /** The same in the order of the log. What is in both since it was looked for is passed by. */
+  *#rowsFrom(no: TenantNo, from: number, end: number): Generator<Row> {
+    const unfiled = this.#unfiledRows(no, from, end);
+    yield* this.#from.iterate(recordId(no, from), recordId(no, end));
+    yield* unfiled;
   }
 
   /** Where the run begins that holds an index: small ones before it in its tile need not be read. */

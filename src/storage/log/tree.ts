@@ -4,6 +4,7 @@ import { HASH_BYTES, hashesIn, isSame, leafHash } from '../../merkle/hashes.ts';
 import { rangeRoot, rootOf, TILE_WIDTH, type TileHashes } from '../../merkle/tree.ts';
 import type { Connection } from '../database.ts';
 import { Damaged } from '../faults.ts';
+import { Unfiled } from '../journal/unfiled.ts';
 import { RUN_RECORDS, recordId, recordIndex, type TenantNo } from '../rows.ts';
 import { damagedCheckpoint, damagedRecords, damagedTree } from './damage.ts';
 import { Heads } from './heads.ts';
@@ -18,8 +19,10 @@ export class LogTrees {
   readonly #tiles;
   readonly #checkpoint;
   readonly #cosigned;
+  readonly #unfiled: Unfiled;
 
   constructor(db: Connection) {
+    this.#unfiled = Unfiled.of(db);
     this.#heads = db.prepare<[number, number], { id: number; heads: Uint8Array }>(
       'SELECT id, heads FROM runs WHERE id >= ? AND id < ? ORDER BY id',
     );
@@ -75,7 +78,7 @@ export class LogTrees {
     const start = from - (from % RUN_RECORDS);
     const leaves = Buffer.alloc((end - from) * HASH_BYTES);
     let next = from;
-    for (const { id, heads: bytes } of this.#heads.iterate(recordId(no, start), recordId(no, end))) {
+    for (const { id, heads: bytes } of this.#runs(no, start, end)) {
       const first = recordIndex(id);
       const heads = Heads.stored(bytes);
       const last = Math.min(end, first + heads.capacity);
@@ -87,6 +90,12 @@ export class LogTrees {
       if (next === end) return leaves;
     }
     throw new Damaged(damagedRecords(no, next, end));
+  }
+
+  *#runs(no: TenantNo, from: number, end: number): Generator<{ id: number; heads: Uint8Array }> {
+    const unfiled = this.#unfiled.rows(no, from, end);
+    yield* this.#heads.iterate(recordId(no, from), recordId(no, end));
+    yield* unfiled;
   }
 
   /** Of a run that an older version wrote. What was damaged in it then has a hash that is no record's. */

@@ -21,7 +21,13 @@ interface Parts {
   readonly room: Room;
   readonly quotas: Quotas;
   readonly pulse: Pulse;
+  /** How many bytes may wait to be filed. */
+  readonly journalBytes: number;
 }
+
+/** How long records wait to be filed where nothing else asks for it, and how many transactions a second it may take. */
+const WAIT_MS = 10_000;
+const MOST_FILINGS = 4;
 
 /** Commands that come often, and take away nothing that was there. Of all others it is taken that they may. */
 const ENDS_NOTHING: ReadonlySet<string> = new Set<CommandName>([
@@ -61,8 +67,8 @@ export class Applier {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { db, pulse } = parts;
-    this.#log = new LogAppender(db, () => pulse.beat());
+    const { db, pulse, journalBytes } = parts;
+    this.#log = new LogAppender(db, () => pulse.beat(), journalBytes);
     this.#changes = new ChangeLog(db);
     this.#commands = prepareCommands(db, this.#log, this.#changes);
     this.#begin = db.prepare('BEGIN IMMEDIATE');
@@ -178,8 +184,31 @@ export class Applier {
         attempt(at, needIn(work, unit), () => this.#unit(unit, at, work));
   }
 
-  /** Brings the counts of logs up to where they end; called each second and at the end. */
+  /** Takes up what an earlier server left, and files it. */
+  begin(): void {
+    try {
+      this.#log.begin();
+    } catch (error) {
+      const fault = faultIn(error);
+      if (!fault) throw error;
+      reportFault(fault);
+    }
+    this.#file(Number.POSITIVE_INFINITY);
+  }
+
+  /** Brings the counts of logs up to where they end, and files what has waited; called each second. */
   flush(): void {
+    this.#count();
+    this.#file(performance.now() - WAIT_MS, MOST_FILINGS);
+  }
+
+  /** The same, of all; called at the end. */
+  finish(): void {
+    this.#count();
+    this.#file(Number.POSITIVE_INFINITY);
+  }
+
+  #count(): void {
     if (!this.#log.isBehind || this.#parts.identity.problem !== '') return;
     try {
       this.#begin.run();
@@ -191,35 +220,58 @@ export class Applier {
     }
   }
 
+  /** Files what came before a moment. What it takes is given back, so it has the room of what must not fail. */
+  #file(before: number, most = Number.POSITIVE_INFINITY): void {
+    const { identity, room, pulse } = this.#parts;
+    try {
+      for (let done = 0; done < most && this.#log.waits(before) && identity.problem === ''; done += 1) {
+        pulse.beat();
+        room.within('ending', () => this.#transaction(() => this.#log.file(before)));
+      }
+    } catch {
+      // It was told, and is tried again.
+    }
+  }
+
   #transaction(work: () => void): void {
     this.#begin.run();
+    let [records, isChanged] = [0, false];
     try {
       this.#changesBefore = undefined;
       this.#mayEnd = false;
       work();
-      const isChanged = this.#changesBefore !== undefined && this.#allChanges.get() !== this.#changesBefore;
+      isChanged = this.#changesBefore !== undefined && this.#allChanges.get() !== this.#changesBefore;
       if (isChanged) this.#countChange.run();
-      const records = this.#log.write();
+      records = this.#log.write();
       this.#commit.run();
-      if (this.#mayEnd) this.#parts.pulse.ended();
       this.#log.committed();
-      this.#parts.marks.committed(records, isChanged ? 1 : 0);
     } catch (error) {
-      this.#failed(error);
-      throw error;
+      // What was committed is not to be done again.
+      if (!this.#failed(error)) throw error;
     }
+    if (this.#mayEnd) this.#parts.pulse.ended();
+    this.#parts.marks.committed(records, isChanged ? 1 : 0);
   }
 
-  #failed(error: unknown): void {
-    this.#log.forget();
-    const fault = faultIn(error);
-    if (fault) reportFault(fault);
+  /** Ends a transaction that failed. Answers whether it was committed all the same. */
+  #failed(error: unknown): boolean {
+    const { db } = this.#parts;
+    const told = (cause: unknown): false => {
+      const fault = faultIn(cause);
+      if (fault) reportFault(fault);
+      return false;
+    };
+    told(error);
     try {
-      if (this.#parts.db.inTransaction) this.#rollback.run();
+      if (db.inTransaction) this.#rollback.run();
     } catch (cause) {
       // The next transaction does not begin then, and says so.
-      const more = faultIn(cause);
-      if (more) reportFault(more);
+      told(cause);
+    }
+    try {
+      return this.#log.forget();
+    } catch (cause) {
+      return told(cause);
     }
   }
 }

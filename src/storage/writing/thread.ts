@@ -2,6 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { claim, databaseFile, openWriter } from '../database.ts';
 import { faultChannel, type StoreFault } from '../faults.ts';
+import { journalBytes } from '../journal/journal.ts';
 import { Disk } from '../watch/disk.ts';
 import { Identity } from '../watch/identity.ts';
 import { compareWithMarks, Marks } from '../watch/marks.ts';
@@ -26,7 +27,15 @@ function serve(port: MessagePort, options: WriterOptions): void {
   const disk = new Disk(options.folder);
   const room = new Room(db, options.maxBytes, disk);
   const quotas = new Quotas();
-  const applier = new Applier({ db, marks, identity, room, quotas, pulse });
+  const applier = new Applier({
+    db,
+    marks,
+    identity,
+    room,
+    quotas,
+    pulse,
+    journalBytes: journalBytes(options.maxBytes),
+  });
 
   // Nobody listens for anything else before it is ready.
   const early: FromWriter[] = [];
@@ -35,6 +44,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
     void (isReady ? port.postMessage(message) : early.push(message));
   subscribe(faultChannel.name, (message) => tell({ fault: message as StoreFault }));
 
+  applier.begin();
   const writeAhead = new WriteAheadLog(db, () => identity.truncated());
   let committedAt = Number.NEGATIVE_INFINITY;
   const answer = (to: MessagePort, batch: Batch): void => {
@@ -59,7 +69,7 @@ function serve(port: MessagePort, options: WriterOptions): void {
 
   const others: MessagePort[] = [];
   const close = async (): Promise<void> => {
-    applier.flush();
+    applier.finish();
     await marks.close();
     identity.close();
     db.close();

@@ -1,0 +1,48 @@
+import Database from 'better-sqlite3';
+import { expect, test } from 'vitest';
+import { verifyStore } from '../../../src/audit/proof/verify-store.ts';
+import { databaseFile } from '../../../src/storage/database.ts';
+import { recordStore } from '../../../src/storage/log/records.ts';
+import { migrations } from '../../../src/storage/migrations.ts';
+import { openReader } from '../../../src/storage/reader.ts';
+import type { TenantNo } from '../../../src/storage/rows.ts';
+import { appendRows, openStore, rowOf, temporaryFolder, tenantNo } from '../store.ts';
+
+/** Takes a store back to the version before it had a journal. */
+function withoutJournal(folder: string): void {
+  const db = new Database(databaseFile(folder));
+  const step = migrations.findIndex((each) => each.includes('CREATE TABLE journal'));
+  db.exec('DROP TABLE journal; ALTER TABLE store DROP COLUMN filed');
+  db.pragma(`user_version = ${step}`);
+  db.close();
+}
+
+test('a store of before is read and verified as it is, and opened it goes on', async () => {
+  await using place = await temporaryFolder();
+  const numbers: TenantNo[] = [];
+  {
+    await using writer = await openStore(place.folder);
+    for (let n = 0; n < 20; n += 1) numbers.push(await tenantNo(writer, `t${n}`));
+    await appendRows(
+      writer,
+      numbers.map((no) => rowOf(no)),
+    );
+  }
+  withoutJournal(place.folder);
+  const reader = openReader(place.folder);
+  const options = { policy: { logs: [], quorum: undefined }, kept: [], progress: () => undefined };
+  expect(numbers.map((no) => recordStore(reader).size(no))).toEqual(numbers.map(() => 1));
+  expect([...verifyStore(reader, options)].flatMap(({ faults }) => faults)).toEqual([]);
+  reader.close();
+  await using writer = await openStore(place.folder);
+  expect(
+    await appendRows(
+      writer,
+      numbers.map((no) => rowOf(no)),
+    ),
+  ).toEqual(numbers.map(() => 1));
+  const after = openReader(place.folder);
+  expect(after.prepare('SELECT count(*) FROM journal').pluck().get()).toBe(1);
+  expect(numbers.map((no) => recordStore(after).range(no, 0, 9).length)).toEqual(numbers.map(() => 2));
+  after.close();
+});

@@ -21,8 +21,15 @@ export interface ForwardingOptions {
   readonly callers: Callers;
 }
 
-/** Says that a request was passed on: two sidecars that name each other would pass it on for ever. */
-const PASSED_ON = 'mandate-passed-on';
+/** Says that a request was passed on. */
+export const PASSED_ON = 'mandate-passed-on';
+
+/** Two sidecars that name each other would pass it on for ever. */
+export const passedBefore = (): ServiceError =>
+  new ServiceError(
+    'unavailable',
+    'it was passed on before: authority names a sidecar, which passes on itself',
+  );
 
 /** RFC 9110 section 7.6.1, and what this hop makes itself. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -59,11 +66,6 @@ export class Forwarding implements Disposable {
 
   /** Answers it. Rejects where there is no answer yet that says what went wrong. */
   async pass(exchange: Exchange, uploads: Uploads): Promise<void> {
-    if (headerOf(exchange, PASSED_ON) !== undefined)
-      throw new ServiceError(
-        'unavailable',
-        'it was passed on before: authority names a sidecar, which passes on itself',
-      );
     const isKnown = await this.#isKnown(exchange);
     // Who is not told by a header may be told by a form, and is refused by the authority, which makes the record of it.
     using _place = isKnown ? undefined : this.#strangers.take(exchange.peer.address ?? '');

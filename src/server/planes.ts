@@ -186,6 +186,7 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
   return {
     ...commonTo(services),
     passOn: (path) => services.passingOn?.data(path),
+    passesOn: services.passingOn !== undefined,
     router: new Router([
       ...healthRoutes(services.readiness, () => false),
       ...authzenRoutes(services),
@@ -238,6 +239,7 @@ export function adminPlane(services: Services): Plane {
   return {
     ...commonTo(services),
     passOn: (path) => services.passingOn?.admin(path),
+    passesOn: services.passingOn !== undefined,
     router: new Router([...healthRoutes(services.readiness, mayKnow), metrics, ...logRoutes(services)]),
     services: (router) => {
       router

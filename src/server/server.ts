@@ -10,7 +10,7 @@ import type { ServerStream } from '../http2/server-stream.ts';
 import { connectHandler } from './connect/adapter.ts';
 import { peerKey } from './connect/context.ts';
 import { toConnectError } from './errors.ts';
-import type { Forwarding } from './forwarding.ts';
+import { type Forwarding, PASSED_ON, passedBefore } from './forwarding.ts';
 import { Gate, inTime } from './gate.ts';
 import { timeoutOf } from './grpc/deadline.ts';
 import { serveDuplex } from './grpc/duplex.ts';
@@ -57,6 +57,8 @@ export interface Plane {
   readonly greet: (context: HandlerContext) => void | Promise<void>;
   /** Who passes a request on, by its path; undefined for what is served here. */
   readonly passOn: (path: string) => Forwarding | undefined;
+  /** Of a sidecar: nothing that was passed on comes here. */
+  readonly passesOn: boolean;
   /** How far the state of a tenant is that answers are made by; undefined for no tenant. */
   readonly stateVersion: (tenant: string) => number | undefined;
   /** Whether a browser page of another origin must be kept out: a caller may come without a credential. */
@@ -92,6 +94,8 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
       const { peer } = exchange;
       if (isMisnamed(headerOf(exchange, 'authorization'), namesIn(exchange), peer))
         return writeResponse(exchange, misdirected);
+      if (plane.passesOn && headerOf(exchange, PASSED_ON) !== undefined)
+        return refuse(exchange, passedBefore());
       const forwarding = plane.passOn(exchange.url.split('?', 1)[0] ?? '');
       if (forwarding) forwarding.pass(exchange, uploads).catch((error: unknown) => refuse(exchange, error));
       else connect(exchange);
@@ -114,6 +118,7 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
         const authorization = fields.get('authorization');
         if (plane.guardHost && isMisnamed(authorization, namesOf(stream), peer))
           throw new ServiceError('permission_denied', MISNAMED);
+        if (plane.passesOn && fields.get(PASSED_ON) !== undefined) throw passedBefore();
         timeoutMs = timeoutOf(fields.get('grpc-timeout'));
         const opened = method.open(authorization, peer);
         if (opened instanceof Promise) gate.wait(stream, peer, opened, serve);

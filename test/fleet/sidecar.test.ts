@@ -232,6 +232,16 @@ describe('a sidecar', () => {
       },
     );
     expect(answer).toMatchObject({ status: 503, body: { error: 'unavailable' } });
+    const counted = { ...aliceReads, action: { name: 'document.export' } };
+    const twice = 'it was passed on before';
+    expect(await check(behind.data, counted)).toMatchObject({
+      status: 503,
+      body: { message: expect.stringContaining(twice) as unknown },
+    });
+    using grpc = new Grpc(behind.data, secrets.api);
+    await expect(grpc.call('DecisionService', 'Check', counted)).rejects.toMatchObject({
+      message: expect.stringContaining(twice) as unknown,
+    });
   });
 
   test('is killed with its tenant', async () => {

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { Keeper } from './audit/keeping/keeper.ts';
+import { NodeLogs } from './audit/logs.ts';
 import { keyMade, ownRecord } from './audit/own.ts';
 import { Presence } from './audit/presence.ts';
 import { Erasure } from './audit/privacy/erasure.ts';
@@ -9,6 +10,7 @@ import { LogKeys } from './audit/proof/keys.ts';
 import { MlDsaKeys } from './audit/proof/ml-dsa.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
 import { Reads } from './audit/reads.ts';
+import { Receiver } from './audit/receiving/receiver.ts';
 import { Refusals } from './audit/refusals.ts';
 import { Sinks } from './audit/sinks/thread.ts';
 import { unsentOf } from './audit/sinks/unsent.ts';
@@ -78,6 +80,7 @@ import {
   limitsOf,
   pulledTenants,
   retentionOf,
+  shippingSinks,
   sinkSettings,
   tenantLimitsOf,
   witnessPeer,
@@ -101,7 +104,9 @@ import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
 import { putTenantStore } from './storage/put-tenants.ts';
+import { type ReceivedStore, receivedStore } from './storage/received/store.ts';
 import { revisionStore } from './storage/revisions/store.ts';
+import type { TenantNo } from './storage/rows.ts';
 import { tenantKeyStore } from './storage/tenant-keys.ts';
 import { usageStore } from './storage/usage.ts';
 import { volumeStore } from './storage/volume/store.ts';
@@ -349,6 +354,17 @@ export function assemble(
       random,
     }),
   );
+  const received = receivedStore(reader);
+  const receiver = new Receiver({
+    store: received,
+    records,
+    trees: new LogTrees(reader),
+    writer,
+    node: config.node,
+    clock,
+    monotonic: systemMonotonic,
+    random,
+  });
   const volumes = volumeStore(reader);
   const keeper = stack.use(
     new Keeper({
@@ -366,7 +382,7 @@ export function assemble(
       archiveAfterDays: config.archive?.after_days,
       record: (tenant, caller, action, detail) =>
         administration.record(tenant, caller, action, undefined, detail),
-      unsent: unsentOf(reader, config.sinks),
+      unsent: unsentOf(reader, [...config.sinks, ...shippingSinks(config)]),
       clock,
       failed: (error) => void toServiceError(error, 'volumes'),
     }),
@@ -475,6 +491,7 @@ export function assemble(
       unstated: () => checkpointer.unstatedMs / 1_000,
       stateAge: () => freshness.ageMs / 1_000,
       followers: () => source.followers,
+      shipping: () => sidecar?.shipping?.states ?? [],
     }),
   );
   const served: ServedParts = {
@@ -550,9 +567,12 @@ export function assemble(
     logKeys,
     mlDsaKeys,
     proofs,
+    nodeLogs: new NodeLogs(received, config.node),
+    received,
+    receiver,
+    writer,
     volumes,
     keeper,
-    node: config.node,
     clock,
     base,
     takesCertificates: config.tls?.client_ca !== undefined,
@@ -632,7 +652,9 @@ export function assemble(
         ...(offload?.problem ? [offload.problem] : []),
       ],
       ofTenants: () => [
-        ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
+        ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants, received),
+        ...receiver.problems(),
+        ...(sidecar?.shipping?.problems() ?? []),
         ...tenantKeys.problems().map(({ tenant, why }) => `tenant ${tenant}: its key cannot be had: ${why}`),
         ...fleet.problems(),
         ...(follower?.problems() ?? []),
@@ -652,8 +674,14 @@ export function assemble(
   return { services, fleet, checkpointer, keeper, presence, join };
 }
 
-const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], tenants: Tenants): string[] =>
+const logProblems = (
+  faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[],
+  tenants: Tenants,
+  received: Pick<ReceivedStore, 'ofNumber'>,
+): string[] =>
   faults.map(({ tenantNo, text }) => {
-    const tenant = [...tenants].find(({ no }) => no === tenantNo);
-    return `tenant ${tenant?.id ?? `number ${tenantNo}`}: ${text}`;
+    const of = (number: TenantNo | undefined) => [...tenants].find(({ no }) => no === number)?.id;
+    const other = tenantNo === undefined || of(tenantNo) ? undefined : received.ofNumber(tenantNo);
+    const where = other ? ` (the log of ${other.node})` : '';
+    return `tenant ${of(other?.tenantNo ?? tenantNo) ?? `number ${tenantNo}`}${where}: ${text}`;
   });

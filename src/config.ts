@@ -253,6 +253,8 @@ const schema = z.strictObject({
       ca: z.string().min(1).optional(),
       cert: z.string().min(1).optional(),
       key: z.string().min(1).optional(),
+      /** Whether records are sent to each of them, or stay where they were made. */
+      records: z.enum(['shipped', 'kept']).default('shipped'),
     })
     .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'cert and key come together')
     .optional(),

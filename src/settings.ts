@@ -9,6 +9,7 @@ import type { Kms } from './delegation/keys/kms/kms.ts';
 import type { Login } from './delegation/keys/kms/login.ts';
 import { Transit } from './delegation/keys/kms/transit.ts';
 import { describe, ServiceError } from './errors.ts';
+import { cursorOf } from './fleet/shipping/thread.ts';
 import { tenantId } from './ids.ts';
 import { parseVkey, SignatureType } from './merkle/keys.ts';
 import { FolderSource } from './policy/pulling/folder.ts';
@@ -134,6 +135,12 @@ function loginOf({ token_file: file, approle, jwt }: NonNullable<Config['kms']>[
   if (jwt) return { by: 'jwt', ...jwt };
   return { by: 'token', file: file ?? '' };
 }
+
+/** As sinks are: what is to have a record before it goes. */
+export const shippingSinks = ({ authority }: Config): { name: string; tenants: string[] }[] =>
+  authority?.records === 'shipped'
+    ? authority.admin.map(({ origin }) => ({ name: cursorOf(origin), tenants: ['*'] }))
+    : [];
 
 /** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */
 export function retentionOf(

@@ -2,7 +2,9 @@ import type { Config } from './config.ts';
 import { systemMonotonic } from './effects.ts';
 import { authorityAt } from './fleet/authority.ts';
 import { Follower } from './fleet/follower.ts';
+import { Shipping } from './fleet/shipping/thread.ts';
 import { type ServedParts, servedByReplica } from './fleet/sidecar.ts';
+import { toServiceError } from './server/errors.ts';
 import { Forwarding } from './server/forwarding.ts';
 import { PassingOn } from './server/passing-on.ts';
 import { readAuthorityFiles } from './settings.ts';
@@ -13,6 +15,7 @@ import type { Heard } from './tenancy/freshness.ts';
 /** What a sidecar has beside what every server has. */
 export interface Sidecar {
   readonly follower: Follower;
+  readonly shipping: Shipping | undefined;
   readonly passingOn: PassingOn;
 }
 
@@ -33,7 +36,19 @@ export function assembleSidecar(
   const forwarding = (origins: readonly URL[]): Forwarding =>
     stack.use(new Forwarding({ origins, ...files, callers }));
   const secret = config.authoritySecret;
+  const places = authority.admin.map(({ origin: url }) => ({ url, secret, ...files }));
   return {
+    shipping:
+      authority.records === 'shipped'
+        ? stack.use(
+            new Shipping({
+              folder: config.data_dir,
+              writer,
+              places,
+              failed: (error) => void toServiceError(error, 'shipping'),
+            }),
+          )
+        : undefined,
     passingOn: new PassingOn({
       data: forwarding(authority.data),
       admin: forwarding(authority.admin),

@@ -28,18 +28,23 @@ export interface AuthorityPlace {
 /** The most bytes of one message: parts of copies are half a megabyte, a change may carry a pushed policy. */
 const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 
+/** Shows the secret with each call. */
+export const authorized =
+  (secret: string | undefined): Interceptor =>
+  (next) =>
+  (request) => {
+    if (secret !== undefined) request.header.set('authorization', `Bearer ${secret}`);
+    return next(request);
+  };
+
 /** An authority over gRPC. */
 export function authorityAt(
   { url, secret, ca, cert, key }: AuthorityPlace,
   own: { readonly version: string; readonly node: string },
 ): Authority {
-  const authorize: Interceptor = (next) => (request) => {
-    if (secret !== undefined) request.header.set('authorization', `Bearer ${secret}`);
-    return next(request);
-  };
   const transport = createGrpcTransport({
     baseUrl: url.origin,
-    interceptors: [authorize],
+    interceptors: [authorized(secret)],
     readMaxBytes: MAX_MESSAGE_BYTES,
     nodeOptions: { ca, cert, key },
   });

@@ -62,6 +62,10 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   putCheckpoint: 'node',
   putCursors: 'node',
   putCosigned: 'node',
+  beginReceived: 'node',
+  stateReceived: 'node',
+  refuseReceived: 'node',
+  renewReceived: 'node',
 };
 
 export const reachOf = (name: string): Reach =>

@@ -63,6 +63,7 @@ export const MOVED_TABLES = [
   'policies',
   'manifests',
   'versions',
+  'received',
 ] as const;
 
 export function prepareLogCommands(db: Connection, log: LogAppender): LogCommands {

@@ -40,6 +40,9 @@ const ENDS_NOTHING: ReadonlySet<string> = new Set<CommandName>([
   'putCursors',
   'grownLogs',
   'logBytes',
+  'beginReceived',
+  'stateReceived',
+  'refuseReceived',
 ]);
 
 /** Applies batches: each is one transaction, all of it durable or none, but for what its tenants may not write. */

@@ -71,7 +71,7 @@ export async function continued(
   const { stated } = kept;
   const { size } = kept.frontier;
   refuseBackwards(checkpoint, size, stated);
-  const end = Math.max(size, from + entries.length);
+  const end = from + entries.length;
   if (end > checkpoint.size)
     throw new Unfit('history', `entries up to ${end - 1} lie under a checkpoint of ${checkpoint.size}`);
   const frontier = kept.frontier.copy();
@@ -84,6 +84,8 @@ export async function continued(
     if (frontier.size === stated?.size && !isSame(frontier.root(), stated.root))
       throw new Unfit('history', `its first ${stated.size} entries are not those that it stated before`);
   }
+  // Of less than is kept nothing is to be proved.
+  if (end < size) return { frontier, fresh: [] };
   if (!verifyConsistency(frontier.size, checkpoint.size, frontier.root(), checkpoint.root, proof))
     throw new Unfit(
       'history',

@@ -102,6 +102,7 @@ export class Receiver {
     const leaf = leavesOf(this.#options.trees.tilesOf(row.no), frontier.size);
     const next = { from, entries, checkpoint: stated, proof: shipment.proof };
     const { frontier: grown, fresh } = await continued({ frontier, leaf, stated: before }, next, turn);
+    if (from + entries.length < frontier.size) return frontier.size;
     const rows = await rowsOf(row.no, frontier.size, fresh);
     await this.#write(row, rows, provenParts(shipment), stated, grown);
     const news = { tenant: owner.id, node, entries: fresh.length, refusal: '' };
@@ -139,9 +140,10 @@ export class Receiver {
   /** Throws `Damaged`. */
   #edgeOf(no: TenantNo): Frontier {
     const { trees, records } = this.#options;
+    const size = records.size(no);
     const known = this.#edges.get(no);
-    if (known) return known;
-    const { frontier } = trees.edge(no, records.size(no));
+    if (known?.size === size) return known;
+    const { frontier } = trees.edge(no, size);
     this.#edges.set(no, frontier);
     return frontier;
   }

@@ -49,6 +49,7 @@ import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } f
 import type { ServiceError } from './errors.ts';
 import { Explanations } from './explaining/explanations.ts';
 import { Ordering } from './fleet/postgres/ordering.ts';
+import { cursorOf, Shipping } from './fleet/shipping/thread.ts';
 import { refusedHere, type ServedParts, servedByReplica } from './fleet/sidecar.ts';
 import { ChangeSource } from './fleet/source.ts';
 import type { PrincipalRef } from './ids.ts';
@@ -80,7 +81,7 @@ import {
   limitsOf,
   pulledTenants,
   retentionOf,
-  shippingSinks,
+  shippingPlaces,
   sinkSettings,
   tenantLimitsOf,
   witnessPeer,
@@ -354,6 +355,7 @@ export function assemble(
       random,
     }),
   );
+  const places = shippingPlaces(config);
   const received = receivedStore(reader);
   const receiver = new Receiver({
     store: received,
@@ -382,7 +384,10 @@ export function assemble(
       archiveAfterDays: config.archive?.after_days,
       record: (tenant, caller, action, detail) =>
         administration.record(tenant, caller, action, undefined, detail),
-      unsent: unsentOf(reader, [...config.sinks, ...shippingSinks(config)]),
+      unsent: unsentOf(reader, [
+        ...config.sinks,
+        ...places.map(({ url }) => ({ name: cursorOf(url), tenants: ['*'] })),
+      ]),
       clock,
       failed: (error) => void toServiceError(error, 'volumes'),
     }),
@@ -430,6 +435,15 @@ export function assemble(
       writer,
       sinks: config.sinks.map(sinkSettings),
       failed: (error) => void toServiceError(error, 'sinks'),
+    }),
+  );
+
+  const shipping = stack.use(
+    new Shipping({
+      folder: config.data_dir,
+      writer,
+      places,
+      failed: (error) => void toServiceError(error, 'shipping'),
     }),
   );
 
@@ -491,7 +505,7 @@ export function assemble(
       unstated: () => checkpointer.unstatedMs / 1_000,
       stateAge: () => freshness.ageMs / 1_000,
       followers: () => source.followers,
-      shipping: () => sidecar?.shipping?.states ?? [],
+      shipping: () => shipping.states,
     }),
   );
   const served: ServedParts = {
@@ -654,7 +668,7 @@ export function assemble(
       ofTenants: () => [
         ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants, received),
         ...receiver.problems(),
-        ...(sidecar?.shipping?.problems() ?? []),
+        ...shipping.problems(),
         ...tenantKeys.problems().map(({ tenant, why }) => `tenant ${tenant}: its key cannot be had: ${why}`),
         ...fleet.problems(),
         ...(follower?.problems() ?? []),

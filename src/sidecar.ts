@@ -2,12 +2,10 @@ import type { Config } from './config.ts';
 import { systemMonotonic } from './effects.ts';
 import { authorityAt } from './fleet/authority.ts';
 import { Follower } from './fleet/follower.ts';
-import { Shipping } from './fleet/shipping/thread.ts';
 import { type ServedParts, servedByReplica } from './fleet/sidecar.ts';
-import { toServiceError } from './server/errors.ts';
 import { Forwarding } from './server/forwarding.ts';
 import { PassingOn } from './server/passing-on.ts';
-import { readAuthorityFiles } from './settings.ts';
+import { readFleetFiles } from './settings.ts';
 import type { Writer } from './storage/writer.ts';
 import type { Callers } from './tenancy/callers.ts';
 import type { Heard } from './tenancy/freshness.ts';
@@ -15,7 +13,6 @@ import type { Heard } from './tenancy/freshness.ts';
 /** What a sidecar has beside what every server has. */
 export interface Sidecar {
   readonly follower: Follower;
-  readonly shipping: Shipping | undefined;
   readonly passingOn: PassingOn;
 }
 
@@ -32,23 +29,11 @@ export function assembleSidecar(
   stack: AsyncDisposableStack,
 ): Sidecar {
   const { config, writer, callers, heard, store, tenants } = parts;
-  const files = readAuthorityFiles(authority);
+  const files = readFleetFiles('authority', authority);
   const forwarding = (origins: readonly URL[]): Forwarding =>
     stack.use(new Forwarding({ origins, ...files, callers }));
   const secret = config.authoritySecret;
-  const places = authority.admin.map(({ origin: url }) => ({ url, secret, ...files }));
   return {
-    shipping:
-      authority.records === 'shipped'
-        ? stack.use(
-            new Shipping({
-              folder: config.data_dir,
-              writer,
-              places,
-              failed: (error) => void toServiceError(error, 'shipping'),
-            }),
-          )
-        : undefined,
     passingOn: new PassingOn({
       data: forwarding(authority.data),
       admin: forwarding(authority.admin),

@@ -7,18 +7,19 @@ export class Line implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   #isCut = false;
   #delayMs = 0;
+  #port = 0;
 
   private constructor(server: Server) {
     this.#server = server;
   }
 
   static async to(url: string): Promise<Line> {
-    const { port } = new URL(url);
     const server = createServer({ allowHalfOpen: true });
     const line = new Line(server);
+    line.leadTo(url);
     server.on('connection', (near) => {
       if (line.#isCut) return void near.destroy();
-      const far = connect(Number(port), '127.0.0.1');
+      const far = connect(line.#port, '127.0.0.1');
       line.#join(near, far);
       line.#join(far, near);
     });
@@ -43,6 +44,11 @@ export class Line implements AsyncDisposable {
 
   get url(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** New connections go there from now on. */
+  leadTo(url: string): void {
+    this.#port = Number(new URL(url).port);
   }
 
   /** What is on it is lost, and nobody gets through. */

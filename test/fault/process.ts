@@ -30,14 +30,15 @@ export interface ServeProcess extends AsyncDisposable {
   stderr(): string;
 }
 
-/** `folder`: one that another left, which then stays; `preload`: a module that breaks something, see `faults.mjs`; `flags`: more of them. */
+/** `folder`: one that another left, which then stays; `preload`: a module that breaks something, see `faults.mjs`; `flags`: more of them; a sidecar has no tenants of its own. */
 export async function serveProcess(
-  options: { folder?: string; preload?: string; flags?: readonly string[] } = {},
+  options: { folder?: string; preload?: string; flags?: readonly string[]; isSidecar?: boolean } = {},
 ): Promise<ServeProcess> {
   const folder = options.folder ?? (await mkdtemp(path.join(tmpdir(), 'mandate-process-')));
   if (options.folder === undefined) await writeTenants(folder);
   const store = path.join(folder, 'data');
-  const places = ['--tenants', path.join(folder, 'tenants'), '--data-dir', store];
+  const tenants = options.isSidecar ? [] : ['--tenants', path.join(folder, 'tenants')];
+  const places = [...tenants, '--data-dir', store];
   const planesAt = ['--listen-data', '127.0.0.1:0', '--listen-admin', '127.0.0.1:0'];
   const preload = options.preload === undefined ? [] : ['--import', options.preload];
   const command = [

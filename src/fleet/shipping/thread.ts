@@ -27,6 +27,9 @@ export type FromShipping = FromBeside<ShippingState>;
 /** By which a place in each log is kept, beside those of sinks, whose names have no colon. */
 export const cursorOf = (address: string): string => `authority:${address}`;
 
+/** From how many records on that wait an operator is told, whatever keeps them. */
+const MOST_LAG = 10_000;
+
 interface Options {
   readonly folder: string;
   readonly writer: Writer;
@@ -61,7 +64,9 @@ export class Shipping implements AsyncDisposable {
   /** What an operator should know, a line each. */
   problems(): string[] {
     return this.states.flatMap(({ address, lag, problem, refused }) => [
-      ...(problem === '' ? [] : [`records for ${address}: ${problem}; ${lag} wait in the log`]),
+      ...(problem !== '' || lag > MOST_LAG
+        ? [`records for ${address}: ${problem || 'they take long'}; ${lag} wait in the log`]
+        : []),
       ...refused.map((each) => `records for ${address}: ${each}`),
     ]);
   }

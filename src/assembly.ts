@@ -11,6 +11,7 @@ import { MlDsaKeys } from './audit/proof/ml-dsa.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
 import { Reads } from './audit/reads.ts';
 import { Receiver } from './audit/receiving/receiver.ts';
+import { roomFor } from './audit/receiving/room.ts';
 import { Refusals } from './audit/refusals.ts';
 import { Sinks } from './audit/sinks/thread.ts';
 import { unsentOf } from './audit/sinks/unsent.ts';
@@ -362,6 +363,7 @@ export function assemble(
     records,
     trees: new LogTrees(reader),
     writer,
+    full: roomFor(reader, config.data_dir, config.max_store_bytes),
     node: config.node,
     clock,
     monotonic: systemMonotonic,

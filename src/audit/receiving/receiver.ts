@@ -36,12 +36,17 @@ export interface ReceiverOptions {
   readonly records: Pick<RecordStore, 'size'>;
   readonly trees: Pick<LogTrees, 'edge' | 'tilesOf'>;
   readonly writer: Pick<Writer, 'run' | 'append' | 'parcel' | 'appendAll'>;
+  /** Why there is no room for more; empty while there is. */
+  readonly full: () => string;
   /** What this server's own part of each log is called. */
   readonly node: string;
   readonly clock: Clock;
   readonly monotonic: Clock;
   readonly random: Random;
 }
+
+/** How soon it may be tried again where there is no room. */
+const FULL_MS = 10_000;
 
 /**
  * Keeps other servers' logs: each continues where it ended, under a checkpoint that the log's own key has signed, or
@@ -99,6 +104,11 @@ export class Receiver {
     refuseBackwards(stated, frontier.size, before);
     // A gap is filled first; whoever asks learns where it begins.
     if (entries.length === 0 || from > frontier.size) return frontier.size;
+    const full = this.#options.full();
+    if (full !== '')
+      throw new ServiceError('resource_exhausted', `the authority takes no records now: ${full}`, {
+        retryAfterMs: FULL_MS,
+      });
     const leaf = leavesOf(this.#options.trees.tilesOf(row.no), frontier.size);
     const next = { from, entries, checkpoint: stated, proof: shipment.proof };
     const { frontier: grown, fresh } = await continued({ frontier, leaf, stated: before }, next, turn);

@@ -40,8 +40,9 @@ beforeAll(async () => {
 afterAll(() => stack.disposeAsync());
 
 /** One that knows only what the store does. */
-const receiver = (): Receiver =>
+const receiver = (full = ''): Receiver =>
   new Receiver({
+    full: () => full,
     store,
     records,
     trees: new LogTrees(reader),
@@ -261,6 +262,14 @@ describe('refused is', () => {
       expect(keptOf(node)).toEqual(log.entries);
     },
   );
+
+  test('what there is no room for, until there is', async () => {
+    const { node, log } = logOf();
+    grow(log, 4);
+    expect(await codeOf(send(receiver('its disk is full'), log.shipment(0, 4)))).toBe('resource_exhausted');
+    expect(keptOf(node)).toEqual([]);
+    expect(await send(receiver(), log.shipment(0, 4))).toBe(4);
+  });
 
   test('two histories of what was stated and not come to yet', async () => {
     const { node, log } = logOf();

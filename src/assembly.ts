@@ -378,14 +378,20 @@ export function assemble(
       proofs,
       keyOf: (no) => logKeys.of(no),
       tenants: function* () {
-        for (const { id, no, manifest } of tenants)
-          yield { id, no, retention: retentionOf(manifest.audit.retention, config.retention) };
+        for (const { id, no, manifest } of tenants) {
+          const retention = retentionOf(manifest.audit.retention, config.retention);
+          yield { id, no, retention };
+          for (const other of received.list(no)) yield { id, no: other.no, retention, other };
+        }
       },
+      reached: received.reached,
       settings: { maxMib: config.volumes.max_mib, maxDays: config.volumes.max_days },
       archive: archiveOf(config),
       archiveAfterDays: config.archive?.after_days,
-      record: (tenant, caller, action, detail) =>
-        administration.record(tenant, caller, action, undefined, detail),
+      record: ({ id, no, other }, caller, action, detail) => {
+        const whole = other ? { ...detail, node: other.node } : detail;
+        return administration.record({ id, no: other?.tenantNo ?? no }, caller, action, undefined, whole);
+      },
       unsent: unsentOf(reader, [
         ...config.sinks,
         ...places.map(({ url }) => ({ name: cursorOf(url), tenants: ['*'] })),

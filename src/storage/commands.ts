@@ -76,7 +76,7 @@ export function prepareCommands(
     ...prepareRevisions(db),
     ...preparePutTenants(db),
     ...usage,
-    ...prepareReceived(db),
+    ...prepareReceived(db, log),
     ...prepareChanges(db, changes, () => commands),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);

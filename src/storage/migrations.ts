@@ -522,6 +522,14 @@ export const migrations: readonly string[] = [
     refused_at INTEGER NOT NULL DEFAULT 0,
     UNIQUE (tenant_no, node)
   ) STRICT;
+  -- Checkpoints that their entries have come to, one in three hours at most: what a volume of such a log ends with.
+  CREATE TABLE reached (
+    no INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (no, size)
+  ) STRICT, WITHOUT ROWID;
   CREATE TRIGGER received_no_delete BEFORE DELETE ON received
     BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   CREATE TRIGGER received_no_update BEFORE UPDATE ON received

@@ -177,10 +177,11 @@ export class Receiver {
     const isNews = reached && stated.size > row.stated;
     this.#edges.delete(no);
     const { size, source: note } = stated;
+    const at = clock();
     const written: Promise<unknown>[] = [];
-    if (isNews) written.push(writer.run('stateReceived', { no, size, note, at: clock() }));
+    if (isNews) written.push(writer.run('stateReceived', { no, size, note, at }));
     if (rows.length > 0) written.push(writer.appendAll(parcel, no, parts));
-    if (grown.size === size) written.push(writer.run('putCheckpoint', { tenantNo: no, size, note }));
+    if (grown.size === size) written.push(writer.run('reachReceived', { no, size, note, at }));
     await Promise.all(written);
     this.#edges.set(no, grown);
   }

@@ -65,6 +65,7 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   beginReceived: 'node',
   stateReceived: 'node',
   refuseReceived: 'node',
+  reachReceived: 'node',
   renewReceived: 'node',
 };
 

@@ -1,4 +1,5 @@
 import type { Connection } from '../database.ts';
+import type { LogAppender } from '../log/appender.ts';
 import { checkTenantNo, RECEIVED, type TenantNo } from '../rows.ts';
 
 /** The commands that are about logs of other servers. Their entries and checkpoints go the way of all others. */
@@ -20,6 +21,13 @@ export interface ReceivedCommands {
     note: string;
     at: number;
   }) => boolean | undefined;
+  /** Its entries have come to a checkpoint. `undefined` where there is a newer one. */
+  readonly reachReceived: (args: {
+    no: TenantNo;
+    size: number;
+    note: string;
+    at: number;
+  }) => boolean | undefined;
   /** Something was sent that did not fit. */
   readonly refuseReceived: (args: { no: TenantNo; why: string; at: number }) => boolean;
   /**
@@ -33,7 +41,10 @@ export interface ReceivedCommands {
 const MOST_RECEIVED = 2 ** 16;
 const MOST_OF_TENANT = 4_096;
 
-export function prepareReceived(db: Connection): ReceivedCommands {
+/** How often one that was reached is kept for volumes: eight of them are made in the shortest time that records are kept. */
+const KEPT_MS = 3 * 3_600_000;
+
+export function prepareReceived(db: Connection, log: Pick<LogAppender, 'stated'>): ReceivedCommands {
   const count = db.prepare<[], number>('SELECT count(*) FROM received').pluck();
   const countOf = db.prepare<[number], number>('SELECT count(*) FROM received WHERE tenant_no = ?').pluck();
   const hasRoom = (no: TenantNo): boolean =>
@@ -50,6 +61,18 @@ export function prepareReceived(db: Connection): ReceivedCommands {
   );
   const state = db.prepare(
     'UPDATE received SET stated = @size, note = @note, heard_at = @at WHERE no = @no AND stated <= @size',
+  );
+  const putCheckpoint = db.prepare(
+    `INSERT INTO checkpoints (tenant_no, size, note) VALUES (@no, @size, @note)
+     ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note WHERE excluded.size > size`,
+  );
+  const keep = db.prepare(
+    `INSERT INTO reached (no, size, note, at) SELECT @no, @size, @note, @at
+     WHERE NOT EXISTS (SELECT 1 FROM reached WHERE no = @no AND (size >= @size OR at > @at - ${KEPT_MS}))`,
+  );
+  const made = db.prepare(
+    `DELETE FROM reached WHERE no = @no AND size <=
+       (SELECT max(end_id) FROM volumes WHERE id >= @no << 36 AND id < (@no + 1) << 36) - (@no << 36)`,
   );
   const refuse = db.prepare('UPDATE received SET refusal = @why, refused_at = @at WHERE no = @no');
   const earlier = db
@@ -70,6 +93,12 @@ export function prepareReceived(db: Connection): ReceivedCommands {
       return no;
     },
     stateReceived: (args) => state.run(args).changes === 1 || undefined,
+    reachReceived: (args) => {
+      log.stated(args.no, args.size);
+      // Those that volumes have come to are of no use any more.
+      if (keep.run(args).changes === 1) made.run({ no: args.no });
+      return putCheckpoint.run(args).changes === 1 || undefined;
+    },
     refuseReceived: (args) => refuse.run(args).changes === 1,
     renewReceived: ({ tenantNo, node }) => {
       const no = find.get(tenantNo, node);

@@ -30,6 +30,8 @@ export interface ReceivedStore {
   list(tenantNo: TenantNo): ReceivedRow[];
   /** Whose log it is, where it is one of them. */
   ofNumber(no: TenantNo): ReceivedRow | undefined;
+  /** A checkpoint of more entries than that: the newest that is kept, or the first. */
+  reached(no: TenantNo, above: number, which: 'first' | 'newest'): string | undefined;
 }
 
 const COLUMNS = `no, tenant_no AS tenantNo, node, origin, key, operator, note, stated, heard_at AS heardAt, refusal,
@@ -43,7 +45,15 @@ export function receivedStore(db: Connection): ReceivedStore {
     `SELECT ${COLUMNS} FROM received WHERE tenant_no = ? ORDER BY no`,
   );
   const ofNumber = db.prepare<[number], ReceivedRow>(`SELECT ${COLUMNS} FROM received WHERE no = ?`);
+  const reached = (order: string) =>
+    db
+      .prepare<[number, number], string>(
+        `SELECT note FROM reached WHERE no = ? AND size > ? ORDER BY size ${order} LIMIT 1`,
+      )
+      .pluck();
+  const [first, newest] = [reached('ASC'), reached('DESC')];
   return {
+    reached: (no, above, which) => (which === 'first' ? first : newest).get(no, above),
     find: (tenantNo, node) => find.get(tenantNo, node),
     list: (tenantNo) => list.all(tenantNo),
     ofNumber: (no) => ofNumber.get(no),

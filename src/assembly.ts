@@ -384,7 +384,7 @@ export function assemble(
           for (const other of received.list(no)) yield { id, no: other.no, retention, other };
         }
       },
-      reached: received.reached,
+      reached: (...asked) => received.reached(...asked),
       settings: { maxMib: config.volumes.max_mib, maxDays: config.volumes.max_days },
       archive: archiveOf(config),
       archiveAfterDays: config.archive?.after_days,

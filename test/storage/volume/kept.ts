@@ -94,7 +94,7 @@ export async function kept(options: KeptOptions = {}): Promise<Kept> {
           for (const other of received.list(no)) yield { id, no: other.no, retention, other };
         }
       },
-      reached: received.reached,
+      reached: (...asked) => received.reached(...asked),
       settings: { maxMib: options.maxMib ?? 256, maxDays: options.maxDays ?? 30 },
       archive: options.archive,
       archiveAfterDays: options.archiveAfterDays,

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { Keeper } from './audit/keeping/keeper.ts';
+import { NodeLogs } from './audit/logs.ts';
 import { keyMade, ownRecord } from './audit/own.ts';
 import { Presence } from './audit/presence.ts';
 import { Erasure } from './audit/privacy/erasure.ts';
@@ -9,6 +10,8 @@ import { LogKeys } from './audit/proof/keys.ts';
 import { MlDsaKeys } from './audit/proof/ml-dsa.ts';
 import { LogProofs } from './audit/proof/proofs.ts';
 import { Reads } from './audit/reads.ts';
+import { Receiver } from './audit/receiving/receiver.ts';
+import { roomFor } from './audit/receiving/room.ts';
 import { Refusals } from './audit/refusals.ts';
 import { Sinks } from './audit/sinks/thread.ts';
 import { unsentOf } from './audit/sinks/unsent.ts';
@@ -49,6 +52,7 @@ import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } f
 import type { ServiceError } from './errors.ts';
 import { Explanations } from './explaining/explanations.ts';
 import { Ordering } from './fleet/postgres/ordering.ts';
+import { cursorOf, Shipping } from './fleet/shipping/thread.ts';
 import { refusedHere, type ServedParts, servedByReplica } from './fleet/sidecar.ts';
 import { ChangeSource } from './fleet/source.ts';
 import type { PrincipalRef } from './ids.ts';
@@ -80,6 +84,7 @@ import {
   limitsOf,
   pulledTenants,
   retentionOf,
+  shippingPlaces,
   sinkSettings,
   tenantLimitsOf,
   witnessPeer,
@@ -104,6 +109,7 @@ import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
 import { putTenantStore } from './storage/put-tenants.ts';
+import { type ReceivedStore, receivedStore } from './storage/received/store.ts';
 import { revisionStore } from './storage/revisions/store.ts';
 import type { TenantNo } from './storage/rows.ts';
 import { tenantKeyStore } from './storage/tenant-keys.ts';
@@ -355,6 +361,19 @@ export function assemble(
       random,
     }),
   );
+  const places = shippingPlaces(config);
+  const received = receivedStore(reader);
+  const receiver = new Receiver({
+    store: received,
+    records,
+    trees: new LogTrees(reader),
+    writer,
+    full: roomFor(reader, config.data_dir, config.max_store_bytes),
+    node: config.node,
+    clock,
+    monotonic: systemMonotonic,
+    random,
+  });
   const volumes = volumeStore(reader);
   const keeper = stack.use(
     new Keeper({
@@ -364,15 +383,24 @@ export function assemble(
       proofs,
       keyOf: (no) => logKeys.of(no),
       tenants: function* () {
-        for (const { id, no, manifest } of tenants)
-          yield { id, no, retention: retentionOf(manifest.audit.retention, config.retention) };
+        for (const { id, no, manifest } of tenants) {
+          const retention = retentionOf(manifest.audit.retention, config.retention);
+          yield { id, no, retention };
+          for (const other of received.list(no)) yield { id, no: other.no, retention, other };
+        }
       },
+      reached: (...asked) => received.reached(...asked),
       settings: { maxMib: config.volumes.max_mib, maxDays: config.volumes.max_days },
       archive: archiveOf(config),
       archiveAfterDays: config.archive?.after_days,
-      record: (tenant, caller, action, detail) =>
-        administration.record(tenant, caller, action, undefined, detail),
-      unsent: unsentOf(reader, config.sinks),
+      record: ({ id, no, other }, caller, action, detail) => {
+        const whole = other ? { ...detail, node: other.node } : detail;
+        return administration.record({ id, no: other?.tenantNo ?? no }, caller, action, undefined, whole);
+      },
+      unsent: unsentOf(reader, [
+        ...config.sinks,
+        ...places.map(({ url }) => ({ name: cursorOf(url), tenants: ['*'] })),
+      ]),
       clock,
       failed: (error) => void toServiceError(error, 'volumes'),
     }),
@@ -421,6 +449,15 @@ export function assemble(
       writer,
       sinks: config.sinks.map(sinkSettings),
       failed: (error) => void toServiceError(error, 'sinks'),
+    }),
+  );
+
+  const shipping = stack.use(
+    new Shipping({
+      folder: config.data_dir,
+      writer,
+      places,
+      failed: (error) => void toServiceError(error, 'shipping'),
     }),
   );
 
@@ -497,6 +534,7 @@ export function assemble(
       unstated: () => checkpointer.unstatedMs / 1_000,
       stateAge: () => freshness.ageMs / 1_000,
       followers: () => source.followers,
+      shipping: () => shipping.states,
     }),
   );
   const erasure = stack.use(
@@ -583,9 +621,12 @@ export function assemble(
     logKeys,
     mlDsaKeys,
     proofs,
+    nodeLogs: new NodeLogs(received, config.node),
+    received,
+    receiver,
+    writer,
     volumes,
     keeper,
-    node: config.node,
     clock,
     base,
     takesCertificates: config.tls?.client_ca !== undefined,
@@ -668,7 +709,9 @@ export function assemble(
         ...(offload?.problem ? [offload.problem] : []),
       ],
       ofTenants: () => [
-        ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants),
+        ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants, received),
+        ...receiver.problems(),
+        ...shipping.problems(),
         ...tenantKeys.problems().map(({ tenant, why }) => `tenant ${tenant}: its key cannot be had: ${why}`),
         ...fleet.problems(),
         ...(follower?.problems() ?? []),
@@ -689,8 +732,14 @@ export function assemble(
   return { services, fleet, checkpointer, keeper, presence, join };
 }
 
-const logProblems = (faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[], tenants: Tenants): string[] =>
+const logProblems = (
+  faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[],
+  tenants: Tenants,
+  received: Pick<ReceivedStore, 'ofNumber'>,
+): string[] =>
   faults.map(({ tenantNo, text }) => {
-    const tenant = [...tenants].find(({ no }) => no === tenantNo);
-    return `tenant ${tenant?.id ?? `number ${tenantNo}`}: ${text}`;
+    const of = (number: TenantNo | undefined) => [...tenants].find(({ no }) => no === number)?.id;
+    const other = tenantNo === undefined || of(tenantNo) ? undefined : received.ofNumber(tenantNo);
+    const where = other ? ` (the log of ${other.node})` : '';
+    return `tenant ${of(other?.tenantNo ?? tenantNo) ?? `number ${tenantNo}`}${where}: ${text}`;
   });

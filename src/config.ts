@@ -36,6 +36,17 @@ const origins = z
     'an address without a path',
   );
 
+/** How other servers are reached. */
+const reached = {
+  /** Who certifies them, where the system does not know; and the certificate that this server shows. PEM files. */
+  ca: z.string().min(1).optional(),
+  cert: z.string().min(1).optional(),
+  key: z.string().min(1).optional(),
+};
+const isPair = ({ cert, key }: { cert?: string | undefined; key?: string | undefined }): boolean =>
+  (cert === undefined) === (key === undefined);
+const PAIR = 'cert and key come together';
+
 const loginMount = (name: string) =>
   z
     .string()
@@ -249,12 +260,22 @@ const schema = z.strictObject({
       data: origins,
       /** The secret of the operator that this sidecar is to them; or MANDATE_AUTHORITY_SECRET. */
       secret_file: z.string().min(1).optional(),
-      /** Who certifies them, where the system does not know; and the certificate that this sidecar shows. PEM files. */
-      ca: z.string().min(1).optional(),
-      cert: z.string().min(1).optional(),
-      key: z.string().min(1).optional(),
+      ...reached,
+      /** Whether records are sent to each of them, or stay where they were made. */
+      records: z.enum(['shipped', 'kept']).default('shipped'),
     })
-    .refine(({ cert, key }) => (cert === undefined) === (key === undefined), 'cert and key come together')
+    .refine(isPair, PAIR)
+    .optional(),
+  /** Other authorities, which this one sends its records to. */
+  peers: z
+    .strictObject({
+      /** Their admin planes. */
+      admin: origins,
+      /** The secret of the operator that this authority is to them; or MANDATE_PEERS_SECRET. */
+      secret_file: z.string().min(1).optional(),
+      ...reached,
+    })
+    .refine(isPair, PAIR)
     .optional(),
   opa: z.string().optional(),
   /** Who speaks HTTP/2: Mandate itself, or Node's `http2` as before; for two releases, as a way back. */
@@ -276,6 +297,8 @@ export type Config = Readonly<z.infer<typeof schema>> & {
   readonly masterKey?: MasterKeyGiven | undefined;
   /** What `authority` knows this sidecar by. */
   readonly authoritySecret?: string | undefined;
+  /** What `peers` know this authority by. */
+  readonly peersSecret?: string | undefined;
   /** Those of `archive.s3`, and of bundles in buckets. */
   readonly s3Credentials?: S3Credentials | undefined;
   /** By tenant: the bearer token that its bundle is pulled with, where the environment has it. */
@@ -321,7 +344,11 @@ export function readConfig(
     version: versionOf(home),
     opa: opaOf(parsed.data.opa, home),
     masterKey: masterKeyIn(environment),
-    authoritySecret: parsed.data.authority && authoritySecretIn(parsed.data.authority, environment),
+    authoritySecret:
+      parsed.data.authority &&
+      fleetSecretIn('authority', parsed.data.authority, environment['MANDATE_AUTHORITY_SECRET']),
+    peersSecret:
+      parsed.data.peers && fleetSecretIn('peers', parsed.data.peers, environment['MANDATE_PEERS_SECRET']),
     s3Credentials: usesS3(parsed.data) ? s3CredentialsIn(environment) : undefined,
     bundleTokens: bundleTokensIn(environment, parsed.data.bundles),
   });
@@ -332,7 +359,7 @@ export function readConfig(
 }
 
 /** A sidecar has its tenants from its authority, and is called as that is. */
-function checkSidecar({ authority, store, tenants, base_url }: Config): void {
+function checkSidecar({ authority, peers, store, tenants, base_url }: Config): void {
   if (store !== undefined && base_url === undefined)
     throw new ServiceError('config_invalid', 'store: authorities take base_url, the same for all of them');
   if (!authority) return;
@@ -341,6 +368,7 @@ function checkSidecar({ authority, store, tenants, base_url }: Config): void {
       'config_invalid',
       'store: a sidecar has its state from its authority, and no database',
     );
+  if (peers) throw new ServiceError('config_invalid', 'peers: a sidecar sends its records to its authority');
   if (tenants.length > 0)
     throw new ServiceError(
       'config_invalid',
@@ -353,21 +381,23 @@ function checkSidecar({ authority, store, tenants, base_url }: Config): void {
     );
 }
 
-function authoritySecretIn(
+/** From the environment or a file; `what` names the member. */
+function fleetSecretIn(
+  what: string,
   { secret_file: file }: { secret_file?: string | undefined },
-  environment: Readonly<Record<string, string | undefined>>,
+  fromEnvironment: string | undefined,
 ): string | undefined {
-  const given = environment['MANDATE_AUTHORITY_SECRET'] ?? (file === undefined ? undefined : secretIn(file));
+  const given = fromEnvironment ?? (file === undefined ? undefined : secretIn(what, file));
   if (given !== undefined && !/^[\x21-\x7e]{16,512}$/.test(given))
-    throw new ServiceError('config_invalid', 'authority: the secret is 16 to 512 printable characters');
+    throw new ServiceError('config_invalid', `${what}: the secret is 16 to 512 printable characters`);
   return given;
 }
 
-function secretIn(file: string): string {
+function secretIn(what: string, file: string): string {
   try {
     return readFileSync(file, 'utf8').trim();
   } catch (error) {
-    throw new ServiceError('config_invalid', `authority: secret_file: ${describe(error)}`);
+    throw new ServiceError('config_invalid', `${what}: secret_file: ${describe(error)}`);
   }
 }
 

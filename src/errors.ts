@@ -15,6 +15,7 @@ export const errorCodes = [
   'not_found',
   'gone',
   'conflict',
+  'log_refused',
   'unauthenticated',
   'permission_denied',
   'tenant_unknown',

@@ -9,6 +9,7 @@ import type { Kms } from './delegation/keys/kms/kms.ts';
 import type { Login } from './delegation/keys/kms/login.ts';
 import { Transit } from './delegation/keys/kms/transit.ts';
 import { describe, ServiceError } from './errors.ts';
+import type { ShippingPlace } from './fleet/shipping/thread.ts';
 import { tenantId } from './ids.ts';
 import { parseVkey, SignatureType } from './merkle/keys.ts';
 import { FolderSource } from './policy/pulling/folder.ts';
@@ -64,8 +65,11 @@ export function archiveOf({ archive, s3Credentials }: Config): Archive | undefin
   return new S3Archive(archive.s3, s3Credentials);
 }
 
-/** The PEM files of `authority`. Throws `config_invalid`. */
-export function readAuthorityFiles({ ca, cert, key }: NonNullable<Config['authority']>): {
+/** The PEM files of `authority`, or of `peers`. Throws `config_invalid`. */
+export function readFleetFiles(
+  what: 'authority' | 'peers',
+  { ca, cert, key }: Pick<NonNullable<Config['authority']>, 'ca' | 'cert' | 'key'>,
+): {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
@@ -74,7 +78,7 @@ export function readAuthorityFiles({ ca, cert, key }: NonNullable<Config['author
     try {
       return file === undefined ? undefined : readFileSync(file, 'utf8');
     } catch (error) {
-      throw new ServiceError('config_invalid', `authority: ${describe(error)}`);
+      throw new ServiceError('config_invalid', `${what}: ${describe(error)}`);
     }
   };
   return { ca: read(ca), cert: read(cert), key: read(key) };
@@ -133,6 +137,22 @@ function loginOf({ token_file: file, approle, jwt }: NonNullable<Config['kms']>[
     };
   if (jwt) return { by: 'jwt', ...jwt };
   return { by: 'token', file: file ?? '' };
+}
+
+/** Where this server's records are sent, to be kept: a sidecar's by its authorities, an authority's by others. Throws `config_invalid`. */
+export function shippingPlaces({ authority, authoritySecret, peers, peersSecret }: Config): ShippingPlace[] {
+  const placesOf = (
+    what: 'authority' | 'peers',
+    to: Pick<NonNullable<Config['authority']>, 'admin' | 'ca' | 'cert' | 'key'>,
+    secret: string | undefined,
+  ): ShippingPlace[] => {
+    const files = readFleetFiles(what, to);
+    return to.admin.map(({ origin: url }) => ({ url, secret, ...files }));
+  };
+  return [
+    ...(authority?.records === 'shipped' ? placesOf('authority', authority, authoritySecret) : []),
+    ...(peers ? placesOf('peers', peers, peersSecret) : []),
+  ];
 }
 
 /** What the tenant wants, or else the operator; for no fewer days than the operator has them kept. */

@@ -8,7 +8,7 @@ import { lessorAt } from './fleet/lessor.ts';
 import { type ServedParts, servedByReplica } from './fleet/sidecar.ts';
 import { Forwarding } from './server/forwarding.ts';
 import { PassingOn } from './server/passing-on.ts';
-import { readAuthorityFiles } from './settings.ts';
+import { readFleetFiles } from './settings.ts';
 import type { GrantStore } from './storage/grants.ts';
 import type { Writer } from './storage/writer.ts';
 import type { Callers } from './tenancy/callers.ts';
@@ -26,7 +26,7 @@ export function metersOfSidecar(
   { config, grants }: { readonly config: Config; readonly grants: GrantStore },
   stack: AsyncDisposableStack,
 ): HeldMeters {
-  const files = readAuthorityFiles(authority);
+  const files = readFleetFiles('authority', authority);
   const secret = config.authoritySecret;
   const lessor = lessorAt(authority.admin.map((url) => ({ url, secret, ...files })));
   const monotonic = systemMonotonic;
@@ -47,7 +47,7 @@ export function assembleSidecar(
   stack: AsyncDisposableStack,
 ): Sidecar {
   const { config, writer, callers, heard, store, tenants } = parts;
-  const files = readAuthorityFiles(authority);
+  const files = readFleetFiles('authority', authority);
   const forwarding = (origins: readonly URL[]): Forwarding =>
     stack.use(new Forwarding({ origins, ...files, callers }));
   const secret = config.authoritySecret;

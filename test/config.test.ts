@@ -131,6 +131,25 @@ describe('readConfig', () => {
     expect(refusal.message).toContain(message);
   });
 
+  test('takes peers of an authority over TLS alone, with a secret that is one, and none of a sidecar', () => {
+    const admin = 'https://two.example:7401';
+    const secret = { MANDATE_PEERS_SECRET: 'peers-secret-000000000000000001' };
+    const config = readConfig(secret, { peers: { admin } });
+    expect([config.peers?.admin.map(({ origin }) => origin), config.peersSecret]).toEqual([
+      [admin],
+      secret.MANDATE_PEERS_SECRET,
+    ]);
+    expect(() => readConfig({}, { peers: { admin: 'http://two.example:7401' } })).toThrow('https');
+    expect(() => readConfig({}, { peers: { admin, cert: 'cert.pem' } })).toThrow('come together');
+    expect(() => readConfig({ MANDATE_PEERS_SECRET: 'short' }, { peers: { admin } })).toThrow(
+      'peers: the secret',
+    );
+    const authority = { admin, data: 'https://two.example:7400' };
+    expect(() => readConfig({}, { authority, base_url: 'https://pdp.example', peers: { admin } })).toThrow(
+      'peers: a sidecar',
+    );
+  });
+
   test('refuses an address beyond loopback without TLS, and with --dev always', () => {
     const tls = { cert: 'cert.pem', key: 'key.pem' };
     expect(() => readConfig({}, { admin: '192.0.2.1:7401' })).toThrow('takes tls');

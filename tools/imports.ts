@@ -33,6 +33,7 @@ const ranks: Readonly<Record<string, number>> = {
   'main.ts': 9,
   'decision-thread.ts': 9,
   'sinks-thread.ts': 9,
+  'shipping-thread.ts': 9,
   'volumes-thread.ts': 9,
   'shadow-thread.ts': 9,
   'replay-thread.ts': 9,

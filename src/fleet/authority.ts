@@ -28,15 +28,20 @@ export interface AuthorityPlace {
 /** The most bytes of one message: parts of copies are half a megabyte, a change may carry a pushed policy. */
 const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 
-/** The way to an authority, as whoever may follow it. */
-export function transportTo({ url, secret, ca, cert, key }: AuthorityPlace): Transport {
-  const authorize: Interceptor = (next) => (request) => {
+/** Shows the secret with each call. */
+export const authorized =
+  (secret: string | undefined): Interceptor =>
+  (next) =>
+  (request) => {
     if (secret !== undefined) request.header.set('authorization', `Bearer ${secret}`);
     return next(request);
   };
+
+/** The way to an authority, as whoever may follow it. */
+export function transportTo({ url, secret, ca, cert, key }: AuthorityPlace): Transport {
   return createGrpcTransport({
     baseUrl: url.origin,
-    interceptors: [authorize],
+    interceptors: [authorized(secret)],
     readMaxBytes: MAX_MESSAGE_BYTES,
     nodeOptions: { ca, cert, key },
   });

@@ -32,6 +32,7 @@ export const errorForms = {
   not_found: form(404, Code.NotFound),
   gone: form(410, Code.NotFound),
   conflict: form(409, Code.Aborted),
+  log_refused: form(409, Code.FailedPrecondition),
   unauthenticated: form(401, Code.Unauthenticated, 'invalid_client'),
   permission_denied: form(403, Code.PermissionDenied, 'unauthorized_client'),
   tenant_unknown: form(404, Code.NotFound),

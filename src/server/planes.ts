@@ -1,12 +1,14 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import type { Keeper } from '../audit/keeping/keeper.ts';
+import type { NodeLogs } from '../audit/logs.ts';
 import type { Erasure } from '../audit/privacy/erasure.ts';
 import type { MemberKeys } from '../audit/privacy/keys.ts';
 import type { LogKeys } from '../audit/proof/keys.ts';
 import type { MlDsaKeys } from '../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { Reads } from '../audit/reads.ts';
+import type { Receiver } from '../audit/receiving/receiver.ts';
 import type { AccessRequests } from '../decision/approval/access-requests.ts';
 import type { Approvers } from '../decision/approval/approvers.ts';
 import type { ApprovalRequests } from '../decision/approval/requests.ts';
@@ -59,8 +61,10 @@ import type { ServedBundles } from '../policy/revisions/served.ts';
 import type { PartStore } from '../storage/log/parts.ts';
 import type { RecordStore } from '../storage/log/records.ts';
 import type { PrincipalStore } from '../storage/principals/store.ts';
+import type { ReceivedStore } from '../storage/received/store.ts';
 import type { RevisionStore } from '../storage/revisions/store.ts';
 import type { VolumeStore } from '../storage/volume/store.ts';
+import type { Writer } from '../storage/writer.ts';
 import type { Administration } from '../tenancy/administration.ts';
 import type { Callers } from '../tenancy/callers.ts';
 import type { Issuers } from '../tenancy/issuers.ts';
@@ -131,13 +135,16 @@ export interface Services {
   /** Undefined where logs have one key. */
   readonly mlDsaKeys: MlDsaKeys | undefined;
   readonly proofs: LogProofs;
+  readonly nodeLogs: NodeLogs;
+  readonly received: ReceivedStore;
+  /** Keeps other servers' logs. */
+  readonly receiver: Receiver;
+  readonly writer: Writer;
   readonly volumes: VolumeStore;
   readonly keeper: Keeper;
   readonly memberKeys: MemberKeys;
   readonly erasure: Erasure;
   readonly explanations: Explanations;
-  /** What this server's part of each log is called. */
-  readonly node: string;
   readonly policies: Policies;
   readonly administration: Administration;
   readonly credentials: Credentials;

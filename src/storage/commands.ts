@@ -13,6 +13,7 @@ import { type OnceCommands, prepareOnce } from './once.ts';
 import { type PrincipalCommands, preparePrincipalCommands } from './principals/commands.ts';
 import { prepareUses, type UseCommands } from './principals/uses.ts';
 import { type PutTenantCommands, preparePutTenants } from './put-tenants.ts';
+import { prepareReceived, type ReceivedCommands } from './received/commands.ts';
 import { prepareRevisions, type RevisionCommands } from './revisions/commands.ts';
 import { checkTenantNo, type TenantNo } from './rows.ts';
 import { prepareSitting, type SittingCommands } from './sitting.ts';
@@ -41,7 +42,8 @@ export interface Commands
     PutTenantCommands,
     UsageCommands,
     LeaseCommands,
-    ChangeCommands {
+    ChangeCommands,
+    ReceivedCommands {
   /** Makes the tenant if it is new. */
   readonly putTenant: (args: { id: TenantId }) => { no: TenantNo; manifestHash: string };
 }
@@ -77,6 +79,7 @@ export function prepareCommands(
     ...preparePutTenants(db),
     ...usage,
     ...prepareLeases(db, usage),
+    ...prepareReceived(db, log),
     ...prepareChanges(db, changes, () => commands),
     putTenant: ({ id }) => {
       const known = tenantByName.get(id);

@@ -1,12 +1,12 @@
 import type { TenantId } from '../ids.ts';
 import type { Connection } from './database.ts';
-import { type LogKeyRow, SET_ASIDE, type TenantNo } from './rows.ts';
+import { type LogKeyRow, RECEIVED, SET_ASIDE, type TenantNo } from './rows.ts';
 
 export interface LogKeyStore {
   find(tenantNo: TenantNo): LogKeyRow | undefined;
   /** Its second key, of ML-DSA-44. */
   findMlDsa(tenantNo: TenantNo): Omit<LogKeyRow, 'origin'> | undefined;
-  /** All that have a key or a checkpoint, but for those that were set aside. */
+  /** All that have a key or a checkpoint, but for those that were set aside, and those of other servers. */
   all(): TenantNo[];
   /** Whose log it is, also of a tenant that is not served. */
   tenantOf(tenantNo: TenantNo): TenantId | undefined;
@@ -22,7 +22,7 @@ export function logKeyStore(db: Connection): LogKeyStore {
   const tenantOf = db.prepare<[number], TenantId>('SELECT id FROM tenants WHERE no = ?').pluck();
   const all = db
     .prepare<[], TenantNo>(
-      `SELECT no FROM tenants WHERE id NOT LIKE '%${SET_ASIDE}%'
+      `SELECT no FROM tenants WHERE id NOT LIKE '%${SET_ASIDE}%' AND id NOT LIKE '%${RECEIVED}%'
          AND (no IN (SELECT tenant_no FROM log_keys) OR no IN (SELECT tenant_no FROM checkpoints))`,
     )
     .pluck();

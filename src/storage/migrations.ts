@@ -564,4 +564,37 @@ export const migrations: readonly string[] = [
   CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal WHEN old.seq >= (SELECT filed FROM store)
     BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
   `,
+  `
+  -- Logs of other servers that are kept here: see received/store.ts. no: of the log in this store, whose name in tenants
+  -- is tenant@node. key: the verifier key that its first checkpoint was signed by. operator: who it came from. stated, note:
+  -- the checkpoint that its entries are to come to next. refusal: what did not fit last.
+  CREATE TABLE received (
+    no INTEGER PRIMARY KEY REFERENCES tenants(no),
+    tenant_no INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    key TEXT NOT NULL,
+    operator TEXT NOT NULL,
+    begun_at INTEGER NOT NULL,
+    stated INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    heard_at INTEGER NOT NULL,
+    refusal TEXT NOT NULL DEFAULT '',
+    refused_at INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (tenant_no, node)
+  ) STRICT;
+  -- Checkpoints that their entries have come to, one in three hours at most: what a volume of such a log ends with.
+  CREATE TABLE reached (
+    no INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (no, size)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER received_no_delete BEFORE DELETE ON received
+    BEGIN SELECT RAISE(ABORT, 'records are append-only'); END;
+  CREATE TRIGGER received_no_update BEFORE UPDATE ON received
+    WHEN new.no IS NOT old.no OR new.key IS NOT old.key OR new.origin IS NOT old.origin OR new.stated < old.stated
+    BEGIN SELECT RAISE(ABORT, 'a log only grows'); END;
+  `,
 ];

@@ -196,6 +196,9 @@ export const RUN_RECORDS = 256;
  */
 export const SET_ASIDE = '~';
 
+/** What parts the name of a tenant from that of the server whose log of the tenant is kept here. In no tenant's name either. */
+export const RECEIVED = '@';
+
 const INDEX_SPAN = 2 ** 36;
 const TENANT_SPAN = 2 ** 17;
 

@@ -23,6 +23,14 @@ export function createMetrics(options: {
   stateAge: () => number;
   /** Sidecars that follow this server. */
   followers: () => number;
+  /** Each authority that records are sent to. */
+  shipping: () => readonly {
+    readonly address: string;
+    readonly lag: number;
+    readonly shipped: number;
+    readonly problem: string;
+    readonly refused: readonly string[];
+  }[];
   /** Each sink: records that wait for it, and that it took since the start. */
   sinks: () => readonly {
     readonly name: string;
@@ -151,6 +159,43 @@ export function createMetrics(options: {
     },
   });
 
+  const ofShipping = {
+    mandate_shipping_lag_records: ['Records that are durable here and not known to be so there.', 'lag'],
+    mandate_shipping_shipped_records: ['Records sent since the start.', 'shipped'],
+  } as const;
+  for (const [name, [help, member]] of Object.entries(ofShipping))
+    new Gauge({
+      name,
+      help,
+      labelNames: ['authority'],
+      registers,
+      collect() {
+        for (const each of options.shipping()) this.set({ authority: each.address }, each[member]);
+      },
+    });
+  new Gauge({
+    name: 'mandate_shipping_failing',
+    help: 'Whether the authority cannot be reached, or does not take a log.',
+    labelNames: ['authority'],
+    registers,
+    collect() {
+      for (const { address, problem, refused } of options.shipping())
+        this.set({ authority: address }, problem === '' && refused.length === 0 ? 0 : 1);
+    },
+  });
+  const received = new Counter({
+    name: 'mandate_received_records_total',
+    help: "Records of other servers' logs that were kept.",
+    labelNames: ['tenant'],
+    registers,
+  });
+  const refusedLogs = new Counter({
+    name: 'mandate_received_refused_total',
+    help: "Parts of other servers' logs that did not fit, and were refused.",
+    labelNames: ['tenant'],
+    registers,
+  });
+
   const labels = new Map<string, string>();
   const labelOf = (tenant: string): string => {
     const known = labels.get(tenant);
@@ -191,6 +236,14 @@ export function createMetrics(options: {
       (message) => {
         const { tenant, what } = message as { tenant: string; what: string };
         kills.inc({ tenant: labelOf(tenant), what });
+      },
+    ],
+    [
+      'mandate:log.received',
+      (message) => {
+        const { tenant, entries, refusal } = message as { tenant: string; entries: number; refusal: string };
+        if (refusal === '') received.inc({ tenant: labelOf(tenant) }, entries);
+        else refusedLogs.inc({ tenant: labelOf(tenant) });
       },
     ],
     [

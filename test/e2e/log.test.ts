@@ -211,8 +211,12 @@ describe('AuditService', () => {
   test('DescribeLog says the same over Connect and gRPC', async () => {
     using grpc = new Grpc(server.admin, secrets.api);
     const asked = await described();
-    const answer = await grpc.call<Described>('AuditService', 'DescribeLog', { tenant: 'acme' });
-    expect({ ...answer }).toEqual(asked);
+    const { next_index: nextIndex, ...answer } = await grpc.call<Described & { next_index: number }>(
+      'AuditService',
+      'DescribeLog',
+      { tenant: 'acme' },
+    );
+    expect({ ...answer, nextIndex: String(nextIndex) }).toEqual(asked);
     expect(asked.origin).toBe(checkpoint.origin);
     expect(isSigned(stated(asked.checkpoint), key)).toBe(true);
   });

@@ -103,7 +103,7 @@ test.runIf(isHere)(
       await primary.kill();
       line.cut();
       await standby.promote();
-      line.turn(standby.url);
+      line.leadTo(standby.url);
       line.mend();
       for (const each of servers) await goesOn(each);
     });
@@ -128,7 +128,7 @@ test.runIf(isHere)(
     line.cut();
     await standby.up();
     await standby.promote();
-    line.turn(standby.url);
+    line.leadTo(standby.url);
     line.mend();
     for (const each of servers) {
       expect((await each.ended).code).not.toBe(0);

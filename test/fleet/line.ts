@@ -5,18 +5,18 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class Line implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  #port: number;
   #isCut = false;
   #delayMs = 0;
+  #port = 0;
 
-  private constructor(server: Server, port: number) {
+  private constructor(server: Server) {
     this.#server = server;
-    this.#port = port;
   }
 
   static async to(url: string): Promise<Line> {
     const server = createServer({ allowHalfOpen: true });
-    const line = new Line(server, Number(new URL(url).port));
+    const line = new Line(server);
+    line.leadTo(url);
     server.on('connection', (near) => {
       if (line.#isCut) return void near.destroy();
       const far = connect(line.#port, '127.0.0.1');
@@ -46,15 +46,15 @@ export class Line implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** New connections go there from now on. */
+  leadTo(url: string): void {
+    this.#port = Number(new URL(url).port);
+  }
+
   /** What is on it is lost, and nobody gets through. */
   cut(): void {
     this.#isCut = true;
     for (const each of this.#sockets) each.destroy();
-  }
-
-  /** Whoever connects from now on comes to another server. */
-  turn(url: string): void {
-    this.#port = Number(new URL(url).port);
   }
 
   mend(): void {

@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import https from 'node:https';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -69,6 +70,26 @@ test('a sidecar follows and passes on over TLS, and its callers have credentials
   expect(exchanged.status, JSON.stringify(exchanged.body)).toBe(200);
   const asked = tokenReads(exchanged.body.access_token ?? '', '');
   expect((await check(sidecar.data, asked, bearer(mcp.secret))).body.decision).toBe('DECISION_ALLOW');
+});
+
+test('records are sent over TLS too, by whoever has the secret', async () => {
+  const certifier = await readFile(ca);
+  const asked = () =>
+    new Promise<string>((resolve, reject) => {
+      const url = new URL('/mandate.v1.AuditService/ListLogs', secured(authority).admin);
+      const headers = { 'content-type': 'application/json', authorization: bearer(secrets.operator) };
+      const call = https.request(url, { method: 'POST', ca: certifier, headers }, (response) => {
+        response.setEncoding('utf8');
+        let text = '';
+        response.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('end', () => resolve(text));
+      });
+      call.on('error', reject);
+      call.end('{"tenant":"acme"}');
+    });
+  await eventually(asked, (text) => text.includes('/t/acme/log/one+') && /"kept":"[1-9]/.test(text));
 });
 
 test('an authority that nobody trusts is not followed, and no secret is sent to it', async () => {

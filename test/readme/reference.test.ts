@@ -72,6 +72,7 @@ describe('docs/reference.md', () => {
       stateAge: none,
       followers: none,
       sinks: () => [],
+      shipping: () => [],
     });
     const types = [...(await metrics.text()).matchAll(/^# TYPE (mandate_\w+) (\w+)$/gm)];
     const rows = rowsOf('Metrics');

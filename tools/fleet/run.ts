@@ -69,8 +69,9 @@ const authority = {
   tenants: [path.join(repository, 'policies/acme')],
   master_key_file: path.join(folder, 'master.key'),
 };
-await serve('one', 0, authority);
-await serve('two', 10, authority);
+const peer = (offset: number) => ({ peers: { admin: `http://${at(offset)}` } });
+await serve('one', 0, { ...authority, ...peer(11) });
+await serve('two', 10, { ...authority, ...peer(1) });
 const authorities = {
   admin: [1, 11].map((each) => `http://${at(each)}`),
   data: [0, 10].map((each) => `http://${at(each)}`),

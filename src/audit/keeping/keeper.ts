@@ -5,7 +5,7 @@ import { describe, ServiceError } from '../../errors.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import { type VolumeRow, volumeFile } from '../../storage/volume/volumes.ts';
 import { Leaving } from './leaving.ts';
-import { type KeeperOptions, type KeptTenant, sliced } from './options.ts';
+import { type KeeperOptions, type KeptLog, sliced } from './options.ts';
 import { Ripening } from './ripening.ts';
 
 /** How often logs are looked at. */
@@ -92,11 +92,7 @@ export class Keeper implements AsyncDisposable {
    * Moves the volumes of a log to the archive; those whose records are all older than a time, in milliseconds since the
    * epoch. Answers each as it is done. Throws `unimplemented` without an archive, `unavailable` where it fails.
    */
-  async *archive(
-    tenant: Pick<KeptTenant, 'id' | 'no'>,
-    olderThan: number,
-    caller: string,
-  ): AsyncGenerator<VolumeRow> {
+  async *archive(tenant: KeptLog, olderThan: number, caller: string): AsyncGenerator<VolumeRow> {
     const { archive, store } = this.#options;
     if (!archive)
       throw new ServiceError('unimplemented', 'no archive is configured; see archive in the configuration');
@@ -119,7 +115,7 @@ export class Keeper implements AsyncDisposable {
   }
 
   /** Nothing of the log is removed until it is released. Answers whether it was not held before. */
-  async hold(tenant: Pick<KeptTenant, 'id' | 'no'>, reason: string, caller: string): Promise<boolean> {
+  async hold(tenant: KeptLog, reason: string, caller: string): Promise<boolean> {
     const { writer, record, clock } = this.#options;
     const { value } = await writer.run(
       'putHold',
@@ -130,7 +126,7 @@ export class Keeper implements AsyncDisposable {
   }
 
   /** Answers whether it was held. */
-  async release(tenant: Pick<KeptTenant, 'id' | 'no'>, caller: string): Promise<boolean> {
+  async release(tenant: KeptLog, caller: string): Promise<boolean> {
     const { writer, record } = this.#options;
     const { value } = await writer.run(
       'dropHold',

@@ -4,7 +4,7 @@ import { ServiceError } from '../../errors.ts';
 import { recordIndex } from '../../storage/rows.ts';
 import { type VolumeRow, volumeFile } from '../../storage/volume/volumes.ts';
 import type { Archive } from './archive.ts';
-import { DAY_MS, type KeeperOptions, type KeptTenant, MIB } from './options.ts';
+import { DAY_MS, type KeeperOptions, type KeptLog, type KeptTenant, MIB } from './options.ts';
 
 /** What does this by itself, as records name callers. */
 const CALLER = 'retention';
@@ -35,8 +35,9 @@ export class Leaving {
   }
 
   /** Why a volume stays for now. */
-  waits(tenant: Pick<KeptTenant, 'id' | 'no'>, { endId }: VolumeRow): string | undefined {
-    const unsent = this.#options.unsent(tenant);
+  waits(tenant: KeptLog, { endId }: VolumeRow): string | undefined {
+    // Sinks and authorities are sent what this server made itself.
+    const unsent = tenant.other ? undefined : this.#options.unsent(tenant);
     const last = recordIndex(endId) - 1;
     if (!unsent || unsent.next > last) return undefined;
     return `records ${unsent.next} to ${last} of ${tenant.id} stay until the sink ${unsent.sink} has them, or is configured no more`;
@@ -50,14 +51,14 @@ export class Leaving {
 
   /** Undefined where it is not here any more. */
   async archive(
-    tenant: Pick<KeptTenant, 'id' | 'no'>,
+    tenant: KeptLog,
     volume: VolumeRow,
     archive: Archive,
     caller: string,
   ): Promise<VolumeRow | undefined> {
     const { folder, writer, clock, record, keyOf } = this.#options;
     const file = volumeFile(folder, volume);
-    const { name: origin } = await keyOf(tenant.no);
+    const origin = tenant.other?.origin ?? (await keyOf(tenant.no)).name;
     const place = await archived(archive, file, `${origin}/${path.basename(file)}`, volume.sha256);
     const at = clock();
     const { value } = await writer.run(
@@ -73,7 +74,7 @@ export class Leaving {
   /** What is kept for no longer, unless the log is held. */
   async remove(tenant: KeptTenant): Promise<void> {
     const { folder, store, writer, clock, record } = this.#options;
-    if (store.hold(tenant.no)) return;
+    if (store.hold(tenant.other?.tenantNo ?? tenant.no)) return;
     for (const volume of await this.#beyond(tenant)) {
       if (this.#signal.aborted || this.#isWaiting(tenant, volume)) return;
       const { value } = await writer.run(

@@ -1,7 +1,8 @@
 import { sign } from 'node:crypto';
 import { promisify } from 'node:util';
 import { ServiceError } from '../../errors.ts';
-import { checkpointText } from '../../merkle/checkpoint.ts';
+import { checkpointText, parseCheckpoint } from '../../merkle/checkpoint.ts';
+import { parseVkey } from '../../merkle/keys.ts';
 import { isNoteOf, signedNote } from '../../merkle/note.ts';
 import { verifyConsistency } from '../../merkle/proofs.ts';
 import type { TenantNo } from '../../storage/rows.ts';
@@ -44,13 +45,14 @@ export class Ripening {
     await using stack = new AsyncDisposableStack();
     let thread: MakingThread | undefined;
     const breathe = sliced();
-    for (const { no, retention } of this.#options.tenants()) {
+    for (const { no, retention, other } of this.#options.tenants()) {
       if (this.#signal.aborted) return;
       await breathe();
       await contained(async () => {
         if (this.#ripe(no, retention) === undefined) return;
         thread ??= stack.use(this.#thread());
-        await this.#makeOf(no, () => this.#ripe(no, retention), thread);
+        if (other) await this.#makeOther(no, other.key, retention, thread);
+        else await this.#makeOf(no, () => this.#ripe(no, retention), thread);
       });
     }
   }
@@ -84,6 +86,19 @@ export class Ripening {
       const { value } = await writer.run('putVolume', { volume, at: clock() });
       if (!value) return made;
     }
+  }
+
+  /** Of another server's log: up to a checkpoint that its own key has signed, as nobody else can sign one. */
+  async #makeOther(no: TenantNo, key: string, retention: Retention, thread: MakingThread): Promise<void> {
+    const { store, reached, writer, clock } = this.#options;
+    const loose = this.#signal.aborted ? undefined : store.loose(no);
+    if (!loose) return;
+    const note = reached(no, loose.first, loose.bytes > this.#maxBytes(retention) ? 'first' : 'newest');
+    if (note === undefined) return;
+    const { size: end, root, note: signed } = parseCheckpoint(note);
+    if (!isNoteOf(signed, parseVkey(key))) throw unfit(no, 'its checkpoint is not signed by its key');
+    const volume = await thread.make({ no, first: loose.first, end, root }, note);
+    await writer.run('putVolume', { volume, at: clock() });
   }
 
   /** Signs what the log was when it had so many entries. It must be a part of what it stated last. */

@@ -41,6 +41,9 @@ export class StoreRows {
     const raw = key.pluck().get(this.#no);
     if (raw && keys.length > 0 && !keys.some((each) => isKey(each, raw)))
       yield 'its key in the store is none that was given';
+    const pinned = this.#pinnedKey();
+    if (pinned !== undefined && keys.length > 0 && !keys.some((each) => vkeyOf(each) === pinned))
+      yield 'the key that it is kept under is none that was given';
     yield* readable('its runs', this.#runs());
     yield* readable('its tree', this.#tiles());
     yield* readable('its parts', this.#parts());
@@ -49,6 +52,13 @@ export class StoreRows {
     if (counted > end) yield `by its count it has ${counted} entries, but it ends with ${end}`;
     const stated = this.#count('SELECT size FROM checkpoints WHERE tenant_no = ?');
     if (note !== null && stated !== sizeIn(note)) yield `its checkpoint stands as one of ${stated} entries`;
+  }
+
+  /** Of another server's log; a store of an older version has none. */
+  #pinnedKey(): string | undefined {
+    const isThere = this.#db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'received'").get();
+    if (!isThere) return undefined;
+    return this.#db.prepare<[number], string>('SELECT key FROM received WHERE no = ?').pluck().get(this.#no);
   }
 
   /** The parts that an entry names and the store does not have. */

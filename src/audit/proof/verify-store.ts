@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { Policy } from '../../merkle/policy.ts';
 import type { Connection } from '../../storage/database.ts';
 import { Runs } from '../../storage/log/runs.ts';
-import { RUN_RECORDS, type TenantNo } from '../../storage/rows.ts';
+import { RECEIVED, RUN_RECORDS, type TenantNo } from '../../storage/rows.ts';
 import { checkVolumes } from '../../storage/volume/checking.ts';
 import { volumeStore } from '../../storage/volume/store.ts';
 import { StoreRows } from './store-rows.ts';
@@ -25,6 +25,8 @@ interface LogRow {
   readonly note: string | null;
   /** With what witnesses signed. */
   readonly cosigned: string | null;
+  /** Of another server's log: how many entries it stated that are to come to it. */
+  readonly stated: number | null;
 }
 
 /** No hash. */
@@ -45,13 +47,15 @@ export function* verifyStore(
     const [folder, volumes] = [path.dirname(db.name), volumeStore(db)];
     const logs = db
       .prepare<[], LogRow>(
-        `SELECT tenants.no, tenants.id AS tenant, origin, checkpoints.note, cosigned.note AS cosigned FROM tenants
+        `SELECT tenants.no, tenants.id AS tenant, coalesce(log_keys.origin, others.origin) AS origin, checkpoints.note,
+           cosigned.note AS cosigned, stated FROM tenants
+         LEFT JOIN ${othersIn(db)} AS others ON others.no = tenants.no
          LEFT JOIN cosigned ON cosigned.tenant_no = tenants.no
          LEFT JOIN log_keys ON log_keys.tenant_no = tenants.no
          LEFT JOIN checkpoints ON checkpoints.tenant_no = tenants.no ORDER BY tenants.id`,
       )
       .all()
-      .filter((log) => tenant === undefined || log.tenant === tenant)
+      .filter((log) => tenant === undefined || log.tenant.split(RECEIVED, 1)[0] === tenant)
       .map((log) => {
         const rows = new StoreRows(db, log.no);
         return { ...log, rows, size: rows.end() };
@@ -64,12 +68,14 @@ export function* verifyStore(
     const total = logs.reduce((sum, { size }) => sum + size, 0);
     let before = 0;
     const compared = new Set<unknown>();
-    for (const { no, tenant: id, origin, note, cosigned, size, rows } of logs) {
+    for (const { no, tenant: id, origin, note, cosigned, stated, size, rows } of logs) {
       const keys = policy.logs.filter(({ name }) => name === origin);
       if (size === 0 && note === null && keys.length === 0) continue;
       const log = new LogVerification(origin ?? id, (level, at) => tileHash.get(no, level, at) ?? NONE);
+      if (stated !== null && stated > size)
+        log.note(`its server stated ${stated} entries: ${stated - size} are on their way, or lost with it`);
       if (keys.length === 0)
-        log[tenant === undefined ? 'note' : 'fault']('no key of it was given, so nothing is proved');
+        log[id === tenant ? 'fault' : 'note']('no key of it was given, so nothing is proved');
       else if (note === null) log.fault('it has no checkpoint, so nothing is proved');
       else expectOwn(log, note, cosigned, policy);
       for (const each of kept)
@@ -98,6 +104,12 @@ export function* verifyStore(
     db.exec('ROLLBACK');
   }
 }
+
+/** A store of an older version has none of other servers. */
+const othersIn = (db: Connection): string =>
+  db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'received'").get()
+    ? 'received'
+    : '(SELECT 0 AS no, NULL AS origin, NULL AS stated)';
 
 /** Of its own checkpoints: the one that witnesses have signed is the one that is shown, and proves where they are asked for. */
 function expectOwn(log: LogVerification, note: string, cosigned: string | null, policy: Policy): void {

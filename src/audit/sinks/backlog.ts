@@ -1,6 +1,6 @@
 import type { Connection } from '../../storage/database.ts';
 import { type RecordStore, recordStore } from '../../storage/log/records.ts';
-import { SET_ASIDE, type TenantNo } from '../../storage/rows.ts';
+import { RECEIVED, SET_ASIDE, type TenantNo } from '../../storage/rows.ts';
 import type { SinkSettings } from './settings.ts';
 
 /** A record on its way out. */
@@ -106,7 +106,8 @@ export class Backlog {
 
   #wanted(): Log[] {
     const { tenants } = this.#settings;
-    const logs = this.#logs.all();
+    // Each server sends what it made itself.
+    const logs = this.#logs.all().filter(({ tenant }) => !tenant.includes(RECEIVED));
     if (tenants.includes('*')) return logs;
     // Of a log that was set aside, too, what could be read and was not sent yet.
     return logs.filter(({ tenant }) => tenants.includes(tenant.split(SET_ASIDE, 1)[0] ?? ''));

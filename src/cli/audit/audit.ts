@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { eraseCommand } from './erase.ts';
 import { explainCommand } from './explain.ts';
 import { exportCommand } from './export/export.ts';
+import { logsCommand, renewCommand } from './logs.ts';
 import { checkpointCommand, keyCommand, receiptCommand } from './proof.ts';
 import { queryCommand } from './query.ts';
 import { reportCommand } from './report.ts';
@@ -16,6 +17,8 @@ export function auditCommands(): Command {
     .addCommand(queryCommand())
     .addCommand(tailCommand())
     .addCommand(explainCommand())
+    .addCommand(logsCommand())
+    .addCommand(renewCommand())
     .addCommand(keyCommand())
     .addCommand(checkpointCommand())
     .addCommand(receiptCommand())

@@ -11,6 +11,14 @@ export const clear = (
   isStored = false,
 ): StoredRecord => ({ index: Number(index), body: isStored || opened.length === 0 ? body : opened });
 
+/** Which log is meant, where a server has those of others too. */
+export const NODE = 'the log of this server; left out: of the one that is asked';
+
+/** A record, and which server made it. */
+export interface NodeRecord extends StoredRecord {
+  readonly node: string;
+}
+
 export const HEAD = ['INDEX', 'TIME', 'KIND', 'OUTCOME', 'WHO', 'ACTION', 'RESOURCE', 'WHY'];
 
 export function row(record: AuditRecord): string[] {
@@ -42,6 +50,10 @@ function what({ target, ...record }: AuditRecord): string {
 /** The current actor, for the subject. */
 const named = ({ subject, actors: [actor] }: Pick<AuditRecord, 'subject' | 'actors'>): string =>
   [actor, subject].flatMap((each) => (each ? [`${each.class}:${each.id}`] : [])).join(' for ');
+
+/** The same with which server made it. */
+export const nodeLine = ({ index, node, body }: NodeRecord): string =>
+  `{"index":${index},"node":${JSON.stringify(node)},"record":${utf8.decode(body)}}`;
 
 /** The record as it is stored, with its place in the log. */
 export const line = ({ index, body }: StoredRecord): string =>

@@ -5,6 +5,7 @@ import { ServiceError } from '../../errors.ts';
 import { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
 import { clientOf } from '../client.ts';
 import { type GlobalOptions, globalsOf, print, printJson } from '../terminal/output.ts';
+import { NODE } from './lines.ts';
 
 /** What a log is proved by, asked of a running server. */
 
@@ -14,11 +15,12 @@ export const keyCommand = (): Command =>
       "print the verifier key of a tenant's log: what whoever verifies it needs, by a way they trust",
     )
     .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('--node <name>', NODE)
     .option('--ml-dsa', "that of the log's second signature, of ML-DSA-44")
     .addHelpText('after', '\nExample:\n  $ mandate audit key -t acme > acme.vkey\n')
-    .action(async ({ tenant, mlDsa }: { tenant: string; mlDsa?: boolean }, command: Command) => {
+    .action(async ({ tenant, node = '', mlDsa }: LogOptions & { mlDsa?: boolean }, command: Command) => {
       const globals = globalsOf(command);
-      const log = await clientOf(AuditService, 'admin', globals).describeLog({ tenant });
+      const log = await clientOf(AuditService, 'admin', globals).describeLog({ tenant, node });
       const key = mlDsa ? log.mlDsaKey : log.key;
       if (key === undefined)
         throw new ServiceError(
@@ -35,18 +37,23 @@ export const checkpointCommand = (): Command =>
       "print what a tenant's log states of itself now, signed: kept elsewhere, it proves that nothing before it was changed",
     )
     .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('--node <name>', NODE)
     .addHelpText('after', '\nExample:\n  $ mandate audit checkpoint -t acme > acme.checkpoint\n')
-    .action(async ({ tenant }: { tenant: string }, command: Command) => {
+    .action(async ({ tenant, node = '' }: LogOptions, command: Command) => {
       const globals = globalsOf(command);
-      const { checkpoint } = await clientOf(AuditService, 'admin', globals).describeLog({ tenant });
+      const { checkpoint } = await clientOf(AuditService, 'admin', globals).describeLog({ tenant, node });
       if (checkpoint === '')
         throw new ServiceError('not_found', 'the log has no checkpoint yet; the first record makes one');
       if (globals.json) printJson({ checkpoint });
       else process.stdout.write(checkpoint);
     });
 
-interface ReceiptOptions {
+interface LogOptions {
   readonly tenant: string;
+  readonly node?: string;
+}
+
+interface ReceiptOptions extends LogOptions {
   readonly output?: string;
 }
 
@@ -58,11 +65,12 @@ export const receiptCommand = (): Command =>
     .description('write one file that proves a record to whoever has the key of its log')
     .argument('<record>', 'the id of a decision, or the index of a record')
     .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('--node <name>', NODE)
     .option('-o, --output <file>', 'where to; left out: print it')
     .addHelpText('after', '\nExample:\n  $ mandate audit receipt 41 -t acme -o 41.tlog-proof\n')
-    .action(async (record: string, { tenant, output }: ReceiptOptions, command: Command) => {
+    .action(async (record: string, { tenant, node = '', output }: ReceiptOptions, command: Command) => {
       const globals = globalsOf(command);
-      const { index, proof } = await receiptOf(globals, tenant, record);
+      const { index, proof } = await receiptOf(globals, { tenant, node }, record);
       if (output !== undefined) {
         // A record is for its tenant's eyes.
         writeFileSync(output, proof, { mode: 0o600 });
@@ -74,7 +82,7 @@ export const receiptCommand = (): Command =>
 
 async function receiptOf(
   globals: GlobalOptions,
-  tenant: string,
+  log: { readonly tenant: string; readonly node: string },
   record: string,
 ): Promise<{ index: bigint; proof: string }> {
   const client = clientOf(AuditService, 'admin', globals);
@@ -83,7 +91,7 @@ async function receiptOf(
     : { case: 'decisionId' as const, value: record };
   for (let left = TRIES; ; left -= 1)
     try {
-      return await client.receipt({ tenant, record: named });
+      return await client.receipt({ ...log, record: named });
     } catch (error) {
       const isSoon =
         error instanceof ServiceError && error.message.includes('the next checkpoint will cover');

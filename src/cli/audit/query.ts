@@ -7,12 +7,11 @@ import { partsOf, wholeInput } from '../../audit/whole.ts';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
-import type { StoredRecord } from '../../storage/log/records.ts';
 import { clientOf } from '../client.ts';
 import { globalsOf, printJsonText, printTable } from '../terminal/output.ts';
 import { keyed, moment, wholeNumber } from '../terminal/values.ts';
 import { count } from './count.ts';
-import { clear, HEAD, line, row, STORED } from './lines.ts';
+import { clear, HEAD, type NodeRecord, nodeLine, row, STORED } from './lines.ts';
 
 export const queryCommand = (): Command =>
   new Command('query')
@@ -37,8 +36,9 @@ export const queryCommand = (): Command =>
     )
     .option('--outcome <outcome>', 'allow, deny, challenge, done or error')
     .option('--kind <kind>', `${recordKinds.join(', ')}; read is left out unless it is asked for`)
+    .option('--node <name>', 'made by this server; left out: by any whose log is here')
     .option('--decision <id>', 'the one record of a decision')
-    .option('--oldest-first', 'in the order of the log')
+    .option('--oldest-first', 'in the order of the log; of several by time')
     .addOption(new Option('--stored', STORED).conflicts(['count', 'countBy']))
     .addOption(new Option('--whole', WHOLE).conflicts(['count', 'countBy']))
     .addOption(new Option('--count', 'how many there are').conflicts('countBy'))
@@ -65,23 +65,30 @@ Examples:
         throw new ServiceError('invalid_request', '--limit is of records or groups, and --count has neither');
       if (options.count || options.countBy) return count(globals, filter, options.countBy, options.limit);
       const client = clientOf(AuditService, 'admin', globals);
-      const found: StoredRecord[] = [];
+      const found: NodeRecord[] = [];
       let pageToken = '';
       do {
         const pageSize = Math.min(options.limit - found.length, 1_000);
         const page = await client.query({ ...filter, pageSize, pageToken });
-        found.push(...page.records.map((record) => clear(record, options.stored)));
+        for (const record of page.records)
+          found.push({ ...clear(record, options.stored), node: record.node });
         pageToken = page.nextPageToken;
       } while (pageToken !== '' && found.length < options.limit);
       if (options.whole)
         await putParts(found, (sha256) => client.getPart({ tenant: options.tenant, sha256 }));
-      if (globals.json) for (const record of found) printJsonText(line(record));
-      else
-        printTable(
-          HEAD,
-          found.map((each) => row(readRecord(each))),
-        );
+      if (globals.json) for (const record of found) printJsonText(nodeLine(record));
+      else show(found);
     });
+
+/** Who made each is told where there are several. */
+function show(found: readonly NodeRecord[]): void {
+  const rows = found.map((each) => row(readRecord(each)));
+  if (new Set(found.map(({ node }) => node)).size <= 1) return printTable(HEAD, rows);
+  printTable(
+    ['NODE', ...HEAD],
+    rows.map((cells, at) => [found[at]?.node ?? '', ...cells]),
+  );
+}
 
 const WHOLE = 'with --json: put in what a record has in common with others of its batch';
 
@@ -101,6 +108,7 @@ interface QueryOptions {
   outcome?: string;
   kind?: string;
   decision?: string;
+  node?: string;
   oldestFirst?: boolean;
   limit: number;
   whole?: boolean;
@@ -132,6 +140,7 @@ function filterOf(options: QueryOptions) {
     revision: options.revision ?? '',
     context: (options.context ?? []).map(memberIn),
     oldestFirst: options.oldestFirst === true,
+    node: options.node ?? '',
   };
 }
 
@@ -145,11 +154,11 @@ function memberIn(text: string): { path: string; value: string } {
 
 /** Puts the parts that stand beside the records into their inputs, each asked for once. */
 async function putParts(
-  records: StoredRecord[],
+  records: NodeRecord[],
   getPart: (sha256: string) => Promise<{ body: Uint8Array }>,
 ): Promise<void> {
   const parts = new Map<string, string>();
-  for (const [at, { index, body }] of records.entries()) {
+  for (const [at, { index, node, body }] of records.entries()) {
     const digests = Object.values(partsOf(body));
     for (const digest of digests)
       if (!parts.has(digest)) parts.set(digest, utf8.decode((await getPart(digest)).body));
@@ -158,6 +167,7 @@ async function putParts(
     const { input_parts: _, ...rest } = JSON.parse(utf8.decode(body)) as Record<string, unknown>;
     records[at] = {
       index,
+      node,
       body: Buffer.from(JSON.stringify({ ...rest, input: JSON.parse(input) as unknown })),
     };
   }

@@ -8,13 +8,14 @@ import { clientOf } from '../client.ts';
 import { type GlobalOptions, globalsOf, warn } from '../terminal/output.ts';
 import { wholeNumber } from '../terminal/values.ts';
 import { visible, visibleJson } from '../terminal/visible.ts';
-import { clear, line, row, STORED } from './lines.ts';
+import { clear, line, NODE, row, STORED } from './lines.ts';
 
 interface TailOptions {
   readonly tenant: string;
   readonly from?: number;
   readonly follow?: boolean;
   readonly stored?: boolean;
+  readonly node?: string;
 }
 
 /** How long it waits before it connects again: twice as long each time, while nothing answers. */
@@ -33,17 +34,18 @@ export const tailCommand = (): Command =>
       '--follow',
       'connect again where the connection or the server ends, and go on with the next record',
     )
+    .option('--node <name>', NODE)
     .option('--stored', STORED)
     .addHelpText('after', '\nExample:\n  $ mandate audit tail -t acme --from 0 --follow\n')
-    .action(async ({ tenant, from, follow, stored }: TailOptions, command: Command) => {
+    .action(async ({ tenant, from, follow, stored, node = '' }: TailOptions, command: Command) => {
       const globals = globalsOf(command);
       let next = from;
       let waitMs = FIRST_WAIT_MS;
       for (;;)
         try {
           // Where the log ends now is asked for: a connection that breaks before the first record would leave a gap.
-          next ??= follow ? await endOf(globals, tenant) : undefined;
-          for await (const page of tailed(globals, tenant, next, stored)) {
+          next ??= follow ? await endOf(globals, { tenant, node }) : undefined;
+          for await (const page of tailed(globals, { tenant, node }, next, stored)) {
             const lines: string[] = [];
             for (const record of page) {
               if (next !== undefined && record.index > next) warn(leftOut(next, record.index));
@@ -68,21 +70,25 @@ export const tailCommand = (): Command =>
     });
 
 /** The index of the next record of the log. */
-async function endOf(globals: GlobalOptions, tenant: string): Promise<number> {
-  const { records } = await clientOf(AuditService, 'admin', globals).query({ tenant, pageSize: 1 });
-  return records[0] ? Number(records[0].index) + 1 : 0;
+async function endOf(globals: GlobalOptions, log: LogNamed): Promise<number> {
+  return Number((await clientOf(AuditService, 'admin', globals).describeLog(log)).nextIndex);
+}
+
+interface LogNamed {
+  readonly tenant: string;
+  readonly node: string;
 }
 
 async function* tailed(
   globals: GlobalOptions,
-  tenant: string,
+  log: LogNamed,
   from: number | undefined,
   isStored: boolean | undefined,
 ): AsyncGenerator<StoredRecord[]> {
   // Compressing them takes longer than all the rest.
   const client = clientOf(AuditService, 'admin', globals, { acceptCompression: [] });
   const pages = client.tail({
-    tenant,
+    ...log,
     stored: true,
     ...(from === undefined ? {} : { fromIndex: BigInt(from) }),
   });

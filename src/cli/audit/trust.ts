@@ -20,18 +20,22 @@ export function policyIn({ key, policy }: Trusted): Policy {
     );
   try {
     if (policy !== undefined) return parsePolicy(textOf(policy));
-    return { logs: (key ?? []).map(logKeyIn), quorum: undefined };
+    return { logs: (key ?? []).flatMap(logKeysIn), quorum: undefined };
   } catch (cause) {
     throw new ServiceError('invalid_request', `${policy ?? '--key'}: ${describe(cause)}`, { cause });
   }
 }
 
-/** Of a file, or itself. */
-function logKeyIn(text: string): VerifierKey {
-  const isFile = existsSync(text);
-  if (!isFile && !text.includes('+'))
+/** Those of a file, a line each, or itself. */
+function logKeysIn(text: string): VerifierKey[] {
+  if (existsSync(text)) return textOf(text).trim().split('\n').map(logKeyIn);
+  if (!text.includes('+'))
     throw new Error(`${text} is neither a file nor a verifier key, which is name+id+key`);
-  const key = parseVkey((isFile ? textOf(text) : text).trim());
+  return [logKeyIn(text)];
+}
+
+function logKeyIn(text: string): VerifierKey {
+  const key = parseVkey(text.trim());
   if (key.type === SignatureType.COSIGNATURE)
     throw new Error(`the key ${key.name} is a witness's, not a log's`);
   return key;

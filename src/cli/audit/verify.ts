@@ -35,10 +35,10 @@ export const verifyCommand = (): Command =>
     )
     .option(
       '--key <vkey...>',
-      'the verifier key of a log, as `mandate audit key` prints it, or a file with it',
+      'the verifier key of a log, as `mandate audit key` prints it, or a file with such keys, a line each',
     )
     .option('--policy <file>', 'a policy (c2sp.org/tlog-policy): logs, witnesses and a quorum of them')
-    .option('-t, --tenant <id>', "of a store: this tenant's log alone")
+    .option('-t, --tenant <id>', "of a store: this tenant's logs alone, of all servers whose are there")
     .option('--checkpoint <file...>', 'checkpoints that were kept elsewhere: the log must agree with each')
     .addHelpText(
       'after',

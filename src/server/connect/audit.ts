@@ -1,8 +1,10 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
+import { countAcross, type FoundRecord, queryAcross } from '../../audit/across.ts';
 import { Arrivals } from '../../audit/arrivals.ts';
-import { countings, countRecords } from '../../audit/count.ts';
+import { countings } from '../../audit/count.ts';
 import type { Keeper } from '../../audit/keeping/keeper.ts';
+import type { NodeLogs } from '../../audit/logs.ts';
 import { namedAs } from '../../audit/privacy/about.ts';
 import type { Erasure } from '../../audit/privacy/erasure.ts';
 import type { MemberKeys } from '../../audit/privacy/keys.ts';
@@ -11,7 +13,7 @@ import type { LogKeys } from '../../audit/proof/keys.ts';
 import type { MlDsaKeys } from '../../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
 import { type AuditQuery, type LogSource, queryRecords } from '../../audit/query.ts';
-import { readRecords } from '../../audit/read.ts';
+import { type AuditRecord, readRecords } from '../../audit/read.ts';
 import { filterOf, type LogRead, type Reads } from '../../audit/reads.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
 import { tailPages } from '../../audit/tail.ts';
@@ -23,13 +25,17 @@ import { type NamedRef, principalClass } from '../../ids.ts';
 import { vkeyOf } from '../../merkle/keys.ts';
 import type { PartStore } from '../../storage/log/parts.ts';
 import type { RecordStore } from '../../storage/log/records.ts';
+import type { ReceivedStore } from '../../storage/received/store.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { VolumeStore } from '../../storage/volume/store.ts';
+import type { Writer } from '../../storage/writer.ts';
+import type { Administration } from '../../tenancy/administration.ts';
 import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { Places } from '../intake/places.ts';
 import { admit } from './context.ts';
 import { explained } from './explained.ts';
+import { logMethods } from './logs.ts';
 import { recordMessage, storedMessage } from './messages.ts';
 import { volumeMethods } from './volumes.ts';
 
@@ -49,12 +55,17 @@ export function auditService(parts: {
   keeper: Keeper;
   memberKeys: MemberKeys;
   erasure: Erasure;
+  nodeLogs: NodeLogs;
+  received: ReceivedStore;
+  administration: Administration;
+  writer: Pick<Writer, 'run'>;
   explanations: Explanations;
   mlDsaKeys: MlDsaKeys | undefined;
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
   const { records, reads, parts: shared, proofs, logKeys, mlDsaKeys, memberKeys, erasure, stopping } = parts;
+  const { nodeLogs, received } = parts;
   const source: LogSource = { records, partOf: (no, digest) => shared.find(no, digest) };
   const arrivals = new Arrivals(records);
   const tails = new Places(TAILS);
@@ -72,18 +83,31 @@ export function auditService(parts: {
       filter,
       records: count,
     });
+  /** Of this server's own records: what others sealed, their keys open. */
+  const clearOf = async (
+    tenant: Tenant,
+    found: readonly FoundRecord[],
+  ): Promise<ReadonlyMap<AuditRecord, Uint8Array | undefined>> => {
+    const own = found.flatMap(({ log, record }) => (log.isOwn ? [record] : []));
+    const clear = await allOpened(memberKeys, tenant, own);
+    return new Map(own.map((record, at) => [record, clear[at]]));
+  };
   return {
     ...volumeMethods(parts),
+    ...logMethods(parts),
     async query(message, context) {
       const reader = await admit(parts, context, message.tenant, 'audit.read');
       if (message.pageSize > MAX_PAGE)
         throw new ServiceError('invalid_request', `page_size is at most ${MAX_PAGE}`);
       const asked = { ...queryIn(message), pageSize: message.pageSize || 100 };
-      const page = queryRecords(source, reader.tenant.no, asked);
-      note(reader, 'audit.query', filterOf(asked), page.records.length);
-      const clear = await allOpened(memberKeys, reader.tenant, page.records);
-      const messages = page.records.map((record, at) => recordMessage(record, clear[at]));
-      return { records: messages, nextPageToken: page.nextPageToken };
+      const logs = nodeLogs.meant(reader.tenant, message.node);
+      const { found, nextPageToken } = await queryAcross(source, logs, asked);
+      note(reader, 'audit.query', { ...filterOf(asked), ...ofNode(message) }, found.length);
+      const clear = await clearOf(reader.tenant, found);
+      return {
+        records: found.map((each) => recordMessage(each.record, clear.get(each.record), each.log.node)),
+        nextPageToken,
+      };
     },
     async count({ query, by }, context) {
       const reader = await admit(parts, context, query?.tenant ?? '', 'audit.read');
@@ -91,8 +115,10 @@ export function auditService(parts: {
         throw new ServiceError('invalid_request', 'a count has a query, without page_size');
       const grouping = oneOf('by', by, countings);
       const asked = queryIn(query);
-      const counted = await countRecords(source, reader.tenant.no, asked, grouping, context.signal);
-      note(reader, 'audit.count', { ...filterOf(asked), ...(grouping && { by: grouping }) }, counted.count);
+      const logs = nodeLogs.meant(reader.tenant, query.node);
+      const counted = await countAcross(source, logs, asked, grouping, context.signal);
+      const filter = { ...filterOf(asked), ...ofNode(query), ...(grouping && { by: grouping }) };
+      note(reader, 'audit.count', filter, counted.count);
       return {
         count: BigInt(counted.count),
         groups: [...counted.groups].map(([name, count]) => ({ name, count: BigInt(count) })),
@@ -102,26 +128,36 @@ export function auditService(parts: {
     },
     async getPart(message, context) {
       const reader = await admit(parts, context, message.tenant, 'audit.read');
-      const body = shared.find(reader.tenant.no, message.sha256);
+      const logs = nodeLogs.meant(reader.tenant, message.node);
+      const body = logs.reduce<string | undefined>(
+        (known, { no }) => known ?? shared.find(no, message.sha256),
+        undefined,
+      );
       if (body === undefined) throw new ServiceError('not_found', 'no record of the tenant has such a part');
       note(reader, 'audit.part', { sha256: message.sha256 }, 0);
       return { body: Buffer.from(body) };
     },
     async describeLog(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
-      const key = await logKeys.of(tenant.no);
-      const checkpoint = proofs.newest(tenant.no) ? proofs.shown(tenant.no).source : '';
-      const second = await mlDsaKeys?.of(tenant.no, key.name);
-      return { origin: key.name, key: vkeyOf(key), checkpoint, ...(second && { mlDsaKey: vkeyOf(second) }) };
+      const { no, node, isOwn } = nodeLogs.one(tenant, message.node);
+      const checkpoint = proofs.newest(no) ? proofs.shown(no).source : '';
+      const common = { checkpoint, node, nextIndex: BigInt(records.size(no)) };
+      if (!isOwn) {
+        const { origin = '', key = '' } = received.ofNumber(no) ?? {};
+        return { origin, key, ...common };
+      }
+      const key = await logKeys.of(no);
+      const second = await mlDsaKeys?.of(no, key.name);
+      return { origin: key.name, key: vkeyOf(key), ...common, ...(second && { mlDsaKey: vkeyOf(second) }) };
     },
-    async receipt({ tenant: id, record }, context) {
+    async receipt({ tenant: id, record, node }, context) {
       const reader = await admit(parts, context, id, 'audit.read');
-      const { tenant } = reader;
-      const index = record.case === 'decisionId' ? indexOf(source, tenant.no, record.value) : record.value;
+      const { no } = nodeLogs.one(reader.tenant, node);
+      const index = record.case === 'decisionId' ? indexOf(source, no, record.value) : record.value;
       if (index === undefined)
         throw new ServiceError('invalid_request', 'name a record: index or decision_id');
-      const proof = proofs.receipt(tenant.no, Number(index));
-      note(reader, 'audit.receipt', { index: Number(index) }, 1);
+      const proof = proofs.receipt(no, Number(index));
+      note(reader, 'audit.receipt', { index: Number(index), ...ofNode({ node }) }, 1);
       return { index, proof };
     },
     async explain({ tenant: id, record }, context) {
@@ -138,20 +174,23 @@ export function auditService(parts: {
       using _place = tails.take(`${reader.tenant.id} ${reader.caller.id}`);
       const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
       const signal = AbortSignal.any([context.signal, stopping]);
-      const filter = from === undefined ? {} : { from };
+      const { no, node, isOwn } = nodeLogs.one(reader.tenant, message.node);
+      const filter = { ...(from === undefined ? {} : { from }), ...ofNode(message) };
       let sent = 0;
       note(reader, 'audit.tail', filter, 0);
       try {
-        for await (const page of tailPages(records, reader.tenant.no, from, signal, arrivals)) {
+        for await (const page of tailPages(records, no, from, signal, arrivals)) {
           // Whoever follows it may read it still, and what was read is not told before that is known.
           const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
           sent += page.length;
           if (message.stored) {
-            const clear = await allOpened(memberKeys, tenant, page);
+            const clear = isOwn ? await allOpened(memberKeys, tenant, page) : [];
             yield { stored: page.map((each, at) => storedMessage(each, clear[at])) };
           } else
-            for (const record of readRecords(tenant.no, page))
-              yield { record: recordMessage(record, opened(memberKeys, tenant, record.body)) };
+            for (const record of readRecords(no, page)) {
+              const clear = isOwn ? opened(memberKeys, tenant, record.body) : undefined;
+              yield { record: recordMessage(record, clear, node) };
+            }
         }
       } finally {
         note(reader, 'audit.tail.end', filter, sent);
@@ -164,6 +203,8 @@ export function auditService(parts: {
     },
   };
 }
+
+const ofNode = ({ node }: { readonly node: string }) => (node === '' ? {} : { node });
 
 /** Throws `invalid_request` and `principal_class_unknown`. */
 function queryIn(message: QueryRequest): Omit<AuditQuery, 'pageSize'> {

@@ -158,10 +158,11 @@ export function batchResult(answer: Answer): CheckBatchResult {
   });
 }
 
-/** `opened`: what of it is sealed in the clear, where it may be had. */
+/** `opened`: what of it is sealed in the clear, where it may be had. `node`: which server made it. */
 export function recordMessage(
   record: AuditRecord,
   opened: Uint8Array | undefined,
+  node: string,
 ): MessageInitShape<typeof RecordSchema> {
   return create(RecordSchema, {
     index: BigInt(record.index),
@@ -181,6 +182,7 @@ export function recordMessage(
     grantId: record.grantId,
     caller: record.caller,
     body: record.body,
+    node,
     ...(opened ? { opened } : {}),
   });
 }

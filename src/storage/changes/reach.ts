@@ -69,6 +69,11 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   putCheckpoint: 'node',
   putCursors: 'node',
   putCosigned: 'node',
+  beginReceived: 'node',
+  stateReceived: 'node',
+  refuseReceived: 'node',
+  reachReceived: 'node',
+  renewReceived: 'node',
 };
 
 export const reachOf = (name: string): Reach =>

@@ -1,5 +1,5 @@
 import type { Connection } from '../database.ts';
-import { recordId, type TenantNo } from '../rows.ts';
+import { RECEIVED, recordId, SET_ASIDE, type TenantNo } from '../rows.ts';
 import { decodeArgs } from './body.ts';
 import { type Change, changeBody, type Position } from './commands.ts';
 
@@ -17,7 +17,7 @@ export interface ChangeStore {
   isOurs(no: TenantNo, change: Change): boolean;
   /** tenant.yaml as it was applied last. */
   manifest(no: TenantNo): string | undefined;
-  /** Every tenant that the store has, but for logs that were set aside. */
+  /** Every tenant that the store has, but for logs that were set aside or are another server's. */
   tenants(): { readonly no: TenantNo; readonly id: string }[];
 }
 
@@ -32,7 +32,7 @@ export function changeStore(db: Connection): ChangeStore {
   );
   const manifest = db.prepare<[number], string>('SELECT body FROM manifests WHERE tenant_no = ?').pluck();
   const tenants = db.prepare<[], { no: TenantNo; id: string }>(
-    "SELECT no, id FROM tenants WHERE instr(id, '~') = 0 ORDER BY no",
+    `SELECT no, id FROM tenants WHERE instr(id, '${SET_ASIDE}') = 0 AND instr(id, '${RECEIVED}') = 0 ORDER BY no`,
   );
   const find = (no: TenantNo): Position => at.get(no) ?? { version: 0, chain: new Uint8Array() };
   return {

@@ -66,6 +66,7 @@ export class LogAppender {
   readonly #all;
   readonly #insertPart;
   readonly #hasPart;
+  readonly #isReceived;
   readonly #insertTile;
   readonly #trees: LogTrees;
   readonly #volumes: Volumes;
@@ -120,6 +121,7 @@ export class LogAppender {
     this.#all = db.prepare<[number, number], RunRow>(
       'SELECT id, heads, bodies FROM runs WHERE id >= ? AND id < ? ORDER BY id',
     );
+    this.#isReceived = db.prepare<[number], number>('SELECT 1 FROM received WHERE no = ?').pluck();
     this.#insertPart = db.prepare(
       `INSERT INTO parts (tenant_no, digest, body, last_id) VALUES (?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET last_id = excluded.last_id`,
@@ -314,6 +316,11 @@ export class LogAppender {
     const logs: GrownLog[] = [];
     for (const no of this.#grown) {
       if (logs.length === limit) break;
+      // Another server's log states itself what it is.
+      if (this.#isReceived.get(no)) {
+        this.#grown.delete(no);
+        continue;
+      }
       try {
         this.#finish(no);
         const { frontier } = this.#known(no);

@@ -65,6 +65,7 @@ export const MOVED_TABLES = [
   'policies',
   'manifests',
   'versions',
+  'received',
 ] as const;
 
 export function prepareLogCommands(db: Connection, log: LogAppender): LogCommands {

@@ -47,6 +47,10 @@ const ENDS_NOTHING: ReadonlySet<string> = new Set<CommandName>([
   'putCursors',
   'grownLogs',
   'logBytes',
+  'beginReceived',
+  'stateReceived',
+  'refuseReceived',
+  'reachReceived',
 ]);
 
 /** Applies batches: each is one transaction, all of it durable or none, but for what its tenants may not write. */

@@ -15,6 +15,7 @@ import { signNote } from '../../../src/merkle/note.ts';
 import type { Connection } from '../../../src/storage/database.ts';
 import { type RecordStore, recordStore } from '../../../src/storage/log/records.ts';
 import { openReader } from '../../../src/storage/reader.ts';
+import { type ReceivedStore, receivedStore } from '../../../src/storage/received/store.ts';
 import type { RecordRow, TenantNo } from '../../../src/storage/rows.ts';
 import { type VolumeStore, volumeStore } from '../../../src/storage/volume/store.ts';
 import type { Writer } from '../../../src/storage/writer.ts';
@@ -32,6 +33,7 @@ export interface Kept extends AsyncDisposable {
   readonly reader: Connection;
   readonly records: RecordStore;
   readonly volumes: VolumeStore;
+  readonly received: ReceivedStore;
   readonly proofs: LogProofs;
   readonly keeper: Keeper;
   readonly no: TenantNo;
@@ -75,6 +77,7 @@ export async function kept(options: KeptOptions = {}): Promise<Kept> {
     note: signNote(checkpointText({ origin: key.name, size: 0, root: EMPTY_ROOT }), key),
   });
   const [volumes, proofs] = [volumeStore(reader), new LogProofs(reader, () => self.now)];
+  const received = receivedStore(reader);
   const failures: unknown[] = [];
   const keeper = stack.use(
     new Keeper({
@@ -82,19 +85,22 @@ export async function kept(options: KeptOptions = {}): Promise<Kept> {
       writer,
       store: volumes,
       proofs,
-      keyOf: () => Promise.resolve(key),
+      keyOf: (of) => (of === no ? Promise.resolve(key) : Promise.reject(new Error('its key is elsewhere'))),
       tenants: function* () {
         for (let n = 0; n < self.times; n += 1) {
           self.looked();
-          yield { id: tenantId('acme'), no, retention: self.retention };
+          const [id, { retention }] = [tenantId('acme'), self];
+          yield { id, no, retention };
+          for (const other of received.list(no)) yield { id, no: other.no, retention, other };
         }
       },
+      reached: (...asked) => received.reached(...asked),
       settings: { maxMib: options.maxMib ?? 256, maxDays: options.maxDays ?? 30 },
       archive: options.archive,
       archiveAfterDays: options.archiveAfterDays,
       record: (tenant, caller, action, detail) =>
         buildRecord({
-          tenantNo: tenant.no,
+          tenantNo: tenant.other?.tenantNo ?? tenant.no,
           time: self.now,
           kind: 'administration',
           outcome: 'done',
@@ -118,6 +124,7 @@ export async function kept(options: KeptOptions = {}): Promise<Kept> {
     reader,
     records: recordStore(reader),
     volumes,
+    received,
     proofs,
     keeper,
     no,

@@ -4,10 +4,10 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { hasPostgres, Postgres } from '../../tools/fleet/postgres.ts';
-import { agent, mcp } from '../delegation/stage.ts';
+import { agent } from '../delegation/stage.ts';
 import { type Issuer, startIssuer, trustIn } from '../e2e/issuer.ts';
-import { aliceReads, check, claimsOf, connect, exchangeFields, form, tokenReads } from '../e2e/requests.ts';
-import { bearer, eventually, secrets, sha256, writeTenants } from '../e2e/server.ts';
+import { aliceReads, check, claimsOf, connect, exchangeFields, form } from '../e2e/requests.ts';
+import { eventually, secrets, sha256, writeTenants } from '../e2e/server.ts';
 import { type Answered, busy, holds } from './answered.ts';
 import { type ServeProcess, serveProcess } from './process.ts';
 

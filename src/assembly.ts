@@ -1,22 +1,17 @@
-import path from 'node:path';
-import { Keeper } from './audit/keeping/keeper.ts';
+import { assembleKeys } from './assembly/keys.ts';
+import { assembleLogs, assembleSending } from './assembly/logs.ts';
+import type { Parts } from './assembly/parts.ts';
+import { assemblePolicies } from './assembly/policies.ts';
+import { readinessOf } from './assembly/readiness.ts';
+import { assembleSidecar, metersOfSidecar } from './assembly/sidecar.ts';
+import type { Keeper } from './audit/keeping/keeper.ts';
 import { NodeLogs } from './audit/logs.ts';
-import { keyMade, ownRecord } from './audit/own.ts';
-import { Presence } from './audit/presence.ts';
+import type { Presence } from './audit/presence.ts';
 import { Erasure } from './audit/privacy/erasure.ts';
-import { MemberKeys } from './audit/privacy/keys.ts';
-import { Checkpointer } from './audit/proof/checkpointer.ts';
-import { LogKeys } from './audit/proof/keys.ts';
-import { MlDsaKeys } from './audit/proof/ml-dsa.ts';
-import { LogProofs } from './audit/proof/proofs.ts';
+import type { Checkpointer } from './audit/proof/checkpointer.ts';
 import { Reads } from './audit/reads.ts';
-import { Receiver } from './audit/receiving/receiver.ts';
-import { roomFor } from './audit/receiving/room.ts';
 import { Refusals } from './audit/refusals.ts';
-import { Sinks } from './audit/sinks/thread.ts';
-import { unsentOf } from './audit/sinks/unsent.ts';
-import { Witnessing } from './audit/witness/witnessing.ts';
-import { type Config, isShared } from './config.ts';
+import { isShared } from './config.ts';
 import { Admission } from './decision/admission.ts';
 import { AccessRequests } from './decision/approval/access-requests.ts';
 import { Approvers } from './decision/approval/approvers.ts';
@@ -29,10 +24,7 @@ import { Recounts } from './decision/metering/recounts.ts';
 import { Plans } from './decision/plan.ts';
 import { PolicyQueries } from './decision/queries.ts';
 import { Recorder } from './decision/recorder.ts';
-import { recentQuestions } from './decision/replay/recent.ts';
 import { Replays } from './decision/replay/replays.ts';
-import { Shadows } from './decision/replay/shadows.ts';
-import { Trials } from './decision/replay/trials.ts';
 import { Search } from './decision/search.ts';
 import { ExchangeApprovals } from './delegation/approval.ts';
 import { Callbacks } from './delegation/callbacks/callbacks.ts';
@@ -40,82 +32,46 @@ import { Capping } from './delegation/capping.ts';
 import { Delegations } from './delegation/delegations.ts';
 import { Grants } from './delegation/grants.ts';
 import { Introspection } from './delegation/introspection.ts';
-import { Keys } from './delegation/keys/keys.ts';
-import { KmsTenantKeys } from './delegation/keys/kms/tenant-keys.ts';
-import { openFormerMaster, openMasterKey } from './delegation/keys/open-master-key.ts';
-import { TenantKeys } from './delegation/keys/tenant-keys.ts';
 import { KillSwitches } from './delegation/kill-switches.ts';
 import { Revocation } from './delegation/revocation.ts';
 import { DpopProofs } from './delegation/sender/dpop.ts';
 import { Tokens } from './delegation/tokens.ts';
-import { type Clock, type Random, systemClock, systemMonotonic, systemRandom } from './effects.ts';
+import { systemClock, systemMonotonic, systemRandom } from './effects.ts';
 import type { ServiceError } from './errors.ts';
 import { Explanations } from './explaining/explanations.ts';
 import { Ordering } from './fleet/postgres/ordering.ts';
-import { cursorOf, Shipping } from './fleet/shipping/thread.ts';
 import { refusedHere, type ServedParts, servedByReplica } from './fleet/sidecar.ts';
 import { ChangeSource } from './fleet/source.ts';
 import type { PrincipalRef } from './ids.ts';
-import { vkeyOf } from './merkle/keys.ts';
-import type { Bundle } from './policy/bundle.ts';
-import { Compiler } from './policy/compiler.ts';
-import { Fleet } from './policy/intake/fleet.ts';
-import { filesReader, putPlace } from './policy/intake/kept-files.ts';
+import type { Fleet } from './policy/intake/fleet.ts';
+import { putPlace } from './policy/intake/kept-files.ts';
 import { TenantPuts } from './policy/intake/put.ts';
 import { policyStateOf } from './policy/intake/state.ts';
 import { plansBy } from './policy/plan/by-revision.ts';
 import { Planner } from './policy/plan/planner.ts';
-import { Policies } from './policy/policies.ts';
 import { limitsFor } from './policy/proof.ts';
-import { Pulls } from './policy/pulling/pulls.ts';
-import { Memory } from './policy/pulling/remembered.ts';
 import { queriesBy } from './policy/query/by-revision.ts';
 import { OpaQueries } from './policy/query/query.ts';
-import { Releases } from './policy/revisions/releases.ts';
 import { ServedBundles } from './policy/revisions/served.ts';
-import { TestGate } from './policy/testing/gate.ts';
 import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
-import {
-  archiveOf,
-  kmsOf,
-  limitsOf,
-  pulledTenants,
-  retentionOf,
-  shippingPlaces,
-  sinkSettings,
-  tenantLimitsOf,
-  witnessPeer,
-} from './settings.ts';
-import { assembleSidecar, metersOfSidecar } from './sidecar.ts';
+import { limitsOf, tenantLimitsOf } from './settings.ts';
 import { approvalStore } from './storage/approvals/store.ts';
 import { changeStore } from './storage/changes/store.ts';
-import type { Connection } from './storage/database.ts';
-import type { StoreFault } from './storage/faults.ts';
 import { killStore } from './storage/granting/ends.ts';
 import { grantLister } from './storage/granting/listing.ts';
 import { grantStore } from './storage/grants.ts';
 import { StoreHealth } from './storage/health.ts';
 import { issuerStore } from './storage/issuers.ts';
-import { keyStore } from './storage/keys.ts';
 import { leaseStore } from './storage/leases.ts';
 import { partStore } from './storage/log/parts.ts';
 import { recordStore } from './storage/log/records.ts';
-import { LogTrees } from './storage/log/tree.ts';
-import { logKeyStore } from './storage/log-keys.ts';
-import { memberKeyStore } from './storage/member-keys.ts';
 import { principalStore } from './storage/principals/store.ts';
 import { useStore } from './storage/principals/uses.ts';
-import { putTenantStore } from './storage/put-tenants.ts';
-import { type ReceivedStore, receivedStore } from './storage/received/store.ts';
-import { revisionStore } from './storage/revisions/store.ts';
 import type { TenantNo } from './storage/rows.ts';
-import { tenantKeyStore } from './storage/tenant-keys.ts';
 import { usageStore } from './storage/usage.ts';
-import { volumeStore } from './storage/volume/store.ts';
-import type { Writer } from './storage/writer.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { Administration } from './tenancy/administration.ts';
 import { Callers } from './tenancy/callers.ts';
@@ -132,20 +88,6 @@ import { Registry } from './tenancy/registry/registry.ts';
 import { Uses } from './tenancy/registry/uses.ts';
 import { StateVersions } from './tenancy/state-versions.ts';
 import { type Tenant, Tenants } from './tenancy/tenants.ts';
-
-/** What the services are made from; all of it can be replaced by a test. */
-export interface Parts {
-  readonly config: Config;
-  readonly writer: Writer;
-  readonly reader: Connection;
-  /** Of its own for principals. */
-  readonly directory: Connection;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** The address of the data plane, known once it listens. */
-  readonly base: () => string;
-  readonly stopping: AbortSignal;
-}
 
 /** Makes the services from what they need, in the order in which they need each other. */
 export function assemble(
@@ -217,81 +159,15 @@ export function assemble(
     clock,
     random,
   });
-  const policies = new Policies({
-    clock,
-    ...limitsOf(config),
-    onChange: (tenant) => offload?.forget(tenant),
-  });
-  const policyOf = (tenant: Tenant, subject?: PrincipalRef) => policies.of(tenant, subject);
-  const compilerOptions = {
-    opa: config.opa,
-    policies: path.join(config.home, 'policies'),
-    cache: path.join(config.data_dir, 'policy-cache'),
-  };
-  const compiler = new Compiler(compilerOptions);
-  const health = stack.use(new StoreHealth());
-  const revisions = revisionStore(reader);
   const shared = partStore(reader);
-  const releases = new Releases({
-    tenants,
-    policies,
-    compiler,
-    gate: new TestGate(compilerOptions),
-    store: revisions,
-    administration,
-    clock,
-    allowance: limitsOf(config),
-    questions: ({ no }, most) => recentQuestions({ records, parts: shared }, no, most),
-    activated: (tenant) => void trials.follow(tenant).catch((error) => toServiceError(error, 'policies')),
-  });
-  const shadows = stack.use(
-    new Shadows({
-      folder: config.data_dir,
-      clock,
-      sizeOf: (no) => records.size(no),
-      isServed: ({ id }) => tenants.find(id) !== undefined,
-      record: (tenant, revision, detail) => {
-        const row = administration.record(tenant, 'server', 'policy.shadow', undefined, detail, { revision });
-        writer.append(row).catch((error: unknown) => toServiceError(error, 'policies'));
-      },
-    }),
-  );
-  const trials = new Trials<Bundle>({
-    store: revisions,
-    shadows,
-    bundleOf: (tenant, revision) => releases.kept.bundleOf(tenant, revision),
-    withPackage: (...of) => releases.kept.withPackage(...of),
-    activeOf: (tenant) => policies.bundleOf(tenant),
-    stage: (tenant, staged) => policies.stage(tenant, staged),
-    limitsOf: (tenant) => limitsFor(tenant.manifest, limitsOf(config)),
-    write: (...trial) => administration.tryRevision(...trial),
-  });
-  const pulls = stack.use(
-    new Pulls(pulledTenants(config), {
-      tenants,
-      policies,
-      releases,
-      store: revisions,
-      administration,
-      memory: new Memory(path.join(config.data_dir, 'bundles')),
-      random,
-    }),
-  );
-  const put = putTenantStore(reader);
-  const fleet = stack.use(
-    new Fleet({
-      pulls,
-      tenants,
-      policies,
-      compiler,
-      releases,
-      administration,
-      clock,
-      read: filesReader(put),
-      put: () => put.list().map(putPlace),
-      watchesAll: config.dev,
-    }),
-  );
+  const { policies, compilerOptions, compiler, revisions, releases, shadows, trials, pulls, fleet } =
+    assemblePolicies(
+      parts,
+      { tenants, administration, records, shared, forget: (tenant) => offload?.forget(tenant) },
+      stack,
+    );
+  const policyOf = (tenant: Tenant, subject?: PrincipalRef) => policies.of(tenant, subject);
+  const health = stack.use(new StoreHealth());
 
   const issuers = new Issuers(
     clock,
@@ -300,110 +176,15 @@ export function assemble(
     config.dev ? devIssuers(base) : undefined,
     (tenant, issuer) => kills.isIssuerKilled(tenant, issuer),
   );
-  const sealed = keyStore(reader);
-  const master = {
-    file: config.master_key_file ?? path.join(config.data_dir, 'master.key'),
-    given: config.masterKey,
-  };
-  const kms = kmsOf(config);
-  const sealing = { store: tenantKeyStore(reader), writer, clock, monotonic: systemMonotonic, random };
-  const tenantKeys = kms
-    ? stack.use(new KmsTenantKeys({ kms, former: openFormerMaster(master, sealed, random), ...sealing }))
-    : new TenantKeys({ source: openMasterKey(master, sealed, random), ...sealing });
-  const keys = new Keys({
-    store: sealed,
-    writer,
-    sealing: tenantKeys,
-    isPassive: authority !== undefined,
-    clock,
-    random,
-  });
-  const logStore = logKeyStore(reader);
-  const logKeys = new LogKeys({
-    store: logStore,
-    trees: new LogTrees(reader),
-    writer,
-    sealing: tenantKeys,
-    originOf: (tenant) => `${issuerOf(tenant).replace(/^https?:\/\//, '')}/log/${config.node}`,
-    recordOf: (no, key) => ownRecord(keyMade(no, vkeyOf(key), 'log', 'Ed25519'), clock, random),
-    clock,
-    random,
-  });
-  const memberStore = memberKeyStore(reader);
-  const memberKeys = new MemberKeys({ store: memberStore, writer, sealing: tenantKeys, clock, random });
-  const mlDsaKeys = config.ml_dsa_checkpoints
-    ? new MlDsaKeys({
-        store: logStore,
-        writer,
-        sealing: tenantKeys,
-        recordOf: (no, key) => ownRecord(keyMade(no, vkeyOf(key), 'log', 'ML-DSA-44'), clock, random),
-        clock,
-        random,
-      })
-    : undefined;
-  const proofs = new LogProofs(reader, clock);
-  const failed = (error: unknown): void => void toServiceError(error, 'checkpoints');
-  const witnessing = stack.use(
-    new Witnessing({ witnesses: config.witnesses.map(witnessPeer), proofs, writer, failed }),
+  const { tenantKeys, keys, logKeys, memberStore, memberKeys, mlDsaKeys } = assembleKeys(
+    parts,
+    issuerOf,
+    stack,
   );
-  // It goes after all that makes records.
-  const checkpointer = stack.use(
-    new Checkpointer(writer, logKeys, mlDsaKeys, (no) => witnessing.stated(no), failed),
-  );
-  const presence = stack.use(
-    new Presence({
-      writer,
-      node: config.node,
-      version: config.version,
-      tenants,
-      revisionOf: (tenant) => policies.of(tenant).revision,
-      clock,
-      random,
-    }),
-  );
-  const places = shippingPlaces(config);
-  const received = receivedStore(reader);
-  const receiver = new Receiver({
-    store: received,
-    records,
-    trees: new LogTrees(reader),
-    writer,
-    full: roomFor(reader, config.data_dir, config.max_store_bytes),
-    node: config.node,
-    clock,
-    monotonic: systemMonotonic,
-    random,
-  });
-  const volumes = volumeStore(reader);
-  const keeper = stack.use(
-    new Keeper({
-      folder: config.data_dir,
-      writer,
-      store: volumes,
-      proofs,
-      keyOf: (no) => logKeys.of(no),
-      tenants: function* () {
-        for (const { id, no, manifest } of tenants) {
-          const retention = retentionOf(manifest.audit.retention, config.retention);
-          yield { id, no, retention };
-          for (const other of received.list(no)) yield { id, no: other.no, retention, other };
-        }
-      },
-      reached: (...asked) => received.reached(...asked),
-      settings: { maxMib: config.volumes.max_mib, maxDays: config.volumes.max_days },
-      archive: archiveOf(config),
-      archiveAfterDays: config.archive?.after_days,
-      record: ({ id, no, other }, caller, action, detail) => {
-        const whole = other ? { ...detail, node: other.node } : detail;
-        return administration.record({ id, no: other?.tenantNo ?? no }, caller, action, undefined, whole);
-      },
-      unsent: unsentOf(reader, [
-        ...config.sinks,
-        ...places.map(({ url }) => ({ name: cursorOf(url), tenants: ['*'] })),
-      ]),
-      clock,
-      failed: (error) => void toServiceError(error, 'volumes'),
-    }),
+  const { proofs, witnessing, checkpointer, presence, received, receiver, volumes, keeper } = assembleLogs(
+    parts,
+    { tenants, policies, administration, records, logKeys, mlDsaKeys },
+    stack,
   );
   const dpop = new DpopProofs({ writer, clock, nonceKey: random(32) });
   const tokens = new Tokens({
@@ -443,24 +224,7 @@ export function assemble(
       refusals.note({ ...refusal, tenantNo: tenant.no, tenant: tenant.id, address }),
   });
 
-  const sinks = stack.use(
-    new Sinks({
-      folder: config.data_dir,
-      writer,
-      sinks: config.sinks.map(sinkSettings),
-      failed: (error) => void toServiceError(error, 'sinks'),
-    }),
-  );
-
-  const shipping = stack.use(
-    new Shipping({
-      folder: config.data_dir,
-      writer,
-      places,
-      failed: (error) => void toServiceError(error, 'shipping'),
-    }),
-  );
-
+  const { sinks, shipping } = assembleSending(parts, stack);
   const admission = new Admission(clock, config.max_open_decisions);
   const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
   const current = ({ id }: Tenant): Tenant | undefined => tenants.find(id);
@@ -695,35 +459,25 @@ export function assemble(
         ? { state: 'killed', why: '' }
         : policyStateOf(tenant.id, policies.of(tenant), policies.health, clock(), pulls.problemOf(tenant.id)),
     degraded: (tenant) => (kills.isKilled(tenant) ? 'killed' : policies.health.degraded(tenant.id, clock())),
-    readiness: {
-      ready: () =>
-        writer.problem === '' && health.ready && !parts.stopping.aborted && follower?.isComplete !== false,
-      problems: () => [
-        ...(parts.stopping.aborted ? ['the server stops'] : []),
-        ...(writer.problem ? [`store: ${writer.problem}`] : []),
-        ...health.problems(),
-        ...(ordering?.problem ? [ordering.problem] : []),
-        ...(follower && !follower.isComplete
-          ? [`authority: ${follower.problem || 'its tenants are on their way'}`]
-          : []),
-        ...(offload?.problem ? [offload.problem] : []),
-      ],
-      ofTenants: () => [
-        ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants, received),
-        ...receiver.problems(),
-        ...shipping.problems(),
-        ...tenantKeys.problems().map(({ tenant, why }) => `tenant ${tenant}: its key cannot be had: ${why}`),
-        ...fleet.problems(),
-        ...(follower?.problems() ?? []),
-        ...(ordering?.ofTenants() ?? []),
-        ...(freshness.isStale
-          ? [`authority: nothing was heard of it for ${Math.round(freshness.ageMs / 1_000)} s`]
-          : []),
-        ...pulls.problems(),
-        ...sinks.problems(),
-        ...(keeper.problem ? [`volumes: ${keeper.problem}`] : []),
-      ],
-    },
+    readiness: readinessOf({
+      writer,
+      stopping: parts.stopping,
+      health,
+      witnessing,
+      receiver,
+      received,
+      shipping,
+      tenants,
+      tenantKeys,
+      fleet,
+      follower,
+      ordering: () => ordering,
+      offload,
+      freshness,
+      pulls,
+      sinks,
+      keeper,
+    }),
     metrics: metrics.text,
     stopping: parts.stopping,
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
@@ -731,15 +485,3 @@ export function assemble(
   };
   return { services, fleet, checkpointer, keeper, presence, join };
 }
-
-const logProblems = (
-  faults: readonly Pick<StoreFault, 'tenantNo' | 'text'>[],
-  tenants: Tenants,
-  received: Pick<ReceivedStore, 'ofNumber'>,
-): string[] =>
-  faults.map(({ tenantNo, text }) => {
-    const of = (number: TenantNo | undefined) => [...tenants].find(({ no }) => no === number)?.id;
-    const other = tenantNo === undefined || of(tenantNo) ? undefined : received.ofNumber(tenantNo);
-    const where = other ? ` (the log of ${other.node})` : '';
-    return `tenant ${of(other?.tenantNo ?? tenantNo) ?? `number ${tenantNo}`}${where}: ${text}`;
-  });

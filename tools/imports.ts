@@ -28,7 +28,7 @@ const ranks: Readonly<Record<string, number>> = {
   telemetry: 7,
   'config.ts': 8,
   'settings.ts': 8.2,
-  'sidecar.ts': 8.4,
+  assembly: 8.4,
   'assembly.ts': 8.5,
   'main.ts': 9,
   'decision-thread.ts': 9,

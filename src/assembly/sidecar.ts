@@ -1,18 +1,18 @@
-import type { Config } from './config.ts';
-import { Borrowing } from './decision/metering/leasing/borrowing.ts';
-import { HeldMeters } from './decision/metering/leasing/held-meters.ts';
-import { systemMonotonic } from './effects.ts';
-import { authorityAt } from './fleet/authority.ts';
-import { Follower } from './fleet/follower.ts';
-import { lessorAt } from './fleet/lessor.ts';
-import { type ServedParts, servedByReplica } from './fleet/sidecar.ts';
-import { Forwarding } from './server/forwarding.ts';
-import { PassingOn } from './server/passing-on.ts';
-import { readFleetFiles } from './settings.ts';
-import type { GrantStore } from './storage/grants.ts';
-import type { Writer } from './storage/writer.ts';
-import type { Callers } from './tenancy/callers.ts';
-import type { Heard } from './tenancy/freshness.ts';
+import type { Config } from '../config.ts';
+import { Borrowing } from '../decision/metering/leasing/borrowing.ts';
+import { HeldMeters } from '../decision/metering/leasing/held-meters.ts';
+import { systemMonotonic } from '../effects.ts';
+import { authorityAt } from '../fleet/authority.ts';
+import { Follower } from '../fleet/follower.ts';
+import { lessorAt } from '../fleet/lessor.ts';
+import { type ServedParts, servedByReplica } from '../fleet/sidecar.ts';
+import { Forwarding } from '../server/forwarding.ts';
+import { PassingOn } from '../server/passing-on.ts';
+import { readFleetFiles } from '../settings.ts';
+import type { GrantStore } from '../storage/grants.ts';
+import type { Writer } from '../storage/writer.ts';
+import type { Callers } from '../tenancy/callers.ts';
+import type { Heard } from '../tenancy/freshness.ts';
 
 /** What a sidecar has beside what every server has. */
 export interface Sidecar {

@@ -46,9 +46,9 @@ export interface GrownLog {
  * record costs more than everything else together. A run does not cross a multiple of RUN_RECORDS.
  *
  * Where a log ends is read once and then counted on; after a failure it is read again, so that it is never guessed. It
- * is read from the runs and the journal, and not believed where it lies before the count of them, which stands in another tree: one of
- * them is damaged, and nothing is appended at an index that may have been given away. A page more in each commit would
- * be dear, so the count follows with every run that ends a tile, each second (`flush`) and at the end.
+ * is read from the runs and the journal, and not believed where it lies before the count of them, which stands in another
+ * tree: one of them is damaged, and nothing is appended at an index that may have been given away. A page more in each
+ * commit would be dear, so the count follows with every run that ends a tile, each second (`flush`) and at the end.
  */
 export class LogAppender {
   readonly #beat: () => void;

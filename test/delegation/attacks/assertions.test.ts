@@ -106,16 +106,26 @@ describe('at another door', () => {
     expect(refusalOf(await stage.exchange(text))).toEqual(refused('token_invalid'));
     expect(await stage.check(text)).toMatchObject(deniedFor('token_invalid'));
     const asked = { tenant: 'acme', audience: 'docs-mcp', scopes: ['docs.read'] };
-    const caller = basic(agent.id, agent.secret);
     const token = await stage.issuer.sign();
-    for (const further of [
-      { subjectToken: text, subjectTokenType: type },
-      { subjectToken: token, requestedTokenType: type },
-    ])
-      expect(
-        (await connect(stage.server.data, 'DelegationService/Exchange', { ...asked, ...further }, caller))
-          .body,
-      ).toMatchObject({ message: expect.stringContaining('unsupported_token_type') as string });
+    for (const [further, why] of [
+      [{ subjectToken: text }, 'token_invalid'],
+      // As what it is it is taken there too, for what it is for; see id-jag.test.ts.
+      [{ subjectToken: text, subjectTokenType: type }, 'the assertion is for another resource'],
+      [{ subjectToken: token, subjectTokenType: type }, 'the assertion is not valid here'],
+      [
+        { subjectToken: token, requestedTokenType: type },
+        'an assertion is for one audience, the issuer of an authority',
+      ],
+    ] as const) {
+      const caller = basic(agent.id, agent.secret);
+      const { body } = await connect(
+        stage.server.data,
+        'DelegationService/Exchange',
+        { ...asked, ...further },
+        caller,
+      );
+      expect(body).toMatchObject({ message: expect.stringContaining(why) as string });
+    }
     expect((await handIn(stage, text)).status).toBe(200);
   });
 });

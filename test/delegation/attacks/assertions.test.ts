@@ -110,7 +110,7 @@ describe('at another door', () => {
     for (const [further, why] of [
       [{ subjectToken: text }, 'token_invalid'],
       // As what it is it is taken there too, for what it is for; see id-jag.test.ts.
-      [{ subjectToken: text, subjectTokenType: type }, 'the assertion is for another resource'],
+      [{ subjectToken: await made(), subjectTokenType: type }, 'the assertion is for another resource'],
       [{ subjectToken: token, subjectTokenType: type }, 'the assertion is not valid here'],
       [
         { subjectToken: token, requestedTokenType: type },

@@ -58,6 +58,7 @@ export const MOVED_TABLES = [
   'leases',
   'approvals',
   'approval_keys',
+  'erasures',
   'keys',
   'revisions',
   'revision_files',

@@ -4,6 +4,8 @@ BIN := node_modules/.bin
 NODE := $(BIN)/node
 STAMPS := .make
 PROTOS := $(shell find proto third_party -name "*.proto")
+# Compiled code is kept: processes and threads start in half the time.
+export NODE_COMPILE_CACHE := $(CURDIR)/.cache/compile
 say = @printf '\033[1m%s\033[0m\n'
 
 .PHONY: conformance regal fault s3 kms run run-fleet test check build bench opa setup clean help fmt peers clients verifiers manifests kubernetes
@@ -63,7 +65,7 @@ conformance: setup ## run OPA's own cases by our engine and by the stock npm hos
 
 bench: setup peers ## measure against peers; writes bench/results.json
 	@rm -rf dist && $(BIN)/tsc -p tsconfig.build.json
-	@NODE_COMPILE_CACHE=.cache/compile $(NODE) bench/run.ts $(ARGS)
+	@$(NODE) bench/run.ts $(ARGS)
 
 setup: $(STAMPS)/npm bin/opa src/gen/.stamp ## install dependencies, build the OPA compiler, generate protobuf code
 

@@ -108,7 +108,7 @@ async function counted(node: Node): Promise<number> {
   const { body } = await connect<{ records?: { body: string }[] }>(
     servers.get(node)?.admin ?? '',
     'AuditService/Query',
-    { tenant: 'acme', pageSize: 1_000, action: 'counted.export', outcome: 'allow' },
+    { tenant: 'acme', node, pageSize: 1_000, action: 'counted.export', outcome: 'allow' },
   );
   return (body.records ?? []).filter((each) =>
     Buffer.from(each.body, 'base64').toString('utf8').includes('"counted":{"exports":1}'),

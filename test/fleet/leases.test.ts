@@ -90,6 +90,7 @@ async function recordsOf(at: Running, { id }: { id: string }): Promise<Record<st
   const { body } = await connect<{ records?: RecordJson[] }>(at.admin, 'AuditService/Query', {
     tenant: 'acme',
     pageSize: 1_000,
+    node: at.config.node,
     kind: 'decision',
     principal: { class: 'user', id },
   });

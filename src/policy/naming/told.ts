@@ -24,8 +24,8 @@ const WORDS: Readonly<Record<Kind, string>> = {
   class: 'class of principals',
 };
 
-/** Each is compared with every one of its kind: ten thousand principals take some 30 ms. */
-const MAX_COMPARED = 300;
+/** How many pairs of names are compared, each with every one of its kind: a million take some five seconds. */
+const MOST_PAIRS = 300_000;
 /** Of a name, in a message. */
 const MAX_NAME = 200;
 
@@ -34,6 +34,7 @@ export class Told {
   readonly #declared: Declared;
   /** Names are few, and mentions many. */
   readonly #near = new Map<string, string | undefined>();
+  #pairs = 0;
 
   constructor(declared: Declared) {
     this.#declared = declared;
@@ -53,8 +54,7 @@ export class Told {
       };
     }
     const key = JSON.stringify([kind, name]);
-    if (!this.#near.has(key))
-      this.#near.set(key, this.#near.size < MAX_COMPARED ? near(name, known) : undefined);
+    if (!this.#near.has(key)) this.#near.set(key, this.#nearest(name, known));
     const meant = this.#near.get(key);
     const what = kind === 'class' ? 'there is no' : `${MANIFEST} has no`;
     const said = warning(
@@ -66,6 +66,12 @@ export class Told {
     // A tenant that declares none leaves them open.
     if (known.size === (kind === 'action' ? PLATFORM_ACTIONS.length : 0)) return undefined;
     return CLOSED.has(kind) ? { ...said, severity: 'note' } : undefined;
+  }
+
+  #nearest(name: string, known: ReadonlySet<string>): string | undefined {
+    if (this.#pairs + known.size > MOST_PAIRS) return undefined;
+    this.#pairs += known.size;
+    return near(name, known);
   }
 }
 

@@ -8,11 +8,30 @@ import { openReader } from '../../../src/storage/reader.ts';
 import type { TenantNo } from '../../../src/storage/rows.ts';
 import { appendRows, openStore, rowOf, temporaryFolder, tenantNo } from '../store.ts';
 
+type Columns = ReadonlyMap<string, readonly string[]>;
+
+/** The tables that so many steps make, and their columns. */
+function columnsAfter(steps: readonly string[]): Columns {
+  const db = new Database(':memory:');
+  for (const step of steps) db.exec(step);
+  const tables = db.prepare<[], string>("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all();
+  const columns = db.prepare<[string], string>('SELECT name FROM pragma_table_info(?)').pluck();
+  const all = new Map(tables.map((table) => [table, columns.all(table)]));
+  db.close();
+  return all;
+}
+
 /** Takes a store back to the version before it had a journal. */
 function withoutJournal(folder: string): void {
-  const db = new Database(databaseFile(folder));
   const step = migrations.findIndex((each) => each.includes('CREATE TABLE journal'));
-  db.exec('DROP TABLE journal; ALTER TABLE store DROP COLUMN filed');
+  const before = columnsAfter(migrations.slice(0, step));
+  const db = new Database(databaseFile(folder));
+  const now = [...columnsAfter(migrations)];
+  // Triggers go with their tables, and may name columns of others.
+  for (const [table] of now) if (!before.has(table)) db.exec(`DROP TABLE ${table}`);
+  for (const [table, columns] of now)
+    for (const name of columns)
+      if (before.get(table)?.includes(name) === false) db.exec(`ALTER TABLE ${table} DROP COLUMN ${name}`);
   db.pragma(`user_version = ${step}`);
   db.close();
 }

@@ -49,8 +49,11 @@ export function servedByReplica(parts: ServedParts): ReplicaHooks {
     erased,
     left,
   } = parts;
+  /** Where those stand that are not served for a while: they come back to their own folder. */
+  const stood = new Map<TenantId, Pick<Tenant, 'folder' | 'root'>>();
   const gone = (id: TenantId): void => {
     const before = tenants.find(id);
+    if (before) stood.set(id, { folder: before.folder, root: before.root });
     tenants.remove(id);
     policies.retire(id);
     if (before) facts.changed(before);
@@ -59,7 +62,7 @@ export function servedByReplica(parts: ServedParts): ReplicaHooks {
     const text = store.manifest(no);
     if (text === undefined)
       throw new ServiceError('unavailable', 'the authority has no manifest of the tenant');
-    const { folder = '', root = '' } = tenants.find(id) ?? {};
+    const { folder = '', root = '' } = tenants.find(id) ?? stood.get(id) ?? {};
     const source = await readManifest({ folder, root }, text);
     if (source.id !== id) throw new ServiceError('unavailable', `its manifest is that of ${source.id}`);
     return administration.follow(source, no);
@@ -77,6 +80,7 @@ export function servedByReplica(parts: ServedParts): ReplicaHooks {
       if (store.manifest(no) === undefined) {
         await left(id);
         gone(id);
+        stood.delete(id);
         return;
       }
       if (before) {

@@ -357,17 +357,8 @@ describe.runIf(isHere)('authorities with one order', () => {
   );
 
   test('a tenant of which a change cannot be made is served no more, and stops no other', async () => {
-    const server = await startServer({
-      overrides: {
-        ...authorityOverrides,
-        store: postgres.url,
-        base_url: BASE,
-        node: 'nine',
-        tenants: [],
-        max_staleness_seconds: 2,
-      },
-      environment: { MANDATE_MASTER_KEY: MASTER },
-    });
+    const own = optionsOf('nine');
+    const server = await startServer({ ...own, overrides: { ...own.overrides, max_staleness_seconds: 2 } });
     await using _server = server;
     const token = await exchanged(one);
     const inGlobex = async () =>
@@ -409,6 +400,8 @@ describe.runIf(isHere)('authorities with one order', () => {
          WHERE id = 'globex'; COMMIT`,
     );
     await eventually(inGlobex, (status) => status === 200);
+    // It stands in this server's own folder still.
+    expect(server.mandate.tenants.get('globex').folder).toBe(server.tenantFolder('globex'));
   });
 
   describe('where PostgreSQL was restored to what it was before', () => {

@@ -9,7 +9,7 @@ import { renderPrisma } from '../../../src/policy/plan/render/prisma.ts';
 import { fieldsOf, fitsPostgres } from './databases.ts';
 import { elasticsearchHolds, prismaHolds } from './evaluators.ts';
 import { attributes, type Resource } from './grammar.ts';
-import { eachPlan, meanings, PATIENCE_MS, RUNS, wrong } from './planned.ts';
+import { eachPlan, type Meaning, meanings, PATIENCE_MS, RUNS, wrong } from './planned.ts';
 
 /** Filters that are objects. MongoDB's language is evaluated by mingo, which is not MongoDB; the others by readings of our own. */
 
@@ -21,7 +21,7 @@ interface Form {
   readonly fits: (row: Resource) => boolean;
   readonly selects: (filter: Filter) => (row: Resource) => boolean;
   /** How a row without a value may be asked for, beside what its scalars mean. */
-  readonly asked: (row: Resource) => readonly Resource[];
+  readonly asked: (row: Resource, meaning: Meaning) => readonly Resource[];
   /** Of rows that do not fit, nothing that is denied is selected. */
   readonly isSoundForAll: boolean;
 }
@@ -31,11 +31,12 @@ const isList = (value: unknown): boolean =>
   value === undefined ||
   (Array.isArray(value) && value.every((each) => typeof each === 'string'));
 
-/** The index does not tell them apart. */
-const withoutTags = (row: Resource): readonly Resource[] => {
+/** The index does not tell them apart; whether null is among them was said. */
+const withoutTags = (row: Resource, meaning: Meaning): readonly Resource[] => {
   const { tags, ...rest } = row.properties;
   if (tags !== undefined && tags !== null && (tags as unknown[]).length > 0) return [row];
-  return [{}, { tags: null }, { tags: [] }].map((each) => ({ id: row.id, properties: { ...rest, ...each } }));
+  const none = [{}, { tags: [] }, ...(meaning === 'absent' ? [] : [{ tags: null }])];
+  return none.map((each) => ({ id: row.id, properties: { ...rest, ...each } }));
 };
 
 const forms: Readonly<Record<string, Form>> = {
@@ -92,7 +93,7 @@ test.each(cases)(
         const isFitting = form.fits(row);
         if (!isFitting && !form.isSoundForAll) continue;
         const isIn = selects(row);
-        const answers = form.asked(row).flatMap(meanings[meaning]).map(each.subject.allows);
+        const answers = form.asked(row, meaning).flatMap(meanings[meaning]).map(each.subject.allows);
         if (isFitting) met[isIn ? 'selected' : 'left'] += 1;
         const isMissed = answers.length === 1 && answers[0] && each.isCertain && isFitting;
         if (isIn ? answers.includes(false) : isMissed) throw wrong(each, row, !isIn, JSON.stringify(filter));
@@ -193,3 +194,28 @@ test('of MongoDB a value of another type, or in a list, or beyond JSON, is selec
         expect(new Query(filter as never).test({ a }), JSON.stringify([type, a, condition])).toBe(false);
       }
 });
+
+test.each(['text', 'number', 'boolean'] as const)(
+  'of Prisma a %s that is said to be always there, and is not, is selected by nothing',
+  (type) => {
+    const value = { text: 'x', number: -1, boolean: false }[type];
+    const exists: Condition = { op: 'exists', attribute: at('a') };
+    const asked: Condition[] = [
+      exists,
+      { op: 'eq', attribute: at('a'), value },
+      { op: 'eq', attribute: at('a'), value: null },
+    ];
+    const each = asked.flatMap((of): Condition[] => [
+      of,
+      { op: 'not', of },
+      { op: 'not', of: { op: 'not', of } },
+      { op: 'not', of: { op: 'or', of: [of, { op: 'not', of: exists }] } },
+    ]);
+    for (const condition of each)
+      expect(
+        [condition, prismaHolds(renderPrisma(condition, field(type, 'never')), { a: null })],
+        JSON.stringify(condition),
+      ).not.toContain(true);
+    expect(prismaHolds(renderPrisma(exists, field(type, 'never')), { a: value })).toBe(true);
+  },
+);

@@ -95,7 +95,9 @@ export function prismaHolds(where: Json, row: Json): Known {
           if (value === null) return undefined;
           if (op === 'equals') return value === wanted;
           const range = { ...ranges }[op];
-          if (!range || typeof value !== 'number') throw new Error(`no such filter: ${op}`);
+          // Any text is not less than none at all, by any collation; all else goes by it.
+          const isOrdered = typeof value === 'number' || (op === 'gte' && wanted === '');
+          if (!range || !isOrdered) throw new Error(`no such filter: ${op}`);
           return range(order(value, wanted));
         }),
       );

@@ -85,3 +85,4 @@ export const meanings = {
   // There is none; and if there is, nobody knows what it means.
   never: (row: Resource) => [scalarsOut(row), scalarsNull(row)],
 } as const;
+export type Meaning = keyof typeof meanings;

@@ -37,22 +37,29 @@ const OPERATORS = { '=': 'equals', '<': 'lt', '<=': 'lte', '>': 'gt', '>=': 'gte
 
 function scalarAccess(path: Path, { name, type, null: meaning = 'either' }: Field): Access<Where> {
   const own = type as Kind;
-  const isRequired = meaning === 'never';
   const unsupported = (what: string): never => {
     throw planUnsupported(`${what} of ${path.join('.')} goes by the database's collation in Prisma`);
   };
+  const exists = meaning === 'never' ? anyOf(name, own) : { [name]: { not: null } };
   return {
     kinds: [own],
-    // Beside each comparison, so that none is unknown, which `NOT` would leave so. A required field takes no null.
-    isOf: (kind) => (kind !== own ? NONE : isRequired ? ALL : { [name]: { not: null } }),
+    // Beside each comparison, so that none is unknown, which `NOT` would leave so.
+    isOf: (kind) => (kind === own ? exists : NONE),
     compared: (kind, op, value) =>
       kind === 'text' && op !== '='
         ? unsupported('the order')
         : { [name]: { [OPERATORS[op]]: sound(value) } },
     text: () => unsupported('a part'),
-    isNull: isRequired ? undefined : { is: { [name]: { equals: null } }, meaning },
+    isNull: { is: meaning === 'never' ? logic.not(exists) : { [name]: { equals: null } }, meaning },
     elements: undefined,
   };
+}
+
+/** Any value at all. A required field takes no null, and in one that has it after all this is unknown, so it is not selected. */
+function anyOf(name: string, kind: Kind): Where {
+  if (kind === 'text') return { [name]: { gte: '' } };
+  const [one, other] = kind === 'boolean' ? [{ equals: true }, { equals: false }] : [{ gte: 0 }, { lt: 0 }];
+  return logic.some([{ [name]: one }, { [name]: other }]);
 }
 
 function sound(value: Value): Value {

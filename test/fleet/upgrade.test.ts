@@ -130,3 +130,33 @@ test.each(await readdir(folder))('a sidecar serves what was recorded as %s', asy
   const list = await fetch(`${sidecar.admin}/readyz?verbose`);
   expect(await list.text()).not.toContain('cannot be taken');
 });
+
+test.each([
+  [null, true],
+  ['high', false],
+])('of a newer authority, a column with %s is taken: %s', async (cell, isTaken) => {
+  const name = (await readdir(folder)).sort().at(-1) ?? '';
+  const { messages } = JSON.parse(await readFile(path.join(folder, name), 'utf8')) as Recording;
+  await using authority = await replaying({
+    messages: messages.map((each) => inBase64(withColumn(each, cell))),
+  });
+  await using sidecar = await startSidecar({ data: authority.url, admin: authority.url }, { base_url: BASE });
+  const said = async () => (await fetch(`${sidecar.admin}/readyz?verbose`)).text();
+  if (isTaken) {
+    await isReady(sidecar);
+    expect(await said()).not.toContain('cannot be taken');
+    return;
+  }
+  await expect.poll(said, { timeout: 30_000 }).toContain('the authority keeps principals.risk');
+  expect((await check(sidecar.data, aliceReads)).body).not.toMatchObject({ decision: 'DECISION_ALLOW' });
+});
+
+function withColumn(message: string, cell: string | null): FollowResponse {
+  const response = fromBinary(FollowResponseSchema, Buffer.from(message, 'base64'));
+  const { event } = response;
+  if (event.case !== 'copyPart' || event.value.table !== 'principals') return response;
+  event.value.columns.push('risk');
+  const rows = JSON.parse(Buffer.from(event.value.rows).toString()) as unknown[][];
+  event.value.rows = Buffer.from(JSON.stringify(rows.map((row) => [...row, cell])));
+  return response;
+}

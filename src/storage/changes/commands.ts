@@ -7,7 +7,8 @@ import { prepareErased } from '../member-keys.ts';
 import { recordId, type TenantNo } from '../rows.ts';
 import { decodeArgs, encodeArgs, hasSecrets, withoutSecrets } from './body.ts';
 import { type Copied, prepareCopy } from './copy.ts';
-import { reachOf } from './reach.ts';
+import { unknownOf } from './forms.ts';
+import { isChange, reachOf } from './reach.ts';
 
 /** One change of a tenant's control state, as those get it who follow. */
 export interface Change {
@@ -32,12 +33,12 @@ export interface Position {
 export interface ChangeCommands {
   /**
    * Makes a change that was made elsewhere, and answers what its command did. `undefined` also for one that was made before.
-   * Throws where changes before it are missing.
+   * Throws where changes before it are missing, and for what this version does not know.
    */
   readonly applyChange: (args: Change & { readonly tenantNo: TenantNo }) => unknown;
   /** What the tenant had is gone; nothing of it is served until the copy is whole. */
   readonly beginCopy: (args: { tenantNo: TenantNo }) => true;
-  /** Throws for a table or a column that this version does not know. */
+  /** Throws for a table or a column that this version does not know, where it says something. */
   readonly putCopied: (args: Copied & { readonly tenantNo: TenantNo }) => number;
   readonly endCopy: (args: Position & { readonly tenantNo: TenantNo }) => true;
 }
@@ -132,6 +133,10 @@ export function changeBody(name: string, args: object): string {
 
 const UNTOLD = '{}';
 
+/** It is not made in part: what is not known here may be what narrows it. */
+const unknownHere = (what: string): Error =>
+  new Error(`${what} is no change that this version knows; upgrade Mandate here`);
+
 /** Whether those who follow are told all of it. */
 const isTellable = (name: string): boolean => reachOf(name) === 'tenant' && !hasSecrets(name);
 
@@ -166,13 +171,15 @@ export function prepareChanges(db: Connection, log: ChangeLog, commands: () => C
       if (version !== at + 1) throw new Error(`change ${version} does not follow version ${at}`);
       if (chain && Buffer.compare(chained(before, version, name, body), chain) !== 0)
         throw new Error(`change ${version} is of another history than what is here`);
-      if (reachOf(name) === 'node') throw new Error(`${name} is no change of a tenant`);
+      if (!isChange(name)) throw unknownHere(name);
       // A place in the order, and no more.
       if (reachOf(name) === 'authority' && body === UNTOLD) {
         log.add(tenantNo, name, UNTOLD);
         return undefined;
       }
       const args = decodeArgs(body) as object;
+      const unknown = unknownOf(name, args);
+      if (unknown !== undefined) throw unknownHere(`${name}.${unknown}`);
       const run = commands()[name as keyof Commands] as (args: object) => unknown;
       const value = attempt(() => run({ ...args, tenantNo }));
       log.add(tenantNo, name, isTellable(name) ? body : changeBody(name, args));

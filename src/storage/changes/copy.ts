@@ -123,11 +123,15 @@ export function prepareCopy(db: Connection): Copy {
       }
       const names = known.get(table);
       if (!names) throw unknown(table);
-      for (const name of columns) if (!names.has(name)) throw unknown(`${table}.${name}`);
+      // One that a newer version has, and that says nothing of this tenant, is left out.
+      const isKnown = columns.map((name) => names.has(name));
+      for (const [at, name] of columns.entries())
+        if (!isKnown[at] && rows.some((row) => row[at] !== null)) throw unknown(`${table}.${name}`);
+      const put = columns.filter((_name, at) => isKnown[at]);
       const insert = db.prepare(
-        `INSERT INTO ${table} (tenant_no, ${columns.join(', ')}) VALUES (?${', ?'.repeat(columns.length)})`,
+        `INSERT INTO ${table} (tenant_no, ${put.join(', ')}) VALUES (?${', ?'.repeat(put.length)})`,
       );
-      for (const row of rows) insert.run(no, ...row);
+      for (const row of rows) insert.run(no, ...row.filter((_cell, at) => isKnown[at]));
       return rows.length;
     },
   };

@@ -6,7 +6,7 @@ import type { CommandName } from '../commands.ts';
  */
 export type Reach = 'tenant' | 'authority' | 'node';
 
-const REACH: Readonly<Record<CommandName, Reach>> = {
+const REACH = {
   insertGrant: 'tenant',
   openTask: 'tenant',
   revokeGrant: 'tenant',
@@ -74,7 +74,15 @@ const REACH: Readonly<Record<CommandName, Reach>> = {
   refuseReceived: 'node',
   reachReceived: 'node',
   renewReceived: 'node',
-};
+} as const satisfies Readonly<Record<CommandName, Reach>>;
+
+/** The commands that others make too, who may be of another version. */
+export type ChangeName = {
+  [Name in CommandName]: (typeof REACH)[Name] extends 'node' ? never : Name;
+}[CommandName];
 
 export const reachOf = (name: string): Reach =>
   Object.hasOwn(REACH, name) ? REACH[name as CommandName] : 'node';
+
+/** Whether others make it too. */
+export const isChange = (name: string): name is ChangeName => reachOf(name) !== 'node';

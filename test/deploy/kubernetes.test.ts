@@ -223,10 +223,8 @@ describe.skipIf(withoutGo !== '')(`several authorities${withoutGo}`, () => {
     const others = [{ podSelector: { matchLabels: labels } }];
     const admin = [{ port: 'admin', protocol: 'TCP' }];
     expect(policyOf(text)?.['ingress']).toEqual([{ ports: admin, from: others }]);
-    expect((policyOf(text)?.['egress'] as object[]).slice(1)).toEqual([
-      { ports: admin, to: others },
-      { ports: [{ port: 6_432, protocol: 'TCP' }] },
-    ]);
+    const { egress: [, ...egress] = [] } = (policyOf(text) ?? {}) as { egress?: object[] };
+    expect(egress).toEqual([{ ports: admin, to: others }, { ports: [{ port: 6_432, protocol: 'TCP' }] }]);
     const alone = await rendered({ networkPolicy: { data: [], admin: [], egress: [] } });
     expect(policyOf(alone)?.['egress']).toHaveLength(1);
   });

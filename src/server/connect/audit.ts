@@ -3,7 +3,7 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { countAcross, type FoundRecord, queryAcross } from '../../audit/across.ts';
 import { countings } from '../../audit/count.ts';
 import type { Keeper } from '../../audit/keeping/keeper.ts';
-import type { NodeLogs } from '../../audit/logs.ts';
+import type { NodeLog, NodeLogs } from '../../audit/logs.ts';
 import { namedAs } from '../../audit/privacy/about.ts';
 import type { Erasure } from '../../audit/privacy/erasure.ts';
 import type { MemberKeys } from '../../audit/privacy/keys.ts';
@@ -155,14 +155,17 @@ export function auditService(parts: {
       note(reader, 'audit.receipt', { index: Number(index), ...ofNode({ node }) }, 1);
       return { index, proof };
     },
-    async explain({ tenant: id, record }, context) {
+    async explain({ tenant: id, record, node }, context) {
       const reader = await admit(parts, context, id, 'audit.read');
       const { tenant } = await admit(parts, context, id, 'policy.read');
-      const index = record.case === 'decisionId' ? indexOf(source, tenant.no, record.value) : record.value;
-      if (index === undefined)
+      if (record.case === undefined)
         throw new ServiceError('invalid_request', 'name a record: index or decision_id');
-      note(reader, 'audit.explain', { index: Number(index) }, 1);
-      return explained(await parts.explanations.explain(tenant, Number(index)));
+      const { log, index } =
+        record.case === 'decisionId'
+          ? await placeOf(source, nodeLogs.meant(tenant, node), record.value)
+          : { log: nodeLogs.one(tenant, node), index: Number(record.value) };
+      note(reader, 'audit.explain', { index, ...(log.isOwn ? {} : ofNode(log)) }, 1);
+      return explained(await parts.explanations.explain(tenant, log, index));
     },
     async erase({ tenant: id, principal, dryRun }, context) {
       const { tenant, caller } = await admit(parts, context, id, 'tenant.write');
@@ -221,6 +224,22 @@ function indexOf(source: LogSource, no: TenantNo, decisionId: string): bigint {
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
   throw new ServiceError('not_found', 'the log has no record of this decision');
+}
+
+/** Where the record of a decision is, in whichever of these logs. Throws `not_found`. */
+async function placeOf(
+  source: LogSource,
+  logs: readonly NodeLog[],
+  decisionId: string,
+): Promise<{ readonly log: NodeLog; readonly index: number }> {
+  let pageToken = '';
+  do {
+    const page = await queryAcross(source, logs, { decisionId, pageSize: 1, pageToken });
+    const [first] = page.found;
+    if (first) return { log: first.log, index: first.record.index };
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  throw new ServiceError('not_found', 'no log that is here has a record of this decision');
 }
 
 function oneOf<T extends string>(member: string, value: string, known: readonly T[]): T | undefined {

@@ -127,9 +127,11 @@ $(MANIFESTS): tools/manifests/go.mod tools/manifests/go.sum tools/manifests/main
 	$(say) "make: building the reader of manifests (a minute or two the first time)"
 	@mkdir -p $(@D) && cd tools/manifests && CGO_ENABLED=0 go build -trimpath -o ../../$@.$$$$ . && mv ../../$@.$$$$ ../../$@
 
-kubernetes: manifests ## deploy/kubernetes/authority.yaml, as the chart makes it
-	@{ echo '# Made by "make kubernetes" of deploy/helm/mandate with deploy/kubernetes/values.yaml: change those.'; \
-	  $(MANIFESTS) chart deploy/helm/mandate deploy/kubernetes/values.yaml; } > deploy/kubernetes/authority.yaml
+kubernetes: manifests ## deploy/kubernetes/authority.yaml and authorities.yaml, as the chart makes them
+	@for made in authority:values authorities:values.authorities; do \
+	  values=deploy/kubernetes/$${made#*:}.yaml; \
+	  { echo "# Made by \"make kubernetes\" of deploy/helm/mandate with $$values: change those."; \
+	    $(MANIFESTS) chart deploy/helm/mandate $$values; } > deploy/kubernetes/$${made%:*}.yaml || exit 1; done
 
 peers:
 	@command -v h2load >/dev/null 2>&1 || { printf 'make: installing h2load\n'; apt-get install -y -qq nghttp2-client >/dev/null 2>&1; } || \

@@ -19,6 +19,7 @@ import { ApprovalRequests } from './decision/approval/requests.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
 import { Leases } from './decision/metering/leasing/leases.ts';
+import { Unreported } from './decision/metering/leasing/unreported.ts';
 import { Meters } from './decision/metering/meters.ts';
 import { Recounts } from './decision/metering/recounts.ts';
 import { Plans } from './decision/plan.ts';
@@ -99,6 +100,8 @@ export function assemble(
   checkpointer: Checkpointer;
   keeper: Keeper;
   presence: Pick<Presence, 'begin'>;
+  /** What nobody gave back of what was leased. */
+  unreported: Unreported;
   /** Answers what ends it from elsewhere. */
   join: () => Promise<{ readonly failed: Promise<ServiceError> } | undefined>;
 } {
@@ -261,7 +264,9 @@ export function assemble(
     isShared: isShared(config),
     clock,
   });
-  const leases = new Leases({ meters, store: leaseStore(reader), writer, clock, random });
+  const leased = { store: leaseStore(reader), writer, clock, random };
+  const leases = new Leases({ meters, ...leased });
+  const unreported = stack.use(new Unreported({ tenants, ...leased }));
   const approvals = approvalStore(reader);
   const callbacks = new Callbacks({
     keys,
@@ -483,5 +488,5 @@ export function assemble(
     extAuthz: { tenantHeader: config.ext_authz?.tenant_header },
     dev: config.dev,
   };
-  return { services, fleet, checkpointer, keeper, presence, join };
+  return { services, fleet, checkpointer, keeper, presence, unreported, join };
 }

@@ -8,6 +8,7 @@ import type { S3Credentials } from './audit/keeping/s3.ts';
 import { recordKinds, recordOutcomes } from './audit/record.ts';
 import { sinkFormats } from './audit/sinks/settings.ts';
 import { describe, ServiceError } from './errors.ts';
+import { nodePattern } from './ids.ts';
 import { bundlesDeclared } from './policy/pulling/declared.ts';
 import { operatorOperations } from './tenancy/manifest.ts';
 
@@ -74,10 +75,7 @@ const schema = z.strictObject({
   /** Tenants whose log is set aside at the start if it is damaged, and a new one begun: for the command line. */
   accept_damage: z.array(z.string()).default([]),
   /** What this server's part of each tenant's log is called. */
-  node: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, '1 to 63 of a-z, 0-9 and -')
-    .default('main'),
+  node: z.string().regex(nodePattern, '1 to 63 of a-z, 0-9 and -').default('main'),
   /** Where records are sent, each with a place of its own in each log (docs/sinks.md). */
   sinks: z
     .array(

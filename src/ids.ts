@@ -27,6 +27,9 @@ export interface NamedRef {
   readonly id: string;
 }
 
+/** What a server is called. */
+export const nodePattern = /^[a-z0-9][a-z0-9-]{0,62}$/;
+
 const tenantPattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 /** Throws `tenant_unknown`: a malformed id names no tenant, and an oracle for which ids exist is not needed. */

@@ -47,7 +47,7 @@ export async function start(
   let base = config.base_url ?? '';
   const common = { config, writer, reader, directory, clock, random };
   const parts = { ...common, base: () => base, stopping: stopping.signal };
-  const { services, fleet, checkpointer, keeper, presence, join } = assemble(parts, stack);
+  const { services, fleet, checkpointer, keeper, presence, unreported, join } = assemble(parts, stack);
   await services.tenantKeys.open();
   await services.logKeys.checkAll(config.accept_damage.length > 0 ? Number.POSITIVE_INFINITY : CHECKED_MS);
   for (const id of config.accept_damage) await services.administration.restartLog(tenantId(id));
@@ -75,6 +75,7 @@ export async function start(
   await services.tenantKeys.settle((error) => void toServiceError(error, 'master key'));
   checkpointer.begin();
   keeper.begin();
+  if (!config.authority) unreported.begin();
   fleet.follow(
     config.tenants,
     (tenant) => services.logKeys.makeMissing([tenant.no]),

@@ -28,7 +28,8 @@ export function metersOfSidecar(
 ): HeldMeters {
   const files = readFleetFiles('authority', authority);
   const secret = config.authoritySecret;
-  const lessor = lessorAt(authority.admin.map((url) => ({ url, secret, ...files })));
+  const places = authority.admin.map((url) => ({ url, secret, ...files }));
+  const lessor = lessorAt(places, config.node);
   const monotonic = systemMonotonic;
   const borrowing = stack.use(new Borrowing({ lessor, monotonic }));
   return new HeldMeters({ grants, borrowing, monotonic });

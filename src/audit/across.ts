@@ -18,8 +18,8 @@ export interface PageAcross {
   readonly nextPageToken: string;
 }
 
-/** Of how many logs one query is at most: its page token names a place in each. */
-const MOST_LOGS = 1_000;
+/** Of how many logs one query, or one tail, is at most: its page token, or cursor, names a place in each. */
+export const MOST_LOGS = 1_000;
 /** How long one answer is worked at; others have their turn between the searches. */
 const ANSWER_MS = 200;
 /** How many records of one log are looked for at a time. */
@@ -107,16 +107,21 @@ function firstOf(strands: readonly Strand[], isOldestFirst: boolean): Strand | u
   return best;
 }
 
+/** Throws `invalid_request`. */
+export function checkCount({ length }: readonly NodeLog[], what: string): void {
+  if (length > MOST_LOGS)
+    throw new ServiceError(
+      'invalid_request',
+      `the tenant has ${length} logs here, and ${what} is over ${MOST_LOGS} at most: name a node`,
+    );
+}
+
 /**
  * A token is `o` or `n` for the order, and a place in each log: its number and where to go on. A log that is new since is
  * read oldest first, and newest first it is not seen.
  */
 function strandsOf(source: LogSource, logs: readonly NodeLog[], query: AuditQuery): Strand[] {
-  if (logs.length > MOST_LOGS)
-    throw new ServiceError(
-      'invalid_request',
-      `the tenant has ${logs.length} logs here, and a query is over ${MOST_LOGS} at most: name a node`,
-    );
+  checkCount(logs, 'a query');
   const order = query.isOldestFirst ? 'oldest' : 'newest';
   const places = query.pageToken === '' ? undefined : placesIn(query.pageToken, order, logs);
   return logs.flatMap((log): Strand[] => {

@@ -19,6 +19,8 @@ export interface DataAnswer {
   readonly result: string | undefined;
   readonly isDeclared: boolean;
   readonly decisionId: DecisionId;
+  /** How far the tenant's state was that it was decided by. */
+  readonly stateVersion: number;
   readonly revision: string;
   readonly cost: number;
 }
@@ -126,7 +128,15 @@ export class DataQueries {
     await writer.append(await recorder.row(tenant, draft));
     if (decisionChannel.hasSubscribers)
       decisionChannel.publish({ tenant: tenant.id, outcome: decided.outcome, cost });
-    return { result, isDeclared, decisionId, revision: policy.revision, cost, failure };
+    return {
+      result,
+      isDeclared,
+      decisionId,
+      stateVersion: version,
+      revision: policy.revision,
+      cost,
+      failure,
+    };
   }
 }
 

@@ -1,3 +1,4 @@
+import type { NodeLog } from '../audit/logs.ts';
 import type { MemberKeys } from '../audit/privacy/keys.ts';
 import { opened } from '../audit/privacy/opening.ts';
 import type { LogSource } from '../audit/query.ts';
@@ -13,6 +14,7 @@ import { type Recorded, recordedIn } from './recorded.ts';
 
 /** Why a recorded answer was what it was. */
 export interface ExplainedRecord {
+  readonly node: string;
   readonly index: number;
   readonly record: Recorded;
   readonly compared: Compared;
@@ -27,6 +29,12 @@ interface ExplanationsOptions {
   readonly memberKeys: Pick<MemberKeys, 'find'>;
   readonly limitsOf: (tenant: Tenant) => Limits;
 }
+
+/** What another server sealed nobody opens here. */
+const elsewhere = ({ node, isOwn }: NodeLog, { sealed }: Recorded): string[] =>
+  isOwn || sealed.length === 0
+    ? []
+    : [`${node} sealed ${sealed.join(', ')} by keys that it alone has: with them it is explained there`];
 
 /** One explanation is a dozen processes of up to five seconds: one at a time, and so many wait for their turn. */
 const MOST_WAITING = 8;
@@ -46,33 +54,34 @@ export class Explanations {
    * `invalid_request` for one of no question to the policy, `resource_exhausted` while too many wait, and what
    * explainPolicy() throws.
    */
-  async explain(tenant: Tenant, index: number): Promise<ExplainedRecord> {
-    const record = this.#recorded(tenant, index);
+  async explain(tenant: Tenant, log: NodeLog, index: number): Promise<ExplainedRecord> {
+    const record = this.#recorded(tenant, log, index);
     const sources = await this.#options.sourcesOf(tenant, record.revision);
     if (!sources)
       throw new ServiceError(
         'not_found',
         `revision_unknown: the files of ${record.revision || 'no revision'} are not kept, so its decisions cannot be explained`,
       );
-    const explained = await this.#turn(() => this.#evaluated(tenant, record, sources));
-    if (explained.explanation.revision !== record.revision)
+    const { compared: held, explanation } = await this.#turn(() => this.#evaluated(tenant, record, sources));
+    if (explanation.revision !== record.revision)
       throw new ServiceError(
         'not_found',
         `revision_unknown: ${record.revision} was made by another version of Mandate or of its compiler, which is here no more`,
       );
-    return { index, record, ...explained };
+    const notes = [...explanation.notes, ...elsewhere(log, record)];
+    return { node: log.node, index, record, compared: held, explanation: { ...explanation, notes } };
   }
 
-  #recorded(tenant: Tenant, index: number): Recorded {
+  #recorded(tenant: Tenant, { no, isOwn }: NodeLog, index: number): Recorded {
     const { source, memberKeys } = this.#options;
-    const [found] = source.records.range(tenant.no, index, 1);
+    const [found] = source.records.range(no, index, 1);
     if (found?.index !== index) {
-      if (source.records.volume(tenant.no, index))
+      if (source.records.volume(no, index))
         throw new ServiceError('gone', 'the record was archived or removed');
       throw new ServiceError('not_found', 'the log has no such record');
     }
-    const clear = opened(memberKeys, tenant, found.body) ?? found.body;
-    return recordedIn(clear, (digest) => source.partOf(tenant.no, digest));
+    const clear = (isOwn && opened(memberKeys, tenant, found.body)) || found.body;
+    return recordedIn(clear, (digest) => source.partOf(no, digest));
   }
 
   async #evaluated(

@@ -16,6 +16,8 @@ export interface Recorded {
   readonly revision: string;
   /** Paths of what was kept out of the record, or cannot be opened any more: they are not in `input`. */
   readonly missing: readonly string[];
+  /** Those of them that are sealed. */
+  readonly sealed: readonly string[];
 }
 
 interface Body {
@@ -25,6 +27,7 @@ interface Body {
   readonly revision?: string;
   readonly rules?: readonly string[];
   readonly reasons?: readonly { readonly code: string }[];
+  readonly sealed?: readonly string[];
   readonly policy_input?: Readonly<Record<string, unknown>>;
   readonly policy_input_missing?: readonly string[];
 }
@@ -70,6 +73,7 @@ export function recordedIn(body: Uint8Array, partOf: (digest: string) => string 
     reasons: (record.reasons ?? []).map(({ code }) => code),
     revision: record.revision,
     missing,
+    sealed: record.sealed ?? [],
   };
 }
 

@@ -7,8 +7,8 @@ import { type AuthorityPlace, transportTo } from './authority.ts';
 /** How long an authority may take: who waits for a part has an authority decide meanwhile. In milliseconds. */
 const TIMEOUT_MS = 3_000;
 
-/** Authorities that lease, asked in turn until one answers. */
-export function lessorAt(places: readonly AuthorityPlace[]): Lessor {
+/** Authorities that lease, asked in turn until one answers. `node`: what this server is called. */
+export function lessorAt(places: readonly AuthorityPlace[], node: string): Lessor {
   const clients = places.map((place) => createClient(LeaseService, transportTo(place)));
   let at = 0;
   return {
@@ -17,6 +17,7 @@ export function lessorAt(places: readonly AuthorityPlace[]): Lessor {
       if (!client) throw new ServiceError('unavailable', 'there is no authority');
       const request = {
         tenant,
+        node,
         wanted: wanted.map(({ meter, of, least }) => ({ meter, of, least: BigInt(least) })),
         returned: returned.map(({ lease, unused }) => ({ id: lease, unused: BigInt(unused) })),
       };

@@ -597,4 +597,10 @@ export const migrations: readonly string[] = [
     WHEN new.no IS NOT old.no OR new.key IS NOT old.key OR new.origin IS NOT old.origin OR new.stated < old.stated
     BEGIN SELECT RAISE(ABORT, 'a log only grows'); END;
   `,
+  `
+  -- Who has a part of a meter, for the record of one that nobody gives back.
+  ALTER TABLE leases ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+  ALTER TABLE leases ADD COLUMN node TEXT NOT NULL DEFAULT '';
+  CREATE INDEX leases_ended ON leases (ends);
+  `,
 ];

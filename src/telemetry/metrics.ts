@@ -68,6 +68,12 @@ export function createMetrics(options: {
     labelNames: ['tenant', 'what'],
     registers,
   });
+  const leases = new Counter({
+    name: 'mandate_leases_total',
+    help: 'Parts of meters that are counted elsewhere, by what became of them.',
+    labelNames: ['tenant', 'what'],
+    registers,
+  });
   const maskFailures = new Counter({
     name: 'mandate_mask_failures_total',
     help: 'Records that all was kept out of, as a package audit failed.',
@@ -236,6 +242,13 @@ export function createMetrics(options: {
       (message) => {
         const { tenant, what } = message as { tenant: string; what: string };
         kills.inc({ tenant: labelOf(tenant), what });
+      },
+    ],
+    [
+      'mandate:lease',
+      (message) => {
+        const { tenant, what, count } = message as { tenant: string; what: string; count: number };
+        leases.inc({ tenant: labelOf(tenant), what }, count);
       },
     ],
     [

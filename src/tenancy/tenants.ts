@@ -109,6 +109,10 @@ export class Tenants implements Iterable<Tenant> {
     return this.#credentials.has(key) || this.#registry.knows(key);
   }
 
+  withNo(no: TenantNo): Tenant | undefined {
+    return this.#byNo.get(no);
+  }
+
   /** The tenants that trust the issuer. */
   trusting(issuer: string): Tenant[] {
     const numbers = [...(this.#issuers.get(issuer) ?? []), ...this.#registeredIssuers.trusting(issuer)];

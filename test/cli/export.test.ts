@@ -122,7 +122,7 @@ test('what cannot be had is an error, and leaves no file that looks whole', asyn
     '--format',
     'csv',
   ]);
-  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('401')]);
+  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('unauthenticated')]);
   await expect(stat(to)).rejects.toThrow('ENOENT');
   const elsewhere = await exported(to, '--node', 'other');
   expect([elsewhere.code, elsewhere.stderr]).toEqual([2, expect.stringContaining('404')]);

@@ -19,7 +19,20 @@ import {
 /** The chart, and what is made of it, as Helm and Kubernetes read them; and as Mandate reads the configuration in them. */
 
 const chart = 'deploy/helm/mandate';
-const served = ['deploy/kubernetes/authority.yaml', 'deploy/kubernetes/sidecar.yaml'];
+/** What "make kubernetes" makes, and of which values. */
+const made = [
+  ['deploy/kubernetes/authority.yaml', 'deploy/kubernetes/values.yaml'],
+  ['deploy/kubernetes/authorities.yaml', 'deploy/kubernetes/values.authorities.yaml'],
+] as const;
+const served = [...made.map(([file]) => file), 'deploy/kubernetes/sidecar.yaml'];
+
+/** As many as there may be with all that they take. */
+const three = {
+  authorities: 3,
+  masterKey: { secretName: 'master' },
+  postgres: { secretName: 'postgres', port: 6432 },
+  peers: { secretName: 'peers' },
+};
 
 /** Everything that is off, or left out, by default. */
 const all = {
@@ -80,8 +93,10 @@ async function configurationOf(text: string, environment: Record<string, string>
 
 describe.skipIf(withoutGo !== '')(`deploy/helm${withoutGo}`, () => {
   test.for([
-    ['by default', {}, 6],
-    ['with all that can be set', all, 7],
+    ['by default', {}, 7],
+    ['with all that can be set', all, 8],
+    ['with several authorities', three, 7],
+    ['with several of all that can be set', { ...all, ...three, masterKey: all.masterKey }, 8],
   ] as const)('%s renders what Kubernetes takes', async ([, values, objects]) => {
     const text = await rendered(values);
     const { code, stdout, stderr } = await manifests(['check'], text);
@@ -106,6 +121,13 @@ describe.skipIf(withoutGo !== '')(`deploy/helm${withoutGo}`, () => {
   test.for([
     ['an address that is not https', { baseUrl: 'http://mandate' }, 'baseUrl'],
     ['a value that there is not', { replicas: 2 }, 'replicas'],
+    ['no authority', { authorities: 0 }, 'authorities'],
+    ['several without an order', { ...three, postgres: {} }, 'postgres.secretName'],
+    ['several that do not know each other', { ...three, peers: {} }, 'peers.secretName'],
+    ['several with a key each', { ...three, masterKey: {} }, 'masterKey.secretName'],
+    ['several of one name', { ...three, config: { node: 'main' } }, 'config.node'],
+    ['another order for several', { ...three, config: { store: 'postgres://db/b' } }, 'config.store'],
+    ['other peers of several', { ...three, config: { peers: {} } }, 'config.peers'],
     ['a member of the configuration that the chart sets', { config: { tls: {} } }, "'tls'"],
     ['development mode', { config: { dev: true } }, "'dev'"],
     ['a secret where a hash is wanted', { operators: [{ id: 'a', secret_sha256: 'open' }] }, 'secret_sha256'],
@@ -139,10 +161,86 @@ describe.skipIf(withoutGo !== '')(`deploy/helm${withoutGo}`, () => {
   });
 });
 
+/** What the server of a pod is given, by its name. */
+async function podOf(text: string, name: string) {
+  const all = manifestsIn(text);
+  const set = all.find(({ kind }) => kind === 'StatefulSet');
+  const [pod] = podsIn(text);
+  if (!set || !pod) throw new Error('there is no StatefulSet');
+  const { env = [], volumeMounts = [] } = mandateOf(pod);
+  const mounted = volumeMounts.find(({ mountPath }) => mountPath === '/etc/mandate/mandate.yaml');
+  const file = mounted?.subPathExpr?.replace('$(MANDATE_NODE)', name) ?? mounted?.subPath ?? '';
+  const config = all.find(({ kind }) => kind === 'ConfigMap')?.data?.[file];
+  if (config === undefined) throw new Error(`the ConfigMap has no ${file}`);
+  return { set, env: env.map((each) => each.name), text: config };
+}
+
+const GIVEN = {
+  MANDATE_STORE: 'postgres://mandate@db/mandate',
+  MANDATE_MASTER_KEY: 'ab'.repeat(32),
+  MANDATE_PEERS_SECRET: 'peers-test-secret-0000000000000001',
+};
+
+describe.skipIf(withoutGo !== '')(`several authorities${withoutGo}`, () => {
+  test('each sends its records to all others, by addresses that nobody else answers at', async () => {
+    const text = await rendered(three);
+    const addresses = ['mandate-0', 'mandate-1', 'mandate-2'].map(
+      (name) => `https://${name}.mandate-each.mandate-system.svc:7401`,
+    );
+    for (const [at, own] of addresses.entries()) {
+      const name = `mandate-${at}`;
+      const { set, env, text: config } = await podOf(text, name);
+      expect(set.spec).toMatchObject({ replicas: 3, serviceName: 'mandate-each' });
+      expect(env.sort()).toEqual([...Object.keys(GIVEN), 'MANDATE_NODE'].sort());
+      const read = await configurationOf(config, { ...GIVEN, MANDATE_NODE: name });
+      expect(read.node).toBe(name);
+      expect((parse(config) as { node: string }).node).toBe(name);
+      expect(read.store).toBe(GIVEN.MANDATE_STORE);
+      expect(read.peersSecret).toBe(GIVEN.MANDATE_PEERS_SECRET);
+      const peers = read.peers?.admin.map(({ origin }) => origin);
+      expect(peers).toEqual(addresses.filter((each) => each !== own));
+    }
+    // No secret is in what anybody reads who may read the manifests.
+    expect(text).not.toContain('postgres://');
+  });
+
+  test('a pod has an address of its own while it is not ready, and Prometheus asks it once', async () => {
+    for (const values of [{}, three]) {
+      const services = manifestsIn(await rendered(values)).filter(({ kind }) => kind === 'Service');
+      const each = services.find(({ metadata }) => metadata.name === 'mandate-each');
+      const common = services.find(({ metadata }) => metadata.name === 'mandate');
+      expect(each?.spec).toMatchObject({ clusterIP: 'None', publishNotReadyAddresses: true });
+      expect(each?.spec?.['selector']).toEqual(common?.spec?.['selector']);
+      // By the labels that the ServiceMonitor looks for.
+      expect(each?.metadata.labels).not.toMatchObject(common?.metadata.labels ?? {});
+    }
+  });
+
+  test('they reach each other and PostgreSQL, and one alone reaches neither', async () => {
+    const policyOf = (text: string) => manifestsIn(text).find(({ kind }) => kind === 'NetworkPolicy')?.spec;
+    const text = await rendered({ ...three, networkPolicy: { data: [], admin: [], egress: [] } });
+    const labels = manifestsIn(text).find(({ kind }) => kind === 'StatefulSet')?.metadata.labels;
+    const others = [{ podSelector: { matchLabels: labels } }];
+    const admin = [{ port: 'admin', protocol: 'TCP' }];
+    expect(policyOf(text)?.['ingress']).toEqual([{ ports: admin, from: others }]);
+    const { egress: [, ...egress] = [] } = (policyOf(text) ?? {}) as { egress?: object[] };
+    expect(egress).toEqual([{ ports: admin, to: others }, { ports: [{ port: 6_432, protocol: 'TCP' }] }]);
+    const alone = await rendered({ networkPolicy: { data: [], admin: [], egress: [] } });
+    expect(policyOf(alone)?.['egress']).toHaveLength(1);
+  });
+
+  test('one alone is called as it was: its log goes on', async () => {
+    const { env, text } = await podOf(await rendered({}), 'mandate-0');
+    expect(env).toEqual([]);
+    const { node, peers } = await configurationOf(text);
+    expect({ node, peers }).toEqual({ node: 'main', peers: undefined });
+  });
+});
+
 describe.skipIf(withoutGo !== '')(`deploy/kubernetes${withoutGo}`, () => {
-  test('authority.yaml is what the chart makes ("make kubernetes")', async () => {
-    const { stdout } = await manifests(['chart', chart, 'deploy/kubernetes/values.yaml']);
-    const text = await textOf('deploy/kubernetes/authority.yaml');
+  test.for(made)('%s is what the chart makes of %s ("make kubernetes")', async ([file, values]) => {
+    const { stdout } = await manifests(['chart', chart, values]);
+    const text = await textOf(file);
     expect(text.split('\n').slice(1).join('\n')).toBe(stdout);
   });
 
@@ -153,6 +251,7 @@ describe.skipIf(withoutGo !== '')(`deploy/kubernetes${withoutGo}`, () => {
       ['readOnlyRootFilesystem', 'readonlyRootFilesystem'],
       ['replicas: 1', 'replicas: one'],
       ['replicas: 2', 'replicas: two'],
+      ['replicas: 3', 'replicas: three'],
       ['volumeMounts:', 'mounts:'],
     ] as const)
       if (text.includes(right))

@@ -25,7 +25,7 @@ export const textOf = (file: string): Promise<string> => readFile(path.join(repo
 /** What of a manifest the tests look at. */
 export interface Manifest {
   readonly kind: string;
-  readonly metadata: { readonly name: string };
+  readonly metadata: { readonly name: string; readonly labels?: Readonly<Record<string, string>> };
   readonly data?: Readonly<Record<string, string>>;
   readonly spec?: { readonly template?: { readonly spec: PodSpec } } & Readonly<Record<string, unknown>>;
 }
@@ -45,7 +45,12 @@ export interface Container {
   readonly env?: readonly { readonly name: string }[];
   readonly restartPolicy?: string;
   readonly securityContext?: Readonly<Record<string, unknown>>;
-  readonly volumeMounts?: readonly { readonly name: string }[];
+  readonly volumeMounts?: readonly {
+    readonly name: string;
+    readonly mountPath: string;
+    readonly subPath?: string;
+    readonly subPathExpr?: string;
+  }[];
   readonly [probe: `${string}Probe`]: { readonly exec?: { readonly command: string[] } } | undefined;
 }
 

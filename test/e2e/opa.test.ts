@@ -103,7 +103,7 @@ describe('OPAClient', () => {
   test('an undefined rule has no result', async () => {
     for (const path of ['authz/partial', 'authz/limits', 'authz/divided'])
       expect(await opa.evaluate(path, { user: 'x', by: 0 }), path).toBeUndefined();
-    expect(answers.at(-1)).toEqual({ decision_id: expect.any(String) });
+    expect(answers.at(-1)).toEqual({ decision_id: expect.any(String), state_version: expect.any(Number) });
   });
 
   test('a path below an entry point is what of its value it names', async () => {
@@ -111,7 +111,7 @@ describe('OPAClient', () => {
     expect(await opa.evaluate('authz/limits/reads', input)).toBe(2);
     expect(await opa.evaluate('authz/limits/reads/deeper', input)).toBeUndefined();
     expect(await opa.evaluate('authz/allow/deeper', {})).toBeUndefined();
-    expect(answers.at(-1)).toEqual({ decision_id: expect.any(String) });
+    expect(answers.at(-1)).toEqual({ decision_id: expect.any(String), state_version: expect.any(Number) });
   });
 
   test('falls back from batches to single evaluations', async () => {
@@ -127,6 +127,7 @@ describe('OPAClient', () => {
       expect(await opa.evaluate(path, {}), path).toBeUndefined();
     expect(answers.at(-1)).toEqual({
       decision_id: expect.any(String),
+      state_version: expect.any(Number),
       warning: { code: 'entrypoint_undeclared', message: expect.stringContaining('no such entry point') },
     });
     const [record] = await records(answers.at(-1)?.['decision_id']);
@@ -150,13 +151,13 @@ describe('the data API', () => {
     expect(await answer.text()).toMatch(/"result":\{"id":9007199254740993,"now":\d{16,},"price":0\.10\}/);
   });
 
-  test('answers a decision_id, which finds the record: caller, entry point, input and outcome', async () => {
+  test('answers a decision_id, which finds the record: caller, entry point, input, outcome and state_version', async () => {
     for (const [user, outcome] of [
       ['alice', 'allow'],
       ['bob', 'deny'],
     ]) {
       await opa.evaluate('authz/allow', { user });
-      const { decision_id } = answers.at(-1) ?? {};
+      const { decision_id, state_version } = answers.at(-1) ?? {};
       const [record, ...more] = await records(decision_id);
       expect(more).toEqual([]);
       expect(record).toMatchObject({
@@ -167,16 +168,25 @@ describe('the data API', () => {
         rules: ['authz.allow'],
       });
       const kept = Buffer.from(String(record?.['body']), 'base64').toString('utf8');
-      expect(JSON.parse(kept)).toMatchObject({ decision_id, input: { data_input: { user } } });
+      expect(JSON.parse(kept)).toMatchObject({
+        decision_id,
+        state_version,
+        input: { data_input: { user } },
+      });
     }
   });
 
   test('tells its metrics when asked', async () => {
     const plain = await postJson(url('authz/allow'), { input: { user: 'alice' } }, api);
-    expect(plain.body).toEqual({ decision_id: expect.any(String), result: true });
+    expect(plain.body).toEqual({
+      decision_id: expect.any(String),
+      state_version: expect.any(Number),
+      result: true,
+    });
     const asked = await postJson(`${url('authz/allow')}?metrics=true`, { input: { user: 'alice' } }, api);
     expect(asked.body).toEqual({
       decision_id: expect.any(String),
+      state_version: expect.any(Number),
       result: true,
       metrics: { timer_server_handler_ns: expect.any(Number), counter_mandate_fuel: expect.any(Number) },
     });

@@ -29,17 +29,25 @@ async function leased() {
   const no = await tenantNo(writer, `t${tenants}`);
   const count = { meter: 'calls', of: 'subject user:a', since: 0, amount: 10, until: null };
   const run = async (
-    { leases = [], returned = [] }: { leases?: object[]; returned?: Returned[] },
+    { leases = [], ...more }: { leases?: object[]; returned?: Returned[]; used?: string[] },
     at = 0,
     of: TenantNo = no,
   ) =>
-    (await writer.run('leaseUsage', { tenantNo: of, leases: leases as never, returned, at, ends: at + ENDS }))
-      .value;
+    (
+      await writer.run('leaseUsage', {
+        tenantNo: of,
+        leases: leases as never,
+        returned: [],
+        ...more,
+        at,
+        ends: at + ENDS,
+      })
+    ).value;
   const total = (): number =>
     usageStore(reader)
       .of(no, 'calls', 'subject user:a', 0)
       .reduce((sum, { amount }) => sum + amount, 0);
-  expect(await run({ leases: [{ ...count, lease: 'one' }] })).toBe(true);
+  expect(await run({ leases: [{ ...count, lease: 'one' }] })).toBe(0);
   expect(total()).toBe(10);
   return { no, count, run, total, open: (at: number) => leaseStore(reader).open(no, at) };
 }
@@ -48,10 +56,10 @@ describe('a lease', () => {
   test('is counted whole, and what is given back is counted no more, once', async () => {
     const { run, total, open } = await leased();
     expect(open(0)).toBe(1);
-    await run({ returned: [{ lease: 'one', unused: 4 }] });
+    expect(await run({ returned: [{ lease: 'one', unused: 4 }] })).toBe(1);
     expect(total()).toBe(6);
     expect(open(0)).toBe(0);
-    await run({ returned: [{ lease: 'one', unused: 4 }] });
+    expect(await run({ returned: [{ lease: 'one', unused: 4 }] })).toBe(0);
     expect(total()).toBe(6);
   });
 
@@ -79,9 +87,31 @@ describe('a lease', () => {
     const { run, total, open } = await leased();
     expect(open(ENDS)).toBe(1);
     expect(open(ENDS + 1)).toBe(0);
-    await run({}, ENDS + 60_001);
-    await run({ returned: [{ lease: 'one', unused: 10 }] }, ENDS + 60_002);
+    expect(await run({ returned: [{ lease: 'one', unused: 10 }] }, ENDS + 60_001)).toBe(0);
     expect(total()).toBe(10);
+  });
+
+  test('may be given back until then, and is noted as used after it, once', async () => {
+    const { run, no } = await leased();
+    const used = { used: ['one'] };
+    const over = (at: number) => leaseStore(reader).over(no, at, 10);
+    expect(await run(used, ENDS + 60_000)).toBeUndefined();
+    expect(over(ENDS + 60_000)).toEqual([]);
+    expect(over(ENDS + 60_001)).toMatchObject([{ lease: 'one', amount: 10, holder: '', node: '' }]);
+    expect(leaseStore(reader).unreported(ENDS + 60_001)).toContain(no);
+    expect(await run({ used: ['one', 'another'] }, ENDS + 60_001)).toBeUndefined();
+    expect(await run(used, ENDS + 60_001)).toBe(0);
+    expect(over(ENDS + 60_001)).toEqual([]);
+    expect(await run(used, ENDS + 60_001)).toBeUndefined();
+  });
+
+  test('that was given back is noted by nobody, nor is another tenant’s', async () => {
+    const { run, no } = await leased();
+    const other = await leased();
+    await run({ returned: [{ lease: 'one', unused: 0 }] });
+    expect(await run({ used: ['one'] }, ENDS + 60_001)).toBeUndefined();
+    expect(leaseStore(reader).over(no, ENDS + 60_001, 10)).toEqual([]);
+    expect(leaseStore(reader).over(other.no, ENDS + 60_001, 10)).toHaveLength(1);
   });
 
   test('is not counted where another has counted meanwhile, nor is anything given back then', async () => {
@@ -94,7 +124,7 @@ describe('a lease', () => {
         leases: [{ ...two, seen: { from: 0, total: 10 } }],
         returned: [{ lease: 'one', unused: 3 }],
       }),
-    ).toBe(true);
+    ).toBe(1);
     expect(total()).toBe(17);
   });
 });

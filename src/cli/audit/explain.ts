@@ -16,15 +16,17 @@ export const explainCommand = (): Command =>
     )
     .argument('<record>', "a record's index, or the id of its decision")
     .requiredOption('-t, --tenant <id>', 'the tenant')
+    .option('--node <name>', 'in the log of this server; left out: of a decision in all that are here')
     .addHelpText('after', '\nExample:\n  $ mandate audit explain 7 -t acme\n')
-    .action(async (record: string, options: { tenant: string }, command: Command) => {
+    .action(async (record: string, options: { tenant: string; node?: string }, command: Command) => {
       const globals = globalsOf(command);
-      const answer = await explanationOf(globals, options.tenant, named(record));
+      const answer = await explanationOf(globals, options.tenant, named(record), options.node);
       process.exitCode = isSound(answer) ? ExitCode.allow : ExitCode.deny;
       if (globals.json) return printJson(explanationJson(answer));
       print(answer.recordedOutcome);
       printFields([
         ['record', String(answer.index)],
+        ...(answer.node === '' ? [] : [['server', answer.node] as const]),
         ['decision', answer.decisionId],
         ['revision', answer.explanation?.revision ?? ''],
         ['rules', answer.recordedRules.join(' ')],

@@ -1,21 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Command } from 'commander';
-import { readRecord } from '../../audit/read.ts';
+import { Command, Option } from 'commander';
 import { ServiceError } from '../../errors.ts';
-import { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
-import type { StoredRecord } from '../../storage/log/records.ts';
-import { clientOf } from '../client.ts';
-import { type GlobalOptions, globalsOf, warn } from '../terminal/output.ts';
+import { globalsOf, warn } from '../terminal/output.ts';
 import { wholeNumber } from '../terminal/values.ts';
-import { visible, visibleJson } from '../terminal/visible.ts';
-import { clear, line, NODE, row, STORED } from './lines.ts';
+import { STORED } from './lines.ts';
+import { AllLogs, OneLog, type Tailing } from './tailing.ts';
 
 interface TailOptions {
   readonly tenant: string;
-  readonly from?: number;
+  readonly from?: number | 'beginning';
   readonly follow?: boolean;
   readonly stored?: boolean;
   readonly node?: string;
+  readonly cursor?: string;
 }
 
 /** How long it waits before it connects again: twice as long each time, while nothing answers. */
@@ -29,77 +26,68 @@ export const tailCommand = (): Command =>
   new Command('tail')
     .description('print records as they are committed, until you stop it')
     .requiredOption('-t, --tenant <id>', 'the tenant')
-    .option('--from <index>', 'begin with this record instead of the next one', wholeNumber(0))
+    .option(
+      '--from <place>',
+      'begin with this record instead of the next one, by its index in one log; or, of all logs, with the beginning',
+      placeIn,
+    )
     .option(
       '--follow',
       'connect again where the connection or the server ends, and go on with the next record',
     )
-    .option('--node <name>', NODE)
+    .option('--node <name>', 'the log of this server alone; left out: all that are here')
+    .addOption(
+      new Option(
+        '--cursor <file>',
+        'where it is kept how far all logs were printed, to go on from there another time',
+      ).conflicts('node'),
+    )
     .option('--stored', STORED)
-    .addHelpText('after', '\nExample:\n  $ mandate audit tail -t acme --from 0 --follow\n')
-    .action(async ({ tenant, from, follow, stored, node = '' }: TailOptions, command: Command) => {
-      const globals = globalsOf(command);
-      let next = from;
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ mandate audit tail -t acme --from 0 --follow
+  $ mandate --json audit tail -t acme --from beginning --cursor acme.cursor --follow
+`,
+    )
+    .action(async (options: TailOptions, command: Command) => {
+      const tailing = await tailingOf(options, command);
       let waitMs = FIRST_WAIT_MS;
       for (;;)
         try {
-          // Where the log ends now is asked for: a connection that breaks before the first record would leave a gap.
-          next ??= follow ? await endOf(globals, { tenant, node }) : undefined;
-          for await (const page of tailed(globals, { tenant, node }, next, stored)) {
-            const lines: string[] = [];
-            for (const record of page) {
-              if (next !== undefined && record.index > next) warn(leftOut(next, record.index));
-              next = record.index + 1;
-              lines.push(shown(record, globals.json === true));
-            }
+          await tailing.print(() => {
             waitMs = FIRST_WAIT_MS;
-            // A write a line would be most of the work.
-            process.stdout.write(lines.join(''));
-          }
+          });
           // The log has no end, so it was the server that did.
           throw new ServiceError(
             'unavailable',
-            `the server at ${globals.admin} stopped; there may be more records`,
+            `the server at ${globalsOf(command).admin} stopped; there may be more records`,
           );
         } catch (error) {
-          if (!follow || !(error instanceof ServiceError) || !passing.has(error.code)) throw error;
+          if (!options.follow || !(error instanceof ServiceError) || !passing.has(error.code)) throw error;
           warn(`mandate: ${error.message}; connecting again`);
           await delay(waitMs);
           waitMs = Math.min(MOST_WAIT_MS, waitMs * 2);
         }
     });
 
-/** The index of the next record of the log. */
-async function endOf(globals: GlobalOptions, log: LogNamed): Promise<number> {
-  return Number((await clientOf(AuditService, 'admin', globals).describeLog(log)).nextIndex);
+/** Throws `invalid_request`. */
+async function tailingOf(
+  { tenant, from, node, cursor, stored, follow }: TailOptions,
+  command: Command,
+): Promise<Tailing> {
+  const followed = { globals: globalsOf(command), tenant, stored, follow };
+  if (node === undefined && typeof from !== 'number')
+    return AllLogs.open(followed, cursor, from === undefined ? '' : BEGINNING);
+  if (cursor !== undefined)
+    throw new ServiceError('invalid_request', '--cursor is of all logs: without an index in --from');
+  return new OneLog(followed, node ?? '', from === 'beginning' ? 0 : from);
 }
 
-interface LogNamed {
-  readonly tenant: string;
-  readonly node: string;
-}
+/** The cursor that nothing was told before. */
+const BEGINNING = 't';
 
-async function* tailed(
-  globals: GlobalOptions,
-  log: LogNamed,
-  from: number | undefined,
-  isStored: boolean | undefined,
-): AsyncGenerator<StoredRecord[]> {
-  // Compressing them takes longer than all the rest.
-  const client = clientOf(AuditService, 'admin', globals, { acceptCompression: [] });
-  const pages = client.tail({
-    ...log,
-    stored: true,
-    ...(from === undefined ? {} : { fromIndex: BigInt(from) }),
-  });
-  for await (const { stored } of pages) yield stored.map((record) => clear(record, isStored));
-}
+const index = wholeNumber(0);
 
-/** A line, with its end. */
-function shown(record: StoredRecord, isJson: boolean): string {
-  if (isJson) return `${visibleJson(line(record))}\n`;
-  return `${row(readRecord(record)).map(visible).join('  ')}\n`;
-}
-
-const leftOut = (from: number, end: number): string =>
-  `mandate: ${end - from === 1 ? `record ${from} is` : `records ${from} to ${end - 1} are`} not there: archived or removed (\`mandate audit volumes\` says which), or damaged`;
+const placeIn = (text: string): number | 'beginning' => (text === 'beginning' ? text : index(text));

@@ -1,13 +1,19 @@
 import { timestampDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { systemClock } from '../../effects.ts';
 import { AuditService, type Volume } from '../../gen/mandate/v1/audit_pb.ts';
 import { clientOf } from '../client.ts';
 import { globalsOf, print, printJson, printTable } from '../terminal/output.ts';
 import { moment } from '../terminal/values.ts';
+import { NODE } from './lines.ts';
 
 interface Options {
   readonly tenant: string;
+}
+
+interface VolumesOptions extends Options {
+  readonly make?: boolean;
+  readonly node?: string;
 }
 
 export const volumesCommand = (): Command =>
@@ -18,12 +24,13 @@ export const volumesCommand = (): Command =>
       '--make',
       'first put all full tiles (256 records) that the log has stated into volumes, whatever their age',
     )
+    .addOption(new Option('--node <name>', NODE).conflicts('make'))
     .addHelpText('after', '\nExample:\n  $ mandate audit volumes -t acme\n')
-    .action(async ({ tenant, make }: Options & { make?: boolean }, command: Command) => {
+    .action(async ({ tenant, make, node = '' }: VolumesOptions, command: Command) => {
       const globals = globalsOf(command);
       const client = clientOf(AuditService, 'admin', globals);
       if (make) await client.makeVolumes({ tenant });
-      const { volumes, hold, holdCaller, holdTime } = await client.listVolumes({ tenant });
+      const { volumes, hold, holdCaller, holdTime } = await client.listVolumes({ tenant, node });
       const since = holdTime && timestampDate(holdTime).toISOString();
       if (globals.json)
         return printJson({

@@ -16,7 +16,8 @@ export const explanationOf = (
   globals: GlobalOptions,
   tenant: string,
   record: RecordName,
-): Promise<ExplainResponse> => clientOf(AuditService, 'admin', globals).explain({ tenant, record });
+  node = '',
+): Promise<ExplainResponse> => clientOf(AuditService, 'admin', globals).explain({ tenant, record, node });
 
 export const explanationJson = (answer: ExplainResponse): unknown =>
   snaked({ ...answer, index: Number(answer.index) });

@@ -1,22 +1,20 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import { countAcross, type FoundRecord, queryAcross } from '../../audit/across.ts';
-import { Arrivals } from '../../audit/arrivals.ts';
 import { countings } from '../../audit/count.ts';
 import type { Keeper } from '../../audit/keeping/keeper.ts';
-import type { NodeLogs } from '../../audit/logs.ts';
+import type { NodeLog, NodeLogs } from '../../audit/logs.ts';
 import { namedAs } from '../../audit/privacy/about.ts';
 import type { Erasure } from '../../audit/privacy/erasure.ts';
 import type { MemberKeys } from '../../audit/privacy/keys.ts';
-import { allOpened, opened } from '../../audit/privacy/opening.ts';
+import { allOpened } from '../../audit/privacy/opening.ts';
 import type { LogKeys } from '../../audit/proof/keys.ts';
 import type { MlDsaKeys } from '../../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../../audit/proof/proofs.ts';
 import { type AuditQuery, type LogSource, queryRecords } from '../../audit/query.ts';
-import { type AuditRecord, readRecords } from '../../audit/read.ts';
+import type { AuditRecord } from '../../audit/read.ts';
 import { filterOf, type LogRead, type Reads } from '../../audit/reads.ts';
 import { recordKinds, recordOutcomes } from '../../audit/record.ts';
-import { tailPages } from '../../audit/tail.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Explanations } from '../../explaining/explanations.ts';
 import type { AuditService, QueryRequest } from '../../gen/mandate/v1/audit_pb.ts';
@@ -32,16 +30,14 @@ import type { Writer } from '../../storage/writer.ts';
 import type { Administration } from '../../tenancy/administration.ts';
 import type { Caller, Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
-import { Places } from '../intake/places.ts';
 import { admit } from './context.ts';
 import { explained } from './explained.ts';
 import { logMethods } from './logs.ts';
-import { recordMessage, storedMessage } from './messages.ts';
+import { recordMessage } from './messages.ts';
+import { tailMethod } from './tail.ts';
 import { volumeMethods } from './volumes.ts';
 
 const MAX_PAGE = 1_000;
-/** How many tails there may be, and how many of them of one caller of a tenant. */
-const TAILS = { total: 256, each: 16, full: 'too many tails are open' };
 
 export function auditService(parts: {
   tenants: Tenants;
@@ -64,11 +60,9 @@ export function auditService(parts: {
   /** Aborted when the server stops, so that tails end. */
   stopping: AbortSignal;
 }): ServiceImpl<typeof AuditService> {
-  const { records, reads, parts: shared, proofs, logKeys, mlDsaKeys, memberKeys, erasure, stopping } = parts;
+  const { records, reads, parts: shared, proofs, logKeys, mlDsaKeys, memberKeys, erasure } = parts;
   const { nodeLogs, received } = parts;
   const source: LogSource = { records, partOf: (no, digest) => shared.find(no, digest) };
-  const arrivals = new Arrivals(records);
-  const tails = new Places(TAILS);
   const note = (
     { tenant, caller }: { tenant: Tenant; caller: Caller },
     operation: string,
@@ -95,6 +89,7 @@ export function auditService(parts: {
   return {
     ...volumeMethods(parts),
     ...logMethods(parts),
+    ...tailMethod(parts),
     async query(message, context) {
       const reader = await admit(parts, context, message.tenant, 'audit.read');
       if (message.pageSize > MAX_PAGE)
@@ -160,41 +155,17 @@ export function auditService(parts: {
       note(reader, 'audit.receipt', { index: Number(index), ...ofNode({ node }) }, 1);
       return { index, proof };
     },
-    async explain({ tenant: id, record }, context) {
+    async explain({ tenant: id, record, node }, context) {
       const reader = await admit(parts, context, id, 'audit.read');
       const { tenant } = await admit(parts, context, id, 'policy.read');
-      const index = record.case === 'decisionId' ? indexOf(source, tenant.no, record.value) : record.value;
-      if (index === undefined)
+      if (record.case === undefined)
         throw new ServiceError('invalid_request', 'name a record: index or decision_id');
-      note(reader, 'audit.explain', { index: Number(index) }, 1);
-      return explained(await parts.explanations.explain(tenant, Number(index)));
-    },
-    async *tail(message, context) {
-      const reader = await admit(parts, context, message.tenant, 'audit.read');
-      using _place = tails.take(`${reader.tenant.id} ${reader.caller.id}`);
-      const from = message.fromIndex === undefined ? undefined : Number(message.fromIndex);
-      const signal = AbortSignal.any([context.signal, stopping]);
-      const { no, node, isOwn } = nodeLogs.one(reader.tenant, message.node);
-      const filter = { ...(from === undefined ? {} : { from }), ...ofNode(message) };
-      let sent = 0;
-      note(reader, 'audit.tail', filter, 0);
-      try {
-        for await (const page of tailPages(records, no, from, signal, arrivals)) {
-          // Whoever follows it may read it still, and what was read is not told before that is known.
-          const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
-          sent += page.length;
-          if (message.stored) {
-            const clear = isOwn ? await allOpened(memberKeys, tenant, page) : [];
-            yield { stored: page.map((each, at) => storedMessage(each, clear[at])) };
-          } else
-            for (const record of readRecords(no, page)) {
-              const clear = isOwn ? opened(memberKeys, tenant, record.body) : undefined;
-              yield { record: recordMessage(record, clear, node) };
-            }
-        }
-      } finally {
-        note(reader, 'audit.tail.end', filter, sent);
-      }
+      const { log, index } =
+        record.case === 'decisionId'
+          ? await placeOf(source, nodeLogs.meant(tenant, node), record.value)
+          : { log: nodeLogs.one(tenant, node), index: Number(record.value) };
+      note(reader, 'audit.explain', { index, ...(log.isOwn ? {} : ofNode(log)) }, 1);
+      return explained(await parts.explanations.explain(tenant, log, index));
     },
     async erase({ tenant: id, principal, dryRun }, context) {
       const { tenant, caller } = await admit(parts, context, id, 'tenant.write');
@@ -253,6 +224,22 @@ function indexOf(source: LogSource, no: TenantNo, decisionId: string): bigint {
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
   throw new ServiceError('not_found', 'the log has no record of this decision');
+}
+
+/** Where the record of a decision is, in whichever of these logs. Throws `not_found`. */
+async function placeOf(
+  source: LogSource,
+  logs: readonly NodeLog[],
+  decisionId: string,
+): Promise<{ readonly log: NodeLog; readonly index: number }> {
+  let pageToken = '';
+  do {
+    const page = await queryAcross(source, logs, { decisionId, pageSize: 1, pageToken });
+    const [first] = page.found;
+    if (first) return { log: first.log, index: first.record.index };
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  throw new ServiceError('not_found', 'no log that is here has a record of this decision');
 }
 
 function oneOf<T extends string>(member: string, value: string, known: readonly T[]): T | undefined {

@@ -4,8 +4,9 @@ import { type ExplainResponse, ExplainResponseSchema } from '../../gen/mandate/v
 import type { ExplanationSchema } from '../../gen/mandate/v1/explanation_pb.ts';
 import type { ExplainedRule, Explanation } from '../../policy/explain/explanation.ts';
 
-export const explained = ({ index, record, compared, explanation }: ExplainedRecord): ExplainResponse =>
+export const explained = ({ node, index, record, compared, explanation }: ExplainedRecord): ExplainResponse =>
   create(ExplainResponseSchema, {
+    node,
     index: BigInt(index),
     decisionId: record.decisionId,
     recordedOutcome: record.outcome,

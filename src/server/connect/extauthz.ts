@@ -193,7 +193,7 @@ function responseOf(answer: Answer): CheckResponse {
         responseHeadersToAdd: http.flatMap(({ response_headers: headers }) => headerOptions(headers)),
       },
     },
-    dynamicMetadata: metadata(answer.decisionId, http),
+    dynamicMetadata: metadata(answer, http),
   });
 }
 
@@ -230,13 +230,16 @@ function denied(status: number, code: number, answer: Answer, http: readonly Jso
           JSON.stringify({ error: reasons[0]?.code ?? 'not_allowed', challenge, decision_id: decisionId }),
       },
     },
-    dynamicMetadata: metadata(decisionId, http),
+    dynamicMetadata: metadata(answer, http),
   });
 }
 
-const metadata = (decisionId: string, http: readonly JsonObject[]) =>
+const metadata = ({ decisionId, stateVersion }: Answer, http: readonly JsonObject[]) =>
   proto(
-    Object.assign({ decision_id: decisionId }, ...http.map(({ metadata: more }) => more ?? {})) as JsonObject,
+    Object.assign(
+      { decision_id: decisionId, state_version: stateVersion },
+      ...http.map(({ metadata: more }) => more ?? {}),
+    ) as JsonObject,
   );
 
 function headerOptions(headers: unknown): HeaderValueOption[] {

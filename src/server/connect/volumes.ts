@@ -1,6 +1,7 @@
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { Keeper } from '../../audit/keeping/keeper.ts';
+import type { NodeLogs } from '../../audit/logs.ts';
 import { ServiceError } from '../../errors.ts';
 import type { AuditService } from '../../gen/mandate/v1/audit_pb.ts';
 import { recordIndex } from '../../storage/rows.ts';
@@ -18,17 +19,20 @@ export function volumeMethods(parts: {
   callers: Callers;
   volumes: VolumeStore;
   keeper: Keeper;
+  nodeLogs: NodeLogs;
 }): Pick<
   ServiceImpl<typeof AuditService>,
   'listVolumes' | 'makeVolumes' | 'archiveVolumes' | 'holdLog' | 'releaseLog'
 > {
-  const { volumes, keeper } = parts;
+  const { volumes, keeper, nodeLogs } = parts;
   return {
     async listVolumes(message, context) {
       const { tenant } = await admit(parts, context, message.tenant, 'audit.read');
+      const { no } = nodeLogs.one(tenant, message.node);
+      // That of the tenant's own log holds all of them.
       const hold = volumes.hold(tenant.no);
       return {
-        volumes: volumes.list(tenant.no).map(volumeMessage),
+        volumes: volumes.list(no).map(volumeMessage),
         ...(hold ? { hold: hold.reason, holdCaller: hold.caller, holdTime: timestampFromMs(hold.at) } : {}),
       };
     },

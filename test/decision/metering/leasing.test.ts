@@ -72,6 +72,8 @@ const manifestOf = ({ hasWindow, isSum }: Kind) =>
     'tenant.yaml',
   );
 
+const BY = { holder: 'operator:sidecars', node: 'one' };
+
 /** What becomes of what a sidecar asks of its authority. */
 type Line = 'good' | 'cut' | 'answers are lost' | 'late';
 
@@ -134,7 +136,7 @@ class World {
         lease: async (_tenant, asked) => {
           if (sidecar.line === 'cut') throw new Error('nobody is there');
           const { leases } = this.at(sidecar.authority);
-          const asking = leases.lease(this.tenant, asked);
+          const asking = leases.lease(this.tenant, BY, asked);
           this.asking.add(asking);
           const answer = { leases: await asking.finally(() => this.asking.delete(asking)), ms: LEASE_MS };
           if (sidecar.line === 'answers are lost') throw new Error('the line was cut');
@@ -428,7 +430,7 @@ test('no more is asked for, or leased at once, than may be', async () => {
     Array.from({ length: 65 }, (_each, no) => wanted(`subject user:${no}`)),
   ];
   for (const each of refused)
-    await expect(leases.lease(world.tenant, { wanted: each, returned: [] })).rejects.toMatchObject({
+    await expect(leases.lease(world.tenant, BY, { wanted: each, returned: [] })).rejects.toMatchObject({
       code: 'invalid_request',
     });
   const nobodies = [
@@ -439,12 +441,18 @@ test('no more is asked for, or leased at once, than may be', async () => {
     `subject user:${'a'.repeat(257)}`,
     'grant x',
   ];
-  const got = await leases.lease(world.tenant, { wanted: nobodies.map((of) => wanted(of)), returned: [] });
+  const got = await leases.lease(world.tenant, BY, {
+    wanted: nobodies.map((of) => wanted(of)),
+    returned: [],
+  });
   expect(got).toEqual(nobodies.map(() => undefined));
   // Endless leases: each is an eighth of what is left at most, so that there is always some left for others, for a while.
   const all: number[] = [];
   for (let asked = 0; asked < 100; asked += 1) {
-    const [lease] = await leases.lease(world.tenant, { wanted: [wanted('subject user:a')], returned: [] });
+    const [lease] = await leases.lease(world.tenant, BY, {
+      wanted: [wanted('subject user:a')],
+      returned: [],
+    });
     all.push(lease?.amount ?? 0);
   }
   const sum = inUnits(all.reduce((before, each) => before + each, 0));

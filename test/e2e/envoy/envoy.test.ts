@@ -104,7 +104,11 @@ describe("Envoy's external authorization, asked through go-control-plane", () =>
     ]);
     expect(answer.ok_response?.headers_to_remove).toEqual(['x-internal']);
     expect(answer.ok_response?.response_headers_to_add?.[0]?.header.key).toBe('x-served-by');
-    expect(answer.dynamic_metadata).toMatchObject({ project: 'apollo', decision_id: expect.any(String) });
+    expect(answer.dynamic_metadata).toMatchObject({
+      project: 'apollo',
+      decision_id: expect.any(String),
+      state_version: expect.any(Number),
+    });
   });
 
   test('denies with the body and status that an obligation names', async () => {
@@ -226,6 +230,7 @@ describe("Envoy's external authorization, asked through go-control-plane", () =>
     });
     expect(JSON.parse(records[0]?.body.toString() ?? '')).toMatchObject({
       outcome: 'deny',
+      state_version: stranger.dynamic_metadata?.['state_version'] ?? 'none',
       reasons: [{ code: 'unauthenticated' }],
       input: { resource: { type: 'http', id: '/docs/roadmap' } },
     });

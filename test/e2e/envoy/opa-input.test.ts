@@ -81,7 +81,11 @@ interface Envoy {
     readonly body: string;
     readonly headers?: object[];
   };
-  readonly dynamicMetadata: { readonly decision_id: string; readonly role?: string };
+  readonly dynamicMetadata: {
+    readonly decision_id: string;
+    readonly state_version: number;
+    readonly role?: string;
+  };
 }
 
 /** Of the role, signed with "secret", as in the plugin's documentation. */
@@ -155,7 +159,9 @@ describe('a policy for opa-envoy-plugin', () => {
     const answer = await ask({ method: 'GET', path, headers: {} });
     expect(answer).toMatchObject({ status: { code: 7, message: code } });
     expect(answer.okResponse).toBeUndefined();
-    expect(await recordOf(answer.dynamicMetadata.decision_id)).toContain('"outcome":"deny"');
+    const record = await recordOf(answer.dynamicMetadata.decision_id);
+    expect(record).toContain('"outcome":"deny"');
+    expect(record).toContain(`"state_version":${answer.dynamicMetadata.state_version},`);
   });
 
   test('what cannot be read is a deny with 400, and is recorded', async () => {
@@ -170,6 +176,7 @@ describe('a policy for opa-envoy-plugin', () => {
     const { dynamicMetadata } = await ask({ method: 'GET', path: '/people/1', headers });
     const record = await recordOf(dynamicMetadata.decision_id);
     expect(record).toContain('seen');
+    expect(record).toContain(`"state_version":${dynamicMetadata.state_version},`);
     expect(record).not.toContain(token);
     expect(record).not.toContain('geheim');
     expect(record).toContain('/input/data_input/attributes/request/http/headers/authorization');

@@ -6,13 +6,16 @@ import { Malformed, saidBy } from '../../../src/server/connect/opa-envoy/respons
 /** The answers of policies for opa-envoy-plugin, by the tables of its own tests (`envoyauth/response_test.go`). */
 
 const answered = (result: unknown): unknown =>
-  toJson(CheckResponseSchema, saidBy(result).response('id') as never);
+  toJson(CheckResponseSchema, saidBy(result).response({ decisionId: 'id', stateVersion: 7 }) as never);
 const header = (key: string, value: string) => ({ header: { key, value } });
 
 describe('a decision', () => {
   test('that is a boolean says whether, and no more', () => {
-    expect(answered(true)).toEqual({ status: {}, dynamicMetadata: { decision_id: 'id' } });
-    expect(answered(false)).toEqual({ status: { code: 7 }, dynamicMetadata: { decision_id: 'id' } });
+    expect(answered(true)).toEqual({ status: {}, dynamicMetadata: { decision_id: 'id', state_version: 7 } });
+    expect(answered(false)).toEqual({
+      status: { code: 7 },
+      dynamicMetadata: { decision_id: 'id', state_version: 7 },
+    });
   });
 
   test('that allows changes the request, and the answer to it', () => {
@@ -41,7 +44,7 @@ describe('a decision', () => {
         ],
         queryParametersToRemove: ['s'],
       },
-      dynamicMetadata: { decision_id: 'id', foo: [1, { a: null }] },
+      dynamicMetadata: { decision_id: 'id', state_version: 7, foo: [1, { a: null }] },
     });
   });
 

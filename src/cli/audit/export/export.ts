@@ -1,10 +1,13 @@
 import { Command, Option } from 'commander';
 import { ServiceError } from '../../../errors.ts';
+import { AuditService } from '../../../gen/mandate/v1/audit_pb.ts';
 import { parseCheckpoint } from '../../../merkle/checkpoint.ts';
 import { addressOf } from '../../address.ts';
-import { globalsOf, print, printJson } from '../../terminal/output.ts';
+import { clientOf } from '../../client.ts';
+import { type GlobalOptions, globalsOf, print, printJson } from '../../terminal/output.ts';
 import { Progress } from '../../terminal/progress.ts';
 import { filesAt, needed } from '../files.ts';
+import { NODE } from '../lines.ts';
 import { manifestOf } from './manifest.ts';
 import { opening } from './opening.ts';
 import { type TableFormat, tableFormats, tableInto } from './table.ts';
@@ -12,7 +15,7 @@ import { refuseOther, tilesInto } from './tiles.ts';
 
 interface ExportOptions {
   readonly tenant: string;
-  readonly node: string;
+  readonly node?: string;
   readonly format: 'tiles' | TableFormat;
   readonly open?: boolean;
 }
@@ -30,7 +33,7 @@ export const exportCommand = (): Command =>
         .choices(['tiles', ...tableFormats])
         .default('tiles'),
     )
-    .option('--node <name>', "the server's name in the log", 'main')
+    .option('--node <name>', NODE)
     .option(
       '--open',
       'with --format jsonl: what is sealed in the clear, where it may be had; no erasure reaches that file, and it has no manifest',
@@ -49,7 +52,8 @@ Examples:
       if (options.open && options.format !== 'jsonl')
         throw new ServiceError('invalid_request', '--open is for --format jsonl, the others are as stored');
       const shown = options.open ? opening(globals, options.tenant) : undefined;
-      const address = `${addressOf('admin', globals)}/t/${options.tenant}/log/${options.node}`;
+      const node = options.node ?? (await ownNode(globals, options.tenant));
+      const address = `${addressOf('admin', globals)}/t/${options.tenant}/log/${node}`;
       const read = filesAt(address, globals);
       const source = Buffer.from(await needed(read, 'checkpoint')).toString('utf8');
       const checkpoint = parseCheckpoint(source);
@@ -68,3 +72,7 @@ Examples:
           `${gone} more are of tiles that were archived or removed: \`mandate audit volumes\` says which`,
         );
     });
+
+/** What the server that is asked is called. */
+const ownNode = async (globals: GlobalOptions, tenant: string): Promise<string> =>
+  (await clientOf(AuditService, 'admin', globals).describeLog({ tenant })).node;

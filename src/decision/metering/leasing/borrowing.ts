@@ -5,7 +5,7 @@ import type { Returned } from '../../../storage/leases.ts';
 import type { Meter } from '../../../tenancy/meters-declared.ts';
 import type { Tenant } from '../../../tenancy/tenants.ts';
 import { Held } from './held.ts';
-import { type Asked, type Lease, MOST_RETURNED, MOST_WANTED } from './leases.ts';
+import { type Asked, type Lease, MOST_RETURNED, MOST_WANTED, publishLeases } from './leases.ts';
 
 /** An authority that leases. */
 export interface Lessor {
@@ -131,6 +131,7 @@ export class Borrowing implements AsyncDisposable {
         if (lease) held.add(lease, askedAt + ms);
         else held.notBefore = this.#monotonic() + NONE_LEFT_MS;
       }
+      publishLeases(account.id, 'taken', leases.filter((lease) => lease !== undefined).length);
       return true;
     } catch {
       for (const [held] of all) held.notBefore = this.#monotonic() + FAILED_MS;

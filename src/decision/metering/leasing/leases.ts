@@ -1,6 +1,8 @@
+import { channel } from 'node:diagnostics_channel';
 import type { Clock, Random } from '../../../effects.ts';
 import { ServiceError } from '../../../errors.ts';
-import type { LeaseStore, Returned } from '../../../storage/leases.ts';
+import type { TenantId } from '../../../ids.ts';
+import type { Holder, LeaseStore, Returned } from '../../../storage/leases.ts';
 import type { Writer } from '../../../storage/writer.ts';
 import type { Tenant } from '../../../tenancy/tenants.ts';
 import type { Meters, SetAside, Wanted } from '../meters.ts';
@@ -13,6 +15,16 @@ export interface Lease {
   readonly amount: number;
   /** How much there may be in all. */
   readonly limit: number;
+}
+
+/** Published once it is durable: {tenant, what, count}. */
+export const leaseChannel = channel('mandate:lease');
+
+/** What became of parts: an authority leased them, a sidecar took them, they were given back, or nobody did so in time. */
+export type LeaseEvent = 'leased' | 'taken' | 'returned' | 'expired';
+
+export function publishLeases(tenant: TenantId, what: LeaseEvent, count: number): void {
+  if (count > 0 && leaseChannel.hasSubscribers) leaseChannel.publish({ tenant, what, count });
 }
 
 export interface Asked {
@@ -53,9 +65,9 @@ export class Leases {
    * One for each that is wanted, in the order; undefined where too little is left. Durable once it resolves. Throws or
    * rejects with `invalid_request` where more is asked than may be, a meter is not there or is not leased, `unavailable`.
    */
-  async lease(tenant: Tenant, asked: Asked): Promise<(Lease | undefined)[]> {
+  async lease(tenant: Tenant, by: Holder, asked: Asked): Promise<(Lease | undefined)[]> {
     checkAsked(tenant, asked);
-    const given = (): Promise<(Lease | undefined)[]> => this.#lease(tenant, asked);
+    const given = (): Promise<(Lease | undefined)[]> => this.#lease(tenant, by, asked);
     try {
       return await given();
     } catch (error) {
@@ -63,7 +75,7 @@ export class Leases {
     }
   }
 
-  async #lease(tenant: Tenant, { wanted, returned }: Asked): Promise<(Lease | undefined)[]> {
+  async #lease(tenant: Tenant, by: Holder, { wanted, returned }: Asked): Promise<(Lease | undefined)[]> {
     const { meters, store, writer, clock, random } = this.#options;
     const { no: tenantNo } = tenant;
     const now = clock();
@@ -87,9 +99,11 @@ export class Leases {
       const leases = set.flatMap(({ id, taken }) =>
         taken.command.counts.map((count) => ({ ...count, lease: id })),
       );
-      const write = writer.run('leaseUsage', { tenantNo, leases, returned, at: now, ends });
+      const write = writer.run('leaseUsage', { tenantNo, leases, returned, by, at: now, ends });
       const [{ value }] = await Promise.all([write, ...set.map(({ taken }) => taken.by(write))]);
       if (value === undefined) throw new Outrun();
+      publishLeases(tenant.id, 'leased', set.length);
+      publishLeases(tenant.id, 'returned', value);
       for (const each of back) if (each) meters.givenBack(tenantNo, each.meter, each.of);
     }
     return parts.map((part) => part && { id: part.id, amount: part.amount, limit: part.limit });

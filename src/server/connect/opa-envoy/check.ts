@@ -11,7 +11,7 @@ import type { Tenant } from '../../../tenancy/tenants.ts';
 import { proto } from '../messages.ts';
 import { Unreadable } from './escaped.ts';
 import { opaInput, secretsIn } from './input.ts';
-import { Malformed, type Said, saidBy } from './response.ts';
+import { Malformed, type Recorded, recordedMetadata, type Said, saidBy } from './response.ts';
 
 const PERMISSION_DENIED = 7;
 
@@ -28,7 +28,7 @@ export async function opaEnvoyCheck(
   request: CheckRequest,
 ): Promise<CheckResponse> {
   let said: Said | undefined;
-  const { decisionId, failure } = await data.ask(tenant, caller, entryPoint, inputOf(request), {
+  const answer = await data.ask(tenant, caller, entryPoint, inputOf(request), {
     keptOut: secretsIn(request),
     read: (result) => {
       if (result === undefined) return { outcome: 'deny' };
@@ -42,9 +42,9 @@ export async function opaEnvoyCheck(
       }
     },
   });
-  return said && !failure
-    ? said.response(decisionId)
-    : refused(decisionId, failure?.code ?? 'policy_undefined');
+  return said && !answer.failure
+    ? said.response(answer)
+    : refused(answer, answer.failure?.code ?? 'policy_undefined');
 }
 
 function inputOf(request: CheckRequest): unknown {
@@ -56,12 +56,15 @@ function inputOf(request: CheckRequest): unknown {
   }
 }
 
-const refused = (decisionId: string, code: string): CheckResponse =>
+const refused = (recorded: Recorded, code: string): CheckResponse =>
   create(CheckResponseSchema, {
     status: { code: PERMISSION_DENIED, message: code },
     httpResponse: {
       case: 'deniedResponse',
-      value: { status: { code: 403 }, body: JSON.stringify({ error: code, decision_id: decisionId }) },
+      value: {
+        status: { code: 403 },
+        body: JSON.stringify({ error: code, decision_id: recorded.decisionId }),
+      },
     },
-    dynamicMetadata: proto({ decision_id: decisionId }),
+    dynamicMetadata: proto(recordedMetadata(recorded)),
   });

@@ -23,10 +23,21 @@ export class Malformed extends Error {}
 
 type Decision = Readonly<Record<string, unknown>>;
 
+/** What Mandate adds to the metadata. */
+export interface Recorded {
+  readonly decisionId: string;
+  readonly stateVersion: number;
+}
+
+export const recordedMetadata = ({ decisionId, stateVersion }: Recorded): JsonObject => ({
+  decision_id: decisionId,
+  state_version: stateVersion,
+});
+
 export interface Said {
   readonly allowed: boolean;
   /** Without the metadata that Mandate adds. */
-  readonly response: (decisionId: string) => CheckResponse;
+  readonly response: (recorded: Recorded) => CheckResponse;
 }
 
 /**
@@ -35,14 +46,15 @@ export interface Said {
  * `body`, `http_status`, `dynamic_metadata`. Throws `Malformed` where the plugin has an error.
  */
 export function saidBy(result: unknown): Said {
-  if (typeof result === 'boolean') return { allowed: result, response: (id) => plain(result, id) };
+  if (typeof result === 'boolean')
+    return { allowed: result, response: (recorded) => plain(result, recorded) };
   if (!isObject(result)) throw new Malformed('the decision is neither a boolean nor an object');
   const { allowed } = result;
   if (typeof allowed !== 'boolean') throw new Malformed('allowed is not a boolean');
   const [headers, metadata] = [headersIn(result, 'headers'), metadataIn(result)];
-  const common = (id: string, code: number) => ({
+  const common = (recorded: Recorded, code: number) => ({
     status: { code },
-    dynamicMetadata: proto({ decision_id: id, ...metadata }),
+    dynamicMetadata: proto({ ...recordedMetadata(recorded), ...metadata }),
   });
   if (allowed) {
     const value = {
@@ -53,21 +65,25 @@ export function saidBy(result: unknown): Said {
       queryParametersToSet: parametersIn(result),
     };
     const httpResponse = { case: 'okResponse' as const, value };
-    return { allowed, response: (id) => create(CheckResponseSchema, { ...common(id, OK), httpResponse }) };
+    return {
+      allowed,
+      response: (recorded) => create(CheckResponseSchema, { ...common(recorded, OK), httpResponse }),
+    };
   }
   const value = { headers, body: bodyIn(result), status: { code: statusIn(result) } };
   const httpResponse = { case: 'deniedResponse' as const, value };
   return {
     allowed,
-    response: (id) => create(CheckResponseSchema, { ...common(id, PERMISSION_DENIED), httpResponse }),
+    response: (recorded) =>
+      create(CheckResponseSchema, { ...common(recorded, PERMISSION_DENIED), httpResponse }),
   };
 }
 
 /** Where the policy says nothing but whether. */
-const plain = (allowed: boolean, id: string): CheckResponse =>
+const plain = (allowed: boolean, recorded: Recorded): CheckResponse =>
   create(CheckResponseSchema, {
     status: { code: allowed ? OK : PERMISSION_DENIED },
-    dynamicMetadata: proto({ decision_id: id }),
+    dynamicMetadata: proto(recordedMetadata(recorded)),
   });
 
 const isObject = (value: unknown): value is Decision =>

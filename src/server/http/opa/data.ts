@@ -53,6 +53,7 @@ export const dataV1 =
       const elapsed = Math.round((performance.now() - began) * 1e6);
       const members = {
         decision_id: JSON.stringify(answer.decisionId),
+        state_version: String(answer.stateVersion),
         explanation,
         metrics: metrics
           ? `{"timer_server_handler_ns":${elapsed},"counter_mandate_fuel":${answer.cost}}`

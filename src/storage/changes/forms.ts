@@ -146,6 +146,8 @@ const FORMS: Forms = {
   leaseUsage: {
     leases: [{ ...count, lease: 'one' }],
     returned: [{ lease: 'one', unused: 'one' }],
+    used: ['one'],
+    by: { holder: 'one', node: 'one' },
     at: 'one',
     ends: 'one',
   },

@@ -6,7 +6,7 @@ import type { Diagnostic } from './diagnostics.ts';
 import { isDear } from './engine/input.ts';
 import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
 import type { PolicyHealth } from './health.ts';
-import type { Proven } from './proof.ts';
+import type { Circle, Warm } from './instances.ts';
 import { servedAt } from './serving.ts';
 
 export interface Evaluated<T = unknown> {
@@ -40,52 +40,51 @@ export interface ActivePolicy {
   ): Evaluated<string>;
 }
 
-/** An instance, what it is of, and the size at which it is given up. */
-export interface Warm {
-  readonly instance: PolicyInstance;
-  readonly shared: Proven;
-  readonly memoryPages: number;
-  readonly giveUpBytes: number;
-}
-
-/** What an active policy evaluates in, and who watches over it. */
-export interface Pool {
-  readonly masks: boolean;
-  readonly approves: boolean;
-  /** Of the module, by path. */
-  readonly entrypoints: { has(path: string): boolean };
-  readonly health: PolicyHealth;
-  readonly take: () => Warm;
-  readonly release: () => void;
-}
-
-/** A revision that decides, and what is known of it. */
+/** A revision that decides for a tenant, and what is known of it. What tenants have in common is in `circle`. */
 export class Active implements ActivePolicy {
   readonly bundle: Bundle;
   readonly activatedAt: number;
   readonly limits: PolicyLimits;
   rejected: readonly Diagnostic[] = [];
-  readonly #tenant: TenantId;
-  readonly #pool: Pool;
+  readonly #slot: TenantId;
+  readonly #fuel: number;
+  readonly #circle: Circle;
+  readonly #health: PolicyHealth;
 
-  constructor(tenant: TenantId, bundle: Bundle, activatedAt: number, limits: PolicyLimits, pool: Pool) {
+  /** `slot`: under which its failures are counted. */
+  constructor(
+    slot: TenantId,
+    bundle: Bundle,
+    activatedAt: number,
+    limits: PolicyLimits,
+    circle: Circle,
+    health: PolicyHealth,
+  ) {
     this.bundle = bundle;
     this.activatedAt = activatedAt;
     this.limits = limits;
-    this.#tenant = tenant;
-    this.#pool = pool;
+    this.#slot = slot;
+    this.#fuel = limits.fuel;
+    this.#circle = circle;
+    this.#health = health;
   }
 
   get revision(): string {
-    return this.bundle.revision;
+    return this.#circle.revision;
   }
 
   get masks(): boolean {
-    return this.#pool.masks;
+    return this.#circle.masks;
   }
 
   get approves(): boolean {
-    return this.#pool.approves;
+    return this.#circle.approves;
+  }
+
+  /** It evaluates no more, and nothing of what it evaluated is kept. */
+  end(): void {
+    this.#circle.leave(this);
+    this.#health.forget(this.#slot);
   }
 
   get files(): readonly string[] {
@@ -98,7 +97,7 @@ export class Active implements ActivePolicy {
     context: { nowMs: number; seed: string },
   ): Evaluated {
     return this.#contain(input, context.nowMs, (instance) =>
-      instance.evaluate(entryPoint, input, context, this.limits.fuel),
+      instance.evaluate(entryPoint, input, context, this.#fuel),
     );
   }
 
@@ -107,9 +106,9 @@ export class Active implements ActivePolicy {
     input: PolicyInput | string,
     context: { nowMs: number; seed: string },
   ): Evaluated<string> {
-    const { entryPoint, below } = servedAt(path, this.#pool.entrypoints);
+    const { entryPoint, below } = servedAt(path, this.#circle.entrypoints);
     return this.#contain(input, context.nowMs, (instance) =>
-      instance.evaluateToJson(entryPoint, input, context, this.limits.fuel, below),
+      instance.evaluateToJson(entryPoint, input, context, this.#fuel, below),
     );
   }
 
@@ -118,19 +117,20 @@ export class Active implements ActivePolicy {
     nowMs: number,
     evaluate: (instance: PolicyInstance) => Evaluated<T>,
   ): Evaluated<T> {
-    const { health, take, release } = this.#pool;
-    health.admit(this.#tenant, nowMs);
+    const circle = this.#circle;
+    const health = this.#health;
+    health.admit(this.#slot, nowMs);
     let used: Warm | undefined;
     try {
-      used = take();
+      used = circle.take(this);
       return evaluate(used.instance);
     } catch (error) {
       if (!(error instanceof ServiceError) || !containable.has(error.code)) throw error;
       if (!failures.has(error.code)) return { result: undefined, cost: 0, failure: error };
-      if (!isDear(input, this.limits.fuel)) health.failed(this.#tenant, error.code, nowMs, error.place);
+      if (!isDear(input, this.#fuel)) health.failed(this.#slot, error.code, nowMs, error.place);
       return { result: undefined, cost: used ? used.instance.spent : 0, failure: error };
     } finally {
-      if (used && (used.instance.poisoned || used.instance.memoryBytes > used.giveUpBytes)) release();
+      if (used) circle.giveBack(used);
     }
   }
 }

@@ -1,15 +1,15 @@
 import { channel } from 'node:diagnostics_channel';
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../effects.ts';
 import type { PrincipalRef, TenantId } from '../ids.ts';
 import type { Share } from '../storage/revisions/rows.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
-import { Active, type ActivePolicy, noPolicy, type Warm } from './active.ts';
+import { Active, type ActivePolicy, noPolicy } from './active.ts';
 import type { Bundle } from './bundle.ts';
 import type { Diagnostic } from './diagnostics.ts';
-import type { PolicyInstance, Limits as PolicyLimits } from './engine/instance.ts';
+import type { Limits as PolicyLimits } from './engine/instance.ts';
 import { type FailureListener, PolicyHealth } from './health.ts';
-import { APPROVAL, AUDIT, limitsFor, type Proven, prove } from './proof.ts';
+import { Instances } from './instances.ts';
+import { limitsFor, type Proven, prove } from './proof.ts';
 import { isIn } from './share.ts';
 
 /** Published when a tenant's revision changes: {tenant, revision}. */
@@ -20,7 +20,7 @@ export interface PoliciesOptions {
   /** What an evaluation may spend unless the tenant's manifest says otherwise. */
   readonly fuel: number;
   readonly memoryMib: number;
-  /** How many tenants keep an instance warm. */
+  /** How many instances are kept, of all revisions. */
   readonly maxInstances: number;
   /** Hears of every evaluation that failed by the policy's own fault. */
   readonly onFailure?: FailureListener | undefined;
@@ -34,22 +34,12 @@ export interface Staged {
   readonly share: Share;
 }
 
-/** Where a staged policy has its instance, and its failures are counted: apart from those of the active one. */
+/** Where the failures of a staged policy are counted: apart from those of the active one. */
 const stagedSlot = (tenant: TenantId): TenantId => `${tenant} staged` as TenantId;
 
-/** By how much an instance's memory may grow before it is made anew: it never shrinks after one odd request. */
-const GROWTH_BYTES = 16 * 1024 * 1024;
-
-const warm = (instance: PolicyInstance, shared: Proven, { memoryPages }: PolicyLimits): Warm => ({
-  instance,
-  shared,
-  memoryPages,
-  giveUpBytes: instance.memoryBytes + GROWTH_BYTES,
-});
-
 /**
- * The active policies. Each tenant evaluates in an instance and memory of its own; tenants on the same revision share
- * the compiled module, which holds no state. Instances that have not been used for long give way.
+ * The active policies. Each tenant evaluates in a memory that holds nothing of another's: an instance of its own, or one
+ * that is made as new before it (`Circle`). Tenants on the same revision share the compiled module, which holds no state.
  */
 export class Policies {
   readonly #options: PoliciesOptions;
@@ -59,12 +49,12 @@ export class Policies {
   /** Tenants whose first policy did not compile, and why. */
   readonly #absent = new Map<TenantId, ActivePolicy>();
   readonly #revisions = new Map<string, Proven>();
-  readonly #instances: LRUCache<TenantId, Warm>;
+  readonly #instances: Instances;
 
   constructor(options: PoliciesOptions) {
     this.#options = options;
     this.health = new PolicyHealth(options.onFailure);
-    this.#instances = new LRUCache({ max: options.maxInstances });
+    this.#instances = new Instances(options.maxInstances);
   }
 
   /**
@@ -91,13 +81,11 @@ export class Policies {
    */
   stage(tenant: Tenant, staged: Staged | undefined): void {
     const before = this.#staged.get(tenant.id);
-    const slot = stagedSlot(tenant.id);
     if (staged) {
       const limits = limitsFor(tenant.manifest, this.#options);
       const shared = this.#shared(staged.bundle, limits);
-      this.#instances.delete(slot);
-      this.health.forget(slot);
-      const policy = this.#made(slot, staged.bundle, limits, shared);
+      before?.policy.end();
+      const policy = this.#made(stagedSlot(tenant.id), staged.bundle, limits, shared);
       this.#staged.set(tenant.id, { policy, share: staged.share });
     } else if (before) this.#unstage(tenant.id);
     else return;
@@ -106,9 +94,8 @@ export class Policies {
   }
 
   #unstage(tenant: TenantId): void {
+    this.#staged.get(tenant)?.policy.end();
     this.#staged.delete(tenant);
-    this.#instances.delete(stagedSlot(tenant));
-    this.health.forget(stagedSlot(tenant));
   }
 
   /** What the tenant's active revision was made from; undefined if it has none. */
@@ -143,9 +130,8 @@ export class Policies {
       return false;
     }
     const shared = this.#shared(bundle, limits);
-    this.#instances.delete(tenant.id);
+    before?.end();
     this.#absent.delete(tenant.id);
-    this.health.forget(tenant.id);
     this.#active.set(tenant.id, this.#made(tenant.id, bundle, limits, shared));
     if (before && !unchanged) this.#forget(before.revision);
     this.#options.onChange?.(tenant.id);
@@ -155,14 +141,8 @@ export class Policies {
   }
 
   #made(slot: TenantId, bundle: Bundle, limits: PolicyLimits, shared: Proven): Active {
-    return new Active(slot, bundle, this.#options.clock(), limits, {
-      masks: shared.module.entrypoints.has(AUDIT),
-      approves: shared.module.entrypoints.has(APPROVAL),
-      entrypoints: shared.module.entrypoints,
-      health: this.health,
-      take: () => this.#instanceOf(slot, shared, limits),
-      release: () => void this.#instances.delete(slot),
-    });
+    const circle = this.#instances.of(shared, limits);
+    return new Active(slot, bundle, this.#options.clock(), limits, circle, this.health);
   }
 
   /** Of a tenant that is served no more: whoever holds on to it is denied. */
@@ -170,8 +150,7 @@ export class Policies {
     const before = this.#active.get(tenant);
     this.#active.delete(tenant);
     this.#absent.delete(tenant);
-    this.#instances.delete(tenant);
-    this.health.forget(tenant);
+    before?.end();
     const staged = this.#staged.get(tenant);
     this.#unstage(tenant);
     if (staged) this.#forget(staged.policy.revision);
@@ -187,29 +166,6 @@ export class Policies {
     const active = this.#active.get(tenant.id);
     if (active) active.rejected = diagnostics;
     else this.#absent.set(tenant.id, { ...noPolicy, masks, rejected: diagnostics });
-  }
-
-  /** The tenant's instance. Where there is room for no more, the one that was not asked for longest gives way. */
-  #instanceOf(tenant: TenantId, shared: Proven, limits: PolicyLimits): Warm {
-    const known = this.#instances.get(tenant);
-    if (known) return known;
-    const fresh =
-      this.#reused(shared, limits) ?? warm(shared.module.instantiate(shared.data, limits), shared, limits);
-    this.#instances.set(tenant, fresh);
-    return fresh;
-  }
-
-  /**
-   * The instance that gives way, if it is of the same revision: its memory is written anew, every byte, which costs
-   * a hundredth of a new one. Tenants on the same revision have the same data, so nothing in it is the other's.
-   */
-  #reused(shared: Proven, limits: PolicyLimits): Warm | undefined {
-    if (this.#instances.size < this.#options.maxInstances) return undefined;
-    const old = this.#instances.pop();
-    if (!old || old.shared !== shared || old.memoryPages !== limits.memoryPages) return undefined;
-    return old.instance.memoryBytes <= old.giveUpBytes && old.instance.restore(shared.image)
-      ? old
-      : undefined;
   }
 
   /** What tenants on a revision share, proven in the least memory that any of them has. */

@@ -27,6 +27,7 @@ export const limitsFor = ({ limits }: Manifest, allowance: Allowance): Limits =>
 
 /** What tenants on one revision share: compiled code without state, and the bytes a memory begins with. */
 export interface Proven {
+  readonly revision: string;
   readonly module: PolicyModule;
   /** JSON text. */
   readonly data: string;
@@ -46,7 +47,8 @@ export function prove(bundle: Bundle, limits: Limits, module = PolicyModule.comp
     const fuel = Math.min(limits.fuel, PROOF_FUEL);
     for (const entryPoint of ENTRY_POINTS.filter((each) => module.entrypoints.has(each)))
       ask(() => instance.evaluate(entryPoint, '{}', { nowMs: 0, seed: '' }, fuel));
-    return { module, data: bundle.data, image, memoryPages: limits.memoryPages };
+    const { revision, data } = bundle;
+    return { revision, module, data, image, memoryPages: limits.memoryPages };
   } catch (cause) {
     if (!isTooLarge(cause)) throw cause;
     const mib = limits.memoryPages / PAGES_PER_MIB;

@@ -51,7 +51,7 @@ const maximumFuel = 2 ** 31 - 1;
 const usualPages = 8;
 /** Input, data, result and entry point, a word each. */
 const contextBytes = 16;
-/** One tenant's policy in its own memory. Not reentrant, and of no use after a failure. */
+/** A policy in a memory of its own, for one tenant at a time. Not reentrant, and of no use after a failure. */
 export class PolicyInstance {
   readonly #entrypoints: ReadonlyMap<string, number>;
   readonly #limits: Limits;

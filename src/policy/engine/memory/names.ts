@@ -23,7 +23,7 @@ export class Names {
   }
 
   clear(): void {
-    this.#names.clear();
+    if (this.#names.size > 0) this.#names.clear();
   }
 }
 

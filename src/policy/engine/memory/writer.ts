@@ -37,6 +37,8 @@ export class ValueWriter extends ScalarWriter {
   #holes = 0;
   #hash = 0;
   #toLearn = 0;
+  /** Whether it was just told to forget: who comes once is not learnt from. */
+  #isNew = false;
   readonly #names = new Names();
 
   /**
@@ -56,6 +58,7 @@ export class ValueWriter extends ScalarWriter {
   /** Forgets the names it met: those of one tenant are not another's. */
   forget(): void {
     this.#names.clear();
+    this.#isNew = true;
   }
 
   /**
@@ -67,7 +70,8 @@ export class ValueWriter extends ScalarWriter {
     this.refresh();
     this.at = start;
     this.#holes = holes;
-    this.#toLearn = this.#images ? mostLearnt : 0;
+    this.#toLearn = this.#images && !this.#isNew ? mostLearnt : 0;
+    this.#isNew = false;
     return this.#value(value);
   }
 

@@ -8,7 +8,7 @@ import type { LogKeys } from '../audit/proof/keys.ts';
 import type { MlDsaKeys } from '../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { Reads } from '../audit/reads.ts';
-import type { Receiver } from '../audit/receiving/receiver.ts';
+import type { Receiving } from '../audit/receiving/thread.ts';
 import type { AccessRequests } from '../decision/approval/access-requests.ts';
 import type { Approvers } from '../decision/approval/approvers.ts';
 import type { ApprovalRequests } from '../decision/approval/requests.ts';
@@ -138,7 +138,7 @@ export interface Services {
   readonly nodeLogs: NodeLogs;
   readonly received: ReceivedStore;
   /** Keeps other servers' logs. */
-  readonly receiver: Receiver;
+  readonly receiving: Pick<Receiving, 'take'>;
   readonly writer: Writer;
   readonly volumes: VolumeStore;
   readonly keeper: Keeper;

@@ -56,9 +56,6 @@ export interface Kept {
   readonly stated: { readonly size: number; readonly root: Hash } | undefined;
 }
 
-/** How many leaves are hashed before others get their turn. */
-const SLICE = 64;
-
 /** The tree with the entries that are new, and those. */
 export interface Continued {
   readonly frontier: Frontier;
@@ -71,11 +68,7 @@ export interface Continued {
  * The tree with the entries that are new appended, if it is the one that the checkpoint states (RFC 6962 section 2.1.2).
  * What was sent before is to be what is kept. Throws `Unfit`.
  */
-export async function continued(
-  kept: Kept,
-  { from, entries, checkpoint, proof }: Continuation,
-  turn: () => Promise<unknown>,
-): Promise<Continued> {
+export function continued(kept: Kept, { from, entries, checkpoint, proof }: Continuation): Continued {
   const { stated } = kept;
   const { size } = kept.frontier;
   refuseBackwards(checkpoint, size, stated);
@@ -85,7 +78,6 @@ export async function continued(
   const frontier = kept.frontier.copy();
   const leaves: Hash[] = [];
   for (const [at, entry] of entries.entries()) {
-    if (at % SLICE === SLICE - 1) await turn();
     const hash = leafHash(entry);
     if (from + at >= size) {
       frontier.append(hash);

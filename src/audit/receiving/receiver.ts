@@ -1,5 +1,4 @@
 import { channel } from 'node:diagnostics_channel';
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock, Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -112,10 +111,10 @@ export class Receiver {
       });
     const leaf = leavesOf(this.#options.trees.tilesOf(row.no), frontier.size);
     const next = { from, entries, checkpoint: stated, proof: shipment.proof };
-    const grown = await continued({ frontier, leaf, stated: before }, next, turn);
+    const grown = continued({ frontier, leaf, stated: before }, next);
     if (from + entries.length < frontier.size) return frontier.size;
     const { fresh } = grown;
-    const read = await entriesOf(row.no, frontier.size, fresh);
+    const read = entriesOf(row.no, frontier.size, fresh);
     await this.#write(row, read, provenParts(shipment, read), stated, grown);
     const news = { tenant: owner.id, node, entries: fresh.length, refusal: '' };
     receivedChannel.publish(news satisfies LogNews);

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { Receiver } from '../../audit/receiving/receiver.ts';
+import type { Receiving } from '../../audit/receiving/thread.ts';
 import { ServiceError } from '../../errors.ts';
 import type { ChangeSource, News } from '../../fleet/source.ts';
 import type { FollowResponseSchema, SyncService } from '../../gen/mandate/v1/sync_pb.ts';
@@ -21,7 +21,7 @@ export function syncService(parts: {
   readonly source: ChangeSource;
   readonly callers: Callers;
   readonly tenants: Tenants;
-  readonly receiver: Receiver;
+  readonly receiving: Pick<Receiving, 'take'>;
   readonly base: () => string;
   readonly version: string;
   /** Of a sidecar, which is followed by nobody: how old its state is nobody could tell. */
@@ -29,7 +29,7 @@ export function syncService(parts: {
   /** Aborted when the server stops. */
   readonly stopping: AbortSignal;
 }): ServiceImpl<typeof SyncService> {
-  const { source, callers, tenants, receiver, base, version, passingOn, stopping } = parts;
+  const { source, callers, tenants, receiving, base, version, passingOn, stopping } = parts;
   const shipments = new Places(SHIPMENTS);
   return {
     async ship({ tenant: id, key, checkpoint, from, entries, proof, parts: common }, context) {
@@ -38,7 +38,7 @@ export function syncService(parts: {
       using _place = shipments.take(caller.id);
       const shared = common.map(({ sha256, body }) => ({ digest: sha256, body }));
       const shipment = { key, checkpoint, from: Number(from), entries, proof, parts: shared };
-      return { kept: BigInt(await receiver.take(tenant, caller.id, shipment)) };
+      return { kept: BigInt(await receiving.take(tenant, caller.id, shipment)) };
     },
     async *follow(messages, context): AsyncGenerator<Message> {
       if (passingOn) throw new ServiceError('unimplemented', 'this is a sidecar: follow its authority');

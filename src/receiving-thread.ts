@@ -1,12 +1,12 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import {
-  type Answered,
-  type Asked,
-  type FromReceiving,
-  type ReceivingOptions,
-  type ReceivingState,
-  unpackedShipment,
+import { shipmentIn } from './audit/receiving/message.ts';
+import type {
+  Answered,
+  Asked,
+  FromReceiving,
+  ReceivingOptions,
+  ReceivingState,
 } from './audit/receiving/protocol.ts';
 import { type LogNews, Receiver, receivedChannel } from './audit/receiving/receiver.ts';
 import { roomFor } from './audit/receiving/room.ts';
@@ -55,9 +55,12 @@ function serve(main: MessagePort, options: ReceivingOptions): void {
       news: news.splice(0),
       commits: commits.splice(0),
     } satisfies FromReceiving);
-  asks.on('message', ({ no, owner, operator, now: at, shipment }: Asked) => {
-    now = at;
-    receiver.take(owner, operator, unpackedShipment(shipment)).then(
+  const take = async ({ owner, operator, message }: Asked): Promise<number> =>
+    receiver.take(owner, operator, shipmentIn(owner, message));
+  asks.on('message', (asked: Asked) => {
+    const { no } = asked;
+    now = asked.now;
+    take(asked).then(
       (kept) => answer(no, kept),
       (error: unknown) => answer(no, toThread(error)),
     );

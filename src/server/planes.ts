@@ -88,6 +88,7 @@ import { reflectionService } from './connect/reflection.ts';
 import { syncService } from './connect/sync.ts';
 import { tenantService } from './connect/tenant/service.ts';
 import { hotMethods } from './grpc/check.ts';
+import { shipMethod } from './grpc/ship.ts';
 import { accessRequestRoutes } from './http/authzen/requests.ts';
 import { authzenRoutes } from './http/authzen.ts';
 import { bundleRoutes } from './http/bundle.ts';
@@ -99,6 +100,7 @@ import { opaRoutes } from './http/opa.ts';
 import { type Route, Router } from './http/router.ts';
 import { searchRoutes } from './http/search.ts';
 import { isNamedRightly } from './intake/hosts.ts';
+import { Shipments } from './intake/shipments.ts';
 import type { Offload } from './offload/offload.ts';
 import type { PassingOn } from './passing-on.ts';
 import { presentedBy } from './peer.ts';
@@ -243,6 +245,7 @@ export function adminPlane(services: Services): Plane {
       };
     },
   };
+  const shipments = new Shipments(services);
   return {
     ...commonTo(services),
     passOn: (path) => services.passingOn?.admin(path),
@@ -256,7 +259,7 @@ export function adminPlane(services: Services): Plane {
         .service(ApprovalService, approvalService(services), strict)
         .service(KeyService, keyService(services), strict)
         .service(AuditService, auditService(services), strict)
-        .service(SyncService, syncService(services), strict)
+        .service(SyncService, syncService({ ...services, shipments }), strict)
         .service(LeaseService, leaseService(services), strict);
       common(router, services, [
         PolicyService,
@@ -269,7 +272,7 @@ export function adminPlane(services: Services): Plane {
         LeaseService,
       ]);
     },
-    hot: new Map(),
+    hot: new Map([[`/${SyncService.typeName}/Ship`, shipMethod({ callers: services.callers, shipments })]]),
   };
 }
 

@@ -4,16 +4,9 @@ import { ofThread, ServiceError } from '../../errors.ts';
 import { Beside } from '../../storage/beside.ts';
 import { LOOK_MS, Pulse } from '../../storage/watch/pulse.ts';
 import { commitChannel, type Writer } from '../../storage/writer.ts';
-import {
-  type Answered,
-  type Asked,
-  buffersOf,
-  type FromReceiving,
-  packedShipment,
-  type ReceivingOptions,
-} from './protocol.ts';
+import type { Answered, Asked, FromReceiving, ReceivingOptions } from './protocol.ts';
 import { receivedChannel } from './receiver.ts';
-import { checkBounds, type Owner, type Shipment } from './shipment.ts';
+import type { Owner } from './shipment.ts';
 
 interface Options {
   readonly folder: string;
@@ -60,20 +53,20 @@ export class Receiving implements AsyncDisposable {
     this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
   }
 
-  /** As `Receiver.take`; throws `unavailable` too where there is no thread. */
-  take({ id, no: tenantNo }: Owner, operator: string, shipment: Shipment): Promise<number> {
-    checkBounds(shipment);
+  /** A ShipRequest, of which nothing was read but whose it is; as `Receiver.take`. Throws `unavailable` where there is no thread. */
+  take({ id, no: tenantNo }: Owner, operator: string, message: Uint8Array): Promise<number> {
     this.#thread.begin();
     const asks = this.#asks;
     if (!asks) throw unverified();
     this.#last += 1;
     const no = this.#last;
-    const packed = packedShipment(shipment);
+    // Of its own memory: a pool's could not be given away, and what it is a view of may be others' too.
+    const own = new Uint8Array(message);
     const now = this.#options.clock();
-    const asked = { no, owner: { id, no: tenantNo }, operator, now, shipment: packed } satisfies Asked;
+    const asked = { no, owner: { id, no: tenantNo }, operator, now, message: own } satisfies Asked;
     return new Promise((resolve, reject) => {
       this.#waiting.set(no, { resolve, reject });
-      asks.postMessage(asked, buffersOf(packed));
+      asks.postMessage(asked, [own.buffer]);
     });
   }
 

@@ -184,9 +184,9 @@ export function assemble(
     issuerOf,
     stack,
   );
-  const { proofs, witnessing, checkpointer, presence, received, receiver, volumes, keeper } = assembleLogs(
+  const { proofs, witnessing, checkpointer, presence, received, receiving, volumes, keeper } = assembleLogs(
     parts,
-    { tenants, policies, administration, records, logKeys, mlDsaKeys },
+    { tenants, policies, administration, logKeys, mlDsaKeys },
     stack,
   );
   const dpop = new DpopProofs({ writer, clock, nonceKey: random(32) });
@@ -392,7 +392,7 @@ export function assemble(
     proofs,
     nodeLogs: new NodeLogs(received, config.node),
     received,
-    receiver,
+    receiving,
     writer,
     volumes,
     keeper,
@@ -469,7 +469,7 @@ export function assemble(
       stopping: parts.stopping,
       health,
       witnessing,
-      receiver,
+      receiving,
       received,
       shipping,
       tenants,

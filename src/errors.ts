@@ -106,3 +106,32 @@ export function describe(error: unknown): string {
     return error.detail ? `${error.message}: ${error.detail}` : error.message;
   return error instanceof Error ? error.message : String(error);
 }
+
+/** A ServiceError on its way to another thread, without what cannot travel: its cause is told with its detail. */
+export interface ThreadError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly detail: string | undefined;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** Anything thrown; what is unknown is internal. */
+export function toThread(error: unknown): ThreadError {
+  const known =
+    error instanceof ServiceError
+      ? error
+      : new ServiceError('internal', 'something went wrong here; the operator finds it in the log', {
+          cause: error,
+        });
+  const cause = known.cause === undefined ? '' : describe(known.cause);
+  const detail = [known.detail, cause].filter((each) => each !== undefined && each !== '').join(': ');
+  const { code, message, retryAfterMs } = known;
+  return { code, message, retryAfterMs, detail: detail === '' ? undefined : detail };
+}
+
+export function ofThread({ code, message, detail, retryAfterMs }: ThreadError): ServiceError {
+  return new ServiceError(code, message, {
+    ...(detail === undefined ? {} : { detail }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}

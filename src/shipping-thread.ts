@@ -1,6 +1,7 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { systemMonotonic } from './effects.ts';
+import { Load } from './fleet/shipping/load.ts';
 import { receivingAt } from './fleet/shipping/remote.ts';
 import { Shipper } from './fleet/shipping/shipper.ts';
 import { cursorOf, type FromShipping, type ShippingOptions } from './fleet/shipping/thread.ts';
@@ -17,6 +18,7 @@ async function serve(main: MessagePort, options: ShippingOptions): Promise<void>
   subscribe(faultChannel.name, (message) => faults.push(message as StoreFault));
   const reader = openReader(options.folder);
   const writer = Writer.over(options.writer, options.writerPulse);
+  const load = new Load(options.load);
   const stopping = new AbortController();
   using stack = new DisposableStack();
   const shippers = options.places.map((place) => {
@@ -27,6 +29,7 @@ async function serve(main: MessagePort, options: ShippingOptions): Promise<void>
       unshipped: new Unshipped(reader, sink),
       ship: (outgoing, signal) => receiving.ship(outgoing, signal),
       keep: (cursors) => writer.run('putCursors', { sink, cursors }),
+      isFull: () => load.isFull,
       monotonic: systemMonotonic,
     });
   });

@@ -34,6 +34,7 @@ const ranks: Readonly<Record<string, number>> = {
   'decision-thread.ts': 9,
   'sinks-thread.ts': 9,
   'shipping-thread.ts': 9,
+  'receiving-thread.ts': 9,
   'volumes-thread.ts': 9,
   'shadow-thread.ts': 9,
   'replay-thread.ts': 9,

@@ -4,18 +4,14 @@ import { Checkpointer } from '../audit/proof/checkpointer.ts';
 import type { LogKeys } from '../audit/proof/keys.ts';
 import type { MlDsaKeys } from '../audit/proof/ml-dsa.ts';
 import { LogProofs } from '../audit/proof/proofs.ts';
-import { Receiver } from '../audit/receiving/receiver.ts';
-import { roomFor } from '../audit/receiving/room.ts';
+import { Receiving } from '../audit/receiving/thread.ts';
 import { Sinks } from '../audit/sinks/thread.ts';
 import { unsentOf } from '../audit/sinks/unsent.ts';
 import { Witnessing } from '../audit/witness/witnessing.ts';
-import { systemMonotonic } from '../effects.ts';
 import { cursorOf, Shipping } from '../fleet/shipping/thread.ts';
 import type { Policies } from '../policy/policies.ts';
 import { toServiceError } from '../server/errors.ts';
 import { archiveOf, retentionOf, shippingPlaces, sinkSettings, witnessPeer } from '../settings.ts';
-import type { RecordStore } from '../storage/log/records.ts';
-import { LogTrees } from '../storage/log/tree.ts';
 import { receivedStore } from '../storage/received/store.ts';
 import { volumeStore } from '../storage/volume/store.ts';
 import type { Administration } from '../tenancy/administration.ts';
@@ -26,7 +22,6 @@ interface LogParts {
   readonly tenants: Tenants;
   readonly policies: Policies;
   readonly administration: Administration;
-  readonly records: RecordStore;
   readonly logKeys: LogKeys;
   readonly mlDsaKeys: MlDsaKeys | undefined;
 }
@@ -34,7 +29,7 @@ interface LogParts {
 /** What states, keeps and receives logs. */
 export function assembleLogs(
   { config, writer, reader, clock, random }: Parts,
-  { tenants, policies, administration, records, logKeys, mlDsaKeys }: LogParts,
+  { tenants, policies, administration, logKeys, mlDsaKeys }: LogParts,
   stack: AsyncDisposableStack,
 ) {
   const proofs = new LogProofs(reader, clock);
@@ -59,17 +54,16 @@ export function assembleLogs(
   );
   const places = shippingPlaces(config);
   const received = receivedStore(reader);
-  const receiver = new Receiver({
-    store: received,
-    records,
-    trees: new LogTrees(reader),
-    writer,
-    full: roomFor(reader, config.data_dir, config.max_store_bytes),
-    node: config.node,
-    clock,
-    monotonic: systemMonotonic,
-    random,
-  });
+  const receiving = stack.use(
+    new Receiving({
+      folder: config.data_dir,
+      writer,
+      maxBytes: config.max_store_bytes,
+      node: config.node,
+      clock,
+      failed: (error) => void toServiceError(error, 'receiving'),
+    }),
+  );
   const volumes = volumeStore(reader);
   const keeper = stack.use(
     new Keeper({
@@ -101,7 +95,7 @@ export function assembleLogs(
       failed: (error) => void toServiceError(error, 'volumes'),
     }),
   );
-  return { proofs, witnessing, checkpointer, presence, received, receiver, volumes, keeper };
+  return { proofs, witnessing, checkpointer, presence, received, receiving, volumes, keeper };
 }
 
 /** What sends records elsewhere. */

@@ -1,5 +1,5 @@
 import type { Keeper } from '../audit/keeping/keeper.ts';
-import type { Receiver } from '../audit/receiving/receiver.ts';
+import type { Receiving } from '../audit/receiving/thread.ts';
 import type { Sinks } from '../audit/sinks/thread.ts';
 import type { Witnessing } from '../audit/witness/witnessing.ts';
 import type { TenantSealing } from '../delegation/keys/tenant-sealing.ts';
@@ -24,7 +24,7 @@ export interface Watched {
   readonly stopping: AbortSignal;
   readonly health: StoreHealth;
   readonly witnessing: Pick<Witnessing, 'disputes'>;
-  readonly receiver: Pick<Receiver, 'problems'>;
+  readonly receiving: Pick<Receiving, 'problems'>;
   readonly received: Pick<ReceivedStore, 'ofNumber'>;
   readonly shipping: Pick<Shipping, 'problems'>;
   readonly tenants: Tenants;
@@ -42,7 +42,7 @@ export interface Watched {
 
 /** Whether it serves, and all that is wrong, which is told to who may see it. */
 export function readinessOf(watched: Watched): Services['readiness'] {
-  const { writer, stopping, health, witnessing, receiver, received, shipping, tenants, tenantKeys, fleet } =
+  const { writer, stopping, health, witnessing, receiving, received, shipping, tenants, tenantKeys, fleet } =
     watched;
   const { follower, ordering, offload, freshness, pulls, sinks, keeper } = watched;
   return {
@@ -59,7 +59,7 @@ export function readinessOf(watched: Watched): Services['readiness'] {
     ],
     ofTenants: () => [
       ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants, received),
-      ...receiver.problems(),
+      ...receiving.problems(),
       ...shipping.problems(),
       ...tenantKeys.problems().map(({ tenant, why }) => `tenant ${tenant}: its key cannot be had: ${why}`),
       ...fleet.problems(),

@@ -8,7 +8,7 @@ import type { LogKeys } from '../audit/proof/keys.ts';
 import type { MlDsaKeys } from '../audit/proof/ml-dsa.ts';
 import type { LogProofs } from '../audit/proof/proofs.ts';
 import type { Reads } from '../audit/reads.ts';
-import type { Receiver } from '../audit/receiving/receiver.ts';
+import type { Receiving } from '../audit/receiving/thread.ts';
 import type { AccessRequests } from '../decision/approval/access-requests.ts';
 import type { Approvers } from '../decision/approval/approvers.ts';
 import type { ApprovalRequests } from '../decision/approval/requests.ts';
@@ -88,6 +88,7 @@ import { reflectionService } from './connect/reflection.ts';
 import { syncService } from './connect/sync.ts';
 import { tenantService } from './connect/tenant/service.ts';
 import { hotMethods } from './grpc/check.ts';
+import { shipMethod } from './grpc/ship.ts';
 import { accessRequestRoutes } from './http/authzen/requests.ts';
 import { authzenRoutes } from './http/authzen.ts';
 import { bundleRoutes } from './http/bundle.ts';
@@ -99,6 +100,7 @@ import { opaRoutes } from './http/opa.ts';
 import { type Route, Router } from './http/router.ts';
 import { searchRoutes } from './http/search.ts';
 import { isNamedRightly } from './intake/hosts.ts';
+import { Shipments } from './intake/shipments.ts';
 import type { Offload } from './offload/offload.ts';
 import type { PassingOn } from './passing-on.ts';
 import { presentedBy } from './peer.ts';
@@ -138,7 +140,7 @@ export interface Services {
   readonly nodeLogs: NodeLogs;
   readonly received: ReceivedStore;
   /** Keeps other servers' logs. */
-  readonly receiver: Receiver;
+  readonly receiving: Pick<Receiving, 'take'>;
   readonly writer: Writer;
   readonly volumes: VolumeStore;
   readonly keeper: Keeper;
@@ -243,6 +245,7 @@ export function adminPlane(services: Services): Plane {
       };
     },
   };
+  const shipments = new Shipments(services);
   return {
     ...commonTo(services),
     passOn: (path) => services.passingOn?.admin(path),
@@ -256,7 +259,7 @@ export function adminPlane(services: Services): Plane {
         .service(ApprovalService, approvalService(services), strict)
         .service(KeyService, keyService(services), strict)
         .service(AuditService, auditService(services), strict)
-        .service(SyncService, syncService(services), strict)
+        .service(SyncService, syncService({ ...services, shipments }), strict)
         .service(LeaseService, leaseService(services), strict);
       common(router, services, [
         PolicyService,
@@ -269,7 +272,7 @@ export function adminPlane(services: Services): Plane {
         LeaseService,
       ]);
     },
-    hot: new Map(),
+    hot: new Map([[`/${SyncService.typeName}/Ship`, shipMethod({ callers: services.callers, shipments })]]),
   };
 }
 

@@ -25,7 +25,7 @@ export class Beside<State> implements AsyncDisposable {
   #isClosing = false;
   #again: NodeJS.Timeout | undefined;
 
-  /** `states`: until it has told any; of none no thread is started. `failed` hears of the end of one that was not asked to. */
+  /** `states`: until it has told any; of none no thread is started before `begin`. `failed` hears of the end of one that was not asked to. */
   constructor(make: () => Worker, states: readonly State[], failed: (error: unknown) => void) {
     this.#make = make;
     this.#failed = failed;
@@ -38,7 +38,18 @@ export class Beside<State> implements AsyncDisposable {
     return this.#states;
   }
 
+  /** Starts it, unless it runs or is to be started again anyway. */
+  begin(): void {
+    if (!this.#worker && !this.#again && !this.#isClosing) this.#start();
+  }
+
+  /** Ends one that hangs; another is started as after any other end. */
+  end(): void {
+    void this.#worker?.terminate();
+  }
+
   #start(): void {
+    this.#again = undefined;
     const worker = this.#make();
     this.#worker = worker;
     worker.on('message', ({ states, faults }: FromBeside<State>) => {

@@ -6,8 +6,8 @@ import type { NameHashes, RecordKind, RecordOutcome } from './log/heads.ts';
 /** Names a tenant inside the store. Only the store gives these out. */
 export type TenantNo = number & { readonly tenantNo: unique symbol };
 
-/** One record on its way into the log. `body` is what counts; the rest only finds it. */
-export interface RecordRow {
+/** What finds a record on its way into the log. */
+export interface RecordFinder {
   readonly tenantNo: TenantNo;
   /** Milliseconds since the epoch. */
   readonly time: number;
@@ -22,6 +22,10 @@ export interface RecordRow {
   readonly caller: number;
   /** `recordKey` of its decision id. */
   readonly key: number;
+}
+
+/** One record on its way into the log. `body` is what counts; the rest only finds it. */
+export interface RecordRow extends RecordFinder {
   /** JSON text. Its UTF-8 bytes are the record. */
   readonly body: string;
 }

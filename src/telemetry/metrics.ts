@@ -28,6 +28,7 @@ export function createMetrics(options: {
     readonly address: string;
     readonly lag: number;
     readonly shipped: number;
+    readonly yields: boolean;
     readonly problem: string;
     readonly refused: readonly string[];
   }[];
@@ -179,6 +180,15 @@ export function createMetrics(options: {
         for (const each of options.shipping()) this.set({ authority: each.address }, each[member]);
       },
     });
+  new Gauge({
+    name: 'mandate_shipping_yields',
+    help: 'Whether records wait because this server has no time left.',
+    labelNames: ['authority'],
+    registers,
+    collect() {
+      for (const { address, yields } of options.shipping()) this.set({ authority: address }, yields ? 1 : 0);
+    },
+  });
   new Gauge({
     name: 'mandate_shipping_failing',
     help: 'Whether the authority cannot be reached, or does not take a log.',

@@ -7,28 +7,42 @@ import {
   shortHash,
 } from '../../storage/log/heads.ts';
 import { earlierHash, revisionHash } from '../../storage/log/names.ts';
-import type { RecordRow, TenantNo } from '../../storage/rows.ts';
+import type { RecordFinder, TenantNo } from '../../storage/rows.ts';
 import { type AuditRecord, readParsed } from '../read.ts';
 
-/**
- * An entry of another server's log, as it stands in a log here: its bytes, and what finds it, which is read from them.
- * Undefined for what is no record that this version knows.
- */
-export function rowOfEntry(tenantNo: TenantNo, body: Uint8Array): RecordRow | undefined {
-  try {
-    // What is not read as it is written would be other bytes here.
-    const text = utf8.decode(body);
-    const record = readParsed({ index: 0, body }, JSON.parse(text));
-    const kind = recordKinds.find((known) => known === record.kind);
-    const outcome = recordOutcomes.find((known) => known === record.outcome);
-    if (!kind || !outcome || !isNamed(record)) return undefined;
-    return { ...found(record), tenantNo, kind, outcome, body: text };
-  } catch {
-    return undefined;
-  }
+/** What is read of an entry of another server's log. */
+export interface Entry {
+  /** What finds it in a log here. */
+  readonly finder: RecordFinder;
+  /** The digests of what it has in common with others. */
+  readonly parts: readonly string[];
 }
 
+/** Reads entries of one log. Undefined for what is no record that this version knows. */
+export function entryReader(tenantNo: TenantNo): (body: Uint8Array) => Entry | undefined {
+  const find = finding();
+  return (body) => {
+    try {
+      const parsed: unknown = JSON.parse(utf8.decode(body));
+      const record = readParsed({ index: 0, body }, parsed);
+      const kind = recordKinds.find((known) => known === record.kind);
+      const outcome = recordOutcomes.find((known) => known === record.outcome);
+      if (!kind || !outcome || !isNamed(record)) return undefined;
+      const { input_parts: parts } = parsed as { readonly input_parts?: Readonly<Record<string, string>> };
+      return {
+        finder: { ...find(record), tenantNo, kind, outcome },
+        parts: parts === undefined ? NO_PARTS : Object.values(parts),
+      };
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+/** JSON is UTF-8 (RFC 8259 section 8.1), and nothing stands before it. */
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+const NO_PARTS: readonly string[] = [];
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -36,22 +50,43 @@ const isNamed = ({ time, decisionId, caller }: AuditRecord): boolean =>
   Number.isFinite(time) && typeof caller === 'string' && UUID.test(decisionId);
 
 /** As `buildRecord` has it of what it is given: of an administrative change whom it is about is beside who did it. */
-function found(record: AuditRecord): Omit<RecordRow, 'tenantNo' | 'kind' | 'outcome' | 'body'> {
-  const { subject, actors, target, resource, action, reasons, grantId, revision } = record;
-  const [reason] = reasons;
-  return {
-    time: record.time,
-    subject: principalHash(subject),
-    actor: principalHash(actors[0] ?? target),
-    caller: shortHash(record.caller),
-    key: recordKey(record.decisionId),
-    names: {
-      resource: resource.type === '' ? 0 : nameHash('resource', `${resource.type}:${resource.id}`),
-      grant: grantId === '' ? 0 : nameHash('grant', grantId),
-      action: action === '' ? 0 : shortHash(action),
-      reason: reason === undefined ? 0 : shortHash(reason.code),
-      earlier: earlierHash(actors),
-      revision: revisionHash(revision),
-    },
+function finding(): (record: AuditRecord) => Omit<RecordFinder, 'tenantNo' | 'kind' | 'outcome'> {
+  const [callerOf, actionOf, reasonOf, revisionOf] = [
+    unlessSame(shortHash),
+    unlessSame(shortHash),
+    unlessSame(shortHash),
+    unlessSame(revisionHash),
+  ];
+  const grantOf = unlessSame((id) => nameHash('grant', id));
+  return (record) => {
+    const { subject, actors, target, resource, action, reasons, grantId, revision } = record;
+    const [reason] = reasons;
+    return {
+      time: record.time,
+      subject: principalHash(subject),
+      actor: principalHash(actors[0] ?? target),
+      caller: callerOf(record.caller),
+      key: recordKey(record.decisionId),
+      names: {
+        resource: resource.type === '' ? 0 : nameHash('resource', `${resource.type}:${resource.id}`),
+        grant: grantId === '' ? 0 : grantOf(grantId),
+        action: action === '' ? 0 : actionOf(action),
+        reason: reason === undefined ? 0 : reasonOf(reason.code),
+        earlier: earlierHash(actors),
+        revision: revisionOf(revision),
+      },
+    };
+  };
+}
+
+/** The hash of a name, which is mostly the one that the entry before had too: then it is compared, and not hashed. */
+function unlessSame(hash: (name: string) => number): (name: string) => number {
+  let last = '';
+  let known = hash(last);
+  return (name) => {
+    if (name === last) return known;
+    known = hash(name);
+    last = name;
+    return known;
   };
 }

@@ -56,18 +56,19 @@ export interface Kept {
   readonly stated: { readonly size: number; readonly root: Hash } | undefined;
 }
 
-/** How many leaves are hashed before others get their turn. */
-const SLICE = 64;
+/** The tree with the entries that are new, and those. */
+export interface Continued {
+  readonly frontier: Frontier;
+  readonly fresh: readonly Uint8Array[];
+  /** Their hashes. */
+  readonly leaves: readonly Hash[];
+}
 
 /**
  * The tree with the entries that are new appended, if it is the one that the checkpoint states (RFC 6962 section 2.1.2).
  * What was sent before is to be what is kept. Throws `Unfit`.
  */
-export async function continued(
-  kept: Kept,
-  { from, entries, checkpoint, proof }: Continuation,
-  turn: () => Promise<unknown>,
-): Promise<{ readonly frontier: Frontier; readonly fresh: readonly Uint8Array[] }> {
+export function continued(kept: Kept, { from, entries, checkpoint, proof }: Continuation): Continued {
   const { stated } = kept;
   const { size } = kept.frontier;
   refuseBackwards(checkpoint, size, stated);
@@ -75,23 +76,25 @@ export async function continued(
   if (end > checkpoint.size)
     throw new Unfit('history', `entries up to ${end - 1} lie under a checkpoint of ${checkpoint.size}`);
   const frontier = kept.frontier.copy();
+  const leaves: Hash[] = [];
   for (const [at, entry] of entries.entries()) {
-    if (at % SLICE === SLICE - 1) await turn();
     const hash = leafHash(entry);
-    if (from + at >= size) frontier.append(hash);
-    else if (!isSame(hash, kept.leaf(from + at)))
+    if (from + at >= size) {
+      frontier.append(hash);
+      leaves.push(hash);
+    } else if (!isSame(hash, kept.leaf(from + at)))
       throw new Unfit('history', `entry ${from + at} is another than the one that is kept`);
     if (frontier.size === stated?.size && !isSame(frontier.root(), stated.root))
       throw new Unfit('history', `its first ${stated.size} entries are not those that it stated before`);
   }
   // Of less than is kept nothing is to be proved.
-  if (end < size) return { frontier, fresh: [] };
+  if (end < size) return { frontier, fresh: [], leaves };
   if (!verifyConsistency(frontier.size, checkpoint.size, frontier.root(), checkpoint.root, proof))
     throw new Unfit(
       'history',
       `its checkpoint of ${checkpoint.size} entries is not of the first ${frontier.size} that are kept or were sent`,
     );
-  return { frontier, fresh: entries.slice(Math.max(0, size - from)) };
+  return { frontier, fresh: entries.slice(Math.max(0, size - from)), leaves };
 }
 
 /** A log only grows: whoever states less than before has lost some of it. */

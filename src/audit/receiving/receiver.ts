@@ -1,5 +1,4 @@
 import { channel } from 'node:diagnostics_channel';
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Clock, Random } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -15,9 +14,10 @@ import type { RecordRow, SharedPart, TenantNo } from '../../storage/rows.ts';
 import type { Writer } from '../../storage/writer.ts';
 import { Turns } from '../../turns.ts';
 import { ownRecord } from '../own.ts';
-import { continued, refuseBackwards, type Stated, statedBy, Unfit } from './fitting.ts';
+import type { Entry } from './entry.ts';
+import { type Continued, continued, refuseBackwards, type Stated, statedBy, Unfit } from './fitting.ts';
 import { LogRefusals } from './refusals.ts';
-import { checkBounds, nodeIn, type Owner, provenParts, rowsOf, type Shipment } from './shipment.ts';
+import { checkBounds, entriesOf, nodeIn, type Owner, provenParts, type Shipment } from './shipment.ts';
 
 /** Published for each part of a log that was kept, or refused: LogNews. */
 export const receivedChannel = channel('mandate:log.received');
@@ -111,13 +111,14 @@ export class Receiver {
       });
     const leaf = leavesOf(this.#options.trees.tilesOf(row.no), frontier.size);
     const next = { from, entries, checkpoint: stated, proof: shipment.proof };
-    const { frontier: grown, fresh } = await continued({ frontier, leaf, stated: before }, next, turn);
+    const grown = continued({ frontier, leaf, stated: before }, next);
     if (from + entries.length < frontier.size) return frontier.size;
-    const rows = await rowsOf(row.no, frontier.size, fresh);
-    await this.#write(row, rows, provenParts(shipment), stated, grown);
+    const { fresh } = grown;
+    const read = entriesOf(row.no, frontier.size, fresh);
+    await this.#write(row, read, provenParts(shipment, read), stated, grown);
     const news = { tenant: owner.id, node, entries: fresh.length, refusal: '' };
     receivedChannel.publish(news satisfies LogNews);
-    return grown.size;
+    return grown.frontier.size;
   }
 
   /** What is known of the log, which begins to be kept if it is new. Throws `Unfit`. */
@@ -164,26 +165,29 @@ export class Receiver {
    */
   async #write(
     row: ReceivedRow,
-    rows: readonly RecordRow[],
+    entries: readonly Entry[],
     parts: readonly SharedPart[],
     stated: Stated,
-    grown: Frontier,
+    { frontier, fresh, leaves }: Continued,
   ): Promise<void> {
     const { writer, clock } = this.#options;
     const { no } = row;
     const parcel = writer.parcel();
-    for (const each of rows) parcel.add(each);
-    const reached = grown.size >= row.stated;
+    for (const [at, { finder }] of entries.entries()) {
+      const [body, leaf] = [fresh[at], leaves[at]];
+      if (body && leaf) parcel.addHashed(finder, body, leaf);
+    }
+    const reached = frontier.size >= row.stated;
     const isNews = reached && stated.size > row.stated;
     this.#edges.delete(no);
     const { size, source: note } = stated;
     const at = clock();
     const written: Promise<unknown>[] = [];
     if (isNews) written.push(writer.run('stateReceived', { no, size, note, at }));
-    if (rows.length > 0) written.push(writer.appendAll(parcel, no, parts));
-    if (grown.size === size) written.push(writer.run('reachReceived', { no, size, note, at }));
+    if (entries.length > 0) written.push(writer.appendAll(parcel, no, parts));
+    if (frontier.size === size) written.push(writer.run('reachReceived', { no, size, note, at }));
     await Promise.all(written);
-    this.#edges.set(no, grown);
+    this.#edges.set(no, frontier);
   }
 
   #begun(

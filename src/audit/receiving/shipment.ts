@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
-import { setImmediate as turn } from 'node:timers/promises';
 import { ServiceError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import { HASH_BYTES } from '../../merkle/hashes.ts';
-import type { RecordRow, SharedPart, TenantNo } from '../../storage/rows.ts';
+import type { SharedPart, TenantNo } from '../../storage/rows.ts';
 import { MAX_RECORD_BYTES } from '../record.ts';
 import { partsOf } from '../whole.ts';
-import { rowOfEntry } from './entry.ts';
+import { type Entry, entryReader } from './entry.ts';
 import { Unfit } from './fitting.ts';
 
 /** A part of another server's log, as that sends it. */
@@ -63,29 +62,27 @@ export function nodeIn({ id }: Owner, checkpoint: string): string {
   throw new ServiceError('invalid_request', `the checkpoint is of no log of ${id}`);
 }
 
-/** How many entries are read before others get their turn. */
-const SLICE = 64;
-
 /** Throws `Unfit` for what could not be shown as a record. */
-export async function rowsOf(
-  no: TenantNo,
-  first: number,
-  entries: readonly Uint8Array[],
-): Promise<RecordRow[]> {
-  const rows: RecordRow[] = [];
-  for (const [at, entry] of entries.entries()) {
-    if (at % SLICE === SLICE - 1) await turn();
-    const row = rowOfEntry(no, entry);
-    if (!row) throw new Unfit('entry', `entry ${first + at} is no record that this version knows`);
-    rows.push(row);
-  }
-  return rows;
+export function entriesOf(no: TenantNo, first: number, bodies: readonly Uint8Array[]): Entry[] {
+  const read = entryReader(no);
+  return bodies.map((body, at) => {
+    const entry = read(body);
+    if (!entry) throw new Unfit('entry', `entry ${first + at} is no record that this version knows`);
+    return entry;
+  });
 }
 
-/** What the entries have in common. Throws `Unfit` for a part that is not what it is called by, or that none of them names. */
-export function provenParts({ entries, parts }: Shipment): readonly SharedPart[] {
+/**
+ * What the entries have in common, of which those that are new were read. Throws `Unfit` for a part that is not what it is
+ * called by, or that none of them names.
+ */
+export function provenParts(
+  { entries, parts }: Shipment,
+  fresh: readonly Pick<Entry, 'parts'>[],
+): readonly SharedPart[] {
   if (parts.length === 0) return parts;
-  const named = new Set(entries.flatMap((entry) => Object.values(partsOf(entry))));
+  const again = entries.slice(0, entries.length - fresh.length).map((each) => Object.values(partsOf(each)));
+  const named = new Set([...again, ...fresh.map((each) => each.parts)].flat());
   for (const { digest, body } of parts)
     if (!named.has(digest) || createHash('sha256').update(body).digest('hex') !== digest)
       throw new Unfit('entry', `what came with its entries as ${digest.slice(0, 64)} is none of theirs`);

@@ -13,6 +13,8 @@ export interface ShippingState {
   readonly lag: number;
   /** Since the start. */
   readonly shipped: number;
+  /** Whether it lets this server decide first: what waits is neither old nor much. */
+  readonly yields: boolean;
   /** Why the authority cannot be reached; empty if it can. */
   readonly problem: string;
   /** Tenants whose log it does not take, with why: the first few. */
@@ -31,6 +33,8 @@ export interface ShipperOptions {
   readonly keep: (
     cursors: readonly { readonly tenantNo: TenantNo; readonly next: number }[],
   ) => Promise<unknown>;
+  /** Whether who decides has no time left. */
+  readonly isFull: () => boolean;
   readonly monotonic: Clock;
 }
 
@@ -40,6 +44,9 @@ const FIRST_WAIT_MS = 500;
 const MOST_WAIT_MS = 10_000;
 /** The same of one log. */
 const MOST_PAUSE_MS = 30_000;
+/** While this server has no time left, what waits may be so old, counted from when it was found, and so much; then it is sent. */
+export const YIELD_MS = 5_000;
+export const YIELD_RECORDS = 200_000;
 /** How many logs are on their way at a time. */
 const AT_ONCE = 8;
 /** How many refusals are told one by one. */
@@ -62,6 +69,9 @@ export class Shipper {
   readonly #pauses = new Map<TenantNo, Pause>();
   #problem = '';
   #shipped = 0;
+  #yields = false;
+  /** When the first of what waits was found, in milliseconds. */
+  #waitsSince: number | undefined;
 
   constructor(options: ShipperOptions) {
     this.#options = options;
@@ -75,6 +85,7 @@ export class Shipper {
       address,
       lag: unshipped.lag(),
       shipped: this.#shipped,
+      yields: this.#yields,
       problem: this.#problem,
       refused: [...paused.slice(0, TOLD).map(({ tenant, why }) => `tenant ${tenant}: ${why}`), ...more],
     };
@@ -85,8 +96,10 @@ export class Shipper {
     for (let failures = 0; !signal.aborted; ) {
       try {
         const isIdle = !(await this.#round(signal));
-        failures = 0;
-        this.#problem = '';
+        if (!this.#yields) {
+          failures = 0;
+          this.#problem = '';
+        }
         if (isIdle) await wait(LOOK_MS, signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -97,11 +110,13 @@ export class Shipper {
     }
   }
 
-  /** A part of each log that waits. Answers whether there was anything. */
+  /** A part of each log that waits. Answers whether there is more to do now. */
   async #round(signal: AbortSignal): Promise<boolean> {
     const { unshipped, keep, monotonic } = this.#options;
     const now = monotonic();
     const logs = unshipped.waiting().filter(({ no }) => (this.#pauses.get(no)?.until ?? 0) <= now);
+    this.#yields = this.#mayYield(logs, now);
+    if (this.#yields) return false;
     for (let at = 0; at < logs.length && !signal.aborted; at += AT_ONCE) {
       const some = logs.slice(at, at + AT_ONCE);
       const nexts = await Promise.all(some.map((log) => this.#one(log, signal)));
@@ -113,6 +128,18 @@ export class Shipper {
       for (const { tenantNo, next } of cursors) unshipped.moved(tenantNo, next);
     }
     return logs.length > 0;
+  }
+
+  /**
+   * Whether it may leave the machine to who decides. Once it may not, it sends until nothing waits: where more is recorded
+   * than can be sent beside that, it does not yield again, and what is decided is what becomes less.
+   */
+  #mayYield(logs: readonly OwnLog[], now: number): boolean {
+    const { unshipped, isFull } = this.#options;
+    if (logs.length === 0) this.#waitsSince = undefined;
+    else this.#waitsSince ??= now;
+    if (this.#waitsSince === undefined || !isFull() || now - this.#waitsSince >= YIELD_MS) return false;
+    return unshipped.count(logs) < YIELD_RECORDS;
   }
 
   /** Answers where to go on with the log; undefined where it is to be left for a while. */

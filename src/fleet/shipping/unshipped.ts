@@ -77,7 +77,12 @@ export class Unshipped {
     return this.#logs.all().filter(({ no, stated }) => stated > this.#nextOf(no));
   }
 
-  /** How many records are still to be sent. */
+  /** How many records of these wait that are stated. */
+  count(logs: readonly OwnLog[]): number {
+    return logs.reduce((sum, { no, stated }) => sum + stated - this.#nextOf(no), 0);
+  }
+
+  /** How many records are still to be sent, stated or not. */
   lag(): number {
     return this.#logs
       .all()

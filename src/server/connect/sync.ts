@@ -1,27 +1,27 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { ServiceImpl } from '@connectrpc/connect';
-import type { Receiver } from '../../audit/receiving/receiver.ts';
 import { ServiceError } from '../../errors.ts';
 import type { ChangeSource, News } from '../../fleet/source.ts';
-import type { FollowResponseSchema, SyncService } from '../../gen/mandate/v1/sync_pb.ts';
+import {
+  type FollowResponseSchema,
+  ShipRequestSchema,
+  type SyncService,
+} from '../../gen/mandate/v1/sync_pb.ts';
 import { encodeArgs } from '../../storage/changes/body.ts';
 import type { Position } from '../../storage/changes/commands.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
-import { Places } from '../intake/places.ts';
-import { admit, presentedIn } from './context.ts';
+import type { Shipments } from '../intake/shipments.ts';
+import { presentedIn } from './context.ts';
 
 type Message = MessageInitShape<typeof FollowResponseSchema>;
-
-/** How many parts of logs may be on their way into the store, and how many of one operator. */
-const SHIPMENTS = { total: 64, each: 48, full: 'too many logs are being received' };
 
 /** SyncService: each follower hears of the tenants that it may have. */
 export function syncService(parts: {
   readonly source: ChangeSource;
   readonly callers: Callers;
   readonly tenants: Tenants;
-  readonly receiver: Receiver;
+  readonly shipments: Pick<Shipments, 'take'>;
   readonly base: () => string;
   readonly version: string;
   /** Of a sidecar, which is followed by nobody: how old its state is nobody could tell. */
@@ -29,16 +29,12 @@ export function syncService(parts: {
   /** Aborted when the server stops. */
   readonly stopping: AbortSignal;
 }): ServiceImpl<typeof SyncService> {
-  const { source, callers, tenants, receiver, base, version, passingOn, stopping } = parts;
-  const shipments = new Places(SHIPMENTS);
+  const { source, callers, tenants, shipments, base, version, passingOn, stopping } = parts;
   return {
-    async ship({ tenant: id, key, checkpoint, from, entries, proof, parts: common }, context) {
-      if (passingOn) throw new ServiceError('unimplemented', 'this is a sidecar: its authority keeps logs');
-      const { tenant, caller } = await admit(parts, context, id, 'sync.follow');
-      using _place = shipments.take(caller.id);
-      const shared = common.map(({ sha256, body }) => ({ digest: sha256, body }));
-      const shipment = { key, checkpoint, from: Number(from), entries, proof, parts: shared };
-      return { kept: BigInt(await receiver.take(tenant, caller.id, shipment)) };
+    // As bytes again, for a thread: over gRPC, as servers send it, it is not read before (`grpc/ship.ts`).
+    async ship(request, context) {
+      const message = toBinary(ShipRequestSchema, request);
+      return { kept: BigInt(await shipments.take(presentedIn(context), request.tenant, message)) };
     },
     async *follow(messages, context): AsyncGenerator<Message> {
       if (passingOn) throw new ServiceError('unimplemented', 'this is a sidecar: follow its authority');

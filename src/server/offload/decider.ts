@@ -4,7 +4,7 @@ import { type Answer, type Decisions, decisionChannel } from '../../decision/dec
 import { type MaskFailure, maskFailureChannel } from '../../decision/recorder.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
 import type { Clock } from '../../effects.ts';
-import { describe, ServiceError } from '../../errors.ts';
+import { ServiceError, type ThreadError, toThread } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import { faultChannel, type StoreFault } from '../../storage/faults.ts';
 import { recordOutcomes } from '../../storage/log/heads.ts';
@@ -24,7 +24,6 @@ import {
   kindOf,
   type Named,
   type PolicyFailure,
-  type ThreadError,
   tenantNoOf,
 } from './protocol.ts';
 
@@ -170,17 +169,8 @@ export class Decider {
   }
 
   #refuse(slot: number, error: unknown): void {
-    const known =
-      error instanceof ServiceError
-        ? error
-        : new ServiceError('internal', 'something went wrong here; the operator finds it in the log', {
-            cause: error,
-          });
-    const cause = known.cause === undefined ? '' : describe(known.cause);
-    const detail = [known.detail, cause].filter((each) => each !== undefined && each !== '').join(': ');
-    const { code, message, retryAfterMs } = known;
     this.#answers.add(slot, 1, this.#errors.length, new Uint8Array());
-    this.#errors.push({ code, message, retryAfterMs, detail: detail === '' ? undefined : detail });
+    this.#errors.push(toThread(error));
     this.#schedule();
   }
 

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { MaskFailure } from '../../decision/recorder.ts';
+import type { ThreadError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
 import type { Staged } from '../../policy/policies.ts';
@@ -70,14 +71,6 @@ export interface FromThread {
   readonly faults: readonly StoreFault[];
   /** Entries that wait for the next commit. */
   readonly waiting: number;
-}
-
-/** A ServiceError, without what cannot travel. */
-export interface ThreadError {
-  readonly code: string;
-  readonly message: string;
-  readonly detail: string | undefined;
-  readonly retryAfterMs: number | undefined;
 }
 
 /** A caller, as far as a thread needs to know of it. */

@@ -4,7 +4,7 @@ import { decisionChannel } from '../../decision/decisions.ts';
 import type { FuelWindow } from '../../decision/fuel-window.ts';
 import { maskFailureChannel } from '../../decision/recorder.ts';
 import type { Clock } from '../../effects.ts';
-import { type ErrorCode, ServiceError } from '../../errors.ts';
+import { ofThread, ServiceError, type ThreadError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
 import { reportFault } from '../../storage/faults.ts';
@@ -16,14 +16,7 @@ import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { buffersOf, Pouch, unpack } from './pouch.ts';
 import { Progress } from './progress.ts';
-import {
-  type FromThread,
-  type Kind,
-  type ThreadError,
-  type ThreadOptions,
-  type ToThread,
-  whatOf,
-} from './protocol.ts';
+import { type FromThread, type Kind, type ThreadOptions, type ToThread, whatOf } from './protocol.ts';
 
 type Settings = Omit<ThreadOptions, 'writer' | 'writerPulse' | 'pulse' | 'progress'>;
 
@@ -314,11 +307,5 @@ const withoutSecrets = (tenant: Tenant): Tenant => ({
   manifest: { ...tenant.manifest, principals: [], issuers: [], resources: [] },
 });
 
-function errorOf(error: ThreadError | undefined): ServiceError {
-  if (!error) return new ServiceError('internal', 'the decision was not finished');
-  const { code, message, detail, retryAfterMs } = error;
-  return new ServiceError(code as ErrorCode, message, {
-    ...(detail === undefined ? {} : { detail }),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
-}
+const errorOf = (error: ThreadError | undefined): ServiceError =>
+  error ? ofThread(error) : new ServiceError('internal', 'the decision was not finished');

@@ -1,5 +1,5 @@
-import { leafHash } from '../../merkle/hashes.ts';
-import type { RecordRow } from '../rows.ts';
+import { type Hash, leafHash } from '../../merkle/hashes.ts';
+import type { RecordFinder, RecordRow } from '../rows.ts';
 import { Heads } from './heads.ts';
 
 const INITIAL_RECORDS = 256;
@@ -33,21 +33,41 @@ export class Parcel {
     return this.#count;
   }
 
-  add({ time, tenantNo, subject, actor, kind, outcome, key, caller, names, body }: RecordRow): void {
+  add(row: RecordRow): void {
+    const { body } = row;
     // No UTF-16 unit takes more than three bytes.
-    if (this.#end + body.length * 3 > this.#bodies.length) this.#growBodies(body.length * 3);
+    this.#makeRoom(body.length * 3);
     const start = this.#end;
     this.#end += this.#bodies.write(body, start, 'utf8');
+    this.#put(row, leafHash(this.#bodies.subarray(start, this.#end)));
+  }
+
+  /** The same of a record that is bytes already, with their hash as a leaf. */
+  addHashed(finder: RecordFinder, body: Uint8Array, leaf: Hash): void {
+    this.#makeRoom(body.length);
+    this.#bodies.set(body, this.#end);
+    this.#end += body.length;
+    this.#put(finder, leaf);
+  }
+
+  #put(
+    { time, tenantNo, subject, actor, kind, outcome, key, caller, names }: RecordFinder,
+    leaf: Hash,
+  ): void {
     if (this.#count === this.#heads.capacity) this.#growHeads();
     this.#heads.put(this.#count, time, tenantNo, this.#end, subject, actor, kind, outcome, key, caller);
     this.#heads.putNames(this.#count, names);
-    this.#heads.putLeaf(this.#count, leafHash(this.#bodies.subarray(start, this.#end)));
+    this.#heads.putLeaf(this.#count, leaf);
     this.#count += 1;
   }
 
   /** Gives the bytes away; the parcel is not used again. */
   seal(): ParcelBytes {
     return { heads: this.#headBytes, bodies: this.#bodies.buffer as ArrayBuffer, count: this.#count };
+  }
+
+  #makeRoom(needed: number): void {
+    if (this.#end + needed > this.#bodies.length) this.#growBodies(needed);
   }
 
   #growBodies(needed: number): void {

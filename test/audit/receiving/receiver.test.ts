@@ -162,6 +162,11 @@ describe('of an honest log', () => {
     const received = store.find(no, node)?.no as TenantNo;
     expect(partStore(reader).find(received, digest)).toBe(body);
     expect(partStore(reader).find(no, digest)).toBeUndefined();
+    // It comes again with an entry that comes again.
+    grow(log, 1);
+    expect(await send(receiver(), { ...log.shipment(0, 2), parts: [{ digest, body }] })).toBe(2);
+    expect(await send(receiver(), { ...log.shipment(0, 2), parts: [{ digest, body }] })).toBe(2);
+    expect(await codeOf(send(receiver(), { ...log.shipment(0, 2), parts: [other] }))).toBe('log_refused');
   });
 });
 

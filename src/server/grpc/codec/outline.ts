@@ -39,6 +39,9 @@ export function outlineOf(message: Uint8Array, from = 0, to = message.length): O
   return sound && tenant !== undefined ? { tenant, token, special, items: Math.max(1, items) } : undefined;
 }
 
+/** Of any message whose first field names its tenant: undefined as above. */
+export const tenantIn = (message: Uint8Array): string | undefined => outlineOf(message)?.tenant;
+
 /** Of a CheckStreamRequest. */
 export function outlineOfStream(message: Uint8Array): Outline | undefined {
   let outline: Outline | undefined;

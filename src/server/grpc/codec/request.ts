@@ -56,7 +56,7 @@ export function decodeBatch(bytes: Uint8Array): AskedBatch {
 }
 
 /** Runs a decoder of generated code. Throws `invalid_request` with its error as the cause. */
-function parsed<T>(decode: () => T, name: string): T {
+export function parsed<T>(decode: () => T, name: string): T {
   try {
     return decode();
   } catch (cause) {

@@ -231,17 +231,43 @@ async function sidecar(bench: Bench): Promise<Row> {
     await checkTarget(near.data, frame, path.join(folder, 'near.bin')),
     await checkTarget(authority.dataUrl, frame, path.join(folder, 'authority.bin')),
   ];
+  // What one round leaves to be sent is no part of the next.
+  const after: number[] = [];
+  const sent = async (): Promise<void> => {
+    const began = performance.now();
+    while ((await waitingAt(near.admin)) > 0) await delay(100);
+    after.push((performance.now() - began) / 1_000);
+  };
   const measured = await interleaved(
     bench.rounds,
-    { ours: () => throughput(ours, bench.seconds), other: () => throughput(other, bench.seconds) },
+    {
+      ours: () => throughput(ours, bench.seconds),
+      other: async () => {
+        await sent();
+        return await throughput(other, bench.seconds);
+      },
+    },
     bench.tries,
   );
   const [of, beside] = [measured['ours'], measured['other']];
   if (!of || !beside) throw new Error('nothing was measured');
+  // Longer than records wait for a server that has no time left: then they go out beside the decisions.
+  await sent();
+  const long = bench.quick ? 2 : 20;
+  const lasting = { other: await throughput(other, long), ours: await throughput(ours, long) };
+  const ratio = (lasting.ours / lasting.other).toFixed(2);
   return row(names[3], 'requests/s', median(of.figures), median(beside.figures), {
-    note: 'Check at a sidecar beside the same at its authority, which has its own store, one at a time under full load; wanted: 0.95 or more',
-    raw: { ours: rawOf(of), other: rawOf(beside) },
+    note: `Check at a sidecar beside the same at its authority, which has its own store, one at a time under full load of ${bench.seconds} s; records that waited meanwhile are sent, and verified on the same cores, before the other is asked; over ${long} s, in which they are sent, ${ratio}; wanted: 0.95 or more`,
+    raw: { ours: rawOf(of), other: rawOf(beside), sent_after_s: after, lasting },
   });
+}
+
+/** How many records a sidecar has still to send. */
+async function waitingAt(admin: string): Promise<number> {
+  const text = await (await fetch(`${admin}/metrics`)).text();
+  const [, waiting] = /^mandate_shipping_lag_records\{.*\} (\d+)$/m.exec(text) ?? [];
+  if (waiting === undefined) throw new Error('the sidecar does not say how many records wait');
+  return Number(waiting);
 }
 
 async function bootstrap(bench: Bench): Promise<Row> {

@@ -1,13 +1,12 @@
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { type Mandate, start } from '../../src/main.ts';
+import { freePort } from '../../tools/fleet/ports.ts';
 import { patternOf, stepsIn } from './steps.ts';
 
 /** The pages under docs/, and of the examples: their commands, their links, and their tables of what is configured. */
@@ -82,7 +81,7 @@ describe('commands', () => {
       {
         cwd: repository,
         env: { ...process.env, MANDATE_DATA_URL: data, MANDATE_ADMIN_URL: admin },
-        timeout: 50_000,
+        timeout: 170_000,
       },
     );
     const answers = stdout.split(new RegExp(`\n${MARK} (\\d+)\n`));
@@ -99,15 +98,6 @@ describe('commands', () => {
     }
   });
 });
-
-/** One that a moment ago nobody listened on. */
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address() as AddressInfo;
-  listener.close();
-  return port;
-}
 
 describe('links', () => {
   test.for([...pages])('of %s lead somewhere', async ([name, page]) => {

@@ -139,7 +139,7 @@ describe('the store', () => {
     for (const reader of readers) reader.close();
     // What was written is three times that.
     expect(statSync(wal).size).toBeLessThan(200 * 1024 * 1024);
-  }, 60_000);
+  });
 
   test('outlives a checkpoint that fails, says so, and does not ask for one again and again', async () => {
     await withRecords((db, folder) => {

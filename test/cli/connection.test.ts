@@ -7,7 +7,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Authority } from '../e2e/authority.ts';
 import { type Running, startServer } from '../e2e/server.ts';
-import { at, mandate, type Ran } from './run.ts';
+import { at, mandateProcess as mandate, type Ran } from './run.ts';
 
 /** What a command says of a server that refuses, is another one, or is not there. */
 

@@ -116,8 +116,9 @@ describe('a wrong address is named with what to write instead:', () => {
 describe('a server that never answers', () => {
   let hole: net.Server;
   let address: string;
+  const held: net.Socket[] = [];
   beforeAll(async () => {
-    hole = net.createServer(() => {}).listen(0, '127.0.0.1');
+    hole = net.createServer((socket) => void held.push(socket)).listen(0, '127.0.0.1');
     await once(hole, 'listening');
     address = `http://127.0.0.1:${(hole.address() as AddressInfo).port}`;
   });
@@ -129,11 +130,16 @@ describe('a server that never answers', () => {
       `deadline_exceeded: ${address} gave no answer in time; --timeout <seconds> is how long to wait`,
     );
     const commands = [CHECK, ['tenant', 'list'], DEV];
-    const began = performance.now();
+    const ended: string[] = [];
+    const patient = mandate(['--timeout', '60', '--data', address, ...CHECK]).then(() =>
+      ended.push('patient'),
+    );
     expect(await Promise.all(commands.map((command) => mandate([...limited, ...command])))).toEqual(
       commands.map(() => late),
     );
-    expect(performance.now() - began).toBeLessThan(9_000);
+    expect(ended).toEqual([]);
+    for (const each of held) each.destroy();
+    await patient;
   });
 
   test('is given up after 10 seconds without it', async () => {

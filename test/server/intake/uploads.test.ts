@@ -60,14 +60,15 @@ async function paced(
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
   const ended = once(stream, 'trailers') as Promise<[Record<string, unknown>]>;
-  let isOver = false;
-  stream.once('trailers', () => (isOver = true));
+  const last: unknown[] = [];
+  stream.once('trailers', (trailers) => last.push(trailers));
   let sent = 0;
   for (const piece of pieces) {
     stream.write(piece);
     sent += piece.length;
     // Answers are as long as questions.
-    while (bytes < sent - (sent % FRAME.length) && !isOver) await Promise.race([once(stream, 'data'), ended]);
+    while (bytes < sent - (sent % FRAME.length) && last.length === 0)
+      await Promise.race([once(stream, 'data'), ended]);
     await vi.advanceTimersByTimeAsync(ROUND_MS);
   }
   stream.end();

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Authority } from '../e2e/authority.ts';
 import { type Running, startServer } from '../e2e/server.ts';
-import { at, mandate, type Ran } from './run.ts';
+import { at, mandateProcess as mandate, type Ran } from './run.ts';
 
 /** What a command says of a server that refuses, is another one, or is not there. */
 
@@ -116,8 +116,9 @@ describe('a wrong address is named with what to write instead:', () => {
 describe('a server that never answers', () => {
   let hole: net.Server;
   let address: string;
+  const held: net.Socket[] = [];
   beforeAll(async () => {
-    hole = net.createServer(() => {}).listen(0, '127.0.0.1');
+    hole = net.createServer((socket) => void held.push(socket)).listen(0, '127.0.0.1');
     await once(hole, 'listening');
     address = `http://127.0.0.1:${(hole.address() as AddressInfo).port}`;
   });
@@ -129,11 +130,16 @@ describe('a server that never answers', () => {
       `deadline_exceeded: ${address} gave no answer in time; --timeout <seconds> is how long to wait`,
     );
     const commands = [CHECK, ['tenant', 'list'], DEV];
-    const began = performance.now();
+    const ended: string[] = [];
+    const patient = mandate(['--timeout', '60', '--data', address, ...CHECK]).then(() =>
+      ended.push('patient'),
+    );
     expect(await Promise.all(commands.map((command) => mandate([...limited, ...command])))).toEqual(
       commands.map(() => late),
     );
-    expect(performance.now() - began).toBeLessThan(9_000);
+    expect(ended).toEqual([]);
+    for (const each of held) each.destroy();
+    await patient;
   });
 
   test('is given up after 10 seconds without it', async () => {

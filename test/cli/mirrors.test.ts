@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stated } from '../e2e/log-by-hand.ts';
+import { processorMs } from '../processor.ts';
 import { copyOf, type Left, leftStore, OLDER, SIZE } from './attacked.ts';
 import { audit } from './within.ts';
 
@@ -134,7 +135,7 @@ describe('a folder with the files of a log', () => {
     const { newest } = left.checkpoints;
     const { origin } = stated(newest);
     const huge = newest.replace(`\n${SIZE}\n`, `\n${2 ** 52}\n`);
-    const began = performance.now();
+    const began = processorMs();
     const said = await after({ checkpoint: () => huge });
     expect(said).toEqual({
       code: 1,
@@ -142,7 +143,7 @@ describe('a folder with the files of a log', () => {
       proved: 0,
       faults: [`its checkpoint proves nothing: the signature of ${origin} is not over this text`],
     });
-    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(processorMs() - began).toBeLessThan(2_000);
     // One that was kept does.
     const withOlder = await after(
       { checkpoint: () => huge, 'tile/entries/000': flip(20) },

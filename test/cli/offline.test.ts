@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sha256, writeTenants } from '../e2e/server.ts';
-import { mandate, type Ran } from './run.ts';
+import { mandate, mandateProcess, type Ran } from './run.ts';
 
 /** Commands that need no server. */
 
@@ -191,6 +191,18 @@ describe('mandate policy check', () => {
     const missing = await mandate(['policy', 'check', good], { MANDATE_OPA: path.join(folder, 'no-opa') });
     expect(missing).toMatchObject({ code: 2, stderr: expect.stringContaining('make opa') as string });
   });
+});
+
+test('a shell is told by 0, 1 and 2 whether it compiles, does not, or was not to be had', async () => {
+  const ran = [good, broken, path.join(folder, 'nowhere')].map((place) => {
+    const args = ['policy', 'check', place];
+    return Promise.all([mandateProcess(args), mandate(args)]);
+  });
+  const codes = (await Promise.all(ran)).map(([shell, here]) => {
+    expect(shell).toEqual(here);
+    return shell.code;
+  });
+  expect(codes).toEqual([0, 1, 2]);
 });
 
 describe('mandate policy test', () => {

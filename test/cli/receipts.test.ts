@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { processorMs } from '../processor.ts';
 import { type Left, leftStore, OLDER, SIZE } from './attacked.ts';
 import { audit } from './within.ts';
 
@@ -176,7 +177,7 @@ describe('whom it is verified by', () => {
 
 describe('what is far too large', () => {
   test('is not looked at for long', async () => {
-    const began = performance.now();
+    const began = processorMs();
     const path53 = `${Buffer.alloc(32).toString('base64')}\n`;
     for (const large of [
       receipt.replace('index', `${path53.repeat(90_000)}index`),
@@ -188,6 +189,6 @@ describe('what is far too large', () => {
       Buffer.alloc(64_000_000),
     ])
       await expectRefused(large);
-    expect(performance.now() - began).toBeLessThan(10_000);
+    expect(processorMs() - began).toBeLessThan(10_000);
   });
 });

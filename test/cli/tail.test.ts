@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import net, { type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { expect, test } from 'vitest';
+import { freePort } from '../../tools/fleet/ports.ts';
 import { eventually, startIn, startServer } from '../e2e/server.ts';
 import { at, mandate } from './run.ts';
 
@@ -14,17 +15,19 @@ const TAIL = ['audit', 'tail', '-t', 'acme', '--from', '0'];
 
 test('outlasts --timeout, and says so when the server stops', async () => {
   await using server = await startServer();
-  const tailing = mandate(['--timeout', '1', '--admin', server.admin, ...TAIL]);
+  using tailing = spawnTail(['--timeout', '1', '--admin', server.admin, ...TAIL]);
   await at(server)(...CHECK);
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  await tailing.until((stdout) => decisionsIn(stdout) > 0);
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
   await at(server)(...CHECK);
+  await tailing.until((stdout) => decisionsIn(stdout) > 1);
   await server.stop();
-  const { code, stdout, stderr } = await tailing;
+  const { code, stdout, stderr } = await tailing.ended;
   expect({ code, stderr }).toEqual({
     code: 2,
     stderr: `mandate: unavailable: the server at ${server.admin} stopped; there may be more records\n`,
   });
-  expect(stdout.match(/ decision /g)).toHaveLength(2);
+  expect(decisionsIn(stdout)).toBe(2);
 });
 
 test('passes by a record that is damaged in the store, and says which', async () => {
@@ -38,40 +41,51 @@ test('passes by a record that is damaged in the store, and says which', async ()
   bytes[place] = (bytes[place] ?? 0) ^ 1;
   writeFileSync(file, bytes);
   await using server = await startIn(before.folder);
-  const tailing = mandate(['--admin', server.admin, ...TAIL]);
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  using tailing = spawnTail(['--admin', server.admin, ...TAIL]);
+  await tailing.until((stdout) => decisionsIn(stdout) > 1);
   await server.stop();
-  const { stdout, stderr } = await tailing;
+  const { stdout, stderr } = await tailing.ended;
   expect(stderr).toMatch(
     /^mandate: record \d+ is not there: archived or removed \(.*\), or damaged\nmandate: unavailable: /,
   );
-  expect(stdout.match(/ decision /g)).toHaveLength(2);
+  expect(decisionsIn(stdout)).toBe(2);
 });
 
 /** Beside them there are records of the tail itself, and of the server. */
-const decisions = <T extends { kind: string }>(lines: readonly T[]): T[] =>
-  lines.filter(({ kind }) => kind === 'decision');
+const decisionsIn = (table: string): number => table.match(/ decision /g)?.length ?? 0;
+
+/** The whole lines of `--json`. */
+const linesIn = (stdout: string): { index: number; kind: string }[] =>
+  stdout
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as { index: number; record: { kind: string } })
+    .map(({ index, record: { kind } }) => ({ index, kind }));
+const decidedIn = (stdout: string): number =>
+  linesIn(stdout).filter(({ kind }) => kind === 'decision').length;
 
 test('with --follow goes on after the server was away, with no record left out or twice', async () => {
-  const first = await startServer();
-  const port = Number(new URL(first.admin).port);
-  const tailing = spawnTail(first.admin);
-  try {
-    // It takes its time to connect, and begins with what comes then.
-    for (let turn = 0; turn < 20 && decisions(tailing.lines()).length < 3; turn += 1)
+  const admin = `127.0.0.1:${await freePort()}`;
+  const first = await startServer({ overrides: { admin } });
+  const follow = ['--json', '--admin', first.admin, 'audit', 'tail', '-t', 'acme', '--follow'];
+  using tailing = spawnTail(follow);
+  // It takes its time to connect, and begins with what comes then.
+  await eventually(
+    async () => {
       await at(first)(...CHECK);
-    await tailing.until((lines) => decisions(lines).length >= 3);
-    const seen = decisions(tailing.lines()).length;
-    await first.stop();
-    await tailing.until(() => tailing.stderr().includes('connecting again'));
-    await using second = await startIn(first.folder, { overrides: { admin: `127.0.0.1:${port}` } });
-    for (let turn = 0; turn < 3; turn += 1) await at(second)(...CHECK);
-    const lines = await tailing.until((all) => decisions(all).length >= seen + 3);
-    const indexes = lines.map(({ index }) => index);
-    expect(indexes).toEqual(indexes.map((_, n) => (indexes[0] ?? 0) + n));
-  } finally {
-    tailing.child.kill('SIGKILL');
-  }
+      return decidedIn(tailing.stdout());
+    },
+    (count) => count >= 3,
+  );
+  await first.stop();
+  await tailing.until(() => tailing.stderr().includes('connecting again'));
+  const seen = decidedIn(tailing.stdout());
+  await using second = await startIn(first.folder, { overrides: { admin } });
+  for (let turn = 0; turn < 3; turn += 1) await at(second)(...CHECK);
+  const indexes = linesIn(await tailing.until((stdout) => decidedIn(stdout) >= seen + 3)).map(
+    ({ index }) => index,
+  );
+  expect(indexes).toEqual(indexes.map((_, n) => (indexes[0] ?? 0) + n));
 });
 
 test('with --follow ends where it is refused', async () => {
@@ -88,10 +102,11 @@ test('with --follow ends where it is refused', async () => {
   expect({ code, stderr }).toEqual({ code: 2, stderr: 'mandate: tenant_unknown: no such tenant\n' });
 });
 
-/** A tail that goes on until it is killed. */
-function spawnTail(admin: string) {
-  const args = ['src/cli/mandate.ts', '--json', '--admin', admin, 'audit', 'tail', '-t', 'acme', '--follow'];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+/** A process that tails, and is watched meanwhile. */
+function spawnTail(args: readonly string[]) {
+  const child = spawn(process.execPath, ['src/cli/mandate.ts', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => {
     stdout += chunk.toString();
@@ -99,18 +114,13 @@ function spawnTail(admin: string) {
   child.stderr.on('data', (chunk: Buffer) => {
     stderr += chunk.toString();
   });
-  const lines = () =>
-    stdout
-      .split('\n')
-      .slice(0, -1)
-      .map((line) => JSON.parse(line) as { index: number; record: { kind: string } })
-      .map(({ index, record: { kind } }) => ({ index, kind }));
+  const ended = once(child, 'close').then(() => ({ code: child.exitCode, stdout, stderr }));
   return {
-    child,
-    lines,
+    stdout: () => stdout,
     stderr: () => stderr,
-    until: (holds: (all: ReturnType<typeof lines>) => boolean) =>
-      eventually(() => Promise.resolve(lines()), holds),
+    ended,
+    until: (holds: (stdout: string) => boolean) => eventually(() => Promise.resolve(stdout), holds),
+    [Symbol.dispose]: () => void child.kill('SIGKILL'),
   };
 }
 

@@ -1,8 +1,7 @@
 import { Command, Option } from 'commander';
-import { vi } from 'vitest';
 import { auditCommands } from '../../src/cli/audit/audit.ts';
 import { describe, ServiceError } from '../../src/errors.ts';
-import type { Ran } from './run.ts';
+import { type Ran, spied } from './run.ts';
 
 /** `mandate audit` in this process: what hundreds of files are given to, one after the other. */
 export async function audit(...args: string[]): Promise<Ran> {
@@ -25,13 +24,4 @@ export async function audit(...args: string[]): Promise<Ran> {
     stdout.restore();
     stderr.restore();
   }
-}
-
-function spied(name: 'stdout' | 'stderr'): { text: () => string; restore: () => void } {
-  const written: string[] = [];
-  const spy = vi.spyOn(process[name], 'write').mockImplementation((chunk) => {
-    written.push(String(chunk));
-    return true;
-  });
-  return { text: () => written.join(''), restore: () => spy.mockRestore() };
 }

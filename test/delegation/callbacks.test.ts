@@ -17,6 +17,8 @@ interface Told {
 let receiver: Awaited<ReturnType<typeof listen>>;
 let on: Approving;
 let told: Told[] = [];
+/** How many requests for what never answers were given up. */
+let givenUp = 0;
 
 beforeAll(async () => {
   receiver = await listen((request, response) => {
@@ -29,7 +31,8 @@ beforeAll(async () => {
       told.push({ path: request.url ?? '', authorization: request.headers.authorization ?? '', text });
       if (request.url === '/moved') response.writeHead(307, { location: `${receiver.url}/elsewhere` }).end();
       // Its answer never comes.
-      else if (request.url !== '/silent') response.end('x'.repeat(100_000));
+      else if (request.url === '/silent') response.on('close', () => (givenUp += 1));
+      else response.end('x'.repeat(100_000));
     });
   });
   on = await Approving.open({
@@ -109,10 +112,9 @@ describe('a callback', () => {
   test('follows no redirect, and nobody waits for one that does not answer', async () => {
     const { body: moved } = await opened({ endpoint: `${receiver.url}/moved` });
     const { body: silent } = await opened({ endpoint: `${receiver.url}/silent` });
-    const began = performance.now();
     for (const { task } of [moved, silent])
       expect((await on.settle('Approve', task.id, { user: 'carol' })).status).toBe(200);
-    expect(performance.now() - began).toBeLessThan(4_000);
+    expect(givenUp).toBe(0);
     await eventually(
       () => Promise.resolve(told),
       ({ length }) => length >= 2,

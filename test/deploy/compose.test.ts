@@ -1,8 +1,6 @@
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
 import { cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import https from 'node:https';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -10,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { readConfig } from '../../src/config.ts';
 import { type Mandate, start } from '../../src/main.ts';
+import { freePort } from '../../tools/fleet/ports.ts';
 import { eventually, secrets, sha256 } from '../e2e/server.ts';
 import { makeManifests, manifests, repository, textOf, withoutGo } from './manifests.ts';
 
@@ -39,7 +38,7 @@ beforeAll(async () => {
   const ports = { data: await freePort(), admin: await freePort() };
   await begin('authority', await readFile(at('known/authority/mandate.yaml'), 'utf8'), ports);
   for (const name of ['one', 'two']) await begin(name, await textOf('deploy/compose/sidecar.yaml'), ports);
-}, 120_000);
+});
 
 afterAll(async () => {
   for (const server of [...servers.values()].toReversed()) await server[Symbol.asyncDispose]();
@@ -186,12 +185,3 @@ describe.skipIf(withoutGo !== '')(`deploy/compose.yaml${withoutGo}`, () => {
       );
   });
 });
-
-/** One that a moment ago nobody listened on. */
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address() as AddressInfo;
-  listener.close();
-  return port;
-}

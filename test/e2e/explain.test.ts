@@ -417,4 +417,4 @@ test('for any question the explanation comes to what was answered', async () => 
     ),
     { numRuns: 25 },
   );
-}, 120_000);
+});

@@ -204,10 +204,14 @@ export const basic = (id: string, secret: string): string =>
 
 export const bearer = (secret: string): string => `Bearer ${secret}`;
 
-/** Asks until the answer is good, at most a few hundred times; throws what it saw last. */
+/** How long something that comes by itself is waited for: far longer than it takes where others use the machine, too. */
+const PATIENCE_MS = 90_000;
+
+/** Asks until the answer is good; throws what it saw last where it never is. */
 export async function eventually<T>(ask: () => Promise<T>, good: (value: T) => boolean): Promise<T> {
   let last: T | undefined;
-  for (let round = 0; round < 400; round += 1) {
+  const since = performance.now();
+  while (performance.now() - since < PATIENCE_MS) {
     last = await ask();
     if (good(last)) return last;
     await new Promise((resolve) => setTimeout(resolve, 25));

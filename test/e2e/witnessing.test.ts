@@ -126,7 +126,7 @@ test('two sign and one is silent; a stop, and a witness that has seen more than 
   } finally {
     await again.stop();
   }
-}, 120_000);
+});
 
 /** By policies that ask for one, for two and for all three of them. */
 async function expectProofs(

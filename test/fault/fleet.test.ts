@@ -53,7 +53,7 @@ beforeAll(async () => {
   );
   one = await authority('one', folders[0] ?? '');
   two = await authority('two', folders[1] ?? '');
-}, 60_000);
+});
 
 afterAll(async () => {
   if (!isHere) return;

@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stringify } from 'yaml';
+import { freePort } from '../../tools/fleet/ports.ts';
 import { check, connect, request } from '../e2e/requests.ts';
 import { eventually, sha256, writeTenants } from '../e2e/server.ts';
 import { type ServeProcess, serveProcess } from './process.ts';
@@ -21,15 +20,6 @@ type Node = (typeof NODES)[number];
 let folder: string;
 let ports: number[];
 const servers = new Map<Node, ServeProcess>();
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** The authority comes back where it was. */
 async function serve(node: Node): Promise<void> {

@@ -62,4 +62,4 @@ test('killed while records of many tenants wait to be filed: what was answered i
   await (await openStore(place.folder))[Symbol.asyncDispose]();
   isAllThere();
   expect(answered.length).toBeGreaterThan(KILLS * 40);
-}, 60_000);
+});

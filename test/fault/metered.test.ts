@@ -58,7 +58,7 @@ test('killed under load again and again, no more is allowed than the meter lets 
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}, 120_000);
+});
 
 function countIn(store: string): number {
   const db = openReader(store);

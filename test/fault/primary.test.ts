@@ -50,7 +50,7 @@ beforeEach(async () => {
     });
     servers.push(await authority(folder));
   }
-}, 60_000);
+});
 
 afterEach(async () => {
   if (!isHere) return;

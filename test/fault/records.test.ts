@@ -115,4 +115,4 @@ test('a sidecar and its authority that are killed in turn lose nothing and keep 
   const note = await request<{ text: string }>(`${one.admin}/t/acme/log/one/checkpoint`);
   expect(isSigned(stated(note.body.text), keyOf(log?.key ?? ''))).toBe(true);
   expect(answered.length).toBeGreaterThan(ROUNDS * 20);
-}, 120_000);
+});

@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
-import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Database from 'better-sqlite3';
+import { freePort } from '../../tools/fleet/ports.ts';
 import { AttackedLog } from '../cli/attacked.ts';
 import { aliceReads, check, connect, exchangeFields, form, postJson } from '../e2e/requests.ts';
 import { checkpointOf, checkpointStored, decideOne } from '../e2e/served-log.ts';
@@ -92,12 +91,4 @@ export function standing(folder: string): unknown {
   } finally {
     db.close();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

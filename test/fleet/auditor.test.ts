@@ -22,7 +22,7 @@ beforeAll(async () => {
   const one = await decided(sidecar, 5);
   await kept.arrived('one', one);
   ids = { own, one };
-}, 60_000);
+});
 
 afterAll(async () => {
   await sidecar[Symbol.asyncDispose]();

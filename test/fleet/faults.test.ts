@@ -29,7 +29,7 @@ beforeAll(async () => {
     { base_url: BASE, max_staleness_seconds: 2.5 },
   );
   await isReady(sidecar);
-}, 60_000);
+});
 
 afterAll(async () => {
   await sidecar[Symbol.asyncDispose]();
@@ -170,7 +170,7 @@ describe('an authority', () => {
       ({ body }) => body.decision === 'DECISION_DENY',
     );
     await stage.setStatus('user', 'bob', 'ACTIVE');
-  }, 60_000);
+  });
 
   test('is followed by nobody who may not', async () => {
     const stranger = await startSidecar(

@@ -48,7 +48,7 @@ beforeAll(async () => {
   [postgres, issuer, transit] = await Promise.all([Postgres.start(), startIssuer(), startTransit()]);
   one = await startServer(optionsOf('one'));
   two = await startServer(optionsOf('two'));
-}, 60_000);
+});
 
 afterAll(async () => {
   if (!isHere) return;

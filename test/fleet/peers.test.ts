@@ -22,7 +22,7 @@ beforeAll(async () => {
   one = await authority('one', line.url);
   two = await authority('two', one.admin);
   line.leadTo(two.admin);
-}, 60_000);
+});
 
 afterAll(async () => {
   await two[Symbol.asyncDispose]();

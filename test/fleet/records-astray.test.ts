@@ -11,7 +11,7 @@ let kept: Kept;
 
 beforeAll(async () => {
   kept = await Kept.open();
-}, 30_000);
+});
 
 afterAll(() => kept[Symbol.asyncDispose]());
 

@@ -10,7 +10,7 @@ let kept: Kept;
 
 beforeAll(async () => {
   kept = await Kept.open();
-}, 30_000);
+});
 
 afterAll(() => kept[Symbol.asyncDispose]());
 

@@ -37,7 +37,7 @@ beforeAll(async () => {
   two = await startServer(optionsOf('two'));
   sidecar = await startSidecar(two, { node: 'side', base_url: 'http://pdp.acme.test' });
   await isReady(sidecar);
-}, 60_000);
+});
 
 afterAll(async () => {
   if (!isHere) return;

@@ -49,7 +49,7 @@ beforeAll(async () => {
     null,
   );
   await isReady(sidecar);
-}, 60_000);
+});
 
 afterAll(async () => {
   await sidecar[Symbol.asyncDispose]();

@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freePort } from '../../tools/fleet/ports.ts';
 import { aliceReads, check } from '../e2e/requests.ts';
 import { bearer, eventually, type Running, secrets, sha256, startServer } from '../e2e/server.ts';
 import { bobReads, filesIn, policyOf, STRICTER } from '../policy/revisions/lab.ts';
@@ -47,14 +46,6 @@ afterAll(async () => {
   opa.kill('SIGKILL');
   await server[Symbol.asyncDispose]();
 });
-
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address() as AddressInfo;
-  listener.close();
-  return port;
-}
 
 const inputOf = ({ subject, action, resource }: typeof aliceReads): object => ({
   now: '2026-01-02T00:00:00Z',

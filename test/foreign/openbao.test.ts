@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { SignJWT } from 'jose';
@@ -10,6 +9,7 @@ import type { Login } from '../../src/delegation/keys/kms/login.ts';
 import { Transit } from '../../src/delegation/keys/kms/transit.ts';
 import { unwrapAll, wrapAll } from '../../src/delegation/keys/kms/wrapping.ts';
 import { describe as described } from '../../src/errors.ts';
+import { freePort } from '../../tools/fleet/ports.ts';
 import { Stage } from '../delegation/stage.ts';
 import { connect } from '../e2e/requests.ts';
 import { bearer, eventually, secrets } from '../e2e/server.ts';
@@ -178,11 +178,3 @@ describe.skipIf(without !== '')(`OpenBao${without}`, () => {
     expect((await stage.exchange(user)).status).toBe(200);
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

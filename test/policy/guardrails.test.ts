@@ -53,7 +53,7 @@ beforeAll(async () => {
     await writeFile(path.join(place, 'authz.rego'), `package authz\n\n${rego}\n`);
   }
   server = await startIn(folder);
-}, 120_000);
+});
 afterAll(() => server[Symbol.asyncDispose]());
 
 const ask = async (tenant: string, subject = 'alice', context = {}): Promise<CheckJson> => {

@@ -10,10 +10,13 @@ import { runTests, type Tested } from '../../src/policy/testing/run.ts';
 import { readTenantFiles } from '../../src/tenancy/folder/read.ts';
 import { parseManifest } from '../../src/tenancy/manifest.ts';
 
-/** The real compiler, without a cache. */
+let shared: Compiler | undefined;
+
+/** The real compiler. It keeps nothing on disk, and what it compiled last for others of the same test file. */
 export const compiler = (): Compiler => {
   const { opa, home } = readConfig({ MANDATE_OPA: process.env['MANDATE_OPA'] });
-  return new Compiler({ opa, policies: path.join(home, 'policies'), cache: undefined });
+  shared ??= new Compiler({ opa, policies: path.join(home, 'policies'), cache: undefined });
+  return shared;
 };
 
 type Files = Readonly<Record<string, string | Buffer>>;

@@ -31,7 +31,7 @@ test("the README's first steps, pasted into a shell, give the output they show",
     {
       cwd: repository,
       env: { ...process.env, MANDATE_DATA_URL: server.data, MANDATE_ADMIN_URL: server.admin },
-      timeout: 50_000,
+      timeout: 290_000,
     },
   );
   const outputs = stdout.split(`${MARK}\n`);
@@ -44,4 +44,4 @@ test("the README's first steps, pasted into a shell, give the output they show",
     for (const [index, expected] of output.entries())
       expect(lines[index], command).toMatch(patternOf(expected));
   }
-});
+}, 300_000);

@@ -1,12 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { freePorts } from '../../tools/fleet/ports.ts';
 import { hasPostgres } from '../../tools/fleet/postgres.ts';
 import { patternOf, stepsIn } from './steps.ts';
 
@@ -14,8 +14,8 @@ import { patternOf, stepsIn } from './steps.ts';
 
 const repository = path.resolve(import.meta.dirname, '../..');
 const MARK = '==== next ====';
-/** Of the page, and by how much later ones come after the first. */
-const PORTS = [7400, 7401, 7410, 7411, 7420, 7421, 7430, 7431, 7440, 7441];
+/** Of the page's ports, which begin at 7400. */
+const LAST = 7441;
 
 test.runIf(await hasPostgres())(
   "the fleet's page, pasted into a shell beside make run-fleet, gives the output it shows",
@@ -24,7 +24,10 @@ test.runIf(await hasPostgres())(
     const [, block = ''] = page.split(/<!-- fleet:(?:begin|end) -->/);
     const steps = stepsIn(block);
     expect(steps.length).toBeGreaterThan(10);
-    const [first, folder] = [await freePorts(), await mkdtemp(path.join(tmpdir(), 'mandate-pids-'))];
+    const [first, folder] = [
+      await freePorts(LAST - 7400 + 1),
+      await mkdtemp(path.join(tmpdir(), 'mandate-pids-')),
+    ];
     const fleet = spawn(process.execPath, ['tools/fleet/run.ts', '--port', String(first), '--pids', folder], {
       cwd: repository,
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -41,7 +44,7 @@ test.runIf(await hasPostgres())(
             .replaceAll(/(?<=127\.0\.0\.1:)7(\d{3})/g, (port) => String(first + Number(port) - 7400))
             .replaceAll('var/fleet/', `${folder}/`),
         ],
-        { cwd: repository, timeout: 150_000 },
+        { cwd: repository, timeout: 300_000 },
       );
       const outputs = stdout.split(`${MARK}\n`);
       for (const [at, { command, output }] of steps.entries()) {
@@ -57,23 +60,5 @@ test.runIf(await hasPostgres())(
       await rm(folder, { recursive: true });
     }
   },
-  240_000,
+  400_000,
 );
-
-/** The first of so many that nobody listens on. */
-async function freePorts(): Promise<number> {
-  for (let round = 0; round < 50; round += 1) {
-    const first = 20_000 + Math.floor(Math.random() * 30_000);
-    const taken = await Promise.all(PORTS.map((port) => isTaken(first + port - 7400)));
-    if (!taken.includes(true)) return first;
-  }
-  throw new Error('no ports are free');
-}
-
-function isTaken(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(true));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(false)));
-  });
-}

@@ -1,13 +1,12 @@
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { type Mandate, start } from '../../src/main.ts';
+import { freePort } from '../../tools/fleet/ports.ts';
 import { patternOf, stepsIn } from './steps.ts';
 
 /** The pages under docs/, and of the examples: their commands, their links, and their tables of what is configured. */
@@ -59,55 +58,50 @@ describe('commands', () => {
     expect(withSteps.length).toBeGreaterThan(5);
   });
 
-  test.for(withSteps)('of %s, pasted into a shell, give the output they show', async ([, page]) => {
-    const steps = stepsIn(page);
-    const [data, admin] = [server.dataPort, server.adminPort].map((port) => `http://127.0.0.1:${port}`);
-    const ports = new Map([
-      ['7400', server.dataPort],
-      ['7401', server.adminPort],
-      ['7500', await freePort()],
-      ['7501', await freePort()],
-    ]);
-    const script = steps.map(({ command }) => `${command}\nprintf '\n${MARK} %s\n' $?`).join('\n');
-    const { stdout } = await promisify(execFile)(
-      'bash',
-      [
-        '-c',
-        // A terminal shows what goes wrong, too.
-        `exec 2>&1\n${script}`.replaceAll(
-          /(?<=127\.0\.0\.1:)(7\d{3})/g,
-          (port) => `${ports.get(port) ?? port}`,
-        ),
-      ],
-      {
-        cwd: repository,
-        env: { ...process.env, MANDATE_DATA_URL: data, MANDATE_ADMIN_URL: admin },
-        timeout: 50_000,
-      },
-    );
-    const answers = stdout.split(new RegExp(`\n${MARK} (\\d+)\n`));
-    for (const [at, { command, output }] of steps.entries()) {
-      const lines = (answers[2 * at] ?? '').split('\n').filter((line) => line !== '');
-      if (output.length === 0) {
-        // What it prints is left out on the page: it did what it says.
-        expect(answers[2 * at + 1], command).toBe('0');
-        continue;
+  test.for(withSteps)(
+    'of %s, pasted into a shell, give the output they show',
+    { timeout: 300_000 },
+    async ([, page]) => {
+      const steps = stepsIn(page);
+      const [data, admin] = [server.dataPort, server.adminPort].map((port) => `http://127.0.0.1:${port}`);
+      const ports = new Map([
+        ['7400', server.dataPort],
+        ['7401', server.adminPort],
+        ['7500', await freePort()],
+        ['7501', await freePort()],
+      ]);
+      const script = steps.map(({ command }) => `${command}\nprintf '\n${MARK} %s\n' $?`).join('\n');
+      const { stdout } = await promisify(execFile)(
+        'bash',
+        [
+          '-c',
+          // A terminal shows what goes wrong, too.
+          `exec 2>&1\n${script}`.replaceAll(
+            /(?<=127\.0\.0\.1:)(7\d{3})/g,
+            (port) => `${ports.get(port) ?? port}`,
+          ),
+        ],
+        {
+          cwd: repository,
+          env: { ...process.env, MANDATE_DATA_URL: data, MANDATE_ADMIN_URL: admin },
+          timeout: 290_000,
+        },
+      );
+      const answers = stdout.split(new RegExp(`\n${MARK} (\\d+)\n`));
+      for (const [at, { command, output }] of steps.entries()) {
+        const lines = (answers[2 * at] ?? '').split('\n').filter((line) => line !== '');
+        if (output.length === 0) {
+          // What it prints is left out on the page: it did what it says.
+          expect(answers[2 * at + 1], command).toBe('0');
+          continue;
+        }
+        expect(lines, command).toHaveLength(output.length);
+        for (const [index, expected] of output.entries())
+          expect(lines[index], command).toMatch(patternOf(expected));
       }
-      expect(lines, command).toHaveLength(output.length);
-      for (const [index, expected] of output.entries())
-        expect(lines[index], command).toMatch(patternOf(expected));
-    }
-  });
+    },
+  );
 });
-
-/** One that a moment ago nobody listened on. */
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address() as AddressInfo;
-  listener.close();
-  return port;
-}
 
 describe('links', () => {
   test.for([...pages])('of %s lead somewhere', async ([name, page]) => {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseTable } from '../../src/tenancy/folder/parser.ts';
 import { MAX_TESTS, readTable, TableInvalid } from '../../src/tenancy/folder/table.ts';
+import { processorMs } from '../processor.ts';
 
 /** A table of requests: what is taken, and that nothing else is. */
 
@@ -93,16 +94,16 @@ describe('hostile', () => {
         .split('')
         .map((name, at) => `${name}: &${name} [${Array(10).fill(`*${'abcdefghi'[at]}`).join(', ')}]`),
     ];
-    const begun = performance.now();
+    const begun = processorMs();
     expect(refusal(bomb.join('\n')).message).toMatch(/alias/i);
-    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(processorMs() - begun).toBeLessThan(1_000);
   });
 
   test('a million aliases are refused in a second or two, not on this thread', async () => {
     const text = `a: &a 1\nb: [${'*a,'.repeat(300_000)}]\n`;
-    const begun = performance.now();
+    const begun = processorMs();
     await expect(parseTable(text)).rejects.toThrow(TableInvalid);
-    expect(performance.now() - begun).toBeLessThan(12_000);
+    expect(processorMs() - begun).toBeLessThan(12_000);
   });
 
   test('what is deep, or long, is refused', () => {

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chown, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { freePort } from './ports.ts';
 
 /** A real PostgreSQL in a temporary folder, on loopback. It runs as another user where this one is root, as it must. */
 
@@ -82,7 +82,7 @@ export class Postgres implements AsyncDisposable {
       ['-D', path.join(this.#folder, 'data'), ...settings.flatMap((each) => ['-c', each])],
       { ...this.#user, cwd: this.#folder, stdio: 'ignore' },
     );
-    for (let round = 0; round < 200; round += 1) {
+    for (let round = 0; round < 1_200; round += 1) {
       const answer = await this.query('SELECT 1').catch(() => undefined);
       if (answer) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -162,15 +162,4 @@ export class Postgres implements AsyncDisposable {
     await this.#end('SIGINT');
     await rm(this.#folder, { recursive: true, force: true });
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
 }

@@ -4,7 +4,7 @@ import type { Room } from './gather.ts';
 import { Places } from './places.ts';
 
 /** How long a request may take to come to its end: between this and twice this. */
-const ROUND_MS = 15_000;
+export const ROUND_MS = 15_000;
 
 /** Bytes of requests and messages whose end has not come. One that comes in one piece, as nearly all do, is none. */
 const HELD = {

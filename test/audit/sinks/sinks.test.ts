@@ -6,6 +6,7 @@ import path from 'node:path';
 import tls from 'node:tls';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Overrides } from '../../../src/config.ts';
+import { openReader } from '../../../src/storage/reader.ts';
 import { Authority } from '../../e2e/authority.ts';
 import { aliceReads, check, request } from '../../e2e/requests.ts';
 import { bearer, eventually, type Running, secrets, startIn, writeTenants } from '../../e2e/server.ts';
@@ -38,6 +39,16 @@ async function decide(server: Running, count: number): Promise<string[]> {
     ids.push(body.decisionId);
   }
   return ids;
+}
+
+function placesOf(sink: string): number {
+  const db = openReader(path.join(folder, 'data'));
+  try {
+    const count = db.prepare<[string], number>('SELECT count(*) FROM sink_cursors WHERE sink = ?');
+    return count.pluck().get(sink) ?? 0;
+  } finally {
+    db.close();
+  }
 }
 
 const arrived = (holds: (lines: Line[]) => boolean): Promise<Line[]> =>
@@ -136,7 +147,11 @@ describe('over HTTP', () => {
       format: 'cloudevents',
     };
     await using server = await started(siem(filtered));
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    // Where it begins is kept before anything is sent.
+    await eventually(
+      () => Promise.resolve(placesOf('siem')),
+      (count) => count > 0,
+    );
     await decide(server, 3);
     const denied = await check(
       server.data,
@@ -194,10 +209,11 @@ describe('over HTTP', () => {
 
 describe('into a file', () => {
   const place = (): string => path.join(folder, 'out.jsonl');
+  // What is behind the last end of a line is being written.
   const lines = async (file = place()): Promise<Line[]> =>
     (await readFile(file, 'utf8').catch(() => ''))
       .split('\n')
-      .filter((line) => line !== '')
+      .slice(0, -1)
       .map((line) => JSON.parse(line) as Line);
 
   test('a line a record; what a cut left of a line is written over', async () => {
@@ -209,7 +225,7 @@ describe('into a file', () => {
     await writeFile(place(), '{"tenant":"acme","ind', { flag: 'a' });
     await using second = await started(sinks);
     const after = await decide(second, 5);
-    const all = await eventually(() => lines().catch(() => []), has([...before, ...after]));
+    const all = await eventually(lines, has([...before, ...after]));
     expectWhole(all);
   });
 

@@ -3,6 +3,7 @@ import { bounds } from '../../../src/policy/explain/bounds.ts';
 import { type Explained, explainPolicy } from '../../../src/policy/explain/explain.ts';
 import type { ExplainedRule } from '../../../src/policy/explain/explanation.ts';
 import { PLACES_ALONE } from '../../../src/policy/explain/places.ts';
+import { processorMs } from '../../processor.ts';
 import { compiler, read, withFolder } from '../sources.ts';
 
 /** Policies that are made to be dear, or confusing, to explain. */
@@ -44,11 +45,12 @@ const failedIn = (told: Explained, at = 0) => ruleOf(told, 'authz.allow').bodies
 
 describe('is bounded, and says what was left out:', () => {
   test('a million loop turns', async () => {
-    const begun = performance.now();
+    const begun = processorMs();
     const told = await explained(
       'allow if {\n\tsome i in numbers.range(1, 1000000)\n\ti < 0\n}\n\ndeny contains "never" if input.action.name == "write"',
     );
-    expect(performance.now() - begun).toBeLessThan(bounds.totalMs + 5_000);
+    // The evaluator is ended by its own bounds.
+    expect(processorMs() - begun).toBeLessThan(5_000);
     expect(ruleOf(told, 'authz.allow').cut).toMatch(/^its evaluation has too many steps to be traced/);
     // Another rule is explained all the same.
     expect(ruleOf(told, 'authz.deny').bodies[0]?.failed?.text).toBe('input.action.name == "write"');
@@ -118,11 +120,11 @@ allow if input.action.name == "read"`,
 
   test('an expression of a thousand terms over a large value, on one long line', async () => {
     const terms = Array.from({ length: 1_000 }, (_, n) => `x["${n}"]`).join(', ');
-    const begun = performance.now();
+    const begun = processorMs();
     const told = await explained(`allow if { x := input.context.large; count([${terms}]) == 7 }`, {
       large: Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [n, 'v'.repeat(50)])),
     });
-    expect(performance.now() - begun).toBeLessThan(8_000);
+    expect(processorMs() - begun).toBeLessThan(8_000);
     expect(failedIn(told)?.values.length ?? 0).toBeLessThanOrEqual(bounds.values);
     expect((failedIn(told)?.text ?? '').length).toBeLessThan(bounds.textCharacters + 50);
   });

@@ -101,9 +101,9 @@ test('one look at a time, the one that is held gives way, and of many at once th
   using puller = new Puller(ACME, source, { minMs: 1_000, maxMs: 1_000 }, partsFor(memory, 0));
   const look = (): void => void puller.now({ caller: 'test', isAsked: false }).catch(() => undefined);
   look();
-  await vi.waitFor(() => expect(begun).toBe(1));
+  await vi.waitFor(() => expect(begun).toBe(1), 90_000);
   for (let each = 0; each < 5; each += 1) look();
-  await vi.waitFor(() => expect(begun).toBe(2));
+  await vi.waitFor(() => expect(begun).toBe(2), 90_000);
   await delay(100);
   expect([begun, most, open]).toEqual([2, 1, 1]);
   // What was given up is no failure of the source's.

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { ServerStream } from '../../../src/http2/server-stream.ts';
 import { serveDuplex } from '../../../src/server/grpc/duplex.ts';
 import { serveUnary } from '../../../src/server/grpc/unary.ts';
-import { Uploads } from '../../../src/server/intake/uploads.ts';
+import { ROUND_MS, Uploads } from '../../../src/server/intake/uploads.ts';
 import { serving, transports } from '../streams.ts';
 
 const FRAME = Buffer.from([0, 0, 0, 0, 1, 7]);
@@ -48,27 +48,36 @@ const duplex = (stream: ServerStream, uploads: Uploads): void =>
     stopping: new AbortController().signal,
   });
 
-/** Sends the pieces with a pause after each, and gives how the stream ends and how many answers there were. */
+/** Lets a round go by after each piece and its answers, and gives how the stream ends and how many answers there were. */
 async function paced(
   transport: (typeof transports)[number],
   pieces: readonly Uint8Array[],
 ): Promise<{ status: unknown; answers: number }> {
-  const uploads = new Uploads(50);
+  const uploads = new Uploads();
   await using server = await serving((stream) => duplex(stream, uploads), transport);
   const session = http2.connect(server.url);
   const stream = session.request({ ':method': 'POST' });
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
   const ended = once(stream, 'trailers') as Promise<[Record<string, unknown>]>;
+  const last: unknown[] = [];
+  stream.once('trailers', (trailers) => last.push(trailers));
+  let sent = 0;
   for (const piece of pieces) {
     stream.write(piece);
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    sent += piece.length;
+    // Answers are as long as questions.
+    while (bytes < sent - (sent % FRAME.length) && last.length === 0)
+      await Promise.race([once(stream, 'data'), ended]);
+    await vi.advanceTimersByTimeAsync(ROUND_MS);
   }
   stream.end();
   const [trailers] = await ended;
   session.destroy();
   return { status: trailers['grpc-status'], answers: bytes / FRAME.length };
 }
+
+afterEach(() => void vi.useRealTimers());
 
 describe.each(transports)('over %s', (transport) => {
   test.each([
@@ -90,11 +99,13 @@ describe.each(transports)('over %s', (transport) => {
   });
 
   test('a stream that is still between two messages is not', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     const pieces = Array.from({ length: 8 }, (_, at) => (at % 4 === 0 ? FRAME : new Uint8Array()));
     expect(await paced(transport, pieces)).toEqual({ status: '0', answers: 2 });
   });
 
   test('nor is one of which every piece ends one message and begins the next', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     const whole = Buffer.concat(Array.from({ length: 12 }, () => FRAME));
     const pieces = [whole.subarray(0, 3)];
     for (let at = 3; at < whole.length; at += FRAME.length)

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { CheckRequestSchema } from '../../../src/gen/envoy/service/auth/v3/external_auth_pb.ts';
 import { Unreadable } from '../../../src/server/connect/opa-envoy/escaped.ts';
 import { opaInput, secretsIn } from '../../../src/server/connect/opa-envoy/input.ts';
+import { processorMs } from '../../processor.ts';
 
 /**
  * The input that opa-envoy-plugin makes of Envoy's checks. `plugin.json` holds what the plugin itself made of each request
@@ -132,12 +133,12 @@ describe('what two readers may see differently is refused', () => {
       ),
       { numRuns: 2_000 },
     );
-    const began = performance.now();
+    const began = processorMs();
     expect(() => made(multipart('\r\n--b'.repeat(200_000)))).toThrow(Unreadable);
     expect(() =>
       made(multipart(part(`Content-Disposition: form-data${'; a="\\"'.repeat(100_000)}`))),
     ).toThrow(Unreadable);
-    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(processorMs() - began).toBeLessThan(2_000);
   });
 
   test('names that objects have by nature are names like any other', () => {

@@ -193,7 +193,7 @@ describe('a volume that is not what was made', () => {
     using _ = heard;
     await using log = await kept({ folder: store.folder });
     await expect
-      .poll(() => heard.faults.map(({ text }) => text), { timeout: 10_000 })
+      .poll(() => heard.faults.map(({ text }) => text), { timeout: 90_000 })
       .toContainEqual(expect.stringMatching(/^the volume of records \d+ to \d+ of its log is damaged: /));
     expect(log.no).toBe(1);
   });

@@ -180,7 +180,7 @@ test.each(['jsonl', 'csv', 'parquet'])(
       const to = path.join(place, 'a');
       await writeFile(to, 'as it was');
       const admin = `http://127.0.0.1:${(lying.address() as AddressInfo).port}`;
-      const args = ['audit', 'export', to, '-t', 'acme', '--format', format];
+      const args = ['audit', 'export', to, '-t', 'acme', '--node', 'main', '--format', format];
       const { code, stderr } = await mandate(['--admin', admin, ...args]);
       expect({ code, stderr }).toEqual({
         code: 2,

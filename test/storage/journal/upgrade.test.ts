@@ -21,6 +21,15 @@ function columnsAfter(steps: readonly string[]): Columns {
   return all;
 }
 
+function indexesAfter(steps: readonly string[]): readonly string[] {
+  const db = new Database(':memory:');
+  for (const step of steps) db.exec(step);
+  const made = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL";
+  const names = db.prepare<[], string>(made).pluck().all();
+  db.close();
+  return names;
+}
+
 /** Takes a store back to the version before it had a journal. */
 function withoutJournal(folder: string): void {
   const step = migrations.findIndex((each) => each.includes('CREATE TABLE journal'));
@@ -29,6 +38,8 @@ function withoutJournal(folder: string): void {
   const now = [...columnsAfter(migrations)];
   // Triggers go with their tables, and may name columns of others.
   for (const [table] of now) if (!before.has(table)) db.exec(`DROP TABLE ${table}`);
+  for (const name of indexesAfter(migrations))
+    if (!indexesAfter(migrations.slice(0, step)).includes(name)) db.exec(`DROP INDEX IF EXISTS ${name}`);
   for (const [table, columns] of now)
     for (const name of columns)
       if (before.get(table)?.includes(name) === false) db.exec(`ALTER TABLE ${table} DROP COLUMN ${name}`);

@@ -126,10 +126,10 @@ test('a window is never shorter than it says, and longer by a sixtieth at most',
   const begun = 7 * HOUR + 12_345;
   const taken = place.look(meters, begun).take();
   await taken?.by(place.writer.run('countUsage', taken.command));
-  for (const of of [meters, place.meters()]) {
-    expect(place.look(of, begun + HOUR).seen).toEqual({ exports: 1, recent: 1 });
-    expect(place.look(of, begun + HOUR + 2 * 60_000).seen).toEqual({ exports: 1, recent: 0 });
-    expect(place.look(of, begun).seen).toEqual({ exports: 1, recent: 1 });
+  for (const each of [meters, place.meters()]) {
+    expect(place.look(each, begun + HOUR).seen).toEqual({ exports: 1, recent: 1 });
+    expect(place.look(each, begun + HOUR + 2 * 60_000).seen).toEqual({ exports: 1, recent: 0 });
+    expect(place.look(each, begun).seen).toEqual({ exports: 1, recent: 1 });
   }
 });
 

@@ -14,6 +14,8 @@ import { type ServeProcess, serveProcess } from './process.ts';
 /** Authorities with one order, one of which is killed at random, and the order's own server after it. */
 
 const ROUNDS = Number(process.env['FLEET_KILLS'] ?? 4);
+/** Of a round a server starts; a slow machine takes ten seconds for it. */
+const PATIENCE_MS = 180_000 + ROUNDS * 20_000;
 const BASE = 'http://pdp.acme.test';
 
 let postgres: Postgres;
@@ -103,7 +105,7 @@ test.runIf(isHere)(
     );
     expect(Number(body.count)).toBe(Number(there[0]?.['all']));
   },
-  180_000,
+  PATIENCE_MS,
 );
 
 test.runIf(isHere)(

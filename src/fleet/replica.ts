@@ -2,7 +2,6 @@ import { describe } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
 import type { Change, Position } from '../storage/changes/commands.ts';
 import type { Copied } from '../storage/changes/copy.ts';
-import { reachOf } from '../storage/changes/reach.ts';
 import type { ChangeStore } from '../storage/changes/store.ts';
 import type { RecordRow, TenantNo } from '../storage/rows.ts';
 import type { Writer } from '../storage/writer.ts';
@@ -159,7 +158,6 @@ export class Replica {
     if (change.version !== this.#next)
       return this.#fail(new Error(`change ${change.version} came where ${this.#next} was to come`));
     this.#next += 1;
-    if (reachOf(change.name) === 'node') throw new Error(`${change.name} is no change of a tenant`);
     this.#enter(writer.runHere('applyChange', { tenantNo, ...change }), change.version, change.name);
   }
 
@@ -247,6 +245,8 @@ export class Replica {
 
   /** What it misses may be a revocation: it is served no more until there is a copy. */
   async #fail(error: unknown): Promise<void> {
+    // What was on its way behind it fails as well, and says less.
+    if (this.#isBroken) return;
     this.#isBroken = true;
     this.#problem = `what the authority says cannot be taken: ${describe(error)}`;
     const { hooks, no } = this.#options;

@@ -151,6 +151,30 @@ test.each([
   expect((await check(sidecar.data, aliceReads)).body).not.toMatchObject({ decision: 'DECISION_ALLOW' });
 });
 
+test('of a newer authority, a change that is not known here stops its tenant alone, and is named', async () => {
+  const name = (await readdir(folder)).sort().at(-1) ?? '';
+  const { messages } = JSON.parse(await readFile(path.join(folder, name), 'utf8')) as Recording;
+  await using authority = await replaying({ messages: messages.map((each) => inBase64(renamed(each))) });
+  await using sidecar = await startSidecar({ data: authority.url, admin: authority.url }, { base_url: BASE });
+  const said = async () => (await fetch(`${sidecar.admin}/readyz?verbose`)).text();
+  await expect
+    .poll(said, { timeout: 30_000 })
+    .toContain('freezePrincipal is no change that this version knows');
+  // It hears the authority, and serves the others.
+  await isReady(sidecar);
+  expect(await said()).not.toContain('nothing was heard of it');
+  expect((await check(sidecar.data, aliceReads)).body).not.toMatchObject({ decision: 'DECISION_ALLOW' });
+});
+
+function renamed(message: string): FollowResponse {
+  const response = fromBinary(FollowResponseSchema, Buffer.from(message, 'base64'));
+  if (response.event.case === 'change') {
+    response.event.value.name = 'freezePrincipal';
+    response.event.value.chain = new Uint8Array();
+  }
+  return response;
+}
+
 function withColumn(message: string, cell: string | null): FollowResponse {
   const response = fromBinary(FollowResponseSchema, Buffer.from(message, 'base64'));
   const { event } = response;

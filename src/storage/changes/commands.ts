@@ -169,9 +169,9 @@ export function prepareChanges(db: Connection, log: ChangeLog, commands: () => C
       if (at < 0) throw new Error(`change ${version} comes before the copy is whole`);
       if (version <= at) return undefined;
       if (version !== at + 1) throw new Error(`change ${version} does not follow version ${at}`);
+      if (!isChange(name)) throw unknownHere(name);
       if (chain && Buffer.compare(chained(before, version, name, body), chain) !== 0)
         throw new Error(`change ${version} is of another history than what is here`);
-      if (!isChange(name)) throw unknownHere(name);
       // A place in the order, and no more.
       if (reachOf(name) === 'authority' && body === UNTOLD) {
         log.add(tenantNo, name, UNTOLD);

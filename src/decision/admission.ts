@@ -1,15 +1,13 @@
 import type { Clock } from '../effects.ts';
 import { ServiceError } from '../errors.ts';
 import type { TenantId } from '../ids.ts';
+import type { TenantNo } from '../storage/rows.ts';
 import type { Tenant } from '../tenancy/tenants.ts';
 import { FuelWindow } from './fuel-window.ts';
+import { type Counts, OwnCounts } from './ledger.ts';
 
 export interface Share {
-  /** Decisions that wait for their answer. */
-  open: number;
-  /** Decisions the rate limit still lets through now. */
-  left: number;
-  refilledAt: number;
+  readonly no: TenantNo;
   /** The fuel that a decision of the tenant usually costs. */
   usual: number;
   /** What the dearest ones of late cost: it follows up at once, and down slowly. */
@@ -26,16 +24,17 @@ export class Admission {
   readonly #bound: number;
   readonly #shares = new Map<TenantId, Share>();
   readonly #here = new FuelWindow(1);
-  #open = 0;
-  #busy = 0;
+  readonly #counts: Counts;
 
-  constructor(clock: Clock, bound: number) {
+  /** `counts`: shared with other threads that admit, where there are any. */
+  constructor(clock: Clock, bound: number, counts: Counts = new OwnCounts(clock)) {
     this.#clock = clock;
     this.#bound = bound;
+    this.#counts = counts;
   }
 
   get open(): number {
-    return this.#open;
+    return this.#counts.open;
   }
 
   /**
@@ -46,22 +45,21 @@ export class Admission {
     const share = this.#shareOf(tenant);
     const held = window.ask(tenant.id, this.#clock());
     if (held > 0) throw full(held, 'the tenant has taken more than its share of the processor');
+    const counts = this.#counts;
     const rate = tenant.manifest.limits.decisions_per_second;
-    if (rate !== undefined) this.#pay(share, rate, count);
+    const wait = rate === undefined ? 0 : counts.pay(tenant.no, rate, count);
+    if (wait > 0) throw full(wait, "the tenant's rate limit is reached");
     // A batch larger than what is free waits for nobody: it may enter only an idle server, or a smaller one.
-    if (this.#open > 0 && this.#open + count > this.#bound) throw full(50);
-    const fair = this.#bound / (2 * Math.max(1, this.#busy));
-    if (this.#open > this.#bound / 2 && share.open > fair) throw full(20);
-    if (share.open === 0) this.#busy += 1;
-    share.open += count;
-    this.#open += count;
+    const { open } = counts;
+    if (open > 0 && open + count > this.#bound) throw full(50);
+    if (open > this.#bound / 2 && counts.openOf(tenant.no) > this.#bound / (2 * Math.max(1, counts.busy)))
+      throw full(20);
+    counts.take(tenant.no, count);
     return share;
   }
 
-  leave(share: Share, count: number): void {
-    share.open -= count;
-    this.#open -= count;
-    if (share.open === 0) this.#busy -= 1;
+  leave({ no }: Share, count: number): void {
+    this.#counts.giveBack(no, count);
   }
 
   /** What decisions cost that were made in this thread. */
@@ -85,28 +83,11 @@ export class Admission {
 
   #shareOf(tenant: Tenant): Share {
     const known = this.#shares.get(tenant.id);
-    if (known) return known;
-    const share = {
-      open: 0,
-      left: Number.POSITIVE_INFINITY,
-      refilledAt: this.#clock(),
-      usual: 0,
-      dearest: 0,
-    };
+    // One that was retired and comes again has another number.
+    if (known?.no === tenant.no) return known;
+    const share = { no: tenant.no, usual: 0, dearest: 0 };
     this.#shares.set(tenant.id, share);
     return share;
-  }
-
-  /** A bucket that holds one second's worth; a batch may overdraw it, and then the next ones wait. */
-  #pay(share: Share, rate: number, count: number): void {
-    const now = this.#clock();
-    // A clock that is set back must not take away what was earned.
-    const earned = (Math.max(0, now - share.refilledAt) / 1000) * rate;
-    share.left = Math.min(rate, share.left + earned);
-    share.refilledAt = now;
-    if (share.left < 1)
-      throw full(Math.ceil(((1 - share.left) / rate) * 1000), "the tenant's rate limit is reached");
-    share.left -= count;
   }
 }
 

@@ -204,7 +204,8 @@ export const SET_ASIDE = '~';
 export const RECEIVED = '@';
 
 const INDEX_SPAN = 2 ** 36;
-const TENANT_SPAN = 2 ** 17;
+/** A tenant's number is below it. */
+export const TENANT_SPAN = 2 ** 17;
 
 /** The row id of a record: see the schema's note on `runs`. */
 export const recordId = (tenantNo: TenantNo, index: number): number => tenantNo * INDEX_SPAN + index;

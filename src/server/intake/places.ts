@@ -1,4 +1,5 @@
 import { ServiceError } from '../../errors.ts';
+import { type SharedTally, Tally } from './tally.ts';
 
 export interface PlacesOptions {
   /** How many there are. */
@@ -13,10 +14,13 @@ export interface PlacesOptions {
 export class Places {
   readonly #options: PlacesOptions;
   readonly #taken = new Map<string, number>();
+  readonly #tally: Tally | undefined;
   #total = 0;
 
-  constructor(options: PlacesOptions) {
+  /** `shared`: where threads give away the same places. */
+  constructor(options: PlacesOptions, shared?: SharedTally) {
     this.#options = options;
+    this.#tally = shared && new Tally(shared);
   }
 
   get taken(): number {
@@ -26,7 +30,9 @@ export class Places {
   /** Takes places for `whom`, an address or the name of a caller; false if there are not so many. */
   tryTake(whom: string, count = 1): boolean {
     const own = this.#taken.get(whom) ?? 0;
-    if (this.#total + count > this.#options.total || own + count > this.#options.each) return false;
+    const { total, each } = this.#options;
+    if (this.#total + count > total || own + count > each) return false;
+    if (this.#tally && !this.#tally.tryTake(whom, count, { total, each })) return false;
     this.#taken.set(whom, own + count);
     this.#total += count;
     return true;
@@ -55,6 +61,7 @@ export class Places {
     if (own > 0) this.#taken.set(whom, own);
     else this.#taken.delete(whom);
     this.#total -= count;
+    this.#tally?.giveBack(whom, count);
   }
 }
 

@@ -1,14 +1,9 @@
-import { subscribe } from 'node:diagnostics_channel';
 import type { MessagePort } from 'node:worker_threads';
-import { type Answer, type Decisions, decisionChannel } from '../../decision/decisions.ts';
-import { type MaskFailure, maskFailureChannel } from '../../decision/recorder.ts';
+import type { Answer, Decisions } from '../../decision/decisions.ts';
 import type { UncheckedRequest } from '../../decision/request.ts';
 import type { Clock } from '../../effects.ts';
 import { ServiceError, type ThreadError, toThread } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
-import { faultChannel, type StoreFault } from '../../storage/faults.ts';
-import { recordOutcomes } from '../../storage/log/heads.ts';
-import { commitChannel } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Operation } from '../../tenancy/manifest.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
@@ -18,14 +13,8 @@ import { decodeBatch, decodeCheck, decodeStreamCheck } from '../grpc/codec/reque
 import { encodeBatch, encodeCheck, encodeStreamAnswer } from '../grpc/codec/response.ts';
 import { buffersOf, Pouch, type PouchBytes, Unpacking } from './pouch.ts';
 import type { Progress } from './progress.ts';
-import {
-  type FromThread,
-  isVouchedIn,
-  kindOf,
-  type Named,
-  type PolicyFailure,
-  tenantNoOf,
-} from './protocol.ts';
+import { type FromThread, isVouchedIn, kindOf, type Named, tenantNoOf } from './protocol.ts';
+import { type PolicyFailure, Report } from './report.ts';
 
 interface DeciderOptions {
   readonly decisions: Decisions;
@@ -51,28 +40,16 @@ export class Decider {
   readonly #untils = new Map<number, number>();
   readonly #asked: Unpacking[] = [];
   readonly #answers = new Pouch();
+  readonly #report: Report;
   #errors: ThreadError[] = [];
-  #decided: number[] = [];
-  #commits: number[] = [];
-  #failures: PolicyFailure[] = [];
-  #maskFailures: MaskFailure[] = [];
-  #faults: StoreFault[] = [];
   #scheduled = false;
 
   constructor(options: DeciderOptions) {
     this.#options = options;
-    subscribe(decisionChannel.name, (message) => {
-      const { tenant, outcome, cost } = message as { tenant: TenantId; outcome: string; cost: number };
-      this.#decided.push(this.#tenantNos.get(tenant) ?? 0, recordOutcomes.indexOf(outcome as never), cost);
-    });
-    subscribe(commitChannel.name, (message) => {
-      this.#commits.push((message as { entries: number }).entries);
-      this.#schedule();
-    });
-    subscribe(maskFailureChannel.name, (message) => this.#maskFailures.push(message as MaskFailure));
-    subscribe(faultChannel.name, (message) => {
-      this.#faults.push(message as StoreFault);
-      this.#schedule();
+    this.#report = new Report({
+      noOf: (tenant) => this.#tenantNos.get(tenant) ?? 0,
+      waiting: options.waiting,
+      due: () => this.#schedule(),
     });
   }
 
@@ -99,8 +76,7 @@ export class Decider {
   }
 
   failed(failure: PolicyFailure): void {
-    this.#failures.push(failure);
-    this.#schedule();
+    this.#report.failed(failure);
   }
 
   ask(asks: PouchBytes): void {
@@ -184,23 +160,9 @@ export class Decider {
   #flush(): void {
     this.#scheduled = false;
     const answers = this.#answers.take();
-    const message: FromThread = {
-      answers,
-      errors: this.#errors,
-      decided: this.#decided,
-      commits: this.#commits,
-      failures: this.#failures,
-      maskFailures: this.#maskFailures,
-      faults: this.#faults,
-      waiting: this.#options.waiting(),
-    };
+    const message: FromThread = { answers, errors: this.#errors, told: this.#report.take() };
     this.#options.main.postMessage(message, buffersOf(answers));
     this.#errors = [];
-    this.#decided = [];
-    this.#commits = [];
-    this.#failures = [];
-    this.#maskFailures = [];
-    this.#faults = [];
   }
 }
 

@@ -1,14 +1,12 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { MaskFailure } from '../../decision/recorder.ts';
 import type { ThreadError } from '../../errors.ts';
-import type { TenantId } from '../../ids.ts';
 import type { Bundle } from '../../policy/bundle.ts';
 import type { Staged } from '../../policy/policies.ts';
-import type { StoreFault } from '../../storage/faults.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { PouchBytes } from './pouch.ts';
+import type { Told } from './report.ts';
 
 /** What the decision thread and the one that speaks the protocols say to each other. */
 
@@ -45,7 +43,7 @@ export type ToThread =
   /** Requests, protobuf bytes: the slot of who waits, kind and tenant, the number of the caller. */
   | { readonly asks: PouchBytes }
   /** All it is to know of a tenant from now on. It gets no credentials: who asks is settled before. */
-  | { readonly tenant: Tenant; readonly bundle: Bundle; readonly staged: Staged | undefined }
+  | Learnt
   /** How records name a caller, and which tokens are for it. */
   | Named
   /** The batch that is asked next with this slot is waited for until then, in milliseconds since the epoch. */
@@ -60,17 +58,14 @@ export interface FromThread {
   /** Frames: slot, 0, 0; or for an error slot, 1, its place in `errors`. */
   readonly answers: PouchBytes;
   readonly errors: readonly ThreadError[];
-  /** Decisions that are durable now: number of the tenant, place of the outcome, cost, and so on. */
-  readonly decided: readonly number[];
-  /** Entries of each commit since the last message. */
-  readonly commits: readonly number[];
-  readonly failures: readonly PolicyFailure[];
-  /** Packages `audit` that failed. */
-  readonly maskFailures: readonly MaskFailure[];
-  /** What it met when it read the store. */
-  readonly faults: readonly StoreFault[];
-  /** Entries that wait for the next commit. */
-  readonly waiting: number;
+  readonly told: Told;
+}
+
+/** A tenant as a thread learns of it. */
+export interface Learnt {
+  readonly tenant: Tenant;
+  readonly bundle: Bundle;
+  readonly staged: Staged | undefined;
 }
 
 /** A caller, as far as a thread needs to know of it. */
@@ -80,11 +75,4 @@ export interface Named {
   /** Whether it is told where a policy failed. */
   readonly readsPolicy: boolean;
   readonly no: number;
-}
-
-export interface PolicyFailure {
-  readonly tenant: TenantId;
-  readonly code: string;
-  readonly at: number;
-  readonly place: string | undefined;
 }

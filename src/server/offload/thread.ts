@@ -1,22 +1,19 @@
 import { Worker } from 'node:worker_threads';
 import type { Admission, Share } from '../../decision/admission.ts';
-import { decisionChannel } from '../../decision/decisions.ts';
 import type { FuelWindow } from '../../decision/fuel-window.ts';
-import { maskFailureChannel } from '../../decision/recorder.ts';
 import type { Clock } from '../../effects.ts';
 import { ofThread, ServiceError, type ThreadError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
-import { reportFault } from '../../storage/faults.ts';
-import { recordOutcomes } from '../../storage/log/heads.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import { LOOK_MS, Pulse } from '../../storage/watch/pulse.ts';
-import { commitChannel, type Writer } from '../../storage/writer.ts';
+import type { Writer } from '../../storage/writer.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import { buffersOf, Pouch, unpack } from './pouch.ts';
 import { Progress } from './progress.ts';
 import { type FromThread, type Kind, type ThreadOptions, type ToThread, whatOf } from './protocol.ts';
+import { hear } from './report.ts';
 
 type Settings = Omit<ThreadOptions, 'writer' | 'writerPulse' | 'pulse' | 'progress'>;
 
@@ -239,15 +236,11 @@ export class DecisionThread {
   }
 
   #onMessage(message: FromThread): void {
-    const { answers, errors, decided, commits, failures, faults, maskFailures, waiting } = message;
+    const { answers, errors, told } = message;
     // It hung, and who waited was told; its slots are gone.
     if (this.#over) return;
-    this.#waiting = waiting;
-    for (const fault of faults) reportFault(fault);
+    this.#waiting = told.waiting;
     if (errors.some(({ code }) => code === 'audit_unavailable')) this.#options.writer.doubt();
-    for (const failure of maskFailures) maskFailureChannel.publish(failure);
-    for (const { tenant, code, at, place } of failures)
-      this.#options.policies.health.failed(tenant, code, at, place);
     unpack(answers, (slot, failed, place, frame) => {
       const waiter = this.#waiters[slot];
       if (!waiter) return;
@@ -258,14 +251,8 @@ export class DecisionThread {
       if (failed === 0) waiter.resolve(frame);
       else waiter.reject(errorOf(errors[place]));
     });
-    // What the core publishes is heard in its own thread only.
-    for (let at = 0; at < decided.length; at += 3) {
-      const tenant = this.#tenantIds[decided[at] ?? 0];
-      const [outcome, cost = 0] = [recordOutcomes[decided[at + 1] ?? 0], decided[at + 2]];
-      if (tenant !== undefined) this.#options.admission.learn(tenant, cost);
-      if (decisionChannel.hasSubscribers) decisionChannel.publish({ tenant, outcome, cost });
-    }
-    if (commitChannel.hasSubscribers) for (const entries of commits) commitChannel.publish({ entries });
+    const { admission, policies } = this.#options;
+    hear(told, { admission, health: policies.health, idOf: (no) => this.#tenantIds[no] });
   }
 
   /** Whoever waits gets an error, which a caller takes for a deny. */
@@ -297,7 +284,8 @@ const EARLY = 32;
  */
 const YOUNG_MIB = 96;
 
-const withoutSecrets = (tenant: Tenant): Tenant => ({
+/** A tenant as a thread knows it that only decides. */
+export const withoutSecrets = (tenant: Tenant): Tenant => ({
   ...tenant,
   credentials: new Map(),
   workloads: new Map(),

@@ -18,6 +18,7 @@ import { Approvers } from './decision/approval/approvers.ts';
 import { ApprovalRequests } from './decision/approval/requests.ts';
 import { DataQueries } from './decision/data.ts';
 import { Decisions } from './decision/decisions.ts';
+import { SharedCounts } from './decision/ledger.ts';
 import { Leases } from './decision/metering/leasing/leases.ts';
 import { Unreported } from './decision/metering/leasing/unreported.ts';
 import { Meters } from './decision/metering/meters.ts';
@@ -43,7 +44,7 @@ import { Explanations } from './explaining/explanations.ts';
 import { Ordering } from './fleet/postgres/ordering.ts';
 import { refusedHere, type ServedParts, servedByReplica } from './fleet/sidecar.ts';
 import { ChangeSource } from './fleet/source.ts';
-import type { PrincipalRef } from './ids.ts';
+import type { PrincipalRef, TenantId } from './ids.ts';
 import type { Fleet } from './policy/intake/fleet.ts';
 import { putPlace } from './policy/intake/kept-files.ts';
 import { TenantPuts } from './policy/intake/put.ts';
@@ -54,6 +55,7 @@ import { limitsFor } from './policy/proof.ts';
 import { queriesBy } from './policy/query/by-revision.ts';
 import { OpaQueries } from './policy/query/query.ts';
 import { ServedBundles } from './policy/revisions/served.ts';
+import { AcceptingThreads, sharedBounds } from './server/accepting/threads.ts';
 import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
@@ -113,13 +115,21 @@ export function assemble(
   ];
   const issuerOf = (tenant: string): string => `${base()}/t/${tenant}`;
 
+  /** What threads know of the tenant holds no more. */
+  const forget = (tenant: TenantId): void => {
+    offload?.forget(tenant);
+    accepting?.forget(tenant);
+  };
   const registry = new Registry();
   const registeredIssuers = new RegisteredIssuers();
   const changes = changeStore(reader);
-  const versions = new StateVersions((no) => changes.at(no).version);
+  const versions = new StateVersions(
+    (no) => changes.at(no).version,
+    (no, version) => accepting?.reached(no, version),
+  );
   const tenants = new Tenants(
     (tenant) => {
-      offload?.forget(tenant);
+      forget(tenant);
       source.changed(tenant);
     },
     registry,
@@ -146,7 +156,10 @@ export function assemble(
   const freshness = heard ?? ALWAYS_FRESH;
   if (authority) writer.orderBy(refusedHere);
   if (isOneOfMany) grants.heard = (no, id) => versions.when(no, () => grants.find(no, id) !== undefined);
-  const facts = factSource(principals, (tenant) => offload?.changed(tenant));
+  const facts = factSource(principals, (tenant) => {
+    offload?.changed(tenant);
+    accepting?.changed(tenant);
+  });
   const killed = killStore(reader);
   const kills = new Kills(killed, () => writer.ends);
   const doubt = stack.use(new Doubt(writer));
@@ -164,11 +177,7 @@ export function assemble(
   });
   const shared = partStore(reader);
   const { policies, compilerOptions, compiler, revisions, releases, shadows, trials, pulls, fleet } =
-    assemblePolicies(
-      parts,
-      { tenants, administration, records, shared, forget: (tenant) => offload?.forget(tenant) },
-      stack,
-    );
+    assemblePolicies(parts, { tenants, administration, records, shared, forget }, stack);
   const policyOf = (tenant: Tenant, subject?: PrincipalRef) => policies.of(tenant, subject);
   const health = stack.use(new StoreHealth());
 
@@ -228,13 +237,19 @@ export function assemble(
   });
 
   const { sinks, shipping } = assembleSending(parts, stack);
-  const admission = new Admission(clock, config.max_open_decisions);
+  // Functions do not travel: with a clock or randomness of its own, main decides alone.
+  const isSystem = clock === systemClock && random === systemRandom;
+  const [bounds, ...boundsOfThreads] =
+    config.accept_threads > 0 && isSystem ? sharedBounds(config.accept_threads) : [];
+  const admission = new Admission(
+    clock,
+    config.max_open_decisions,
+    bounds && new SharedCounts(bounds.ledger),
+  );
   const recorder = new Recorder({ policyOf, keys: memberKeys, admission, random });
   const current = ({ id }: Tenant): Tenant | undefined => tenants.find(id);
   const versionOf = (no: TenantNo): number => versions.of(no);
   const common = { facts, kills, policyOf, current, writer, recorder, clock, random, versionOf };
-  // Functions do not travel: with a clock or randomness of its own, main decides alone.
-  const isSystem = clock === systemClock && random === systemRandom;
   const offload =
     config.decision_threads > 0 && isSystem
       ? stack.use(
@@ -250,6 +265,28 @@ export function assemble(
           }),
         )
       : undefined;
+  const accepting =
+    bounds &&
+    stack.use(
+      new AcceptingThreads({
+        settings: {
+          folder: config.data_dir,
+          maxOpen: config.max_open_decisions,
+          connections: { total: config.max_connections, each: config.max_connections_per_address },
+          guardHost: config.dev,
+          passesOn: config.authority !== undefined,
+          ...limitsOf(config),
+        },
+        bounds: boundsOfThreads,
+        writer,
+        policies,
+        admission,
+        tenants,
+        callers,
+        clock,
+        versionOf,
+      }),
+    );
   const usage = usageStore(reader);
   const meters = new Meters({ store: usage, grants, doubt, isShared: config.store !== undefined });
   const recounts = new Recounts({
@@ -289,13 +326,17 @@ export function assemble(
   const metrics = stack.use(
     createMetrics({
       tenantLabels: config.tenant_labels,
-      waiting: () => writer.waiting + (offload?.waiting ?? 0),
+      waiting: () => writer.waiting + (offload?.waiting ?? 0) + (accepting?.waiting ?? 0),
       open: () => admission.open,
       tenants: () => tenants.size,
       degraded: () => fleet.degraded(),
       bundlesStale: () => pulls.stale(),
       threadAnswers: () => offload?.answered ?? 0,
       threads: () => offload?.ready ?? 0,
+      accepting: () => ({
+        threads: accepting?.ready ?? 0,
+        ...(accepting?.counts ?? { decided: 0, handed: 0 }),
+      }),
       sinks: () => sinks.states,
       disputes: () => witnessing.disputes.length,
       keeping: () => (keeper.problem === '' ? 0 : 1),
@@ -402,6 +443,8 @@ export function assemble(
     issuerOf,
     decisions,
     offload,
+    accepting,
+    bounds,
     versions,
     source,
     passingOn: sidecar?.passingOn,
@@ -478,6 +521,7 @@ export function assemble(
       follower,
       ordering: () => ordering,
       offload,
+      accepting,
       freshness,
       pulls,
       sinks,

@@ -217,6 +217,11 @@ const schema = z.strictObject({
     .min(0)
     .max(16)
     .default(() => Math.min(4, availableParallelism())),
+  /**
+   * How many threads accept the data plane's connections and decide what comes on them, instead of the one that does all
+   * else; 0: none.
+   */
+  accept_threads: z.int().min(0).max(16).default(0),
   /** Bounds the database; a write beyond it fails, and so does its request. */
   max_store_bytes: z.int().min(1_048_576).optional(),
   /**
@@ -353,6 +358,7 @@ export function readConfig(
   for (const [plane, { host }] of Object.entries({ data: config.data, admin: config.admin }))
     checkExposure(config, plane, host);
   checkSidecar(config);
+  checkThreads(config);
   return config;
 }
 
@@ -376,6 +382,17 @@ function checkSidecar({ authority, peers, store, tenants, base_url }: Config): v
     throw new ServiceError(
       'config_invalid',
       'authority: a sidecar takes base_url, the same as its authority has',
+    );
+}
+
+/** What one thread alone can do. */
+function checkThreads({ accept_threads: threads, tracing, http2 }: Config): void {
+  if (threads === 0) return;
+  const why = tracing ? 'tracing' : http2 === 'node' ? 'http2: node (or MANDATE_HTTP2)' : undefined;
+  if (why)
+    throw new ServiceError(
+      'config_invalid',
+      `accept_threads: with ${why} one thread accepts all connections: leave it out, or make it 0`,
     );
 }
 

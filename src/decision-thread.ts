@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { assembleDeciding } from './assembly/deciding.ts';
 import { systemClock } from './effects.ts';
 import { Decider } from './server/offload/decider.ts';
+import { assembleDeciding } from './server/offload/deciding.ts';
 import { Progress } from './server/offload/progress.ts';
 import type { ThreadOptions, ToThread } from './server/offload/protocol.ts';
 import type { TenantNo } from './storage/rows.ts';

@@ -6,8 +6,9 @@ import { tenantId } from './ids.ts';
 import { readCertificates, watchCertificates } from './server/certificates.ts';
 import { toServiceError } from './server/errors.ts';
 import { devIssuer } from './server/http/dev.ts';
+import { checkFree } from './server/intake/bind.ts';
 import { Listener } from './server/listener.ts';
-import { adminPlane, dataPlane, type Services } from './server/planes.ts';
+import { adminPlane, dataPlane, hotKinds, type Services } from './server/planes.ts';
 import { planeHandlers } from './server/server.ts';
 import { noTracing, otelTracing } from './server/tracing.ts';
 import { openReader } from './storage/reader.ts';
@@ -62,12 +63,24 @@ export async function start(
     connections: { total: config.max_connections, each: config.max_connections_per_address },
     nodeHttp2: config.http2 === 'node',
   };
-  const data = stack.use(new Listener(planeHandlers(dataPlane(services, dev), tracing), listening));
+  const { accepting, bounds } = services;
+  const plane = dataPlane(services, dev);
+  const handlers = planeHandlers(plane, tracing, bounds);
+  const data = stack.use(new Listener(handlers, { ...listening, shared: bounds }));
   const admin = stack.use(new Listener(planeHandlers(adminPlane(services), tracing), listening));
   const socket = config.socket && { path: config.socket.path, mode: Number.parseInt(config.socket.mode, 8) };
-  const dataPort = await data.listen({ ...config.data, socket, tls });
+  if (accepting) await checkFree(config.data.host, config.data.port);
+  const door = { ...config.data, tls, reusePort: accepting !== undefined };
+  const dataPort = await data.listen({ ...door, socket });
   const adminPort = await admin.listen({ ...config.admin, tls });
   base ||= `${tls ? 'https' : 'http'}://${config.data.host}:${dataPort}`;
+  const endpoint = { ...door, port: dataPort };
+  await accepting?.begin({
+    served: { hot: hotKinds(plane), request: handlers.request },
+    endpoint,
+    base,
+    door: { open: () => data.listen(endpoint), close: () => data.leavePort() },
+  });
   // What a log is called begins with it.
   await services.logKeys.makeMissing(Array.from(services.tenants, ({ no }) => no));
   await presence.begin();
@@ -81,10 +94,13 @@ export async function start(
     (tenant) => services.logKeys.makeMissing([tenant.no]),
     (error) => void toServiceError(error, 'tenants'),
   );
-  if (config.tls) stack.use(watchCertificates(config.tls, [data, admin]));
+  if (config.tls)
+    stack.use(watchCertificates(config.tls, accepting ? [data, admin, accepting] : [data, admin]));
   stack.defer(async () => {
     stopping.abort();
-    await Promise.all([data.drain(config.drain_seconds * 1_000), admin.drain(ADMIN_DRAIN_MS)]);
+    const graceMs = config.drain_seconds * 1_000;
+    // What main serves for the threads' connections goes on until these are done.
+    await Promise.all([data.drain(graceMs), accepting?.drain(graceMs), admin.drain(ADMIN_DRAIN_MS)]);
   });
   const running = stack.move();
   return {

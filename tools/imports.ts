@@ -32,6 +32,7 @@ const ranks: Readonly<Record<string, number>> = {
   'assembly.ts': 8.5,
   'main.ts': 9,
   'decision-thread.ts': 9,
+  'accepting-thread.ts': 9,
   'sinks-thread.ts': 9,
   'shipping-thread.ts': 9,
   'receiving-thread.ts': 9,

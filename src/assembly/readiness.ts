@@ -8,6 +8,7 @@ import type { Ordering } from '../fleet/postgres/ordering.ts';
 import type { Shipping } from '../fleet/shipping/thread.ts';
 import type { Fleet } from '../policy/intake/fleet.ts';
 import type { Pulls } from '../policy/pulling/pulls.ts';
+import type { AcceptingThreads } from '../server/accepting/threads.ts';
 import type { Offload } from '../server/offload/offload.ts';
 import type { Services } from '../server/planes.ts';
 import type { StoreFault } from '../storage/faults.ts';
@@ -34,6 +35,7 @@ export interface Watched {
   /** Known once it has its place. */
   readonly ordering: () => Ordering | undefined;
   readonly offload: Pick<Offload, 'problem'> | undefined;
+  readonly accepting: Pick<AcceptingThreads, 'problem'> | undefined;
   readonly freshness: Freshness;
   readonly pulls: Pick<Pulls, 'problems'>;
   readonly sinks: Pick<Sinks, 'problems'>;
@@ -44,7 +46,7 @@ export interface Watched {
 export function readinessOf(watched: Watched): Services['readiness'] {
   const { writer, stopping, health, witnessing, receiving, received, shipping, tenants, tenantKeys, fleet } =
     watched;
-  const { follower, ordering, offload, freshness, pulls, sinks, keeper } = watched;
+  const { follower, ordering, offload, accepting, freshness, pulls, sinks, keeper } = watched;
   return {
     ready: () => writer.problem === '' && health.ready && !stopping.aborted && follower?.isComplete !== false,
     problems: () => [
@@ -56,6 +58,7 @@ export function readinessOf(watched: Watched): Services['readiness'] {
         ? [`authority: ${follower.problem || 'its tenants are on their way'}`]
         : []),
       ...(offload?.problem ? [offload.problem] : []),
+      ...(accepting?.problem ? [accepting.problem] : []),
     ],
     ofTenants: () => [
       ...logProblems([...health.ofTenants(), ...witnessing.disputes], tenants, received),

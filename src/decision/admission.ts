@@ -84,7 +84,7 @@ export class Admission {
   #shareOf(tenant: Tenant): Share {
     const known = this.#shares.get(tenant.id);
     // One that was retired and comes again has another number.
-    if (known?.no === tenant.no) return known;
+    if (known && known.no === tenant.no) return known;
     const share = { no: tenant.no, usual: 0, dearest: 0 };
     this.#shares.set(tenant.id, share);
     return share;

@@ -60,6 +60,7 @@ export class Stream implements ServerStream, Sender {
   #hasBegun = false;
   #wantsDrain = false;
 
+  #isTurnOver = false;
   #isClosed = false;
   #isSettled = false;
   #resetCode: number | undefined;
@@ -112,9 +113,14 @@ export class Stream implements ServerStream, Sender {
 
   receive(receiver: Receiver): void {
     this.#receiver = receiver;
-    if (!this.#isClosed) return this.resume();
-    this.#receiver = undefined;
-    receiver.closed();
+    if (this.#isClosed) {
+      this.#receiver = undefined;
+      receiver.closed();
+      return;
+    }
+    this.resume();
+    // Who came to it later has missed the end of its turn.
+    if (this.#isTurnOver) this.onTurnEnd();
   }
 
   pause(): void {
@@ -223,6 +229,7 @@ export class Stream implements ServerStream, Sender {
 
   /** What came along with the header section is read. */
   onTurnEnd(): void {
+    this.#isTurnOver = true;
     if (this.#isRemoteOver || this.#isClosed) return;
     try {
       this.#receiver?.waits?.();

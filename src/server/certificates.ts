@@ -30,7 +30,10 @@ export function readCertificates(files: CertificateFiles): SecureContextOptions 
 }
 
 /** Gives listeners new certificates when the files change. Files that do not fit together leave the old ones. */
-export function watchCertificates(files: CertificateFiles, listeners: readonly Listener[]): Disposable {
+export function watchCertificates(
+  files: CertificateFiles,
+  listeners: readonly Pick<Listener, 'renewCertificates'>[],
+): Disposable {
   const paths = [files.cert, files.key, ...(files.client_ca === undefined ? [] : [files.client_ca])];
   const renew = (): void => {
     try {

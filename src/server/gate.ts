@@ -7,6 +7,7 @@ import { nameLibraryError, toConnectError } from './errors.ts';
 import { MAX_MESSAGE_BYTES } from './grpc/frames.ts';
 import { fail, type UnaryHandler } from './grpc/unary.ts';
 import { Places } from './intake/places.ts';
+import type { SharedTally } from './intake/tally.ts';
 import type { Peer } from './peer.ts';
 
 /** Places for those who are not known yet, or never are: what they send is held in bounds. */
@@ -24,12 +25,14 @@ const MAX_STRANGERS_BYTES = 4_096;
 /** Lets callers in before a byte of what they ask is read. */
 export class Gate {
   /** For requests whose callers are still to be known. */
-  readonly anteroom = new Places(ANTEROOM);
+  readonly anteroom: Places;
   readonly #open = new Places(OPEN_TO_ALL);
   readonly #greet: (context: HandlerContext) => void | Promise<void>;
 
-  constructor(greet: (context: HandlerContext) => void | Promise<void>) {
+  /** `shared`: where threads give away the same places. */
+  constructor(greet: (context: HandlerContext) => void | Promise<void>, shared?: SharedTally) {
     this.#greet = greet;
+    this.anteroom = new Places(ANTEROOM, shared);
   }
 
   /** The most bytes of a message to a service. */

@@ -19,6 +19,7 @@ import {
 import { bind, removeStaleSocket } from './intake/bind.ts';
 import { Places } from './intake/places.ts';
 import { sniff } from './intake/sniff.ts';
+import type { SharedTally } from './intake/tally.ts';
 import { countedAs, OVER_SOCKET_FILE, type Peer, peerOn } from './peer.ts';
 import type { Exchange } from './transport/exchange.ts';
 import { Http1Exchange } from './transport/http1.ts';
@@ -33,12 +34,16 @@ export interface Endpoint {
   /** A Unix socket beside the port. */
   readonly socket?: { readonly path: string; readonly mode: number } | undefined;
   readonly tls?: (tls.SecureContextOptions & { readonly requestCert: boolean }) | undefined;
+  /** Others listen on the same port (SO_REUSEPORT): which of them a connection goes to is for the system to say. */
+  readonly reusePort?: boolean;
 }
 
 export interface Handlers {
   readonly request: (exchange: Exchange) => void;
   /** Takes a request of HTTP/2 and answers true, or leaves it to `request`. */
   readonly stream?: (stream: ServerStream, peer: Peer) => boolean;
+  /** The connection of a peer that asked is over. */
+  readonly gone?: (peer: Peer) => void;
 }
 
 export interface ListenerOptions {
@@ -48,6 +53,8 @@ export interface ListenerOptions {
   readonly patience?: { readonly unusedMs: number; readonly idleMs: number };
   /** Node's own HTTP/2 instead of ours. */
   readonly nodeHttp2?: boolean;
+  /** Where threads give away the same places: connections, and bytes that are held. */
+  readonly shared?: { readonly connections: SharedTally; readonly held: SharedTally } | undefined;
 }
 
 const CONNECTIONS = { total: 10_000, each: 1_000 };
@@ -72,12 +79,14 @@ export class Listener implements AsyncDisposable {
   readonly #places: Places;
   readonly #sniffing = new Set<net.Socket>();
   #secure: tls.Server | undefined;
+  /** What listens on the port. */
+  #door: net.Server | undefined;
   /** Every open connection, whatever it speaks. */
   readonly #sockets = new Set<net.Socket>();
 
   constructor(handlers: Handlers, options: ListenerOptions = {}) {
-    const { connections = CONNECTIONS, patience = PATIENCE, nodeHttp2 = false } = options;
-    this.#places = new Places({ ...connections, full: 'too many connections' });
+    const { connections = CONNECTIONS, patience = PATIENCE, nodeHttp2 = false, shared } = options;
+    this.#places = new Places({ ...connections, full: 'too many connections' }, shared?.connections);
     const peers = new WeakMap<net.Socket, Peer>();
     this.#h1 = http.createServer(
       {
@@ -89,8 +98,12 @@ export class Listener implements AsyncDisposable {
       },
       (request, response) => {
         const { socket } = request;
-        const peer = peers.get(socket) ?? peerOn(socket as TLSSocket);
-        peers.set(socket, peer);
+        let peer = peers.get(socket);
+        if (!peer) {
+          const first = (peer = peerOn(socket as TLSSocket));
+          peers.set(socket, peer);
+          socket.once('close', () => handlers.gone?.(first));
+        }
         handlers.request(new Http1Exchange(request, response, peer));
       },
     );
@@ -104,6 +117,7 @@ export class Listener implements AsyncDisposable {
       patience,
       accept: (connection, socket) => {
         const peer = peerOn(socket as TLSSocket, () => connection.widen(KNOWN));
+        socket.once('close', () => handlers.gone?.(peer));
         return (stream) => {
           if (!handlers.stream?.(stream, peer)) handlers.request(new Http2Exchange(stream, peer));
         };
@@ -112,7 +126,7 @@ export class Listener implements AsyncDisposable {
       onEnd: ({ code, reason }, { remoteAddress = '' }) =>
         transportChannel.publish({ code: nameOf(code), reason, address: countedAs(remoteAddress) }),
     };
-    this.#h2 = nodeHttp2 ? new NodeHttp2(transport) : ownHttp2(transport);
+    this.#h2 = nodeHttp2 ? new NodeHttp2(transport) : ownHttp2(transport, shared?.held);
   }
 
   /** Resolves with the bound port. Throws `config_invalid` where the address cannot be had. */
@@ -139,8 +153,10 @@ export class Listener implements AsyncDisposable {
     const server = net.createServer({ noDelay: true }, (socket) =>
       this.#accept(socket, countedAs(socket.remoteAddress ?? ''), this.#secure),
     );
-    const port = await bind(server, { host: endpoint.host, port: endpoint.port });
+    const { host, port: wanted, reusePort = false } = endpoint;
+    const port = await bind(server, { host, port: wanted, reusePort });
     this.#servers.push(server);
+    this.#door = server;
     if (endpoint.socket) {
       const local = net.createServer((socket) => {
         Object.assign(socket, { [OVER_SOCKET_FILE]: true });
@@ -153,6 +169,17 @@ export class Listener implements AsyncDisposable {
       this.#servers.push(local);
     }
     return port;
+  }
+
+  /** Takes no more connections on the port, which others go on listening on; those that stand stay. */
+  async leavePort(): Promise<void> {
+    const door = this.#door;
+    if (!door) return;
+    // Who has connected by now is still taken: a connection that is not would be reset.
+    await nextTurn();
+    this.#door = undefined;
+    this.#servers.splice(this.#servers.indexOf(door), 1);
+    door.close();
   }
 
   /** New certificates for the connections to come; those that stand keep theirs. */
@@ -226,8 +253,8 @@ export class Listener implements AsyncDisposable {
 /** Bytes that one address, and all together, may make us hold: requests that are not read, answers that are not taken. */
 const HELD = { total: 512 * 1024 * 1024, each: 256 * 1024 * 1024, full: 'too much waits' };
 
-function ownHttp2({ patience, ...options }: TransportOptions): Transport {
-  const held = new Places(HELD);
+function ownHttp2({ patience, ...options }: TransportOptions, shared: SharedTally | undefined): Transport {
+  const held = new Places(HELD, shared);
   return new Http2Server({
     ...options,
     bounds: patience,

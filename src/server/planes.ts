@@ -72,6 +72,8 @@ import type { Kills } from '../tenancy/kills.ts';
 import type { Credentials } from '../tenancy/registry/changes.ts';
 import type { StateVersions } from '../tenancy/state-versions.ts';
 import type { Tenant, Tenants } from '../tenancy/tenants.ts';
+import type { SharedBounds } from './accepting/protocol.ts';
+import type { AcceptingThreads } from './accepting/threads.ts';
 import { approvalService } from './connect/approval.ts';
 import { auditService } from './connect/audit.ts';
 import { presentedIn } from './connect/context.ts';
@@ -102,9 +104,10 @@ import { searchRoutes } from './http/search.ts';
 import { isNamedRightly } from './intake/hosts.ts';
 import { Shipments } from './intake/shipments.ts';
 import type { Offload } from './offload/offload.ts';
+import type { Kind } from './offload/protocol.ts';
 import type { PassingOn } from './passing-on.ts';
 import { presentedBy } from './peer.ts';
-import type { Plane } from './server.ts';
+import type { HotMethod, Plane } from './server.ts';
 
 /** What the two planes serve, from. */
 export interface Services {
@@ -113,6 +116,9 @@ export interface Services {
   readonly puts: TenantPuts;
   readonly decisions: Decisions;
   readonly offload: Offload | undefined;
+  /** Threads that accept the data plane's connections, where there are any, and main's part of the bounds they share. */
+  readonly accepting: AcceptingThreads | undefined;
+  readonly bounds: SharedBounds | undefined;
   readonly versions: StateVersions;
   /** What followers are told; and, of a sidecar, what is passed on to its authority. */
   readonly source: ChangeSource;
@@ -221,6 +227,16 @@ export function dataPlane(services: Services, extra: readonly Route[] = []): Pla
       ]),
     ),
   };
+}
+
+/** Those of the data plane's methods that threads hand over. */
+export function hotKinds({ hot }: Pick<Plane, 'hot'>): Readonly<Record<Kind, HotMethod>> {
+  const of = (name: string): HotMethod => {
+    const method = hot.get(`/${DecisionService.typeName}/${name}`);
+    if (!method) throw new Error(`${name} is not served`);
+    return method;
+  };
+  return { check: of('Check'), batch: of('CheckBatch'), stream: of('CheckStream') };
 }
 
 /** The admin plane: what operators and authors ask. */

@@ -26,7 +26,8 @@ import {
 } from './http/exchange.ts';
 import type { Router } from './http/router.ts';
 import { isNamedRightly, type Names } from './intake/hosts.ts';
-import { Uploads } from './intake/uploads.ts';
+import type { SharedTally } from './intake/tally.ts';
+import { ROUND_MS, Uploads } from './intake/uploads.ts';
 import type { Handlers } from './listener.ts';
 import type { Peer } from './peer.ts';
 import { noTracing, type Tracing } from './tracing.ts';
@@ -70,9 +71,13 @@ export interface Plane {
 }
 
 /** One plane's requests, each to the layer that serves it. */
-export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handlers {
-  const uploads = new Uploads();
-  const gate = new Gate(plane.greet);
+export function planeHandlers(
+  plane: Plane,
+  tracing: Tracing = noTracing,
+  shared?: { readonly uploads: SharedTally; readonly anteroom: SharedTally },
+): Handlers {
+  const uploads = new Uploads(ROUND_MS, shared?.uploads);
+  const gate = new Gate(plane.greet, shared?.anteroom);
   const connect = connectHandler({
     routes: plane.services,
     readMaxBytes: MAX_MESSAGE_BYTES,
@@ -86,13 +91,10 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
       plane.router.serve(exchange, intake, tracing).catch((error: unknown) => refuse(exchange, error));
     },
   });
-  // A page cannot send a credential that it does not have.
-  const isMisnamed = (authorization: string | undefined, names: Names, peer: Peer): boolean =>
-    plane.guardHost && authorization === undefined && !isNamedRightly(names, peer, plane.base());
   return {
     request: (exchange) => {
       const { peer } = exchange;
-      if (isMisnamed(headerOf(exchange, 'authorization'), namesIn(exchange), peer))
+      if (isMisnamed(plane, headerOf(exchange, 'authorization'), namesIn(exchange), peer))
         return writeResponse(exchange, misdirected);
       if (plane.passesOn && headerOf(exchange, PASSED_ON) !== undefined)
         return refuse(exchange, passedBefore());
@@ -100,36 +102,52 @@ export function planeHandlers(plane: Plane, tracing: Tracing = noTracing): Handl
       if (forwarding) forwarding.pass(exchange, uploads).catch((error: unknown) => refuse(exchange, error));
       else connect(exchange);
     },
-    stream: (stream, peer) => {
-      const { fields, line } = stream;
-      const method = plane.hot.get(line.path);
-      if (!method || line.method !== 'POST' || !isPlainGrpc(fields)) return false;
-      const serve = (opened: UnaryHandler): void => {
-        const handle = tracing === noTracing ? opened : spanned(tracing, method, fields, opened);
-        peer.welcome?.();
-        const { address: whom = '' } = peer;
-        if (method.kind === 'unary') return serveUnary(stream, timeoutMs, handle, uploads, whom);
-        const each = (message: Uint8Array): Promise<Uint8Array> => handle(message, Number.POSITIVE_INFINITY);
-        const { refuse } = method;
-        serveDuplex(stream, { timeoutMs, handle: each, refuse, uploads, whom, stopping: plane.stopping });
-      };
-      let timeoutMs: number;
-      try {
-        const authorization = fields.get('authorization');
-        if (plane.guardHost && isMisnamed(authorization, namesOf(stream), peer))
-          throw new ServiceError('permission_denied', MISNAMED);
-        if (plane.passesOn && fields.get(PASSED_ON) !== undefined) throw passedBefore();
-        timeoutMs = timeoutOf(fields.get('grpc-timeout'));
-        const opened = method.open(authorization, peer);
-        if (opened instanceof Promise) gate.wait(stream, peer, opened, serve);
-        else serve(opened);
-      } catch (error) {
-        fail(stream, error);
-      }
-      return true;
-    },
+    stream: hotHandler(plane, { uploads, gate, tracing }),
   };
 }
+
+/** Serves the methods of gRPC that are served straight on their streams; answers false for what is none of them. */
+export function hotHandler(
+  plane: Pick<Plane, 'hot' | 'guardHost' | 'base' | 'passesOn' | 'stopping'>,
+  { uploads, gate, tracing = noTracing }: { uploads: Uploads; gate: Gate; tracing?: Tracing },
+): NonNullable<Handlers['stream']> {
+  return (stream, peer) => {
+    const { fields, line } = stream;
+    const method = plane.hot.get(line.path);
+    if (!method || line.method !== 'POST' || !isPlainGrpc(fields)) return false;
+    const serve = (opened: UnaryHandler): void => {
+      const handle = tracing === noTracing ? opened : spanned(tracing, method, fields, opened);
+      peer.welcome?.();
+      const { address: whom = '' } = peer;
+      if (method.kind === 'unary') return serveUnary(stream, timeoutMs, handle, uploads, whom);
+      const each = (message: Uint8Array): Promise<Uint8Array> => handle(message, Number.POSITIVE_INFINITY);
+      const { refuse } = method;
+      serveDuplex(stream, { timeoutMs, handle: each, refuse, uploads, whom, stopping: plane.stopping });
+    };
+    let timeoutMs: number;
+    try {
+      const authorization = fields.get('authorization');
+      if (plane.guardHost && isMisnamed(plane, authorization, namesOf(stream), peer))
+        throw new ServiceError('permission_denied', MISNAMED);
+      if (plane.passesOn && fields.get(PASSED_ON) !== undefined) throw passedBefore();
+      timeoutMs = timeoutOf(fields.get('grpc-timeout'));
+      const opened = method.open(authorization, peer);
+      if (opened instanceof Promise) gate.wait(stream, peer, opened, serve);
+      else serve(opened);
+    } catch (error) {
+      fail(stream, error);
+    }
+    return true;
+  };
+}
+
+/** A page cannot send a credential that it does not have. */
+const isMisnamed = (
+  { guardHost, base }: Pick<Plane, 'guardHost' | 'base'>,
+  authorization: string | undefined,
+  names: Names,
+  peer: Peer,
+): boolean => guardHost && authorization === undefined && !isNamedRightly(names, peer, base());
 
 const namesOf = ({ line, fields }: ServerStream): Names => ({
   authority: line.authority,

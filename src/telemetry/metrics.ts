@@ -12,6 +12,8 @@ export function createMetrics(options: {
   bundlesStale: () => number;
   threadAnswers: () => number;
   threads: () => number;
+  /** Threads that accept connections, what they have decided, and what they have handed to main. */
+  accepting: () => { readonly threads: number; readonly decided: number; readonly handed: number };
   disputes: () => number;
   /** 1 while something is wrong with the keeping of logs. */
   keeping: () => number;
@@ -117,6 +119,18 @@ export function createMetrics(options: {
     mandate_tenants: ['Tenants served.', options.tenants],
     mandate_thread_answers: ['Calls that the decision threads have answered.', options.threadAnswers],
     mandate_decision_threads: ['Decision threads that can be asked.', options.threads],
+    mandate_accepting_threads: [
+      'Threads that accept connections of the data plane.',
+      () => options.accepting().threads,
+    ],
+    mandate_accepting_decided: [
+      'Decisions that the threads which accept connections have made.',
+      () => options.accepting().decided,
+    ],
+    mandate_accepting_handed: [
+      'Checks that they have handed over instead.',
+      () => options.accepting().handed,
+    ],
     mandate_logs_disputed: ['Logs of which a witness has seen another one.', options.disputes],
     mandate_keeping_failing: ['Whether volumes cannot be made, archived or removed.', options.keeping],
     mandate_bundles_stale: [

@@ -8,7 +8,7 @@ import { ALWAYS_FRESH, checkServed, type Freshness } from './freshness.ts';
 import { readToken } from './jose.ts';
 import { type ManifestPrincipal, type Operation, operatorOperations } from './manifest.ts';
 import type { ChosenSecrets } from './registry/chosen.ts';
-import { type Credential, chosenBy, isGood } from './registry/credentials.ts';
+import { type Credential, chosenBy, goodFor, isGood } from './registry/credentials.ts';
 import { audiencesOf, type Holder } from './registry/registry.ts';
 import type { Tenant, Tenants } from './tenants.ts';
 
@@ -28,6 +28,12 @@ export interface Caller {
    * so it must say so with each question. `any`: the development caller, who is nobody.
    */
   readonly audiences: readonly string[] | 'stated' | 'any';
+}
+
+/** A caller who was found at a look. */
+export interface Known {
+  readonly caller: Caller;
+  readonly forMs: number;
 }
 
 type ChosenPresented = Extract<Presented, { kind: 'secret' }> & { readonly clientId: string };
@@ -227,6 +233,29 @@ export class Callers {
       return caller.catch((error: unknown) => this.#refused(tenant, presented, operation, error));
     } catch (error) {
       return this.#refused(tenant, presented, operation, error);
+    }
+  }
+
+  /**
+   * Who that is and for how long nothing but a change could make it another answer, in milliseconds; undefined where it is
+   * not known at a look, or not permitted. Nobody hears of a refusal: it is no request yet.
+   */
+  known(tenant: Tenant, presented: Presented, operation: Operation): Known | undefined {
+    if (presented.kind === 'assertion' || this.#isChosen(tenant, presented)) return undefined;
+    if (presented.kind === 'secret' && isJwt(presented.secret)) return undefined;
+    // How old what is known may be is asked for each request then.
+    if (
+      operation === 'check' &&
+      tenant.manifest.when_stale === 'refuse_all' &&
+      this.#freshness !== ALWAYS_FRESH
+    )
+      return undefined;
+    try {
+      const caller = this.#permitted(tenant, this.#identify(tenant, presented), operation);
+      return { caller, forMs: caller.credential ? goodFor(caller.credential, this.#clock()) : Infinity };
+    } catch (error) {
+      if (error instanceof ServiceError) return undefined;
+      throw error;
     }
   }
 

@@ -6,10 +6,15 @@ export class StateVersions {
   readonly #of = new Map<TenantNo, number>();
   readonly #waiting = new Map<TenantNo, Set<() => void>>();
   readonly #stored: (no: TenantNo) => number;
+  readonly #onReached: (no: TenantNo, version: number) => void;
 
-  /** `stored`: where the store is, for a tenant that nobody has told of yet. */
-  constructor(stored: (no: TenantNo) => number = () => 0) {
+  /** `stored`: where the store is, for a tenant that nobody has told of yet. `onReached` hears of each version before others do. */
+  constructor(
+    stored: (no: TenantNo) => number = () => 0,
+    onReached: (no: TenantNo, version: number) => void = () => {},
+  ) {
     this.#stored = stored;
+    this.#onReached = onReached;
   }
 
   of(no: TenantNo): number {
@@ -37,6 +42,7 @@ export class StateVersions {
   /** The same, where it may have gone back: what is known now is a copy of another history. */
   set(no: TenantNo, version: number): void {
     this.#of.set(no, version);
+    this.#onReached(no, version);
     for (const wake of this.#waiting.get(no) ?? []) wake();
   }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Overrides, readConfig } from '../../src/config.ts';
 import { type Mandate, start } from '../../src/main.ts';
+import { acceptThreads } from '../e2e/server.ts';
 
 /** A server whose tenants are written by the test: a manifest and one Rego file each. */
 export interface TenantFiles {
@@ -39,6 +40,7 @@ export async function serve(tenants: readonly TenantFiles[], overrides: Override
       tenants: [path.join(folder, 'tenants')],
       log_level: 'silent',
       drain_seconds: 1,
+      ...acceptThreads(),
       ...overrides,
     },
   );

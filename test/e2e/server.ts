@@ -106,7 +106,7 @@ export async function startIn(folder: string, options: Options = {}): Promise<Ru
   // The end-to-end tests run on both servers of HTTP/2: vitest.config.ts.
   const config = readConfig(
     { MANDATE_HTTP2: process.env['MANDATE_HTTP2'], ...options.environment },
-    { ...overridesIn(folder), ...options.overrides },
+    { ...overridesIn(folder), ...acceptThreads(), ...options.overrides },
   );
   await takeModules(config.data_dir);
   const mandate = await start(config, options.clock);
@@ -134,6 +134,10 @@ export async function startIn(folder: string, options: Options = {}): Promise<Ru
     },
   };
 }
+
+/** And some on threads that accept the connections. */
+export const acceptThreads = (): Overrides =>
+  process.env['ACCEPT_THREADS'] ? { accept_threads: Number(process.env['ACCEPT_THREADS']) } : {};
 
 const overridesIn = (folder: string): Overrides => ({
   dev: true,

@@ -65,6 +65,7 @@ describe('docs/reference.md', () => {
       bundlesStale: none,
       threadAnswers: none,
       threads: none,
+      accepting: () => ({ threads: 0, decided: 0, handed: 0 }),
       disputes: none,
       keeping: none,
       ready: none,

@@ -39,7 +39,8 @@ export function healthService(
         const answer = statusOf(service);
         if (answer.status !== last) yield answer;
         last = answer.status;
-        if (signal.aborted || stopping.aborted) return;
+        // It may have stopped while what was said before was on its way.
+        if (signal.aborted || (stopping.aborted && statusOf(service).status === last)) return;
         await looks.next(signal);
       }
     },

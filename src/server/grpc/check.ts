@@ -1,18 +1,16 @@
-import { isMetered, metersMet } from '../../decision/metering/met.ts';
-import type { UncheckedRequest } from '../../decision/request.ts';
+import { isMetered } from '../../decision/metering/met.ts';
 import type { Tokens } from '../../delegation/tokens.ts';
 import { systemClock } from '../../effects.ts';
 import { ServiceError } from '../../errors.ts';
 import type { Caller, Presented } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
-import { batch, batchOfItems, check, type DecisionParts, MAX_ITEMS } from '../connect/decision.ts';
+import { batch, check, type DecisionParts, MAX_ITEMS } from '../connect/decision.ts';
 import { toServiceError } from '../errors.ts';
 import type { Offload } from '../offload/offload.ts';
 import type { Kind } from '../offload/protocol.ts';
 import { requestIn } from '../passing-on.ts';
 import { type Peer, presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
-import { type Outline, outlineOf, outlineOfStream } from './codec/outline.ts';
 import { decodeBatch, decodeCheck, decodeStreamCheck } from './codec/request.ts';
 import {
   encodeBatch,
@@ -22,6 +20,7 @@ import {
   encodeStreamError,
   encodeStreamRaw,
 } from './codec/response.ts';
+import { askedIn, isCounted, outlines } from './outlined.ts';
 import type { UnaryHandler } from './unary.ts';
 
 export interface HotParts extends DecisionParts {
@@ -100,7 +99,7 @@ export function hotMethods(parts: HotParts): Record<'Check' | 'CheckBatch' | 'Ch
 }
 
 /** What goes wrong with one question of a stream is its own answer. */
-const forItself =
+export const forItself =
   (answer: UnaryHandler): UnaryHandler =>
   async (message, until) => {
     try {
@@ -111,42 +110,8 @@ const forItself =
   };
 
 /** A message that cannot be read at all ends the stream: nobody would know whose answer it is. */
-const named = (message: Uint8Array, error: ServiceError): Uint8Array =>
+export const named = (message: Uint8Array, error: ServiceError): Uint8Array =>
   encodeStreamError(decodeStreamCheck(message).correlationId, error);
-
-const outlines = {
-  check: outlineOf,
-  batch: outlineOf,
-  stream: outlineOfStream,
-} as const satisfies Record<Kind, (message: Uint8Array) => Outline | undefined>;
-
-/** What a message asks, and by which token; undefined where it is not sound. */
-const askedIn: Readonly<Record<Kind, (message: Uint8Array) => Asked | undefined>> = {
-  check: (message) => soundly(() => askedBy(decodeCheck(message).request)),
-  stream: (message) => soundly(() => askedBy(decodeStreamCheck(message).asked?.request)),
-  batch: (message) =>
-    soundly(() => {
-      const whole = decodeBatch(message);
-      return { by: whole.defaults, requests: batchOfItems(whole).items };
-    }),
-};
-
-interface Asked {
-  /** Whose token it comes with, if with any. */
-  readonly by: UncheckedRequest;
-  readonly requests: readonly UncheckedRequest[];
-}
-
-const askedBy = (request: UncheckedRequest | undefined): Asked | undefined =>
-  request && { by: request, requests: [request] };
-
-function soundly(read: () => Asked | undefined): Asked | undefined {
-  try {
-    return read();
-  } catch {
-    return undefined;
-  }
-}
 
 /**
  * Whether a thread can decide what it takes a look into the message to know: nothing in it is counted, which is done in one
@@ -162,9 +127,9 @@ function isForThread(
   if (!token && !isMetered(tenant.manifest)) return true;
   const whole = askedIn[kind](message);
   if (!whole) return false;
-  const { by, requests } = whole;
-  if (requests.some(({ action }) => action && metersMet(tenant.manifest, action.name))) return false;
+  if (isCounted(tenant, whole)) return false;
   if (!token) return true;
+  const { by } = whole;
   if (by.token === undefined || by.proof !== undefined) return false;
   return parts.tokens.vouches(tenant, by.token, systemClock());
 }

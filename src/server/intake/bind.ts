@@ -14,6 +14,17 @@ export function bind(server: net.Server, where: net.ListenOptions): Promise<numb
   });
 }
 
+/**
+ * A port that threads share (SO_REUSEPORT) would be shared with another process of the same user too, without a word.
+ * Rejects with `config_invalid` where somebody has it.
+ */
+export async function checkFree(host: string, port: number): Promise<void> {
+  if (port === 0) return;
+  const alone = net.createServer();
+  await bind(alone, { host, port });
+  await new Promise((closed) => alone.close(closed));
+}
+
 /** A socket file that a dead process left would be in the way; any other file there is not ours to remove. */
 export async function removeStaleSocket(path: string): Promise<void> {
   if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return;

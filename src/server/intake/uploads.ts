@@ -2,6 +2,7 @@ import { ServiceError } from '../../errors.ts';
 import type { Exchange } from '../transport/exchange.ts';
 import type { Room } from './gather.ts';
 import { Places } from './places.ts';
+import type { SharedTally } from './tally.ts';
 
 /** How long a request may take to come to its end: between this and twice this. */
 export const ROUND_MS = 15_000;
@@ -43,13 +44,15 @@ const ring = (): Begun => new Begun(() => {});
  */
 export class Uploads {
   readonly #roundMs: number;
-  readonly #bytes = new Places(HELD);
+  readonly #bytes: Places;
   #young = ring();
   #old = ring();
   #rounds: NodeJS.Timeout | undefined;
 
-  constructor(roundMs = ROUND_MS) {
+  /** `shared`: where threads hold within the same bounds. */
+  constructor(roundMs = ROUND_MS, shared?: SharedTally) {
     this.#roundMs = roundMs;
+    this.#bytes = new Places(HELD, shared);
   }
 
   /** What may be held of what `whom` sends, an address, until it has come to its end. */

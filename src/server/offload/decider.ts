@@ -1,16 +1,11 @@
 import type { MessagePort } from 'node:worker_threads';
-import type { Answer, Decisions } from '../../decision/decisions.ts';
-import type { UncheckedRequest } from '../../decision/request.ts';
+import type { Decisions } from '../../decision/decisions.ts';
 import type { Clock } from '../../effects.ts';
 import { ServiceError, type ThreadError, toThread } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Caller } from '../../tenancy/callers.ts';
-import type { Operation } from '../../tenancy/manifest.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
-import { batchOfItems } from '../connect/decision.ts';
-import { outlineOf } from '../grpc/codec/outline.ts';
-import { decodeBatch, decodeCheck, decodeStreamCheck } from '../grpc/codec/request.ts';
-import { encodeBatch, encodeCheck, encodeStreamAnswer } from '../grpc/codec/response.ts';
+import { callerNamed, decided } from './outlined.ts';
 import { buffersOf, Pouch, type PouchBytes, Unpacking } from './pouch.ts';
 import type { Progress } from './progress.ts';
 import { type FromThread, isVouchedIn, kindOf, type Named, tenantNoOf } from './protocol.ts';
@@ -59,9 +54,8 @@ export class Decider {
   }
 
   /** What may be asked for was settled before: here a caller is but a name. */
-  name({ no, caller: id, audiences, readsPolicy }: Named): void {
-    const may = new Set<Operation>(readsPolicy ? ['policy.read'] : []);
-    this.#callers[no] = { id, principal: undefined, may, audiences };
+  name(named: Named): void {
+    this.#callers[named.no] = callerNamed(named);
   }
 
   limit(slot: number, until: number): void {
@@ -110,33 +104,19 @@ export class Decider {
 
   /** Not async, so that nothing of the message is kept while its record is committed. */
   #decide(what: number, callerNo: number, message: Uint8Array, until: number): Promise<Uint8Array> {
-    const { decisions } = this.#options;
+    const { decisions, clock } = this.#options;
     const tenant = this.#tenants.get(tenantNoOf(what));
     const caller = this.#callers[callerNo];
-    const isVouched = isVouchedIn(what);
     if (!tenant || !caller) throw new ServiceError('internal', 'the decision thread was not told of it');
-    switch (kindOf(what)) {
-      case 'check': {
-        const asked = decodeCheck(message);
-        sameAs(asked.tenant === tenant.id && isOurs(asked.request, isVouched));
-        return decisions.check(tenant, caller, asked.request).then(encodeCheck);
-      }
-      case 'batch': {
-        const asked = decodeBatch(message);
-        const { tenant: named, defaults } = asked;
-        sameAs(named === tenant.id && isOurs(defaults, isVouched));
-        sameAs(asked.items.length === outlineOf(message)?.items);
-        const { items, semantic } = batchOfItems(asked);
-        const isOver = (): boolean => this.#options.clock() >= until;
-        return decisions.checkBatch(tenant, caller, items, semantic, { isOver }).then(encodeBatch);
-      }
-      case 'stream': {
-        const { correlationId, asked } = decodeStreamCheck(message);
-        if (!asked) throw new ServiceError('invalid_request', 'request is missing');
-        sameAs(asked.tenant === tenant.id && isOurs(asked.request, isVouched));
-        return answered(correlationId, decisions.check(tenant, caller, asked.request));
-      }
-    }
+    return decided({
+      decisions,
+      tenant,
+      caller,
+      kind: kindOf(what),
+      message,
+      isVouched: isVouchedIn(what),
+      isOver: () => clock() >= until,
+    });
   }
 
   #answer(slot: number, frame: Uint8Array): void {
@@ -164,19 +144,4 @@ export class Decider {
     this.#options.main.postMessage(message, buffersOf(answers));
     this.#errors = [];
   }
-}
-
-const answered = (correlationId: bigint | number, answer: Promise<Answer>): Promise<Uint8Array> =>
-  answer.then((decided) => encodeStreamAnswer(correlationId, decided));
-
-/** Tokens and approvals are looked at by main. */
-const isOurs = ({ token, proof, approval }: UncheckedRequest, isVouched: boolean): boolean =>
-  (token !== undefined) === isVouched && proof === undefined && approval === undefined;
-
-/**
- * Main admitted a caller by the outline of its message. The generated code lets a member run over the end of the one
- * around it, and may so read a malformed message in another way than its outline.
- */
-function sameAs(outlined: boolean): void {
-  if (!outlined) throw new ServiceError('invalid_request', 'the message is not sound');
 }

@@ -14,6 +14,10 @@ const DEAR = 200_000;
 /** So do bytes: they are read and written before any fuel is spent. */
 const LARGE_BYTES = 4_096;
 
+/** Whether others who are served by the same thread would wait for it. */
+export const isDear = (admission: Pick<Admission, 'dearest'>, tenant: TenantId, bytes: number): boolean =>
+  bytes > LARGE_BYTES || admission.dearest(tenant) > DEAR;
+
 /** How often it is looked how busy main is, in milliseconds. */
 const LOOK_MS = 50;
 /** A call costs main half as much where it hands it over, so what it is given back must lie well below. */
@@ -35,7 +39,7 @@ export class OwnCalls implements Disposable {
   }
 
   has(tenant: TenantId, bytes: number): boolean {
-    if (bytes > LARGE_BYTES || this.#admission.dearest(tenant) > DEAR) return false;
+    if (isDear(this.#admission, tenant, bytes)) return false;
     if (this.#spareCores <= 0) return true;
     this.#wasAsked = true;
     this.#looking ??= this.#look();

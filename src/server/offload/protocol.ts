@@ -10,20 +10,25 @@ import type { Told } from './report.ts';
 
 /** What the decision thread and the one that speaks the protocols say to each other. */
 
-/** What it is started with. */
-export interface ThreadOptions {
+/** Where a thread that decides finds the store, and what evaluations may take. */
+export interface DecidingOptions {
   /** Its way to the writer. */
   readonly writer: MessagePort;
-  /** Where the writer shows that it turns, and where the thread itself does. */
+  /** Where the writer shows that it turns. */
   readonly writerPulse: SharedArrayBuffer;
-  readonly pulse: SharedArrayBuffer;
-  /** Where it counts what it has begun with. */
-  readonly progress: SharedArrayBuffer;
   /** The folder of the store, to look facts up in. */
   readonly folder: string;
   readonly fuel: number;
   readonly memoryMib: number;
   readonly maxInstances: number;
+}
+
+/** What it is started with. */
+export interface ThreadOptions extends DecidingOptions {
+  /** Where the thread shows that it turns. */
+  readonly pulse: SharedArrayBuffer;
+  /** Where it counts what it has begun with. */
+  readonly progress: SharedArrayBuffer;
 }
 
 /** The methods it serves, as the number that goes with each message. */

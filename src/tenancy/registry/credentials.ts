@@ -126,6 +126,10 @@ function madeId(one: Credential): string {
 export const isGood = ({ expires_at: end }: Credential, now: number): boolean =>
   end === undefined || now < Date.parse(end);
 
+/** For how long it is good yet, in milliseconds. */
+export const goodFor = ({ expires_at: end }: Credential, now: number): number =>
+  end === undefined ? Number.POSITIVE_INFINITY : Date.parse(end) - now;
+
 const ends = new WeakMap<Credential, readonly CredentialEnd[]>();
 
 /**

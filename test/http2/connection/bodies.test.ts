@@ -235,3 +235,31 @@ describe('`pause` and `resume`', () => {
     expect(parts).toEqual(['early', 'closed']);
   });
 });
+
+test.each([
+  ['at once', 0],
+  ['some turns later', 5],
+])('whoever receives a request %s hears once that its end is missing', async (_when, later) => {
+  const heard: string[] = [];
+  await using served = await serving({
+    serve: (stream) => {
+      void turns(later).then(() =>
+        stream.receive({
+          data: () => heard.push('data'),
+          waits: () => heard.push('waits'),
+          end: () => {
+            heard.push('end');
+            stream.answer(OK);
+          },
+          closed: () => undefined,
+        }),
+      );
+    },
+  });
+  using client = await RawClient.connect(served.port);
+  client.send(headers(1, request()), data(1, Buffer.alloc(10)));
+  await eventually(() => heard.includes('waits'), 'it hears');
+  client.send(data(1, Buffer.alloc(10), END));
+  await client.answered(1);
+  expect(heard).toEqual(['data', 'waits', 'data', 'end']);
+});

@@ -1,38 +1,24 @@
-import type { MessagePort } from 'node:worker_threads';
-import { Decisions, type DecisionsOptions } from '../decision/decisions.ts';
-import { metersMet } from '../decision/metering/met.ts';
-import { Recorder } from '../decision/recorder.ts';
-import type { CheckRequest } from '../decision/request.ts';
-import { vouchedPrincipal } from '../delegation/vouched.ts';
-import { systemClock, systemRandom } from '../effects.ts';
-import { ServiceError } from '../errors.ts';
-import type { PrincipalRef } from '../ids.ts';
-import type { Bundle } from '../policy/bundle.ts';
-import type { FailureListener } from '../policy/health.ts';
-import { Policies } from '../policy/policies.ts';
-import type { Learnt } from '../server/offload/protocol.ts';
-import { killStore } from '../storage/granting/ends.ts';
-import { grantStore } from '../storage/grants.ts';
-import { principalStore } from '../storage/principals/store.ts';
-import { openReader } from '../storage/reader.ts';
-import type { TenantNo } from '../storage/rows.ts';
-import { Writer } from '../storage/writer.ts';
-import { factSource } from '../tenancy/facts.ts';
-import { Kills } from '../tenancy/kills.ts';
-import type { Tenant } from '../tenancy/tenants.ts';
-
-/** Where a thread finds the store, and what evaluations may take. */
-export interface DecidingOptions {
-  /** Its way to the writer. */
-  readonly writer: MessagePort;
-  /** Where the writer shows that it turns. */
-  readonly writerPulse: SharedArrayBuffer;
-  /** The folder of the store, to look facts up in. */
-  readonly folder: string;
-  readonly fuel: number;
-  readonly memoryMib: number;
-  readonly maxInstances: number;
-}
+import { Decisions, type DecisionsOptions } from '../../decision/decisions.ts';
+import { metersMet } from '../../decision/metering/met.ts';
+import { Recorder } from '../../decision/recorder.ts';
+import type { CheckRequest } from '../../decision/request.ts';
+import { vouchedPrincipal } from '../../delegation/vouched.ts';
+import { systemClock, systemRandom } from '../../effects.ts';
+import { ServiceError } from '../../errors.ts';
+import type { PrincipalRef } from '../../ids.ts';
+import type { Bundle } from '../../policy/bundle.ts';
+import type { FailureListener } from '../../policy/health.ts';
+import { Policies } from '../../policy/policies.ts';
+import { killStore } from '../../storage/granting/ends.ts';
+import { grantStore } from '../../storage/grants.ts';
+import { principalStore } from '../../storage/principals/store.ts';
+import { openReader } from '../../storage/reader.ts';
+import type { TenantNo } from '../../storage/rows.ts';
+import { Writer } from '../../storage/writer.ts';
+import { factSource } from '../../tenancy/facts.ts';
+import { Kills } from '../../tenancy/kills.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
+import type { DecidingOptions, Learnt } from './protocol.ts';
 
 /** What decides in a thread that is not main: it hears from main all it knows of tenants. */
 export interface Deciding extends AsyncDisposable {

@@ -1,0 +1,204 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { SecureContextOptions } from 'node:tls';
+import type { Admission } from '../../decision/admission.ts';
+import { sharedLedgers } from '../../decision/ledger.ts';
+import { ServiceError } from '../../errors.ts';
+import type { TenantId } from '../../ids.ts';
+import { failureChannel } from '../../policy/health.ts';
+import type { TenantNo } from '../../storage/rows.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
+import { toServiceError } from '../errors.ts';
+import { sharedTallies } from '../intake/tally.ts';
+import type { Endpoint } from '../listener.ts';
+import { hear, type PolicyFailure, type Told } from '../offload/report.ts';
+import type { SharedBounds } from './protocol.ts';
+import { type AcceptingParts, AcceptingThread, type Served } from './thread.ts';
+
+/** The bounds that hold over main and so many threads: main's first. */
+export function sharedBounds(threads: number): SharedBounds[] {
+  const each = threads + 1;
+  const ledgers = sharedLedgers(each);
+  const tallies = (['connections', 'held', 'uploads', 'anteroom'] as const).map(
+    (name) => [name, sharedTallies(each)] as const,
+  );
+  return ledgers.map((ledger, at) => ({
+    ledger,
+    ...Object.fromEntries(tallies.map(([name, all]) => [name, all[at]])),
+  })) as SharedBounds[];
+}
+
+export interface AcceptingThreadsOptions extends Omit<AcceptingParts, 'hear'> {
+  readonly admission: Admission;
+  /** Of the threads, one each. */
+  readonly bounds: readonly SharedBounds[];
+}
+
+/** Main's own door to the data plane: open as long as no thread has one. */
+export interface Door {
+  open(): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+interface Serving {
+  readonly served: Served;
+  readonly endpoint: Endpoint;
+  readonly base: string;
+  readonly door: Door;
+}
+
+/**
+ * The threads that accept the data plane's connections, all on one port: the system gives each its share. What one of them
+ * has to know before a change is acknowledged is told to all of them before (`Signal`).
+ */
+export class AcceptingThreads implements AsyncDisposable {
+  readonly #options: AcceptingThreadsOptions;
+  readonly #parts: AcceptingParts;
+  /** By the place of their bounds; undefined where one has ended. */
+  readonly #threads: (AcceptingThread | undefined)[];
+  #serving: Serving | undefined;
+  #told: AcceptingThread | undefined;
+  #gone = { decided: 0, handed: 0 };
+  #troubleUntil = 0;
+  #restarting: NodeJS.Timeout | undefined;
+  #closing = false;
+  readonly #onFailure = (message: unknown): void => {
+    const { tenant, code, place } = message as Omit<PolicyFailure, 'at'>;
+    const failure = { tenant, code, place, at: this.#options.clock() };
+    // A failing policy has its share once, and not on each of them.
+    for (const thread of this.#threads) if (thread && thread !== this.#told) thread.failed(failure);
+  };
+
+  constructor(options: AcceptingThreadsOptions) {
+    this.#options = options;
+    this.#threads = options.bounds.map(() => undefined);
+    this.#parts = { ...options, hear: (...heard) => this.#hear(...heard) };
+    subscribe(failureChannel.name, this.#onFailure);
+  }
+
+  /** Resolves once all of them listen at the endpoint. Rejects with `config_invalid`, or where one does not start. */
+  async begin(serving: Serving): Promise<void> {
+    this.#serving = serving;
+    await Promise.all(this.#threads.map((_, at) => this.#start(at)));
+    await serving.door.close();
+  }
+
+  /** How many accept connections. */
+  get ready(): number {
+    return this.#threads.filter((thread) => thread !== undefined).length;
+  }
+
+  /** What an operator should know; empty if there is nothing. */
+  get problem(): string {
+    if (this.#closing || performance.now() >= this.#troubleUntil) return '';
+    const who = this.ready > 0 ? 'the others accept' : 'main accepts';
+    return `a thread that accepts connections ended; ${who} until another starts`;
+  }
+
+  /** Entries that wait for the threads' next commits. */
+  get waiting(): number {
+    return this.#threads.reduce((sum, thread) => sum + (thread?.waiting ?? 0), 0);
+  }
+
+  /** Decisions that the threads have made, and calls that they have handed over. */
+  get counts(): { readonly decided: number; readonly handed: number } {
+    const sum = { ...this.#gone };
+    for (const thread of this.#threads) {
+      sum.decided += thread?.counts.decided ?? 0;
+      sum.handed += thread?.counts.handed ?? 0;
+    }
+    return sum;
+  }
+
+  /** Called when anything of a tenant but its principals changed, before anybody hears of it. */
+  forget(tenant: TenantId): void {
+    for (const thread of this.#threads) thread?.forget(tenant);
+  }
+
+  /** Called when the tenant's principals changed, before anybody hears of it. */
+  changed(tenant: Tenant): void {
+    for (const thread of this.#threads) thread?.changed(tenant);
+  }
+
+  /** All that led to that version was told before. */
+  reached(no: TenantNo, version: number): void {
+    for (const thread of this.#threads) thread?.reached(no, version);
+  }
+
+  renewCertificates(certificates: SecureContextOptions): void {
+    const { endpoint } = this.#serving ?? {};
+    if (this.#serving && endpoint?.tls)
+      this.#serving = {
+        ...this.#serving,
+        endpoint: { ...endpoint, tls: { ...endpoint.tls, ...certificates } },
+      };
+    for (const thread of this.#threads) thread?.renewCertificates(certificates);
+  }
+
+  /** Takes no more connections, lets requests finish for at most that long, and ends the threads. */
+  async drain(graceMs: number): Promise<void> {
+    this.#closing = true;
+    clearTimeout(this.#restarting);
+    await Promise.all(this.#threads.map((thread) => thread?.drain(graceMs)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    unsubscribe(failureChannel.name, this.#onFailure);
+    await this.drain(0);
+  }
+
+  async #start(at: number): Promise<void> {
+    const { bounds } = this.#options;
+    const [own, serving] = [bounds[at], this.#serving];
+    if (!own || !serving) return;
+    const thread = new AcceptingThread(this.#parts, serving.served, own, (ended, cause) =>
+      this.#ended(at, ended, cause),
+    );
+    this.#threads[at] = thread;
+    try {
+      await thread.ready;
+      await thread.listen({ ...serving.endpoint, reusePort: true }, serving.base);
+    } catch (error) {
+      await thread.drain(0);
+      throw error;
+    }
+  }
+
+  #hear(from: AcceptingThread, told: Told, idOf: (no: TenantNo) => TenantId | undefined): void {
+    const { admission, policies } = this.#options;
+    this.#told = from;
+    try {
+      hear(told, { admission, health: policies.health, idOf });
+    } finally {
+      this.#told = undefined;
+    }
+  }
+
+  #ended(at: number, thread: AcceptingThread, cause: unknown): void {
+    if (this.#threads[at] === thread) this.#threads[at] = undefined;
+    const { decided, handed } = thread.counts;
+    this.#gone = { decided: this.#gone.decided + decided, handed: this.#gone.handed + handed };
+    if (this.#closing) return;
+    this.#troubleUntil = performance.now() + REST_MS;
+    // The operator hears of it even if nobody waits.
+    toServiceError(new ServiceError('unavailable', 'connections were ended', { cause }), 'accepting thread');
+    if (this.ready === 0) this.#serving?.door.open().catch((error: unknown) => failed(error));
+    this.#restarting ??= setTimeout(() => void this.#restart(), REST_MS).unref();
+  }
+
+  /** What killed it may kill the next: so there was a rest. */
+  async #restart(): Promise<void> {
+    this.#restarting = undefined;
+    const missing = this.#threads.flatMap((thread, at) => (thread ? [] : [at]));
+    try {
+      await Promise.all(missing.map((at) => this.#start(at)));
+      await this.#serving?.door.close();
+    } catch (error) {
+      failed(error);
+    }
+  }
+}
+
+const failed = (error: unknown): void => void toServiceError(error, 'accepting thread');
+
+/** How long no thread is started after one ended. */
+const REST_MS = 10_000;

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { Peers } from './peers/peers.ts';
 import { textTable, writeReport } from './report.ts';
 import type { Bench, Row, RowGroup } from './row.ts';
+import { acceptingRows } from './rows/accepting.ts';
 import { engineRows } from './rows/engine.ts';
 import { fleetRows } from './rows/fleet.ts';
 import { grantRows } from './rows/grants.ts';
@@ -27,6 +28,7 @@ import { assertAgreement } from './scenario/agreement.ts';
 const groups: readonly RowGroup[] = [
   startRows,
   transportRows,
+  acceptingRows,
   throughputRows,
   latencyRows,
   engineRows,

@@ -60,7 +60,7 @@ import { toServiceError } from './server/errors.ts';
 import { devIssuers } from './server/http/dev.ts';
 import { Offload } from './server/offload/offload.ts';
 import type { Services } from './server/planes.ts';
-import { limitsOf, tenantLimitsOf } from './settings.ts';
+import { acceptingThreads, limitsOf, tenantLimitsOf } from './settings.ts';
 import { approvalStore } from './storage/approvals/store.ts';
 import { changeStore } from './storage/changes/store.ts';
 import { killStore } from './storage/granting/ends.ts';
@@ -240,7 +240,7 @@ export function assemble(
   // Functions do not travel: with a clock or randomness of its own, main decides alone.
   const isSystem = clock === systemClock && random === systemRandom;
   const [bounds, ...boundsOfThreads] =
-    config.accept_threads > 0 && isSystem ? sharedBounds(config.accept_threads) : [];
+    acceptingThreads(config) > 0 && isSystem ? sharedBounds(acceptingThreads(config)) : [];
   const admission = new Admission(
     clock,
     config.max_open_decisions,
@@ -278,6 +278,8 @@ export function assemble(
           ...limitsOf(config),
         },
         bounds: boundsOfThreads,
+        from: config.accept_from,
+        isRelieved: () => offload?.isFull ?? false,
         writer,
         policies,
         admission,

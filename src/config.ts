@@ -218,10 +218,11 @@ const schema = z.strictObject({
     .max(16)
     .default(() => Math.min(4, availableParallelism())),
   /**
-   * How many threads accept the data plane's connections and decide what comes on them, instead of the one that does all
-   * else; 0: none.
+   * How many threads accept the data plane's connections and decide what comes on them: in the place of the one that does
+   * all else from the start, or beside it once that has no time left. Left out: two less than there are cores, 3 at most.
    */
-  accept_threads: z.int().min(0).max(16).default(0),
+  accept_threads: z.int().min(0).max(16).optional(),
+  accept_from: z.enum(['start', 'load']).default('load'),
   /** Bounds the database; a write beyond it fails, and so does its request. */
   max_store_bytes: z.int().min(1_048_576).optional(),
   /**
@@ -387,13 +388,12 @@ function checkSidecar({ authority, peers, store, tenants, base_url }: Config): v
 
 /** What one thread alone can do. */
 function checkThreads({ accept_threads: threads, tracing, http2 }: Config): void {
-  if (threads === 0) return;
   const why = tracing ? 'tracing' : http2 === 'node' ? 'http2: node (or MANDATE_HTTP2)' : undefined;
-  if (why)
-    throw new ServiceError(
-      'config_invalid',
-      `accept_threads: with ${why} one thread accepts all connections: leave it out, or make it 0`,
-    );
+  if (!threads || why === undefined) return;
+  throw new ServiceError(
+    'config_invalid',
+    `accept_threads: with ${why} one thread accepts all connections: leave it out, or make it 0`,
+  );
 }
 
 /** From the environment or a file; `what` names the member. */

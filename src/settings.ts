@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { type Archive, FolderArchive } from './audit/keeping/archive.ts';
 import type { Retention } from './audit/keeping/options.ts';
 import { S3Archive } from './audit/keeping/s3.ts';
@@ -21,6 +22,19 @@ import type { BundleSource } from './policy/pulling/source.ts';
 import type { TenantLimits } from './tenancy/limits.ts';
 
 /** What parts of the configuration mean to the services that are made from them. */
+
+/**
+ * How many threads may accept connections beside main, unless it is said: main and the writer have a core each, and with
+ * more the writer would be full first. With two cores a call would take a tenth more of the processor.
+ */
+const MOST_ACCEPTING = 3;
+const TAKEN_CORES = 2;
+
+/** How many threads may accept connections; where the system cannot have several on one port there are none. */
+export function acceptingThreads({ accept_threads: given, tracing, http2 }: Config): number {
+  if (tracing || http2 === 'node' || process.platform !== 'linux') return 0;
+  return given ?? Math.max(0, Math.min(MOST_ACCEPTING, availableParallelism() - TAKEN_CORES));
+}
 
 /** Throws `config_invalid`. */
 export function sinkSettings({ http, file, syslog, ...rest }: Config['sinks'][number]): SinkSettings {

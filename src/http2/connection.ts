@@ -140,6 +140,11 @@ export class Connection implements Carrier, FrameSink {
     for (const stream of this.#streams.values()) stream.widen(limits.streamWindow);
   }
 
+  /** Somebody has asked on it, and may go on. */
+  get isInUse(): boolean {
+    return this.#lastId !== 0 && !this.#isOver && !this.#isLeaving;
+  }
+
   /**
    * Two steps (RFC 9113 section 6.8): first that it takes no more, with room for what is on its way, and then, when its
    * client has heard it, which stream was the last. It ends with the last answer.

@@ -67,6 +67,16 @@ export class Http2Server implements Disposable {
     for (const connection of this.#connections) connection.goAway(isLast);
   }
 
+  /** The same for every other one that has asked, in two steps: their clients are to connect anew. Answers how many. */
+  shed(noticeMs: number): number {
+    const chosen = [...this.#connections].filter((each) => each.isInUse).filter((_, at) => at % 2 === 0);
+    for (const connection of chosen) connection.goAway(false);
+    setTimeout(() => {
+      for (const connection of chosen) connection.goAway(true);
+    }, noticeMs).unref();
+    return chosen.length;
+  }
+
   [Symbol.dispose](): void {
     for (const connection of this.#connections) connection.destroy();
     clearInterval(this.#sweeping);

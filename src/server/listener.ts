@@ -182,6 +182,11 @@ export class Listener implements AsyncDisposable {
     door.close();
   }
 
+  /** Asks about half of those who are connected by HTTP/2 to connect anew: others listen on the same port. */
+  shed(): void {
+    this.#h2.shed?.(NOTICE_MS);
+  }
+
   /** New certificates for the connections to come; those that stand keep theirs. */
   renewCertificates(options: tls.SecureContextOptions): void {
     this.#secure?.setSecureContext(options);

@@ -135,9 +135,11 @@ export async function startIn(folder: string, options: Options = {}): Promise<Ru
   };
 }
 
-/** And some on threads that accept the connections. */
-export const acceptThreads = (): Overrides =>
-  process.env['ACCEPT_THREADS'] ? { accept_threads: Number(process.env['ACCEPT_THREADS']) } : {};
+/** On as many threads that accept the connections as `ACCEPT_THREADS` says; else main does, however full it is. */
+export const acceptThreads = (): Overrides => ({
+  accept_threads: Number(process.env['ACCEPT_THREADS'] ?? 0),
+  accept_from: 'start',
+});
 
 const overridesIn = (folder: string): Overrides => ({
   dev: true,

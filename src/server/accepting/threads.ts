@@ -11,6 +11,7 @@ import { toServiceError } from '../errors.ts';
 import { sharedTallies } from '../intake/tally.ts';
 import type { Endpoint } from '../listener.ts';
 import { hear, type PolicyFailure, type Told } from '../offload/report.ts';
+import { Load } from './load.ts';
 import type { SharedBounds } from './protocol.ts';
 import { type AcceptingParts, AcceptingThread, type Served } from './thread.ts';
 
@@ -31,12 +32,18 @@ export interface AcceptingThreadsOptions extends Omit<AcceptingParts, 'hear'> {
   readonly admission: Admission;
   /** Of the threads, one each. */
   readonly bounds: readonly SharedBounds[];
+  /** `load`: when main is full. */
+  readonly from: 'start' | 'load';
+  /** Main is full, and leaves single calls to other threads. */
+  readonly isRelieved: () => boolean;
 }
 
-/** Main's own door to the data plane: open as long as no thread has one. */
+/** Main's own door to the data plane. */
 export interface Door {
   open(): Promise<unknown>;
   close(): Promise<void>;
+  /** Asks about half of those who are connected there to connect anew, in order. */
+  shed(): void;
 }
 
 interface Serving {
@@ -47,8 +54,9 @@ interface Serving {
 }
 
 /**
- * The threads that accept the data plane's connections, all on one port: the system gives each its share. What one of them
- * has to know before a change is acknowledged is told to all of them before (`Signal`).
+ * The threads that accept the data plane's connections, all on one port: the system gives each its share. They begin with
+ * the server, in main's place; or beside it, once it has no time left. What one of them has to know before a change is
+ * acknowledged is told to all of them before (`Signal`).
  */
 export class AcceptingThreads implements AsyncDisposable {
   readonly #options: AcceptingThreadsOptions;
@@ -61,6 +69,8 @@ export class AcceptingThreads implements AsyncDisposable {
   #troubleUntil = 0;
   #restarting: NodeJS.Timeout | undefined;
   #closing = false;
+  #isStarting = false;
+  #load: Load | undefined;
   readonly #onFailure = (message: unknown): void => {
     const { tenant, code, place } = message as Omit<PolicyFailure, 'at'>;
     const failure = { tenant, code, place, at: this.#options.clock() };
@@ -75,11 +85,37 @@ export class AcceptingThreads implements AsyncDisposable {
     subscribe(failureChannel.name, this.#onFailure);
   }
 
-  /** Resolves once all of them listen at the endpoint. Rejects with `config_invalid`, or where one does not start. */
+  /**
+   * From now on they accept where main does, when their time has come. Resolves once all of them listen, if that is now.
+   * Rejects with `config_invalid`, or where one does not start.
+   */
   async begin(serving: Serving): Promise<void> {
     this.#serving = serving;
-    await Promise.all(this.#threads.map((_, at) => this.#start(at)));
-    await serving.door.close();
+    if (this.#options.from === 'start') {
+      await Promise.all(this.#threads.map((_, at) => this.#start(at)));
+      await serving.door.close();
+      return;
+    }
+    this.#load = new Load({
+      isRelieved: this.#options.isRelieved,
+      full: () => this.#startNext(),
+      lasts: () => {
+        if (this.ready > 0) serving.door.shed();
+        this.#startNext();
+      },
+    });
+  }
+
+  /** One after the other, since the next may be enough. */
+  #startNext(): void {
+    const at = this.#threads.indexOf(undefined);
+    if (at < 0 || this.#isStarting || this.#restarting || this.#closing) return;
+    this.#isStarting = true;
+    this.#start(at)
+      .catch((error: unknown) => failed(error))
+      .finally(() => {
+        this.#isStarting = false;
+      });
   }
 
   /** How many accept connections. */
@@ -90,7 +126,7 @@ export class AcceptingThreads implements AsyncDisposable {
   /** What an operator should know; empty if there is nothing. */
   get problem(): string {
     if (this.#closing || performance.now() >= this.#troubleUntil) return '';
-    const who = this.ready > 0 ? 'the others accept' : 'main accepts';
+    const who = this.ready > 0 ? 'others accept' : 'main accepts';
     return `a thread that accepts connections ended; ${who} until another starts`;
   }
 
@@ -138,6 +174,7 @@ export class AcceptingThreads implements AsyncDisposable {
   async drain(graceMs: number): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#restarting);
+    this.#load?.[Symbol.dispose]();
     await Promise.all(this.#threads.map((thread) => thread?.drain(graceMs)));
   }
 
@@ -181,13 +218,15 @@ export class AcceptingThreads implements AsyncDisposable {
     this.#troubleUntil = performance.now() + REST_MS;
     // The operator hears of it even if nobody waits.
     toServiceError(new ServiceError('unavailable', 'connections were ended', { cause }), 'accepting thread');
-    if (this.ready === 0) this.#serving?.door.open().catch((error: unknown) => failed(error));
     this.#restarting ??= setTimeout(() => void this.#restart(), REST_MS).unref();
+    if (this.#options.from === 'start' && this.ready === 0)
+      this.#serving?.door.open().catch((error: unknown) => failed(error));
   }
 
   /** What killed it may kill the next: so there was a rest. */
   async #restart(): Promise<void> {
     this.#restarting = undefined;
+    if (this.#options.from === 'load') return;
     const missing = this.#threads.flatMap((thread, at) => (thread ? [] : [at]));
     try {
       await Promise.all(missing.map((at) => this.#start(at)));

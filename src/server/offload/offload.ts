@@ -60,6 +60,11 @@ export class Offload implements AsyncDisposable {
     return this.#threads.reduce((sum, { answered }) => sum + answered, this.#gone);
   }
 
+  /** Main has no time for single calls any more. */
+  get isFull(): boolean {
+    return this.#own.isFull;
+  }
+
   /** Whether a single call is cheaper decided by main itself. */
   leaves(tenant: Tenant, message: Uint8Array): boolean {
     return this.#own.has(tenant.id, message.length);

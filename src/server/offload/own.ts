@@ -38,6 +38,11 @@ export class OwnCalls implements Disposable {
     this.#spareCores = spareCores;
   }
 
+  /** It has no time for them, and hands them over. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
   has(tenant: TenantId, bytes: number): boolean {
     if (isDear(this.#admission, tenant, bytes)) return false;
     if (this.#spareCores <= 0) return true;

@@ -12,6 +12,8 @@ export interface Transport extends Disposable {
   take(socket: Socket): void;
   /** Takes no more requests: the first notice, with room for what is on its way, or the last one. */
   goAway(isLast: boolean): void;
+  /** The same for about half of the connections that are in use. */
+  shed?(noticeMs: number): void;
 }
 
 export interface TransportOptions {

@@ -144,6 +144,11 @@ export class AcceptingThread {
     return { decided: this.#decided, handed: this.#handed };
   }
 
+  /** Requests over its connections that are being served here. */
+  get passed(): number {
+    return this.#exchanges.size;
+  }
+
   /** Resolves with the port. Rejects with `config_invalid`, or where the thread ends first. */
   listen(endpoint: Endpoint, base: string): Promise<number> {
     this.#post({ listen: endpoint, base });

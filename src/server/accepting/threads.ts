@@ -135,6 +135,11 @@ export class AcceptingThreads implements AsyncDisposable {
     return this.#threads.reduce((sum, thread) => sum + (thread?.waiting ?? 0), 0);
   }
 
+  /** Requests over the threads' connections that main serves. */
+  get passed(): number {
+    return this.#threads.reduce((sum, thread) => sum + (thread?.passed ?? 0), 0);
+  }
+
   /** Decisions that the threads have made, and calls that they have handed over. */
   get counts(): { readonly decided: number; readonly handed: number } {
     const sum = { ...this.#gone };

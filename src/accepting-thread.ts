@@ -5,6 +5,7 @@ import { SharedCounts } from './decision/ledger.ts';
 import { systemClock } from './effects.ts';
 import { toThread } from './errors.ts';
 import { DecisionService } from './gen/mandate/v1/decision_pb.ts';
+import { Backlog, MOST_WAITING } from './server/accepting/backlog.ts';
 import { Calls } from './server/accepting/calls.ts';
 import { PassedExchanges } from './server/accepting/exchanges.ts';
 import {
@@ -34,6 +35,7 @@ function serve(options: AcceptingOptions): void {
   const { main, bounds, guardHost, passesOn } = options;
   const post = (message: FromAccepting, transfer: ArrayBuffer[] = []): void =>
     main.postMessage(message, transfer);
+  const backlog = new Backlog(options.backlog);
   const pulse = new Pulse(options.pulse);
   pulse.keep();
   const stopping = new AbortController();
@@ -45,11 +47,14 @@ function serve(options: AcceptingOptions): void {
   let isRelayed = false;
 
   let [isDue, doubted] = [false, false];
-  let errors: ErrorTold[] = [];
+  const errors: ErrorTold[] = [];
   const tell = (): void => {
     isDue = false;
-    post({ told: report.take(), errors, doubted });
-    [errors, doubted] = [[], false];
+    // Where main is behind, those it has not heard of yet are told of later.
+    const told = backlog.waiting < MOST_WAITING.anybody ? errors.splice(0) : [];
+    backlog.send(told.length, Number.POSITIVE_INFINITY);
+    post({ told: report.take(), errors: told, doubted });
+    doubted = false;
   };
   const due = (): void => {
     if (!isDue) setImmediate(tell);
@@ -64,7 +69,8 @@ function serve(options: AcceptingOptions): void {
     const { error, where } = message as { error: unknown; where: string };
     const told = toThread(error);
     doubted ||= told.code === 'audit_unavailable';
-    errors.push({ error: told, where });
+    // Each refusal is one, and strangers are refused as often as they like.
+    if (errors.length < MOST_ERRORS) errors.push({ error: told, where });
     due();
   });
   subscribe(transportChannel.name, (message) =>
@@ -81,8 +87,8 @@ function serve(options: AcceptingOptions): void {
       hear(next.message as ToAccepting);
     caughtUp = count;
   };
-  const calls = new Calls({ deciding, admission, post, catchUp });
-  const exchanges = new PassedExchanges(post);
+  const calls = new Calls({ deciding, admission, post, backlog, catchUp });
+  const exchanges = new PassedExchanges(post, backlog);
   const uploads = new Uploads(ROUND_MS, bounds.uploads);
   // Who is greeted is for main to say; what is passed on, main's own gate lets in.
   const gate = new Gate(() => undefined, bounds.anteroom);
@@ -142,6 +148,9 @@ function serve(options: AcceptingOptions): void {
   });
   post('ready');
 }
+
+/** How many errors are kept for main to hear of. */
+const MOST_ERRORS = 1_000;
 
 const { main } = workerData as { main?: MessagePort };
 if (main) serve(workerData as AcceptingOptions);

@@ -15,6 +15,7 @@ import { buffersOf, Pouch, type PouchBytes, unpack } from '../offload/pouch.ts';
 import { type Kind, kinds, type Learnt } from '../offload/protocol.ts';
 import type { Peer } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
+import { type Backlog, MOST_WAITING, weightOf } from './backlog.ts';
 import { type Credential, type Found, KnownPeer, type KnownTenant, type TicketParts } from './credentials.ts';
 import type { AskedWith, FromAccepting, Id, Ticket } from './protocol.ts';
 
@@ -22,6 +23,7 @@ export interface CallsParts {
   readonly deciding: Deciding;
   readonly admission: Admission;
   readonly post: (message: FromAccepting, transfer?: ArrayBuffer[]) => void;
+  readonly backlog: Backlog;
   /** Takes in what main has told before now. */
   readonly catchUp: () => void;
 }
@@ -135,6 +137,7 @@ export class Calls {
 
   #greet(known: KnownPeer, credential: Credential): Promise<void> {
     if (credential.greeted instanceof Promise) return credential.greeted;
+    this.#parts.backlog.send(weightOf(credential.authorization ?? ''), MOST_WAITING.anybody);
     this.#last += 1;
     const id = this.#last;
     const greeting = Promise.withResolvers<void>();
@@ -203,6 +206,7 @@ export class Calls {
     wants: string | undefined,
   ): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
+      this.#parts.backlog.send(weightOf(message, authorization ?? ''), MOST_WAITING.known);
       const slot = this.#free.pop() ?? this.#waiters.length;
       this.#waiters[slot] = { resolve, reject };
       this.#asks.add(slot, kinds.indexOf(kind), peer.id, message);

@@ -1,6 +1,8 @@
+import { errorResponse, writeResponse } from '../http/exchange.ts';
 import type { Peer } from '../peer.ts';
 import type { Exchange } from '../transport/exchange.ts';
 import { gone } from '../transport/http1.ts';
+import { type Backlog, MOST_WAITING, partsOf, weightOf } from './backlog.ts';
 import type { Done, ExchangeHead, FromAccepting, Heard, Id, ToAccepting } from './protocol.ts';
 
 /** Requests that are served by main, while their connections are another thread's: whatever is not decided there. */
@@ -13,17 +15,24 @@ type Post<Message> = (message: Message, transfer?: ArrayBuffer[]) => void;
 /** The thread's half: does with each exchange what main does with its own end. */
 export class PassedExchanges {
   readonly #post: Post<FromAccepting>;
+  readonly #backlog: Backlog;
   readonly #open = new Map<Id, Exchange>();
   #last = 0;
 
-  constructor(post: Post<FromAccepting>) {
+  constructor(post: Post<FromAccepting>, backlog: Backlog) {
     this.#post = post;
+    this.#backlog = backlog;
   }
 
   pass(exchange: Exchange, peer: Id): void {
+    const { version, method, url, scheme, authority, headers } = exchange;
+    try {
+      this.#backlog.send(weightOf(...partsOf(exchange)), MOST_WAITING.anybody);
+    } catch (error) {
+      return writeResponse(exchange, errorResponse(error, 'http'));
+    }
     this.#last += 1;
     const id = this.#last;
-    const { version, method, url, scheme, authority, headers } = exchange;
     this.#open.set(id, exchange);
     this.#post({
       exchange: id,

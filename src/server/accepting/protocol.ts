@@ -32,6 +32,8 @@ export interface AcceptingOptions extends DecidingOptions {
   readonly pulse: SharedArrayBuffer;
   /** Where main counts what it has told: see `Signal`. */
   readonly signal: SharedArrayBuffer;
+  /** Where main counts what it has taken up: see `Backlog`. */
+  readonly backlog: SharedArrayBuffer;
   readonly bounds: SharedBounds;
   readonly maxOpen: number;
   readonly connections: { readonly total: number; readonly each: number };

@@ -20,6 +20,7 @@ import { withoutSecrets } from '../offload/thread.ts';
 import { type Peer, presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
 import { transportChannel } from '../transport/transport.ts';
+import { Backlog, partsOf, weightOf } from './backlog.ts';
 import { doing, RemoteExchange } from './exchanges.ts';
 import {
   type AcceptingOptions,
@@ -35,7 +36,10 @@ import {
 
 /** What a thread is started with besides what it has of its own. */
 export interface Settings
-  extends Omit<AcceptingOptions, 'main' | 'writer' | 'writerPulse' | 'pulse' | 'signal' | 'bounds'> {}
+  extends Omit<
+    AcceptingOptions,
+    'main' | 'writer' | 'writerPulse' | 'pulse' | 'signal' | 'backlog' | 'bounds'
+  > {}
 
 /** What main serves for such a thread. */
 export interface Served {
@@ -63,6 +67,7 @@ export class AcceptingThread {
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #signal = new Signal();
+  readonly #backlog = new Backlog();
   readonly #pulse = new Pulse();
   readonly #looking: NodeJS.Timeout;
   readonly #peers = new Map<Id, Peer>();
@@ -103,6 +108,7 @@ export class AcceptingThread {
       writerPulse: parts.writer.pulse,
       pulse: this.#pulse.shared,
       signal: this.#signal.shared,
+      backlog: this.#backlog.shared,
       bounds,
     } satisfies AcceptingOptions;
     const file = import.meta.url.endsWith('.ts') ? '../../accepting-thread.ts' : '../../accepting-thread.js';
@@ -212,6 +218,7 @@ export class AcceptingThread {
       exchange?.hear(message.heard);
     } else if ('asked' in message) {
       const { exchange: id, asked, peer } = message;
+      this.#backlog.take(weightOf(...partsOf(asked)));
       const exchange = new RemoteExchange(
         asked,
         this.#peer(peer),
@@ -228,6 +235,7 @@ export class AcceptingThread {
       });
     else if ('told' in message) {
       const { told } = message;
+      this.#backlog.take(message.errors.length);
       this.#waiting = told.waiting;
       this.#decided += told.decided.length / 3;
       this.#parts.hear(this, told, (no) => this.#ids[no]);
@@ -245,6 +253,7 @@ export class AcceptingThread {
   }
 
   async #greet(id: Id, peer: Id, authorization: string | undefined): Promise<void> {
+    this.#backlog.take(weightOf(authorization ?? ''));
     try {
       await this.#parts.callers.greet(presentedBy(authorization, this.#peer(peer)));
       this.#post({ greeted: id, refused: undefined });
@@ -259,6 +268,7 @@ export class AcceptingThread {
       const asked = withs[at] ?? NOBODY;
       at += 1;
       this.#handed += 1;
+      this.#backlog.take(weightOf(message, asked.authorization ?? ''));
       this.#answer(slot, kinds[what] ?? 'check', this.#peer(peer), message, asked);
       if (asked.wants !== undefined) this.#grant(asked.wants, peer, asked.authorization);
     });

@@ -45,35 +45,46 @@ export async function connected(url: string): Promise<net.Socket> {
 }
 
 /**
- * Sends bytes on connections of their own and ends these, while main, which is this thread, does nothing at all: so what it
- * hears of comes all at once. Resolves once the other side has had its time.
+ * Sends bytes on connections of their own while main, which is this thread, does nothing at all: so what it hears of comes
+ * all at once. `ends`: the connections end before main goes on. Resolves with what each was answered.
  */
-export async function whileMainStands(url: string, requests: readonly string[]): Promise<void> {
-  const done = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+export async function whileMainStands(
+  url: string,
+  requests: readonly string[],
+  ends = false,
+): Promise<readonly string[]> {
+  const sent = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   const worker = new Worker(SENDER, {
     eval: true,
-    workerData: { done, port: Number(new URL(url).port), requests },
+    workerData: { sent, port: Number(new URL(url).port), requests, ends },
   });
-  const ended = once(worker, 'exit');
+  const answered = once(worker, 'message');
   await once(worker, 'online');
-  if (Atomics.wait(done, 0, 0, 60_000) === 'timed-out') throw new Error('nobody sent anything');
-  await ended;
+  if (Atomics.wait(sent, 0, 0, 60_000) === 'timed-out') throw new Error('nobody sent anything');
+  const [texts] = (await answered) as [readonly string[]];
+  return texts;
 }
 
 /** Each connection has some time to be read, and its end some more to be seen. */
 const SENDER = `
-const { workerData: { done, port, requests } } = require('node:worker_threads');
+const { parentPort, workerData: { sent, port, requests, ends } } = require('node:worker_threads');
 const net = require('node:net');
 const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-Promise.all(requests.map(async (text) => {
+const sockets = requests.map((text) => {
   const socket = net.connect(port, '127.0.0.1');
   socket.on('error', () => undefined);
-  await new Promise((resolve) => socket.write(text, resolve));
-  await later(400);
-  socket.destroy();
-  await later(200);
-})).then(() => {
-  Atomics.store(done, 0, 1);
-  Atomics.notify(done, 0);
+  socket.write(text);
+  return socket;
+});
+const answers = sockets.map((socket) => new Promise((resolve) => {
+  let text = '';
+  socket.on('data', (chunk) => (text += chunk)).once('close', () => resolve(text));
+}));
+later(600).then(async () => {
+  if (ends) for (const socket of sockets) socket.destroy();
+  if (ends) await later(200);
+  Atomics.store(sent, 0, 1);
+  Atomics.notify(sent, 0);
+  parentPort.postMessage(await Promise.all(answers));
 });
 `;

@@ -106,6 +106,8 @@ export class Calls {
     const known = this.#peers.get(peer);
     if (!known) return;
     this.#byId.delete(known.id);
+    // What it has asked is known to be its own.
+    this.flush();
     this.#parts.post({ gone: known.id });
   }
 
@@ -146,6 +148,7 @@ export class Calls {
       () => void (credential.greeted = true),
       (error: unknown) => {
         credential.greeted = undefined;
+        known.forget(credential);
         throw error;
       },
     );
@@ -160,9 +163,9 @@ export class Calls {
     else greeting?.resolve();
   }
 
-  ticket({ tenant, caller, forMs }: Ticket, of: Id, authorization: string | undefined): void {
+  ticket({ tenant, asked, caller, forMs }: Ticket, of: Id, authorization: string | undefined): void {
     const credential = this.#byId.get(of)?.find(authorization);
-    credential?.settle(tenant, caller && callerNamed(caller), forMs, this.#tenants.get(tenant));
+    credential?.settle(tenant, asked, caller && callerNamed(caller), forMs, this.#tenants.get(tenant));
   }
 
   #answer(
@@ -179,7 +182,8 @@ export class Calls {
       return this.#handOver(kind, peer, credential, message, until, undefined);
     const found = credential.find(outline.tenant, this.#tickets);
     if (!found) {
-      const wants = credential.wants(outline.tenant, this.#tickets) ? outline.tenant : undefined;
+      const asked = credential.wants(outline.tenant, this.#tickets);
+      const wants = asked === undefined ? undefined : { tenant: outline.tenant, asked };
       return this.#handOver(kind, peer, credential, message, until, wants);
     }
     if (!this.#isForHere(kind, found, message))
@@ -203,22 +207,24 @@ export class Calls {
     { authorization }: Credential,
     message: Uint8Array,
     until: number,
-    wants: string | undefined,
+    wants: AskedWith['wants'],
   ): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       this.#parts.backlog.send(weightOf(message, authorization ?? ''), MOST_WAITING.known);
       const slot = this.#free.pop() ?? this.#waiters.length;
       this.#waiters[slot] = { resolve, reject };
-      this.#asks.add(slot, kinds.indexOf(kind), peer.id, message);
-      this.#with.push({ authorization, until, wants });
+      this.#asks.add(slot, kinds.indexOf(kind), 0, message);
+      this.#with.push({ peer: peer.id, authorization, until, wants });
       if (this.#scheduled) return;
       this.#scheduled = true;
-      setImmediate(() => this.flush());
+      setImmediate(() => {
+        this.#scheduled = false;
+        this.flush();
+      });
     });
   }
 
   flush(): void {
-    this.#scheduled = false;
     if (this.#asks.count === 0) return;
     const asks = this.#asks.take();
     this.#parts.post({ asks, with: this.#with }, buffersOf(asks));

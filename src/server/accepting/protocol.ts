@@ -51,6 +51,8 @@ export type PeerTold = Pick<Peer, 'loopback' | 'certified' | 'x5tS256' | 'addres
 /** For how long somebody may ask for checks of a tenant without main being asked. */
 export interface Ticket {
   readonly tenant: TenantId;
+  /** The question that it answers: see `Credential.wants`. */
+  readonly asked: number;
   /** Undefined where main is to be asked all the same. */
   readonly caller: Named | undefined;
   readonly forMs: number;
@@ -111,17 +113,19 @@ export type FromAccepting =
   | { readonly told: Told; readonly errors: readonly ErrorTold[]; readonly doubted: boolean }
   | { readonly ended: { readonly code: string; readonly reason: string; readonly address: string } };
 
-/** Calls, protobuf bytes: call, kind, peer; and what else each comes with. */
+/** Calls, protobuf bytes: call, kind, 0; and what else each comes with. */
 export interface HandedOver {
   readonly asks: PouchBytes;
   readonly with: readonly AskedWith[];
 }
 
 export interface AskedWith {
+  /** Not among the pouch's numbers, which have 32 bits: a connection is never taken for another one. */
+  readonly peer: Id;
   readonly authorization: string | undefined;
   readonly until: number;
-  /** Whether a ticket is wanted, and for which tenant. */
-  readonly wants: string | undefined;
+  /** Whether a ticket is wanted, for which tenant, and by which question. */
+  readonly wants: { readonly tenant: string; readonly asked: number } | undefined;
 }
 
 export type ExchangeHead = Pick<Exchange, 'version' | 'method' | 'url' | 'scheme' | 'authority' | 'headers'>;

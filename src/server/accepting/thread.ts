@@ -249,7 +249,7 @@ export class AcceptingThread {
 
   /** One whose connection has ended is nobody. */
   #peer(id: Id): Peer {
-    return this.#peers.get(id) ?? { loopback: false, certified: undefined };
+    return this.#peers.get(id) ?? { loopback: false, certified: undefined, address: '' };
   }
 
   async #greet(id: Id, peer: Id, authorization: string | undefined): Promise<void> {
@@ -264,13 +264,14 @@ export class AcceptingThread {
 
   #answerAll({ asks, with: withs }: HandedOver): void {
     let at = 0;
-    unpack(asks, (slot, what, peer, message) => {
+    unpack(asks, (slot, what, _, message) => {
       const asked = withs[at] ?? NOBODY;
       at += 1;
+      const { peer, wants, authorization } = asked;
       this.#handed += 1;
-      this.#backlog.take(weightOf(message, asked.authorization ?? ''));
+      this.#backlog.take(weightOf(message, authorization ?? ''));
       this.#answer(slot, kinds[what] ?? 'check', this.#peer(peer), message, asked);
-      if (asked.wants !== undefined) this.#grant(asked.wants, peer, asked.authorization);
+      if (wants) this.#grant(wants, peer, authorization);
     });
   }
 
@@ -312,11 +313,15 @@ export class AcceptingThread {
   }
 
   /** Says who that is in a tenant, and tells of the tenant first. What can be known of no one at a look is asked each time. */
-  #grant(id: string, of: Id, authorization: string | undefined): void {
+  #grant(
+    { tenant: id, asked }: NonNullable<AskedWith['wants']>,
+    of: Id,
+    authorization: string | undefined,
+  ): void {
     const { tenants, callers } = this.#parts;
     const tenant = tenants.find(id);
     const peer = this.#peers.get(of);
-    const none: Ticket = { tenant: id as TenantId, caller: undefined, forMs: TICKET_MS };
+    const none: Ticket = { tenant: id as TenantId, asked, caller: undefined, forMs: TICKET_MS };
     const ticket = (said: Ticket): void => this.#post({ ticket: said, of, authorization });
     if (!tenant || !peer || !this.#learn(tenant)) return ticket(none);
     const known = callers.known(tenant, presentedBy(authorization, peer), 'check');
@@ -324,6 +329,7 @@ export class AcceptingThread {
     const { caller, forMs } = known;
     ticket({
       tenant: tenant.id,
+      asked,
       caller: {
         caller: caller.id,
         audiences: caller.audiences,
@@ -369,7 +375,12 @@ export class AcceptingThread {
 }
 
 const NOTHING = new Uint8Array();
-const NOBODY: AskedWith = { authorization: undefined, until: Number.POSITIVE_INFINITY, wants: undefined };
+const NOBODY: AskedWith = {
+  peer: 0,
+  authorization: undefined,
+  until: Number.POSITIVE_INFINITY,
+  wants: undefined,
+};
 
 /** For how long a caller may ask before main looks at it again: when it was seen last is known to a second. */
 const TICKET_MS = 1_000;

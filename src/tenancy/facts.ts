@@ -49,6 +49,7 @@ export function factSource(store: PrincipalStore, onChange: (tenant: Tenant) => 
         : new Set();
     },
     changed(tenant) {
+      store.anew();
       kept.forget(tenant.no);
       onChange(tenant);
     },

@@ -120,6 +120,19 @@ test('look-ups of one turn see the same, and those of the next what was committe
   elsewhere.close();
 });
 
+test('who is told of a change in the middle of a turn looks at no view from before it', async () => {
+  await put(acme.no, ['a', 'b']);
+  const elsewhere = openWriter({ folder: place.folder });
+  // Somebody else's look-up, in the same turn, has opened the view.
+  expect(facts.of(acme, user('b')).status).toBe('active');
+  elsewhere.prepare('UPDATE principals SET disabled_at = 1').run();
+  facts.changed(acme);
+  expect(facts.of(acme, user('a')).status).toBe('disabled');
+  await turn();
+  expect(facts.of(acme, user('a')).status).toBe('disabled');
+  elsewhere.close();
+});
+
 test('a view that the disk ended, or that is of a closed connection, troubles nobody later', async () => {
   await put(acme.no, ['a', 'b']);
   facts.of(acme, user('a'));

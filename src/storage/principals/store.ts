@@ -58,6 +58,8 @@ export interface PrincipalFacts {
 export interface PrincipalStore {
   /** An indexed look-up: its cost does not grow with the tenant. */
   facts(tenantNo: TenantNo, ref: PrincipalRef): PrincipalFacts | undefined;
+  /** What is looked up from now on is what was committed by now, also within a turn. */
+  anew(): void;
   find(tenantNo: TenantNo, ref: PrincipalRef): StoredPrincipal | undefined;
   count(tenantNo: TenantNo): number;
   /** Principals of a class in the order of their ids, for paging: those after `after`. */
@@ -97,6 +99,7 @@ export function principalStore(db: Connection): PrincipalStore {
       snapshot.open();
       return facts.get(no, ref.class, ref.id);
     },
+    anew: () => snapshot.close(),
     find: (no, ref) => find.get(no, ref.class, ref.id),
     count: (no) => count.get(no) ?? 0,
     list: (no, cls, after, limit) => list.all(no, cls, after, limit),
@@ -107,8 +110,8 @@ export function principalStore(db: Connection): PrincipalStore {
 
 /**
  * One view of the store for all look-ups of a turn of the event loop: each view taken after a commit begins with an
- * empty page cache. It ends with the turn, and what was committed is told of in a later one, so that nobody who heard of
- * a change looks at a view from before it.
+ * empty page cache. It ends with the turn, or where a thread hears of a change in the middle of one, so that nobody who
+ * heard of a change looks at a view from before it.
  */
 class TurnSnapshot {
   readonly #db: Connection;
@@ -131,10 +134,10 @@ class TurnSnapshot {
     this.#begin.run();
     this.#isOpen = true;
     // Runs before anything that comes from outside, and mostly after this turn's microtasks.
-    process.nextTick(this.#close);
+    process.nextTick(this.close);
   }
 
-  readonly #close = (): void => {
+  readonly close = (): void => {
     this.#isOpen = false;
     try {
       // An error of the disk ends a transaction by itself, and so does a connection that was closed meanwhile.

@@ -171,6 +171,11 @@ export class Listener implements AsyncDisposable {
     return port;
   }
 
+  /** Takes connections on the port again, which it has left before. */
+  async join(endpoint: Endpoint): Promise<void> {
+    if (!this.#door) await this.listen(endpoint);
+  }
+
   /** Takes no more connections on the port, which others go on listening on; those that stand stay. */
   async leavePort(): Promise<void> {
     const door = this.#door;

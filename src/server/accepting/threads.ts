@@ -40,7 +40,8 @@ export interface AcceptingThreadsOptions extends Omit<AcceptingParts, 'hear'> {
 
 /** Main's own door to the data plane. */
 export interface Door {
-  open(): Promise<unknown>;
+  /** With the certificates of now. */
+  open(endpoint: Endpoint): Promise<unknown>;
   close(): Promise<void>;
   /** Asks about half of those who are connected there to connect anew, in order. */
   shed(): void;
@@ -189,16 +190,17 @@ export class AcceptingThreads implements AsyncDisposable {
   }
 
   async #start(at: number): Promise<void> {
-    const { bounds } = this.#options;
-    const [own, serving] = [bounds[at], this.#serving];
-    if (!own || !serving) return;
-    const thread = new AcceptingThread(this.#parts, serving.served, own, (ended, cause) =>
+    const own = this.#options.bounds[at];
+    if (!own || !this.#serving) return;
+    const thread = new AcceptingThread(this.#parts, this.#serving.served, own, (ended, cause) =>
       this.#ended(at, ended, cause),
     );
     this.#threads[at] = thread;
     try {
       await thread.ready;
-      await thread.listen({ ...serving.endpoint, reusePort: true }, serving.base);
+      // Its certificates may have been renewed meanwhile.
+      const { endpoint, base } = this.#serving;
+      await thread.listen({ ...endpoint, reusePort: true }, base);
     } catch (error) {
       await thread.drain(0);
       throw error;
@@ -224,8 +226,12 @@ export class AcceptingThreads implements AsyncDisposable {
     // The operator hears of it even if nobody waits.
     toServiceError(new ServiceError('unavailable', 'connections were ended', { cause }), 'accepting thread');
     this.#restarting ??= setTimeout(() => void this.#restart(), REST_MS).unref();
-    if (this.#options.from === 'start' && this.ready === 0)
-      this.#serving?.door.open().catch((error: unknown) => failed(error));
+    if (this.#options.from === 'start' && this.ready === 0) this.#open();
+  }
+
+  #open(): void {
+    const { door, endpoint } = this.#serving ?? {};
+    if (endpoint) door?.open(endpoint).catch((error: unknown) => failed(error));
   }
 
   /** What killed it may kill the next: so there was a rest. */

@@ -88,3 +88,17 @@ later(600).then(async () => {
   parentPort.postMessage(await Promise.all(answers));
 });
 `;
+
+/** Does something, and answers the threads that accept connections which began meanwhile. */
+export async function watched<T>(begin: () => Promise<T>): Promise<{ value: T; threads: readonly Worker[] }> {
+  const threads: Worker[] = [];
+  const watch = (worker: Worker): void => {
+    if (worker.threadName === 'mandate-accepting') threads.push(worker);
+  };
+  process.on('worker', watch);
+  try {
+    return { value: await begin(), threads };
+  } finally {
+    process.off('worker', watch);
+  }
+}

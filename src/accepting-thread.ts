@@ -16,11 +16,12 @@ import {
   Signal,
   type ToAccepting,
 } from './server/accepting/protocol.ts';
-import { errorChannel } from './server/errors.ts';
+import { errorChannel, toServiceError } from './server/errors.ts';
 import { Gate } from './server/gate.ts';
 import { ROUND_MS, Uploads } from './server/intake/uploads.ts';
 import { Listener } from './server/listener.ts';
 import { assembleDeciding } from './server/offload/deciding.ts';
+import type { Learnt } from './server/offload/protocol.ts';
 import { Report } from './server/offload/report.ts';
 import { hotHandler } from './server/server.ts';
 import { transportChannel } from './server/transport/transport.ts';
@@ -123,6 +124,15 @@ function serve(options: AcceptingOptions): void {
     tell();
     main.close();
   };
+  /** What cannot be taken here is decided by main. */
+  const learn = (learnt: Learnt): void => {
+    try {
+      calls.learn(learnt);
+    } catch (error) {
+      calls.forget(learnt.tenant.id);
+      toServiceError(error, 'accepting thread');
+    }
+  };
   const hear = (message: ToAccepting): void => {
     if ('answers' in message) calls.answers(message.answers, message.errors);
     else if ('does' in message) exchanges.do(message.exchange, message.does);
@@ -132,7 +142,7 @@ function serve(options: AcceptingOptions): void {
     else if ('version' in message) deciding.reached(message.of, message.version);
     else if ('changed' in message) calls.changed(message.changed);
     else if ('forget' in message) calls.forget(message.forget);
-    else if ('bundle' in message) calls.learn(message);
+    else if ('bundle' in message) learn(message);
     else if ('failure' in message) {
       const { tenant, code, at, place } = message.failure;
       isRelayed = true;

@@ -1,3 +1,4 @@
+import { toServiceError } from '../errors.ts';
 import { errorResponse, writeResponse } from '../http/exchange.ts';
 import type { Peer } from '../peer.ts';
 import type { Exchange } from '../transport/exchange.ts';
@@ -49,6 +50,16 @@ export class PassedExchanges {
     const exchange = this.#open.get(id);
     // Its end is on its way to main.
     if (!exchange) return;
+    try {
+      this.#do(id, exchange, does);
+    } catch (error) {
+      // Whatever is wrong with it, the others on this thread have no part in it.
+      toServiceError(error, 'http');
+      exchange.destroy();
+    }
+  }
+
+  #do(id: Id, exchange: Exchange, does: Done): void {
     const lost = (): void => this.#hear(id, { what: 'lost' });
     switch (does.what) {
       case 'next':

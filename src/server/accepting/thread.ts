@@ -10,7 +10,7 @@ import { LOOK_MS, Pulse } from '../../storage/watch/pulse.ts';
 import type { Writer } from '../../storage/writer.ts';
 import type { Callers } from '../../tenancy/callers.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
-import { errorChannel } from '../errors.ts';
+import { errorChannel, toServiceError } from '../errors.ts';
 import { Tally } from '../intake/tally.ts';
 import type { Endpoint, Handlers } from '../listener.ts';
 import { buffersOf, Pouch, unpack } from '../offload/pouch.ts';
@@ -118,11 +118,19 @@ export class AcceptingThread {
       name: 'mandate-accepting',
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
     });
-    this.#port.on('message', (message: FromAccepting) => this.#hear(message));
+    this.#port.on('message', (message: FromAccepting) => {
+      try {
+        this.#hear(message);
+      } catch (error) {
+        // What one caller sends to a thread is nothing that main could end by.
+        toServiceError(error, 'accepting thread');
+      }
+    });
     this.#worker.on('error', (cause) => this.#end(cause));
     this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
     this.#exited = new Promise((resolve) => {
       this.#worker.on('exit', () => {
+        this.#release();
         this.#end(new Error('a thread that accepts connections ended'));
         resolve();
       });
@@ -225,7 +233,12 @@ export class AcceptingThread {
         doing(id, (does, transfer) => this.#post(does, transfer)),
       );
       this.#exchanges.set(id, exchange);
-      this.#served.request(exchange);
+      try {
+        this.#served.request(exchange);
+      } catch (error) {
+        exchange.destroy();
+        throw error;
+      }
     } else if ('greet' in message) void this.#greet(message.greet, message.peer, message.authorization);
     else if ('gone' in message) this.#peers.delete(message.gone);
     else if ('peer' in message)
@@ -271,7 +284,12 @@ export class AcceptingThread {
       this.#handed += 1;
       this.#backlog.take(weightOf(message, authorization ?? ''));
       this.#answer(slot, kinds[what] ?? 'check', this.#peer(peer), message, asked);
-      if (wants) this.#grant(wants, peer, authorization);
+      try {
+        if (wants) this.#grant(wants, peer, authorization);
+      } catch (error) {
+        // The others in the pouch wait for their answers.
+        toServiceError(error, 'accepting thread');
+      }
     });
   }
 
@@ -367,10 +385,14 @@ export class AcceptingThread {
     for (const exchange of this.#exchanges.values()) exchange.close();
     this.#exchanges.clear();
     this.#peers.clear();
+    this.#onEnd(this, cause);
+  }
+
+  /** What it had taken is free again, once it cannot give anything back itself. */
+  #release(): void {
     const { ledger, ...tallies } = this.#bounds;
     new SharedCounts(ledger).release();
     for (const tally of Object.values(tallies)) new Tally(tally).release();
-    this.#onEnd(this, cause);
   }
 }
 

@@ -64,6 +64,8 @@ export class AcceptingThreads implements AsyncDisposable {
   readonly #parts: AcceptingParts;
   /** By the place of their bounds; undefined where one has ended. */
   readonly #threads: (AcceptingThread | undefined)[];
+  /** Those that the threads have not heard of yet. */
+  readonly #versions = new Map<TenantNo, number>();
   #serving: Serving | undefined;
   #told: AcceptingThread | undefined;
   #gone = { decided: 0, handed: 0 };
@@ -161,9 +163,19 @@ export class AcceptingThreads implements AsyncDisposable {
     for (const thread of this.#threads) thread?.changed(tenant);
   }
 
-  /** All that led to that version was told before. */
+  /**
+   * Main is as far from now on. Its own decisions wait until whoever made the change has told of it, in this turn; a thread
+   * decides meanwhile, and is told of the version after that.
+   */
   reached(no: TenantNo, version: number): void {
-    for (const thread of this.#threads) thread?.reached(no, version);
+    if (this.#versions.size === 0) setImmediate(() => this.#tellVersions());
+    this.#versions.set(no, version);
+  }
+
+  #tellVersions(): void {
+    for (const [no, version] of this.#versions)
+      for (const thread of this.#threads) thread?.reached(no, version);
+    this.#versions.clear();
   }
 
   renewCertificates(certificates: SecureContextOptions): void {

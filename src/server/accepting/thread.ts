@@ -341,9 +341,9 @@ export class AcceptingThread {
     const peer = this.#peers.get(of);
     const none: Ticket = { tenant: id as TenantId, asked, caller: undefined, forMs: TICKET_MS };
     const ticket = (said: Ticket): void => this.#post({ ticket: said, of, authorization });
-    if (!tenant || !peer || !this.#learn(tenant)) return ticket(none);
-    const known = callers.known(tenant, presentedBy(authorization, peer), 'check');
-    if (!known) return ticket(none);
+    const known = tenant && peer && callers.known(tenant, presentedBy(authorization, peer), 'check');
+    // A tenant is not told of for whoever is nobody there: to take it in costs the thread, and so everybody on it.
+    if (!known || !this.#learn(tenant)) return ticket(none);
     const { caller, forMs } = known;
     ticket({
       tenant: tenant.id,

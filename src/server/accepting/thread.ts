@@ -2,37 +2,35 @@ import type { SecureContextOptions } from 'node:tls';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { SharedCounts } from '../../decision/ledger.ts';
 import type { Clock } from '../../effects.ts';
-import { ofThread, ServiceError, type ThreadError, toThread } from '../../errors.ts';
+import { ofThread, ServiceError, toThread } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import { LOOK_MS, Pulse } from '../../storage/watch/pulse.ts';
 import type { Writer } from '../../storage/writer.ts';
 import type { Callers } from '../../tenancy/callers.ts';
-import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
+import type { Tenant } from '../../tenancy/tenants.ts';
 import { errorChannel, toServiceError } from '../errors.ts';
 import { Tally } from '../intake/tally.ts';
 import type { Endpoint, Handlers } from '../listener.ts';
-import { buffersOf, Pouch, unpack } from '../offload/pouch.ts';
-import { type Kind, kinds } from '../offload/protocol.ts';
+import type { Kind } from '../offload/protocol.ts';
 import type { PolicyFailure, Told } from '../offload/report.ts';
-import { withoutSecrets } from '../offload/thread.ts';
 import { type Peer, presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
 import { transportChannel } from '../transport/transport.ts';
+import { HandedCalls } from './answers.ts';
 import { Backlog, partsOf, weightOf } from './backlog.ts';
 import { doing, RemoteExchange } from './exchanges.ts';
 import {
   type AcceptingOptions,
   type AskedWith,
   type FromAccepting,
-  type HandedOver,
   type Id,
   type SharedBounds,
   Signal,
-  type Ticket,
   type ToAccepting,
 } from './protocol.ts';
+import { type TenantParts, ToldTenants } from './tenants.ts';
 
 /** What a thread is started with besides what it has of its own. */
 export interface Settings
@@ -47,15 +45,13 @@ export interface Served {
   readonly request: Handlers['request'];
 }
 
-export interface AcceptingParts {
+export interface AcceptingParts extends TenantParts {
   readonly settings: Settings;
   readonly writer: Writer;
+  /** The rest of them is main's. */
   readonly policies: Policies;
-  readonly tenants: Tenants;
   readonly callers: Callers;
   readonly clock: Clock;
-  /** How far what main knows of a tenant is. */
-  readonly versionOf: (no: TenantNo) => number;
   readonly hear: (from: AcceptingThread, told: Told, idOf: (no: TenantNo) => TenantId | undefined) => void;
 }
 
@@ -72,14 +68,10 @@ export class AcceptingThread {
   readonly #looking: NodeJS.Timeout;
   readonly #peers = new Map<Id, Peer>();
   readonly #exchanges = new Map<Id, RemoteExchange>();
-  /** Tenants as it was told of them. */
-  readonly #known = new Map<TenantId, Tenant>();
-  readonly #ids: (TenantId | undefined)[] = [];
-  readonly #answers = new Pouch();
-  #errors: ThreadError[] = [];
-  #scheduled = false;
+  /** What it is told of tenants is known to it before whatever it is asked from then on. */
+  readonly tenants: ToldTenants;
+  readonly #handed: HandedCalls;
   #waiting = 0;
-  #handed = 0;
   #decided = 0;
   #over = false;
   #isReady = false;
@@ -97,6 +89,20 @@ export class AcceptingThread {
     this.#parts = parts;
     this.#served = served;
     this.#bounds = bounds;
+    this.tenants = new ToldTenants(
+      parts,
+      (message) => this.#post(message),
+      () => this.#signal.raise(),
+    );
+    this.#handed = new HandedCalls({
+      hot: served.hot,
+      peer: (id) => this.#peer(id),
+      took: (weight) => this.#backlog.take(weight),
+      wanted: (wants, of, authorization) => this.#grant(wants, of, authorization),
+      post: (message, transfer) => {
+        if (!this.#over) this.#post(message, transfer);
+      },
+    });
     this.#onEnd = onEnd;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
@@ -155,7 +161,7 @@ export class AcceptingThread {
 
   /** Decisions that it has made itself, and calls that it has handed over. */
   get counts(): { readonly decided: number; readonly handed: number } {
-    return { decided: this.#decided, handed: this.#handed };
+    return { decided: this.#decided, handed: this.#handed.count };
   }
 
   /** Requests over its connections that are being served here. */
@@ -171,19 +177,6 @@ export class AcceptingThread {
 
   renewCertificates(certificates: SecureContextOptions): void {
     this.#post({ certificates });
-  }
-
-  /** What follows is known to it before whatever it is asked from now on. */
-  forget(tenant: TenantId): void {
-    if (this.#known.delete(tenant)) this.#tell({ forget: tenant });
-  }
-
-  changed(tenant: Tenant): void {
-    if (this.#ids[tenant.no] !== undefined) this.#tell({ changed: withoutSecrets(tenant) });
-  }
-
-  reached(no: TenantNo, version: number): void {
-    if (this.#ids[no] !== undefined) this.#tell({ version, of: no });
   }
 
   failed(failure: PolicyFailure): void {
@@ -202,11 +195,6 @@ export class AcceptingThread {
     this.#port.postMessage(message, transfer);
   }
 
-  #tell(message: ToAccepting): void {
-    this.#post(message);
-    this.#signal.raise();
-  }
-
   /** A thread that hangs would accept connections for ever, and answer none. */
   #look(): void {
     if (this.#pulse.silence(performance.now()) < (this.#isReady ? HUNG_MS : START_MS)) return;
@@ -219,7 +207,7 @@ export class AcceptingThread {
     if (message === 'ready') {
       this.#isReady = true;
       this.#ready.resolve();
-    } else if ('asks' in message) this.#answerAll(message);
+    } else if ('asks' in message) this.#handed.answer(message);
     else if ('heard' in message) {
       const exchange = this.#exchanges.get(message.exchange);
       if (message.heard.what === 'closed') this.#exchanges.delete(message.exchange);
@@ -251,7 +239,7 @@ export class AcceptingThread {
       this.#backlog.take(message.errors.length);
       this.#waiting = told.waiting;
       this.#decided += told.decided.length / 3;
-      this.#parts.hear(this, told, (no) => this.#ids[no]);
+      this.#parts.hear(this, told, (no) => this.tenants.idOf(no));
       for (const { error, where } of message.errors)
         if (errorChannel.hasSubscribers) errorChannel.publish({ error: ofThread(error), where });
       if (message.doubted) this.#parts.writer.doubt();
@@ -275,102 +263,10 @@ export class AcceptingThread {
     }
   }
 
-  #answerAll({ asks, with: withs }: HandedOver): void {
-    let at = 0;
-    unpack(asks, (slot, what, _, message) => {
-      const asked = withs[at] ?? NOBODY;
-      at += 1;
-      const { peer, wants, authorization } = asked;
-      this.#handed += 1;
-      this.#backlog.take(weightOf(message, authorization ?? ''));
-      this.#answer(slot, kinds[what] ?? 'check', this.#peer(peer), message, asked);
-      try {
-        if (wants) this.#grant(wants, peer, authorization);
-      } catch (error) {
-        // The others in the pouch wait for their answers.
-        toServiceError(error, 'accepting thread');
-      }
-    });
-  }
-
-  #answer(
-    slot: number,
-    kind: Kind,
-    peer: Peer,
-    message: Uint8Array,
-    { authorization, until }: AskedWith,
-  ): void {
-    const answered = (frame: Uint8Array): void => this.#settle(slot, 0, 0, frame);
-    const failed = (error: unknown): void => {
-      this.#settle(slot, 1, this.#errors.length, NOTHING);
-      this.#errors.push(toThread(error));
-    };
-    try {
-      const opened = this.#served.hot[kind].open(authorization, peer);
-      const frame =
-        opened instanceof Promise ? opened.then((handle) => handle(message, until)) : opened(message, until);
-      frame.then(answered, failed);
-    } catch (error) {
-      failed(error);
-    }
-  }
-
-  /** The answers of one commit go back together. */
-  #settle(slot: number, failed: 0 | 1, place: number, frame: Uint8Array): void {
-    this.#answers.add(slot, failed, place, frame);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(() => this.#flush());
-  }
-
-  #flush(): void {
-    this.#scheduled = false;
-    const answers = this.#answers.take();
-    if (!this.#over) this.#post({ answers, errors: this.#errors }, buffersOf(answers));
-    this.#errors = [];
-  }
-
-  /** Says who that is in a tenant, and tells of the tenant first. What can be known of no one at a look is asked each time. */
-  #grant(
-    { tenant: id, asked }: NonNullable<AskedWith['wants']>,
-    of: Id,
-    authorization: string | undefined,
-  ): void {
-    const { tenants, callers } = this.#parts;
-    const tenant = tenants.find(id);
+  #grant(wants: NonNullable<AskedWith['wants']>, of: Id, authorization: string | undefined): void {
     const peer = this.#peers.get(of);
-    const none: Ticket = { tenant: id as TenantId, asked, caller: undefined, forMs: TICKET_MS };
-    const ticket = (said: Ticket): void => this.#post({ ticket: said, of, authorization });
-    const known = tenant && peer && callers.known(tenant, presentedBy(authorization, peer), 'check');
-    // A tenant is not told of for whoever is nobody there: to take it in costs the thread, and so everybody on it.
-    if (!known || !this.#learn(tenant)) return ticket(none);
-    const { caller, forMs } = known;
-    ticket({
-      tenant: tenant.id,
-      asked,
-      caller: {
-        caller: caller.id,
-        audiences: caller.audiences,
-        readsPolicy: caller.may.has('policy.read'),
-        no: 0,
-      },
-      forMs: Math.min(TICKET_MS, forMs),
-    });
-  }
-
-  /** Tells it of the tenant, unless it knows. Answers whether it can decide for it. */
-  #learn(tenant: Tenant): boolean {
-    // What is sealed takes keys, which no thread but main has.
-    if (tenant.manifest.audit.sealed.length > 0) return false;
-    if (this.#known.get(tenant.id) === tenant) return true;
-    const { policies, versionOf } = this.#parts;
-    const bundle = policies.bundleOf(tenant);
-    if (!bundle) return false;
-    this.#post({ tenant: withoutSecrets(tenant), bundle, staged: policies.stagedOf(tenant) });
-    this.#post({ version: versionOf(tenant.no), of: tenant.no });
-    this.#known.set(tenant.id, tenant);
-    this.#ids[tenant.no] = tenant.id;
-    return true;
+    const ticket = this.tenants.ticket(wants, peer && presentedBy(authorization, peer));
+    this.#post({ ticket, of, authorization });
   }
 
   #end(cause: unknown): void {
@@ -395,17 +291,6 @@ export class AcceptingThread {
     for (const tally of Object.values(tallies)) new Tally(tally).release();
   }
 }
-
-const NOTHING = new Uint8Array();
-const NOBODY: AskedWith = {
-  peer: 0,
-  authorization: undefined,
-  until: Number.POSITIVE_INFINITY,
-  wants: undefined,
-};
-
-/** For how long a caller may ask before main looks at it again: when it was seen last is known to a second. */
-const TICKET_MS = 1_000;
 
 /** How long the thread may be silent: no evaluation takes a hundredth of it. */
 const HUNG_MS = 5_000;

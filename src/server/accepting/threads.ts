@@ -155,12 +155,12 @@ export class AcceptingThreads implements AsyncDisposable {
 
   /** Called when anything of a tenant but its principals changed, before anybody hears of it. */
   forget(tenant: TenantId): void {
-    for (const thread of this.#threads) thread?.forget(tenant);
+    for (const thread of this.#threads) thread?.tenants.forget(tenant);
   }
 
   /** Called when the tenant's principals changed, before anybody hears of it. */
   changed(tenant: Tenant): void {
-    for (const thread of this.#threads) thread?.changed(tenant);
+    for (const thread of this.#threads) thread?.tenants.changed(tenant);
   }
 
   /**
@@ -174,7 +174,7 @@ export class AcceptingThreads implements AsyncDisposable {
 
   #tellVersions(): void {
     for (const [no, version] of this.#versions)
-      for (const thread of this.#threads) thread?.reached(no, version);
+      for (const thread of this.#threads) thread?.tenants.reached(no, version);
     this.#versions.clear();
   }
 

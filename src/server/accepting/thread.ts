@@ -75,6 +75,7 @@ export class AcceptingThread {
   #decided = 0;
   #over = false;
   #isReady = false;
+  #isListening = false;
   readonly #ready = Promise.withResolvers<void>();
   #listening = Promise.withResolvers<number>();
   readonly #exited: Promise<void>;
@@ -150,8 +151,14 @@ export class AcceptingThread {
     return this.#ready.promise;
   }
 
-  get isOver(): boolean {
-    return this.#over;
+  /** Whether it takes connections. */
+  get accepts(): boolean {
+    return this.#isListening && !this.#over;
+  }
+
+  /** One that hangs is given up before. */
+  get exited(): Promise<void> {
+    return this.#exited;
   }
 
   /** Entries that wait for its next commit. */
@@ -244,8 +251,10 @@ export class AcceptingThread {
         if (errorChannel.hasSubscribers) errorChannel.publish({ error: ofThread(error), where });
       if (message.doubted) this.#parts.writer.doubt();
     } else if ('ended' in message) transportChannel.publish(message.ended);
-    else if ('listening' in message) this.#listening.resolve(message.listening);
-    else if ('failed' in message) this.#listening.reject(ofThread(message.failed));
+    else if ('listening' in message) {
+      this.#isListening = true;
+      this.#listening.resolve(message.listening);
+    } else if ('failed' in message) this.#listening.reject(ofThread(message.failed));
   }
 
   /** One whose connection has ended is nobody. */

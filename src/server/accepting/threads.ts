@@ -64,6 +64,9 @@ export class AcceptingThreads implements AsyncDisposable {
   readonly #parts: AcceptingParts;
   /** By the place of their bounds; undefined where one has ended. */
   readonly #threads: (AcceptingThread | undefined)[];
+  /** Where one has ended, its exit: until then it may count in the bounds that are the next one's. */
+  readonly #exits = new Map<number, Promise<void>>();
+  readonly #starting = new Set<number>();
   /** Those that the threads have not heard of yet. */
   readonly #versions = new Map<TenantNo, number>();
   #serving: Serving | undefined;
@@ -123,7 +126,7 @@ export class AcceptingThreads implements AsyncDisposable {
 
   /** How many accept connections. */
   get ready(): number {
-    return this.#threads.filter((thread) => thread !== undefined).length;
+    return this.#threads.filter((thread) => thread?.accepts).length;
   }
 
   /** What an operator should know; empty if there is nothing. */
@@ -202,6 +205,17 @@ export class AcceptingThreads implements AsyncDisposable {
   }
 
   async #start(at: number): Promise<void> {
+    if (this.#starting.has(at)) return;
+    this.#starting.add(at);
+    try {
+      await this.#exits.get(at);
+      if (!this.#closing) await this.#started(at);
+    } finally {
+      this.#starting.delete(at);
+    }
+  }
+
+  async #started(at: number): Promise<void> {
     const own = this.#options.bounds[at];
     if (!own || !this.#serving) return;
     const thread = new AcceptingThread(this.#parts, this.#serving.served, own, (ended, cause) =>
@@ -231,6 +245,7 @@ export class AcceptingThreads implements AsyncDisposable {
 
   #ended(at: number, thread: AcceptingThread, cause: unknown): void {
     if (this.#threads[at] === thread) this.#threads[at] = undefined;
+    this.#exits.set(at, thread.exited);
     const { decided, handed } = thread.counts;
     this.#gone = { decided: this.#gone.decided + decided, handed: this.#gone.handed + handed };
     if (this.#closing) return;
@@ -253,7 +268,7 @@ export class AcceptingThreads implements AsyncDisposable {
     const missing = this.#threads.flatMap((thread, at) => (thread ? [] : [at]));
     try {
       await Promise.all(missing.map((at) => this.#start(at)));
-      await this.#serving?.door.close();
+      if (this.ready > 0) await this.#serving?.door.close();
     } catch (error) {
       failed(error);
     }

@@ -50,3 +50,23 @@ test('what threads had taken when they were killed is free again, and no more th
   );
   expect(ok(after)).toBe(20);
 });
+
+test('where the last thread ends while the next one starts main accepts meanwhile', async () => {
+  const { value, threads } = await watched(() => attacked());
+  await using served = value;
+  await threads[0]?.terminate();
+  // After its rest another begins, and has not loaded its code.
+  await once(process, 'worker');
+  await threads[1]?.terminate();
+  expect(acceptingOf(served).ready).toBe(0);
+  const socket = await connected(served.data);
+  expect(await asked(socket)).toBe('HTTP/1.1 200');
+  socket.destroy();
+  await eventually(
+    async () => acceptingOf(served).ready,
+    (count) => count === 2,
+  );
+  const again = await connected(served.data);
+  expect(await asked(again)).toBe('HTTP/1.1 200');
+  again.destroy();
+});

@@ -129,7 +129,7 @@ function serve(options: AcceptingOptions): void {
     try {
       calls.learn(learnt);
     } catch (error) {
-      calls.forget(learnt.tenant.id);
+      calls.forget(learnt.tenant.id, true);
       toServiceError(error, 'accepting thread');
     }
   };
@@ -141,7 +141,7 @@ function serve(options: AcceptingOptions): void {
     else if ('welcome' in message) calls.welcome(message.welcome);
     else if ('version' in message) deciding.reached(message.of, message.version);
     else if ('changed' in message) calls.changed(message.changed);
-    else if ('forget' in message) calls.forget(message.forget);
+    else if ('forget' in message) calls.forget(message.forget, message.isRetired);
     else if ('bundle' in message) learn(message);
     else if ('failure' in message) {
       const { tenant, code, at, place } = message.failure;

@@ -126,8 +126,10 @@ export class Calls {
     this.#tenants.set(tenant.id, { tenant });
   }
 
-  forget(tenant: TenantId): void {
+  /** `isRetired`: whoever holds on to it, as a batch that goes on does, is denied. */
+  forget(tenant: TenantId, isRetired: boolean): void {
     this.#tenants.delete(tenant);
+    if (isRetired) this.#parts.deciding.policies.retire(tenant);
   }
 
   changed(tenant: Tenant): void {

@@ -70,7 +70,7 @@ export type ToAccepting =
   /** All it is to know of a tenant from now on. It gets no credentials. */
   | Learnt
   /** What it knows of the tenant holds no more, nor do tickets for it. */
-  | { readonly forget: TenantId }
+  | { readonly forget: TenantId; readonly isRetired: boolean }
   /** The tenant's principals changed, or what of it is killed; so tickets for it hold no more. */
   | { readonly changed: Tenant }
   | { readonly version: number; readonly of: TenantNo }

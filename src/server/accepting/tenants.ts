@@ -21,6 +21,8 @@ export class ToldTenants {
   readonly #raise: () => void;
   /** As it was told of them. */
   readonly #known = new Map<TenantId, Tenant>();
+  /** Whose policy it has, known or not. */
+  readonly #taken = new Set<TenantId>();
   readonly #ids: (TenantId | undefined)[] = [];
 
   /** `raise`: what was posted before is known to the thread before whatever it decides from now on. */
@@ -35,7 +37,9 @@ export class ToldTenants {
   }
 
   forget(tenant: TenantId): void {
-    if (this.#known.delete(tenant)) this.#tell({ forget: tenant });
+    const isRetired = this.#parts.tenants.find(tenant) === undefined;
+    const isKnown = this.#known.delete(tenant);
+    if (isRetired ? this.#taken.delete(tenant) : isKnown) this.#tell({ forget: tenant, isRetired });
   }
 
   changed(tenant: Tenant): void {
@@ -87,6 +91,7 @@ export class ToldTenants {
     this.#post({ tenant: withoutSecrets(tenant), bundle, staged: policies.stagedOf(tenant) });
     this.#post({ version: versionOf(tenant.no), of: tenant.no });
     this.#known.set(tenant.id, tenant);
+    this.#taken.add(tenant.id);
     this.#ids[tenant.no] = tenant.id;
     return true;
   }

@@ -29,8 +29,8 @@ import { Pulse } from './storage/watch/pulse.ts';
 
 /**
  * The composition root of a thread that accepts connections of the data plane: it speaks the protocols, decides the checks
- * of callers and tenants that main has told it of, and passes everything else on to main. It has no keys; credentials are
- * seen by it and known by main.
+ * of callers and tenants that main has told it of, and passes everything else on to main. Of keys it has
+ * that of TLS alone; credentials are seen by it and known by main.
  */
 function serve(options: AcceptingOptions): void {
   const { main, bounds, guardHost, passesOn } = options;
@@ -52,8 +52,8 @@ function serve(options: AcceptingOptions): void {
   const tell = (): void => {
     isDue = false;
     // Where main is behind, those it has not heard of yet are told of later.
-    const told = backlog.waiting < MOST_WAITING.anybody ? errors.splice(0) : [];
-    backlog.send(told.length, Number.POSITIVE_INFINITY);
+    const told = backlog.waiting < MOST_WAITING.anybody.all ? errors.splice(0) : [];
+    if (told.length > 0) backlog.send(told.length, { all: Number.POSITIVE_INFINITY });
     post({ told: report.take(), errors: told, doubted });
     doubted = false;
   };

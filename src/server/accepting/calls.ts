@@ -141,7 +141,8 @@ export class Calls {
 
   #greet(known: KnownPeer, credential: Credential): Promise<void> {
     if (credential.greeted instanceof Promise) return credential.greeted;
-    this.#parts.backlog.send(weightOf(credential.authorization ?? ''), MOST_WAITING.anybody);
+    const { backlog } = this.#parts;
+    backlog.send(weightOf(credential.authorization ?? ''), MOST_WAITING.anybody, known.peer.address);
     this.#last += 1;
     const id = this.#last;
     const greeting = Promise.withResolvers<void>();

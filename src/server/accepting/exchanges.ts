@@ -28,7 +28,7 @@ export class PassedExchanges {
   pass(exchange: Exchange, peer: Id): void {
     const { version, method, url, scheme, authority, headers } = exchange;
     try {
-      this.#backlog.send(weightOf(...partsOf(exchange)), MOST_WAITING.anybody);
+      this.#backlog.send(weightOf(...partsOf(exchange)), MOST_WAITING.anybody, exchange.peer.address);
     } catch (error) {
       return writeResponse(exchange, errorResponse(error, 'http'));
     }

@@ -50,7 +50,7 @@ export async function connected(url: string): Promise<net.Socket> {
  */
 export async function whileMainStands(
   url: string,
-  requests: readonly string[],
+  requests: readonly (string | { readonly text: string; readonly from: string })[],
   ends = false,
 ): Promise<readonly string[]> {
   const sent = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
@@ -70,8 +70,9 @@ const SENDER = `
 const { parentPort, workerData: { sent, port, requests, ends } } = require('node:worker_threads');
 const net = require('node:net');
 const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const sockets = requests.map((text) => {
-  const socket = net.connect(port, '127.0.0.1');
+const sockets = requests.map((request) => {
+  const { text, from } = typeof request === 'string' ? { text: request, from: '127.0.0.1' } : request;
+  const socket = net.connect({ port, host: '127.0.0.1', localAddress: from });
   socket.on('error', () => undefined);
   socket.write(text);
   return socket;

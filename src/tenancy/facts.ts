@@ -50,6 +50,7 @@ export function factSource(store: PrincipalStore, onChange: (tenant: Tenant) => 
     },
     changed(tenant) {
       kept.forget(tenant.no);
+      store.renew();
       onChange(tenant);
     },
   };

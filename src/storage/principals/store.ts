@@ -66,6 +66,8 @@ export interface PrincipalStore {
   page(tenantNo: TenantNo, after: { class: string; id: string }, limit: number): ListedPrincipal[];
   /** What the API has registered beside facts. */
   registered(tenantNo: TenantNo): RegisteredPrincipal[];
+  /** Ends the view of this turn: what was told of in the middle of it is to be seen by its next look-up. */
+  renew(): void;
 }
 
 /** The connection is to serve nothing else: look-ups hold a view of the store for as long as a turn takes. */
@@ -102,13 +104,14 @@ export function principalStore(db: Connection): PrincipalStore {
     list: (no, cls, after, limit) => list.all(no, cls, after, limit),
     page: (no, after, limit) => page.all(no, after.class, after.id, limit),
     registered: (no) => registered.all(no),
+    renew: () => snapshot.close(),
   };
 }
 
 /**
  * One view of the store for all look-ups of a turn of the event loop: each view taken after a commit begins with an
- * empty page cache. It ends with the turn, and what was committed is told of in a later one, so that nobody who heard of
- * a change looks at a view from before it.
+ * empty page cache. It ends with the turn, or when a change is told of, so that nobody who heard of a change looks at a
+ * view from before it.
  */
 class TurnSnapshot {
   readonly #db: Connection;
@@ -131,10 +134,10 @@ class TurnSnapshot {
     this.#begin.run();
     this.#isOpen = true;
     // Runs before anything that comes from outside, and mostly after this turn's microtasks.
-    process.nextTick(this.#close);
+    process.nextTick(this.close);
   }
 
-  readonly #close = (): void => {
+  readonly close = (): void => {
     this.#isOpen = false;
     try {
       // An error of the disk ends a transaction by itself, and so does a connection that was closed meanwhile.

@@ -55,7 +55,7 @@ describe('of principals', () => {
     });
   });
 
-  test('facts put anew, of one among many who are asked about in the same turn', async () => {
+  test('facts put anew', async () => {
     const put = (roles: string[]): Promise<unknown> =>
       change('TenantService/PutPrincipals', {
         tenant: 'one',

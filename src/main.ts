@@ -79,7 +79,7 @@ export async function start(
     served: { hot: hotKinds(plane), request: handlers.request },
     endpoint,
     base,
-    door: { open: () => data.listen(endpoint), close: () => data.leavePort(), shed: () => data.shed() },
+    door: { open: (at) => data.listen(at), close: () => data.leavePort(), shed: () => data.shed() },
   });
   // What a log is called begins with it.
   await services.logKeys.makeMissing(Array.from(services.tenants, ({ no }) => no));

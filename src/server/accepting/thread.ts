@@ -78,17 +78,14 @@ export class AcceptingThread {
   #decided = 0;
   #over = false;
   #isReady = false;
+  #isListening = false;
   readonly #ready = Promise.withResolvers<void>();
   #listening = Promise.withResolvers<number>();
-  readonly #exited: Promise<void>;
-  readonly #onEnd: (thread: AcceptingThread, cause: unknown) => void;
+  /** Resolves when nothing of it runs any more, and what it had taken is free again. */
+  readonly exited: Promise<void>;
+  readonly #onEnd: (cause: unknown) => void;
 
-  constructor(
-    parts: AcceptingParts,
-    served: Served,
-    bounds: SharedBounds,
-    onEnd: (thread: AcceptingThread, cause: unknown) => void,
-  ) {
+  constructor(parts: AcceptingParts, served: Served, bounds: SharedBounds, onEnd: (cause: unknown) => void) {
     this.#parts = parts;
     this.#served = served;
     this.#bounds = bounds;
@@ -115,9 +112,10 @@ export class AcceptingThread {
     this.#port.on('message', (message: FromAccepting) => this.#hear(message));
     this.#worker.on('error', (cause) => this.#end(cause));
     this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
-    this.#exited = new Promise((resolve) => {
+    this.exited = new Promise((resolve) => {
       this.#worker.on('exit', () => {
         this.#end(new Error('a thread that accepts connections ended'));
+        this.#release();
         resolve();
       });
     });
@@ -132,6 +130,10 @@ export class AcceptingThread {
 
   get isOver(): boolean {
     return this.#over;
+  }
+
+  get isListening(): boolean {
+    return this.#isListening && !this.#over;
   }
 
   /** Entries that wait for its next commit. */
@@ -175,7 +177,7 @@ export class AcceptingThread {
   async drain(graceMs: number): Promise<void> {
     this.#post({ drain: graceMs });
     const late = setTimeout(() => void this.#worker.terminate(), graceMs + CLOSE_MS);
-    await this.#exited;
+    await this.exited;
     clearTimeout(late);
   }
 
@@ -230,8 +232,10 @@ export class AcceptingThread {
         if (errorChannel.hasSubscribers) errorChannel.publish({ error: ofThread(error), where });
       if (message.doubted) this.#parts.writer.doubt();
     } else if ('ended' in message) transportChannel.publish(message.ended);
-    else if ('listening' in message) this.#listening.resolve(message.listening);
-    else if ('failed' in message) this.#listening.reject(ofThread(message.failed));
+    else if ('listening' in message) {
+      this.#isListening = true;
+      this.#listening.resolve(message.listening);
+    } else if ('failed' in message) this.#listening.reject(ofThread(message.failed));
   }
 
   /** One whose connection has ended is nobody. */
@@ -346,10 +350,14 @@ export class AcceptingThread {
     for (const exchange of this.#exchanges.values()) exchange.close();
     this.#exchanges.clear();
     this.#peers.clear();
+    this.#onEnd(cause);
+  }
+
+  /** One that hung may go on until it has exited, and count. */
+  #release(): void {
     const { ledger, ...tallies } = this.#bounds;
     new SharedCounts(ledger).release();
     for (const tally of Object.values(tallies)) new Tally(tally).release();
-    this.#onEnd(this, cause);
   }
 }
 

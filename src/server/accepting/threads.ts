@@ -40,7 +40,7 @@ export interface AcceptingThreadsOptions extends Omit<AcceptingParts, 'hear'> {
 
 /** Main's own door to the data plane. */
 export interface Door {
-  open(): Promise<unknown>;
+  open(endpoint: Endpoint): Promise<unknown>;
   close(): Promise<void>;
   /** Asks about half of those who are connected there to connect anew, in order. */
   shed(): void;
@@ -70,6 +70,8 @@ export class AcceptingThreads implements AsyncDisposable {
   #restarting: NodeJS.Timeout | undefined;
   #closing = false;
   #isStarting = false;
+  /** Main's, once it is open; undefined while it is closed. */
+  #door: Promise<unknown> | undefined = Promise.resolve();
   #load: Load | undefined;
   readonly #onFailure = (message: unknown): void => {
     const { tenant, code, place } = message as Omit<PolicyFailure, 'at'>;
@@ -93,7 +95,7 @@ export class AcceptingThreads implements AsyncDisposable {
     this.#serving = serving;
     if (this.#options.from === 'start') {
       await Promise.all(this.#threads.map((_, at) => this.#start(at)));
-      await serving.door.close();
+      await this.#closeDoor();
       return;
     }
     this.#load = new Load({
@@ -120,7 +122,7 @@ export class AcceptingThreads implements AsyncDisposable {
 
   /** How many accept connections. */
   get ready(): number {
-    return this.#threads.filter((thread) => thread !== undefined).length;
+    return this.#threads.filter((thread) => thread?.isListening).length;
   }
 
   /** What an operator should know; empty if there is nothing. */
@@ -187,10 +189,9 @@ export class AcceptingThreads implements AsyncDisposable {
     const { bounds } = this.#options;
     const [own, serving] = [bounds[at], this.#serving];
     if (!own || !serving) return;
-    const thread = new AcceptingThread(this.#parts, serving.served, own, (ended, cause) =>
-      this.#ended(at, ended, cause),
-    );
+    const thread = new AcceptingThread(this.#parts, serving.served, own, (cause) => this.#ended(cause));
     this.#threads[at] = thread;
+    void thread.exited.then(() => this.#exited(at, thread.counts));
     try {
       await thread.ready;
       await thread.listen({ ...serving.endpoint, reusePort: true }, serving.base);
@@ -210,27 +211,45 @@ export class AcceptingThreads implements AsyncDisposable {
     }
   }
 
-  #ended(at: number, thread: AcceptingThread, cause: unknown): void {
-    if (this.#threads[at] === thread) this.#threads[at] = undefined;
-    const { decided, handed } = thread.counts;
-    this.#gone = { decided: this.#gone.decided + decided, handed: this.#gone.handed + handed };
+  #ended(cause: unknown): void {
     if (this.#closing) return;
     this.#troubleUntil = performance.now() + REST_MS;
     // The operator hears of it even if nobody waits.
     toServiceError(new ServiceError('unavailable', 'connections were ended', { cause }), 'accepting thread');
     this.#restarting ??= setTimeout(() => void this.#restart(), REST_MS).unref();
-    if (this.#options.from === 'start' && this.ready === 0)
-      this.#serving?.door.open().catch((error: unknown) => failed(error));
+    if (this.#options.from === 'start' && this.ready === 0) this.#openDoor();
+  }
+
+  /** Its place is another's from then on: until then it may still count in it. */
+  #exited(at: number, { decided, handed }: AcceptingThread['counts']): void {
+    this.#threads[at] = undefined;
+    this.#gone = { decided: this.#gone.decided + decided, handed: this.#gone.handed + handed };
+  }
+
+  /** Once, however many threads end before one accepts again. */
+  #openDoor(): void {
+    if (!this.#serving) return;
+    this.#door ??= this.#serving.door.open(this.#serving.endpoint).catch((error: unknown) => {
+      this.#door = undefined;
+      failed(error);
+    });
+  }
+
+  async #closeDoor(): Promise<void> {
+    await this.#door;
+    this.#door = undefined;
+    await this.#serving?.door.close();
   }
 
   /** What killed it may kill the next: so there was a rest. */
   async #restart(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => (thread?.isOver ? thread.exited : undefined)));
     this.#restarting = undefined;
-    if (this.#options.from === 'load') return;
+    if (this.#options.from === 'load' || this.#closing) return;
     const missing = this.#threads.flatMap((thread, at) => (thread ? [] : [at]));
     try {
       await Promise.all(missing.map((at) => this.#start(at)));
-      await this.#serving?.door.close();
+      await this.#closeDoor();
     } catch (error) {
       failed(error);
     }

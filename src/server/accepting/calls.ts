@@ -143,6 +143,7 @@ export class Calls {
       () => void (credential.greeted = true),
       (error: unknown) => {
         credential.greeted = undefined;
+        known.forget(credential);
         throw error;
       },
     );
@@ -157,9 +158,10 @@ export class Calls {
     else greeting?.resolve();
   }
 
-  ticket({ tenant, caller, forMs }: Ticket, of: Id, authorization: string | undefined): void {
+  ticket({ tenant, ask, caller, forMs }: Ticket, of: Id, authorization: string | undefined): void {
     const credential = this.#byId.get(of)?.find(authorization);
-    credential?.settle(tenant, caller && callerNamed(caller), forMs, this.#tenants.get(tenant));
+    const known = this.#tenants.get(tenant);
+    credential?.settle(tenant, ask, { caller: caller && callerNamed(caller), forMs, known });
   }
 
   #answer(
@@ -176,7 +178,8 @@ export class Calls {
       return this.#handOver(kind, peer, credential, message, until, undefined);
     const found = credential.find(outline.tenant, this.#tickets);
     if (!found) {
-      const wants = credential.wants(outline.tenant, this.#tickets) ? outline.tenant : undefined;
+      const ask = credential.wants(outline.tenant, this.#tickets);
+      const wants = ask === undefined ? undefined : { tenant: outline.tenant, ask };
       return this.#handOver(kind, peer, credential, message, until, wants);
     }
     if (!this.#isForHere(kind, found, message))
@@ -200,7 +203,7 @@ export class Calls {
     { authorization }: Credential,
     message: Uint8Array,
     until: number,
-    wants: string | undefined,
+    wants: AskedWith['wants'],
   ): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const slot = this.#free.pop() ?? this.#waiters.length;

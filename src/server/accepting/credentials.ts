@@ -1,3 +1,4 @@
+import { isTenantId } from '../../ids.ts';
 import type { Caller } from '../../tenancy/callers.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 import type { Peer } from '../peer.ts';
@@ -25,6 +26,8 @@ export interface Found {
 }
 
 interface Asked {
+  /** Tells its answer from that to an earlier question. */
+  readonly ask: number;
   readonly at: number;
   readonly ends: number;
 }
@@ -49,6 +52,7 @@ export class Credential {
   greeted: true | Promise<void> | undefined;
   readonly #entries = new Map<string, Entry>();
   readonly #asked = new Map<string, Asked>();
+  #asks = 0;
 
   constructor(authorization: string | undefined) {
     this.authorization = authorization;
@@ -63,23 +67,36 @@ export class Credential {
     return { caller: entry.caller, tenant: entry.known.tenant };
   }
 
-  /** Whether main is to say who that is in the tenant: it has not yet, or not for long enough, and is not being asked. */
-  wants(tenant: string, { tenants, ends, now }: TicketParts): boolean {
+  /**
+   * The number of a question, where main is to say who that is in the tenant: it has not yet, or not for long enough, and
+   * is not being asked.
+   */
+  wants(tenant: string, { tenants, ends, now }: TicketParts): number | undefined {
     const entry = this.#entries.get(tenant);
     if (entry && entry.known === tenants.get(tenant) && entry.ends === ends() && now() < entry.until)
-      return false;
+      return undefined;
+    // Whoever asks says what is remembered.
+    if (!isTenantId(tenant)) return undefined;
     const asked = this.#asked.get(tenant);
-    if (asked && now() - asked.at < ANSWER_MS) return false;
+    if (asked && now() - asked.at < ANSWER_MS) return undefined;
     if (this.#asked.size >= MOST_TENANTS) this.#asked.clear();
-    this.#asked.set(tenant, { at: now(), ends: ends() });
-    return true;
+    this.#asks += 1;
+    this.#asked.set(tenant, { ask: this.#asks, at: now(), ends: ends() });
+    return this.#asks;
   }
 
-  /** What main has said. It holds from when it was asked: what came between is not covered by it. */
-  settle(tenant: string, caller: Caller | undefined, forMs: number, known: KnownTenant | undefined): void {
+  /**
+   * What main has said. It holds from when it was asked: what came between is not covered by it. An answer that came too
+   * late, and so was asked for anew, is none to the newer question.
+   */
+  settle(
+    tenant: string,
+    ask: number,
+    { caller, forMs, known }: Pick<Entry, 'caller' | 'known'> & { readonly forMs: number },
+  ): void {
     const asked = this.#asked.get(tenant);
+    if (asked?.ask !== ask) return;
     this.#asked.delete(tenant);
-    if (!asked) return;
     if (this.#entries.size >= MOST_TENANTS) this.#entries.clear();
     this.#entries.set(tenant, { caller, known, until: asked.at + forMs, ends: asked.ends });
   }
@@ -110,6 +127,12 @@ export class KnownPeer {
     }
     this.#latest = known;
     return known;
+  }
+
+  /** Of somebody whom nobody knows nothing is kept: there may be thousands of such connections. */
+  forget({ authorization }: Credential): void {
+    this.#credentials.delete(authorization);
+    if (this.#latest?.authorization === authorization) this.#latest = undefined;
   }
 
   /** One that is remembered yet. */

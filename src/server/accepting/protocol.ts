@@ -49,6 +49,8 @@ export type PeerTold = Pick<Peer, 'loopback' | 'certified' | 'x5tS256' | 'addres
 /** For how long somebody may ask for checks of a tenant without main being asked. */
 export interface Ticket {
   readonly tenant: TenantId;
+  /** Of the question that it answers. */
+  readonly ask: number;
   /** Undefined where main is to be asked all the same. */
   readonly caller: Named | undefined;
   readonly forMs: number;
@@ -118,8 +120,8 @@ export interface HandedOver {
 export interface AskedWith {
   readonly authorization: string | undefined;
   readonly until: number;
-  /** Whether a ticket is wanted, and for which tenant. */
-  readonly wants: string | undefined;
+  /** Whether a ticket is wanted, and for which tenant; the number is its own. */
+  readonly wants: { readonly tenant: string; readonly ask: number } | undefined;
 }
 
 export type ExchangeHead = Pick<Exchange, 'version' | 'method' | 'url' | 'scheme' | 'authority' | 'headers'>;

@@ -301,11 +301,15 @@ export class AcceptingThread {
   }
 
   /** Says who that is in a tenant, and tells of the tenant first. What can be known of no one at a look is asked each time. */
-  #grant(id: string, of: Id, authorization: string | undefined): void {
+  #grant(
+    { tenant: id, ask }: NonNullable<AskedWith['wants']>,
+    of: Id,
+    authorization: string | undefined,
+  ): void {
     const { tenants, callers } = this.#parts;
     const tenant = tenants.find(id);
     const peer = this.#peers.get(of);
-    const none: Ticket = { tenant: id as TenantId, caller: undefined, forMs: TICKET_MS };
+    const none: Ticket = { tenant: id as TenantId, ask, caller: undefined, forMs: TICKET_MS };
     const ticket = (said: Ticket): void => this.#post({ ticket: said, of, authorization });
     if (!tenant || !peer || !this.#learn(tenant)) return ticket(none);
     const known = callers.known(tenant, presentedBy(authorization, peer), 'check');
@@ -313,6 +317,7 @@ export class AcceptingThread {
     const { caller, forMs } = known;
     ticket({
       tenant: tenant.id,
+      ask,
       caller: {
         caller: caller.id,
         audiences: caller.audiences,

@@ -1,3 +1,4 @@
+import { toServiceError } from '../errors.ts';
 import type { Peer } from '../peer.ts';
 import type { Exchange } from '../transport/exchange.ts';
 import { gone } from '../transport/http1.ts';
@@ -40,6 +41,16 @@ export class PassedExchanges {
     const exchange = this.#open.get(id);
     // Its end is on its way to main.
     if (!exchange) return;
+    try {
+      this.#act(id, exchange, does);
+    } catch (error) {
+      // Of one exchange, and not of all connections of the thread.
+      toServiceError(error, 'passed exchange');
+      exchange.destroy();
+    }
+  }
+
+  #act(id: Id, exchange: Exchange, does: Done): void {
     const lost = (): void => this.#hear(id, { what: 'lost' });
     switch (does.what) {
       case 'next':

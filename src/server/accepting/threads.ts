@@ -194,7 +194,11 @@ export class AcceptingThreads implements AsyncDisposable {
     void thread.exited.then(() => this.#exited(at, thread.counts));
     try {
       await thread.ready;
-      await thread.listen({ ...serving.endpoint, reusePort: true }, serving.base);
+      // It has been told to end meanwhile.
+      if (this.#closing) return;
+      // Certificates may have been renewed while it loaded its code.
+      const { endpoint, base } = this.#serving ?? serving;
+      await thread.listen({ ...endpoint, reusePort: true }, base);
     } catch (error) {
       await thread.drain(0);
       throw error;

@@ -1,3 +1,4 @@
+import type { Worker } from 'node:worker_threads';
 import { type CallOptions, credentials } from '@grpc/grpc-js';
 import { expect } from 'vitest';
 import type { Overrides } from '../../../src/config.ts';
@@ -93,6 +94,28 @@ export async function started(
     [Symbol.asyncDispose]: async () => {
       for (const pep of peps) pep[Symbol.dispose]();
       await served[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** With its threads that accept connections, the newest last. */
+export interface Watched extends Started {
+  readonly workers: readonly Worker[];
+}
+
+export async function watched(...how: Parameters<typeof started>): Promise<Watched> {
+  const workers: Worker[] = [];
+  const watch = (worker: Worker): void => {
+    if (worker.threadName === 'mandate-accepting') workers.push(worker);
+  };
+  process.on('worker', watch);
+  const fresh = await started(...how);
+  return {
+    ...fresh,
+    workers,
+    [Symbol.asyncDispose]: async () => {
+      process.off('worker', watch);
+      await fresh[Symbol.asyncDispose]();
     },
   };
 }

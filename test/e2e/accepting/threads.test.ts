@@ -8,31 +8,9 @@ import { logIn } from '../../fault/log.ts';
 import type { Grpc } from '../grpc.ts';
 import { request } from '../requests.ts';
 import { eventually } from '../server.ts';
-import { type Answer, allSay, alone, ask, type Started, started, THREADS } from './started.ts';
+import { type Answer, allSay, alone, ask, started, THREADS, watched } from './started.ts';
 
 /** What becomes of connections, and of what is asked on them, when a thread ends; and when the server does. */
-
-interface Watched extends Started {
-  /** The threads that accept connections, the newest last. */
-  readonly workers: readonly Worker[];
-}
-
-async function watched(...how: Parameters<typeof started>): Promise<Watched> {
-  const workers: Worker[] = [];
-  const watch = (worker: Worker): void => {
-    if (worker.threadName === 'mandate-accepting') workers.push(worker);
-  };
-  process.on('worker', watch);
-  const fresh = await started(...how);
-  return {
-    ...fresh,
-    workers,
-    [Symbol.asyncDispose]: async () => {
-      process.off('worker', watch);
-      await fresh[Symbol.asyncDispose]();
-    },
-  };
-}
 
 const ready = ({ mandate }: Served): number | undefined => mandate.services.accepting?.ready;
 const verbose = async (served: Served): Promise<string> =>

@@ -32,7 +32,7 @@ export const nodePattern = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
 const tenantPattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
-export const isTenantId = (text: string): boolean => tenantPattern.test(text);
+export const isTenantId = (text: string): text is TenantId => tenantPattern.test(text);
 
 /** Throws `tenant_unknown`: a malformed id names no tenant, and an oracle for which ids exist is not needed. */
 export function tenantId(text: string): TenantId {

@@ -76,6 +76,12 @@ export class Admission {
     share.dearest = Math.max(fuel, share.dearest - share.dearest / 16);
   }
 
+  /** One was left to somebody else, of whom what it cost is not heard: so it comes down all the same. */
+  left(tenant: TenantId): void {
+    const share = this.#shares.get(tenant);
+    if (share) share.dearest -= share.dearest / 16;
+  }
+
   /** What the tenant's dearest decisions of late cost, in fuel. */
   dearest(tenant: TenantId): number {
     return this.#shares.get(tenant)?.dearest ?? 0;

@@ -69,6 +69,19 @@ function copied(count: number): void {
   elsewhere.close();
 }
 
+test('what changed in the middle of a turn, and was told of in it, is looked at as it is now', async () => {
+  await put(acme.no, ['u', 'v']);
+  facts.of(acme, user('v'));
+  // The writer is a thread: it commits while this turn lasts, and its view stands.
+  const elsewhere = openWriter({ folder: place.folder });
+  elsewhere.prepare("UPDATE principals SET disabled_at = ? WHERE id = 'u'").run(T0);
+  elsewhere.close();
+  facts.changed(acme);
+  expect(facts.of(acme, user('u')).status).toBe('disabled');
+  await turn();
+  expect(facts.of(acme, user('u')).status).toBe('disabled');
+});
+
 test('they are looked up once, until principals of their tenant change', async () => {
   await put(acme.no, ['u']);
   await put(other.no, ['u']);

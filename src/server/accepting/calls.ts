@@ -198,7 +198,11 @@ export class Calls {
 
   /** Whether nothing in it is counted, and nobody else on this thread waits for it long. */
   #isForHere(kind: Kind, { tenant }: Found, message: Uint8Array): boolean {
-    if (isDear(this.#parts.admission, tenant.id, kind === 'batch' ? 0 : message.length)) return false;
+    const { admission } = this.#parts;
+    if (isDear(admission, tenant.id, kind === 'batch' ? 0 : message.length)) {
+      admission.left(tenant.id);
+      return false;
+    }
     if (!isMetered(tenant.manifest)) return true;
     const asked = askedIn[kind](message);
     return asked !== undefined && !isCounted(tenant, asked);

@@ -224,6 +224,8 @@ export class AcceptingThreads implements AsyncDisposable {
     this.#threads[at] = thread;
     try {
       await thread.ready;
+      // It has been told to end meanwhile.
+      if (this.#closing) return;
       // Its certificates may have been renewed meanwhile.
       const { endpoint, base } = this.#serving;
       await thread.listen({ ...endpoint, reusePort: true }, base);

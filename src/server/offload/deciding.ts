@@ -50,7 +50,7 @@ export function assembleDeciding(
   const latest = openReader(options.folder);
   const grants = grantStore(latest, () => writer.ends);
   const facts = factSource(principalStore(reader));
-  const kills = new Kills(killStore(reader), () => writer.ends);
+  const kills = new Kills(killStore(latest), () => writer.ends);
   const { fuel, memoryMib, maxInstances } = options;
   const policies = new Policies({ clock: systemClock, fuel, memoryMib, maxInstances, onFailure });
   /** By the number of the tenant. */

@@ -38,7 +38,8 @@ export function decided(outlined: Outlined): Promise<Uint8Array> {
       const asked = decodeBatch(message);
       const { tenant: named, defaults } = asked;
       sameAs(named === tenant.id && isOurs(defaults, isVouched));
-      sameAs(asked.items.length === outlineOf(message)?.items);
+      // One without items is outlined as of one, and refused below.
+      sameAs(Math.max(1, asked.items.length) === outlineOf(message)?.items);
       const { items, semantic } = batchOfItems(asked);
       return decisions.checkBatch(tenant, caller, items, semantic, { isOver }).then(encodeBatch);
     }

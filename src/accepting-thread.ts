@@ -121,6 +121,7 @@ function serve(options: AcceptingOptions): void {
     if ('answers' in message) calls.answers(message.answers, message.errors);
     else if ('does' in message) exchanges.do(message.exchange, message.does);
     else if ('ticket' in message) calls.ticket(message.ticket, message.of, message.authorization);
+    else if ('vouch' in message) calls.vouch(message.vouch);
     else if ('greeted' in message) calls.greeted(message.greeted, message.refused);
     else if ('welcome' in message) calls.welcome(message.welcome);
     else if ('version' in message) deciding.reached(message.of, message.version);

@@ -1,5 +1,6 @@
 import type { Admission } from '../../decision/admission.ts';
 import { isMetered } from '../../decision/metering/met.ts';
+import type { UncheckedRequest } from '../../decision/request.ts';
 import { systemClock } from '../../effects.ts';
 import { ofThread, ServiceError, type ThreadError } from '../../errors.ts';
 import type { TenantId } from '../../ids.ts';
@@ -15,8 +16,9 @@ import { buffersOf, Pouch, type PouchBytes, unpack } from '../offload/pouch.ts';
 import { type Kind, kinds, type Learnt } from '../offload/protocol.ts';
 import type { Peer } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
-import { type Credential, type Found, KnownPeer, type KnownTenant, type TicketParts } from './credentials.ts';
-import type { AskedWith, FromAccepting, Id, Ticket } from './protocol.ts';
+import { type Credential, KnownPeer } from './credentials.ts';
+import type { AskedWith, FromAccepting, Id, Ticket, Vouch } from './protocol.ts';
+import { type KnownTenant, Said, type SaidParts } from './said.ts';
 
 export interface CallsParts {
   readonly deciding: Deciding;
@@ -41,7 +43,9 @@ export class Calls {
   readonly #numbers = new Map<TenantId, number>();
   readonly #peers = new WeakMap<Peer, KnownPeer>();
   readonly #byId = new Map<Id, KnownPeer>();
-  readonly #tickets: TicketParts;
+  readonly #parted: SaidParts;
+  /** By tenant and token: whether main vouches for it. */
+  readonly #vouched = new Said<boolean>(MOST_TOKENS);
   readonly #greetings = new Map<Id, PromiseWithResolvers<void>>();
   readonly #waiters: (Waiter | undefined)[] = [];
   readonly #free: number[] = [];
@@ -52,7 +56,7 @@ export class Calls {
 
   constructor(parts: CallsParts) {
     this.#parts = parts;
-    this.#tickets = {
+    this.#parted = {
       tenants: this.#tenants,
       ends: () => parts.deciding.writer.ends,
       now: () => performance.now(),
@@ -159,7 +163,12 @@ export class Calls {
 
   ticket({ tenant, caller, forMs }: Ticket, of: Id, authorization: string | undefined): void {
     const credential = this.#byId.get(of)?.find(authorization);
-    credential?.settle(tenant, caller && callerNamed(caller), forMs, this.#tenants.get(tenant));
+    const known = caller ? callerNamed(caller) : 'nobody';
+    credential?.callers.settle(tenant, tenant, known, forMs, this.#parted);
+  }
+
+  vouch({ tenant, token, isVouched, forMs }: Vouch): void {
+    this.#vouched.settle(tenant, keyOf(tenant, token), isVouched, forMs, this.#parted);
   }
 
   #answer(
@@ -171,42 +180,49 @@ export class Calls {
   ): Promise<Uint8Array> {
     this.#parts.catchUp();
     const outline = outlines[kind](message);
+    const handOver = (wants?: string, token?: string): Promise<Uint8Array> =>
+      this.#handOver(kind, peer, message, { authorization: credential.authorization, until, wants, token });
     // What is unusual is refused where all else is.
-    if (!outline || outline.special || outline.token || outline.items > MAX_ITEMS)
-      return this.#handOver(kind, peer, credential, message, until, undefined);
-    const found = credential.find(outline.tenant, this.#tickets);
-    if (!found) {
-      const wants = credential.wants(outline.tenant, this.#tickets) ? outline.tenant : undefined;
-      return this.#handOver(kind, peer, credential, message, until, wants);
+    if (!outline || outline.special || outline.items > MAX_ITEMS) return handOver();
+    const { tenant: id, token: isVouched } = outline;
+    const caller = credential.callers.find(id, id, this.#parted);
+    const tenant = this.#tenants.get(id)?.tenant;
+    if (!caller || !tenant) return handOver(credential.callers.wants(id, id, this.#parted) ? id : undefined);
+    if (caller === 'nobody' || this.#isDear(kind, tenant, message)) return handOver();
+    if (isVouched || isMetered(tenant.manifest)) {
+      const asked = askedIn[kind](message);
+      if (!asked || isCounted(tenant, asked)) return handOver();
+      if (isVouched && !this.#isGood(tenant.id, asked.by))
+        return handOver(undefined, this.#wanted(tenant.id, asked.by));
     }
-    if (!this.#isForHere(kind, found, message))
-      return this.#handOver(kind, peer, credential, message, until, undefined);
     const { decisions } = this.#parts.deciding;
     const isOver = (): boolean => systemClock() >= until;
-    return decided({ decisions, ...found, kind, message, isVouched: false, isOver });
+    return decided({ decisions, tenant, caller, kind, message, isVouched, isOver });
   }
 
-  /** Whether nothing in it is counted, and nobody else on this thread waits for it long. */
-  #isForHere(kind: Kind, { tenant }: Found, message: Uint8Array): boolean {
-    if (isDear(this.#parts.admission, tenant.id, kind === 'batch' ? 0 : message.length)) return false;
-    if (!isMetered(tenant.manifest)) return true;
-    const asked = askedIn[kind](message);
-    return asked !== undefined && !isCounted(tenant, asked);
+  /** Whether others who are served by this thread would wait for it. A batch lets them have their turns. */
+  #isDear(kind: Kind, tenant: Tenant, message: Uint8Array): boolean {
+    return isDear(this.#parts.admission, tenant.id, kind === 'batch' ? 0 : message.length);
   }
 
-  #handOver(
-    kind: Kind,
-    peer: KnownPeer,
-    { authorization }: Credential,
-    message: Uint8Array,
-    until: number,
-    wants: string | undefined,
-  ): Promise<Uint8Array> {
+  /** Whether main vouches for the token that it comes with. */
+  #isGood(tenant: TenantId, { token, proof }: UncheckedRequest): boolean {
+    if (token === undefined || proof !== undefined) return false;
+    return this.#vouched.find(tenant, keyOf(tenant, token), this.#parted) === true;
+  }
+
+  /** The token that main is to say so about. */
+  #wanted(tenant: TenantId, { token, proof }: UncheckedRequest): string | undefined {
+    if (token === undefined || proof !== undefined || token.length > LONGEST_TOKEN) return undefined;
+    return this.#vouched.wants(tenant, keyOf(tenant, token), this.#parted) ? token : undefined;
+  }
+
+  #handOver(kind: Kind, peer: KnownPeer, message: Uint8Array, asked: AskedWith): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const slot = this.#free.pop() ?? this.#waiters.length;
       this.#waiters[slot] = { resolve, reject };
       this.#asks.add(slot, kinds.indexOf(kind), peer.id, message);
-      this.#with.push({ authorization, until, wants });
+      this.#with.push(asked);
       if (this.#scheduled) return;
       this.#scheduled = true;
       setImmediate(() => this.flush());
@@ -234,3 +250,9 @@ export class Calls {
     });
   }
 }
+
+const keyOf = (tenant: string, token: string): string => `${tenant} ${token}`;
+
+/** How many tokens are remembered, and of what length: some tens of megabytes at the very most. */
+const MOST_TOKENS = 16_384;
+const LONGEST_TOKEN = 4_096;

@@ -1,43 +1,7 @@
 import type { Caller } from '../../tenancy/callers.ts';
-import type { Tenant } from '../../tenancy/tenants.ts';
 import type { Peer } from '../peer.ts';
 import type { Id } from './protocol.ts';
-
-/** A tenant as this thread knows it; another object once anything of it changed that a ticket stands on. */
-export interface KnownTenant {
-  readonly tenant: Tenant;
-}
-
-/** What main has said of somebody and a tenant. */
-interface Entry {
-  /** Undefined where main is to be asked all the same. */
-  readonly caller: Caller | undefined;
-  readonly known: KnownTenant | undefined;
-  readonly until: number;
-  /** See `Pulse.ends`: what was ended since may be what it stands on. */
-  readonly ends: number;
-}
-
-/** Who may ask for checks of a tenant here. */
-export interface Found {
-  readonly caller: Caller;
-  readonly tenant: Tenant;
-}
-
-interface Asked {
-  readonly at: number;
-  readonly ends: number;
-}
-
-export interface TicketParts {
-  readonly tenants: ReadonlyMap<string, KnownTenant>;
-  readonly ends: () => number;
-  /** Milliseconds, monotonic. */
-  readonly now: () => number;
-}
-
-/** How long main has for its answer before it is asked again. */
-const ANSWER_MS = 1_000;
+import { Said } from './said.ts';
 
 /** Of how many tenants one credential on one connection is remembered. */
 const MOST_TENANTS = 8_192;
@@ -47,41 +11,11 @@ export class Credential {
   readonly authorization: string | undefined;
   /** True, or while main is asked how that ends. */
   greeted: true | Promise<void> | undefined;
-  readonly #entries = new Map<string, Entry>();
-  readonly #asked = new Map<string, Asked>();
+  /** By tenant; a caller of `nobody` is one that main is to be asked about all the same. */
+  readonly callers = new Said<Caller | 'nobody'>(MOST_TENANTS);
 
   constructor(authorization: string | undefined) {
     this.authorization = authorization;
-  }
-
-  /** Undefined where main is to be asked. */
-  find(tenant: string, { tenants, ends, now }: TicketParts): Found | undefined {
-    const entry = this.#entries.get(tenant);
-    if (!entry?.caller || !entry.known) return undefined;
-    if (entry.known !== tenants.get(tenant) || entry.ends !== ends() || now() >= entry.until)
-      return undefined;
-    return { caller: entry.caller, tenant: entry.known.tenant };
-  }
-
-  /** Whether main is to say who that is in the tenant: it has not yet, or not for long enough, and is not being asked. */
-  wants(tenant: string, { tenants, ends, now }: TicketParts): boolean {
-    const entry = this.#entries.get(tenant);
-    if (entry && entry.known === tenants.get(tenant) && entry.ends === ends() && now() < entry.until)
-      return false;
-    const asked = this.#asked.get(tenant);
-    if (asked && now() - asked.at < ANSWER_MS) return false;
-    if (this.#asked.size >= MOST_TENANTS) this.#asked.clear();
-    this.#asked.set(tenant, { at: now(), ends: ends() });
-    return true;
-  }
-
-  /** What main has said. It holds from when it was asked: what came between is not covered by it. */
-  settle(tenant: string, caller: Caller | undefined, forMs: number, known: KnownTenant | undefined): void {
-    const asked = this.#asked.get(tenant);
-    this.#asked.delete(tenant);
-    if (!asked) return;
-    if (this.#entries.size >= MOST_TENANTS) this.#entries.clear();
-    this.#entries.set(tenant, { caller, known, until: asked.at + forMs, ends: asked.ends });
   }
 }
 

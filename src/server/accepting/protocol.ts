@@ -60,6 +60,14 @@ export interface ListenAt {
   readonly base: string;
 }
 
+/** Whether a token may be taken for one of a grant that lives, by which main has looked; what ends is seen where it is asked. */
+export interface Vouch {
+  readonly tenant: TenantId;
+  readonly token: string;
+  readonly isVouched: boolean;
+  readonly forMs: number;
+}
+
 export type ToAccepting =
   | ListenAt
   | { readonly certificates: SecureContextOptions }
@@ -74,6 +82,7 @@ export type ToAccepting =
   | { readonly failure: PolicyFailure }
   /** Whoever asked with that credential may be greeted, or may not. */
   | { readonly greeted: Id; readonly refused: ThreadError | undefined }
+  | { readonly vouch: Vouch }
   | { readonly ticket: Ticket; readonly of: Id; readonly authorization: string | undefined }
   /** Frames for calls that were handed over: call, 0, 0; or for an error call, 1, its place in `errors`. */
   | { readonly answers: PouchBytes; readonly errors: readonly ThreadError[] }
@@ -119,7 +128,9 @@ export interface AskedWith {
   readonly authorization: string | undefined;
   readonly until: number;
   /** Whether a ticket is wanted, and for which tenant. */
-  readonly wants: string | undefined;
+  readonly wants?: string | undefined;
+  /** Whether main is to say if it vouches for its token, and which that is. */
+  readonly token?: string | undefined;
 }
 
 export type ExchangeHead = Pick<Exchange, 'version' | 'method' | 'url' | 'scheme' | 'authority' | 'headers'>;

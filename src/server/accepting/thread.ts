@@ -9,8 +9,10 @@ import type { TenantNo } from '../../storage/rows.ts';
 import { LOOK_MS, Pulse } from '../../storage/watch/pulse.ts';
 import type { Writer } from '../../storage/writer.ts';
 import type { Callers } from '../../tenancy/callers.ts';
+import type { Freshness } from '../../tenancy/freshness.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { errorChannel } from '../errors.ts';
+import { outlines } from '../grpc/outlined.ts';
 import { Tally } from '../intake/tally.ts';
 import type { Endpoint, Handlers } from '../listener.ts';
 import { buffersOf, Pouch, unpack } from '../offload/pouch.ts';
@@ -50,6 +52,9 @@ export interface AcceptingParts {
   readonly tenants: Tenants;
   readonly callers: Callers;
   readonly clock: Clock;
+  /** Whether a token is one that was found good (`Tokens.vouches`). */
+  readonly vouches: (tenant: Tenant, token: string, now: number) => boolean;
+  readonly freshness: Freshness;
   /** How far what main knows of a tenant is. */
   readonly versionOf: (no: TenantNo) => number;
   readonly hear: (from: AcceptingThread, told: Told, idOf: (no: TenantNo) => TenantId | undefined) => void;
@@ -256,6 +261,7 @@ export class AcceptingThread {
       this.#handed += 1;
       this.#answer(slot, kinds[what] ?? 'check', this.#peer(peer), message, asked);
       if (asked.wants !== undefined) this.#grant(asked.wants, peer, asked.authorization);
+      if (asked.token !== undefined) this.#vouch(message, kinds[what] ?? 'check', asked.token);
     });
   }
 
@@ -319,6 +325,17 @@ export class AcceptingThread {
     });
   }
 
+  /** One that is new is looked at by the call that brings it, and is known by the next. */
+  #vouch(message: Uint8Array, kind: Kind, token: string): void {
+    const { tenants, vouches, freshness, clock } = this.#parts;
+    const tenant = tenants.find(outlines[kind](message)?.tenant ?? '');
+    if (!tenant) return;
+    const isVouched = vouches(tenant, token, clock());
+    // The next one is to bring it again at once.
+    const forMs = isVouched ? Math.min(TICKET_MS, freshness.leftMs) : 0;
+    this.#post({ vouch: { tenant: tenant.id, token, isVouched, forMs } });
+  }
+
   /** Tells it of the tenant, unless it knows. Answers whether it can decide for it. */
   #learn(tenant: Tenant): boolean {
     // What is sealed takes keys, which no thread but main has.
@@ -354,7 +371,7 @@ export class AcceptingThread {
 }
 
 const NOTHING = new Uint8Array();
-const NOBODY: AskedWith = { authorization: undefined, until: Number.POSITIVE_INFINITY, wants: undefined };
+const NOBODY: AskedWith = { authorization: undefined, until: Number.POSITIVE_INFINITY };
 
 /** For how long a caller may ask before main looks at it again: when it was seen last is known to a second. */
 const TICKET_MS = 1_000;

@@ -1,5 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel';
-import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { isMainThread, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Admission } from './decision/admission.ts';
 import { SharedCounts } from './decision/ledger.ts';
 import { systemClock } from './effects.ts';
@@ -144,5 +144,4 @@ function serve(options: AcceptingOptions): void {
   post('ready');
 }
 
-const { main } = workerData as { main?: MessagePort };
-if (main) serve(workerData as AcceptingOptions);
+if (!isMainThread) serve(workerData as AcceptingOptions);

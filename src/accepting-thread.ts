@@ -135,6 +135,7 @@ function serve(options: AcceptingOptions): void {
       isRelayed = false;
     } else if ('listen' in message) void listen(message);
     else if ('certificates' in message) listener.renewCertificates(message.certificates);
+    else if ('shed' in message) listener.shed();
     else void drain(message.drain);
   };
   main.on('message', (message: ToAccepting) => {

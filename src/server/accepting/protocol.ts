@@ -89,6 +89,8 @@ export type ToAccepting =
   | { readonly exchange: Id; readonly does: Done }
   /** Somebody on the connection is known. */
   | { readonly welcome: Id }
+  /** Others have time for some of its connections. */
+  | { readonly shed: true }
   | { readonly drain: number };
 
 /** What main does with an exchange: what `Exchange` has, in its order. */

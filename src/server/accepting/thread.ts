@@ -23,6 +23,7 @@ import { type Peer, presentedBy } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
 import { transportChannel } from '../transport/transport.ts';
 import { doing, RemoteExchange } from './exchanges.ts';
+import { Load } from './load.ts';
 import {
   type AcceptingOptions,
   type AskedWith,
@@ -86,18 +87,20 @@ export class AcceptingThread {
   readonly #ready = Promise.withResolvers<void>();
   #listening = Promise.withResolvers<number>();
   readonly #exited: Promise<void>;
-  readonly #onEnd: (thread: AcceptingThread, cause: unknown) => void;
+  readonly #onEnd: (cause: unknown) => void;
+  /** How busy it is; tells when it has been full for long. */
+  readonly load: Load;
 
   constructor(
     parts: AcceptingParts,
     served: Served,
     bounds: SharedBounds,
-    onEnd: (thread: AcceptingThread, cause: unknown) => void,
+    on: { readonly ended: (cause: unknown) => void; readonly lasts: () => void },
   ) {
     this.#parts = parts;
     this.#served = served;
     this.#bounds = bounds;
-    this.#onEnd = onEnd;
+    this.#onEnd = on.ended;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     const writer = parts.writer.connect();
@@ -120,6 +123,10 @@ export class AcceptingThread {
     this.#port.on('message', (message: FromAccepting) => this.#hear(message));
     this.#worker.on('error', (cause) => this.#end(cause));
     this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
+    this.load = new Load({
+      utilization: (...of) => this.#worker.performance.eventLoopUtilization(...of),
+      lasts: on.lasts,
+    });
     this.#exited = new Promise((resolve) => {
       this.#worker.on('exit', () => {
         this.#end(new Error('a thread that accepts connections ended'));
@@ -153,6 +160,11 @@ export class AcceptingThread {
   listen(endpoint: Endpoint, base: string): Promise<number> {
     this.#post({ listen: endpoint, base });
     return this.#listening.promise;
+  }
+
+  /** Asks about half of those who are connected to it to connect anew. */
+  shed(): void {
+    this.#post({ shed: true });
   }
 
   renewCertificates(certificates: SecureContextOptions): void {
@@ -355,6 +367,7 @@ export class AcceptingThread {
     if (this.#over) return;
     this.#over = true;
     clearInterval(this.#looking);
+    this.load[Symbol.dispose]();
     const error = new ServiceError('unavailable', 'a thread that accepts connections ended', { cause });
     this.#ready.reject(error);
     this.#listening.reject(error);
@@ -366,7 +379,7 @@ export class AcceptingThread {
     const { ledger, ...tallies } = this.#bounds;
     new SharedCounts(ledger).release();
     for (const tally of Object.values(tallies)) new Tally(tally).release();
-    this.#onEnd(this, cause);
+    this.#onEnd(cause);
   }
 }
 

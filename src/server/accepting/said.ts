@@ -1,3 +1,4 @@
+import { Generations } from '../../generations.ts';
 import type { Tenant } from '../../tenancy/tenants.ts';
 
 /** A tenant as this thread knows it; another object once anything of it changed that what main has said stands on. */
@@ -27,14 +28,15 @@ interface Entry<Value> extends Asked {
 /** How long main has for its answer before it is asked again. */
 const ANSWER_MS = 1_000;
 
-/** What main has said about something in a tenant, as long as it holds. At most so many, of which none is lost for ever. */
+/** What main has said about something in a tenant, as long as it holds; of so many things, those that came last. */
 export class Said<Value> {
   readonly #most: number;
-  readonly #entries = new Map<string, Entry<Value>>();
+  readonly #entries: Generations<string, Entry<Value>>;
   readonly #asked = new Map<string, Asked>();
 
   constructor(most: number) {
     this.#most = most;
+    this.#entries = new Generations(most);
   }
 
   /** Undefined where main has not said, or it does not hold any more. */
@@ -60,7 +62,6 @@ export class Said<Value> {
     const asked = this.#asked.get(key);
     this.#asked.delete(key);
     if (!asked) return;
-    if (this.#entries.size >= this.#most) this.#entries.clear();
     this.#entries.set(key, { ...asked, value, known: tenants.get(tenant), until: asked.at + forMs });
   }
 }

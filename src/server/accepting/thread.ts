@@ -386,8 +386,8 @@ export class AcceptingThread {
 const NOTHING = new Uint8Array();
 const NOBODY: AskedWith = { authorization: undefined, until: Number.POSITIVE_INFINITY };
 
-/** For how long a caller may ask before main looks at it again: when it was seen last is known to a second. */
-const TICKET_MS = 1_000;
+/** For how long a caller may ask before main looks at it again: as near as the last use of a credential is known. */
+const TICKET_MS = 10_000;
 
 /** How long the thread may be silent: no evaluation takes a hundredth of it. */
 const HUNG_MS = 5_000;

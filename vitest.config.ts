@@ -18,6 +18,11 @@ const OF_THE_TRANSPORT = [
   'test/e2e/envoy/envoy.test.ts',
 ];
 
+/** Those that ask whoever accepts the connections something. */
+const OF_WHO_ACCEPTS = [
+  'test/e2e/{drain,forms,grpc,hosts,late-bodies,protocols,strangers,tls,unread}.test.ts',
+];
+
 export default defineConfig({
   test: {
     maxWorkers: 2,
@@ -35,6 +40,8 @@ export default defineConfig({
           env: { MANDATE_HTTP2: 'node' },
         },
       },
+      // And threads can accept the connections in main's place.
+      { test: { ...common, name: 'accepting', include: OF_WHO_ACCEPTS, env: { ACCEPT_THREADS: '2' } } },
     ],
   },
 });

@@ -1,5 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel';
-import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { isMainThread, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Admission } from './decision/admission.ts';
 import { SharedCounts } from './decision/ledger.ts';
 import { systemClock } from './effects.ts';
@@ -137,6 +137,7 @@ function serve(options: AcceptingOptions): void {
     if ('answers' in message) calls.answers(message.answers, message.errors);
     else if ('does' in message) exchanges.do(message.exchange, message.does);
     else if ('ticket' in message) calls.ticket(message.ticket, message.of, message.authorization);
+    else if ('vouch' in message) calls.vouch(message.vouch);
     else if ('greeted' in message) calls.greeted(message.greeted, message.refused);
     else if ('welcome' in message) calls.welcome(message.welcome);
     else if ('version' in message) deciding.reached(message.of, message.version);
@@ -150,6 +151,7 @@ function serve(options: AcceptingOptions): void {
       isRelayed = false;
     } else if ('listen' in message) void listen(message);
     else if ('certificates' in message) listener.renewCertificates(message.certificates);
+    else if ('shed' in message) listener.shed();
     else void drain(message.drain);
   };
   main.on('message', (message: ToAccepting) => {
@@ -162,5 +164,4 @@ function serve(options: AcceptingOptions): void {
 /** How many errors are kept for main to hear of. */
 const MOST_ERRORS = 1_000;
 
-const { main } = workerData as { main?: MessagePort };
-if (main) serve(workerData as AcceptingOptions);
+if (!isMainThread) serve(workerData as AcceptingOptions);

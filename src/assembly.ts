@@ -285,6 +285,8 @@ export function assemble(
         admission,
         tenants,
         callers,
+        vouches: (...of) => tokens.vouches(...of),
+        freshness,
         clock,
         versionOf,
       }),

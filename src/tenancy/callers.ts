@@ -243,16 +243,12 @@ export class Callers {
   known(tenant: Tenant, presented: Presented, operation: Operation): Known | undefined {
     if (presented.kind === 'assertion' || this.#isChosen(tenant, presented)) return undefined;
     if (presented.kind === 'secret' && isJwt(presented.secret)) return undefined;
-    // How old what is known may be is asked for each request then.
-    if (
-      operation === 'check' &&
-      tenant.manifest.when_stale === 'refuse_all' &&
-      this.#freshness !== ALWAYS_FRESH
-    )
-      return undefined;
     try {
       const caller = this.#permitted(tenant, this.#identify(tenant, presented), operation);
-      return { caller, forMs: caller.credential ? goodFor(caller.credential, this.#clock()) : Infinity };
+      const ends = caller.credential ? goodFor(caller.credential, this.#clock()) : Number.POSITIVE_INFINITY;
+      // Where a stale state refuses all, it is asked for each request again by then.
+      const { leftMs } = tenant.manifest.when_stale === 'refuse_all' ? this.#freshness : ALWAYS_FRESH;
+      return { caller, forMs: Math.min(ends, leftMs) };
     } catch (error) {
       if (error instanceof ServiceError) return undefined;
       throw error;

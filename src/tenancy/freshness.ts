@@ -7,9 +7,11 @@ export interface Freshness {
   /** For how long nothing is known of what may have changed, in milliseconds. */
   readonly ageMs: number;
   readonly isStale: boolean;
+  /** How long it is not stale for certain, in milliseconds. */
+  readonly leftMs: number;
 }
 
-export const ALWAYS_FRESH: Freshness = { ageMs: 0, isStale: false };
+export const ALWAYS_FRESH: Freshness = { ageMs: 0, isStale: false, leftMs: Number.POSITIVE_INFINITY };
 
 /** Of what is heard from an authority: it was all of the truth when the question was sent that it answers. */
 export class Heard implements Freshness {
@@ -34,6 +36,10 @@ export class Heard implements Freshness {
 
   get isStale(): boolean {
     return this.ageMs > this.#maxMs;
+  }
+
+  get leftMs(): number {
+    return Math.max(0, this.#maxMs - this.ageMs);
   }
 }
 

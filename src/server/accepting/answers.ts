@@ -5,7 +5,7 @@ import { type Kind, kinds } from '../offload/protocol.ts';
 import type { Peer } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
 import { weightOf } from './backlog.ts';
-import type { AskedWith, HandedOver, Id, ToAccepting } from './protocol.ts';
+import type { AskedWith, HandedOver, Id, ToAccepting, WantedToken } from './protocol.ts';
 
 export interface HandedParts {
   readonly hot: Readonly<Record<Kind, HotMethod>>;
@@ -18,6 +18,8 @@ export interface HandedParts {
     of: Id,
     authorization: string | undefined,
   ) => void;
+  /** It is wanted to be said whether main vouches for it. */
+  readonly vouch: (token: WantedToken) => void;
   readonly post: (message: ToAccepting, transfer: ArrayBuffer[]) => void;
 }
 
@@ -39,17 +41,18 @@ export class HandedCalls {
   }
 
   answer({ asks, with: withs }: HandedOver): void {
-    const { took, peer: peerOf, wanted } = this.#parts;
+    const { took, peer: peerOf, wanted, vouch } = this.#parts;
     let at = 0;
     unpack(asks, (slot, what, _, message) => {
       const asked = withs[at] ?? NOBODY;
       at += 1;
-      const { peer, wants, authorization } = asked;
+      const { peer, wants, token, authorization } = asked;
       this.#count += 1;
       took(weightOf(message, authorization ?? ''));
       this.#answer(slot, kinds[what] ?? 'check', peerOf(peer), message, asked);
       try {
         if (wants) wanted(wants, peer, authorization);
+        if (token) vouch(token);
       } catch (error) {
         // The others in the pouch wait for their answers.
         toServiceError(error, 'accepting thread');
@@ -100,5 +103,4 @@ const NOBODY: AskedWith = {
   peer: 0,
   authorization: undefined,
   until: Number.POSITIVE_INFINITY,
-  wants: undefined,
 };

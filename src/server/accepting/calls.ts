@@ -16,8 +16,9 @@ import { type Kind, kinds, type Learnt } from '../offload/protocol.ts';
 import type { Peer } from '../peer.ts';
 import type { HotMethod } from '../server.ts';
 import { type Backlog, MOST_WAITING, weightOf } from './backlog.ts';
-import { type Credential, type Found, KnownPeer, type KnownTenant, type TicketParts } from './credentials.ts';
-import type { AskedWith, FromAccepting, Id, Ticket } from './protocol.ts';
+import { type Credential, KnownPeer, type KnownTenant, type TicketParts } from './credentials.ts';
+import type { AskedWith, FromAccepting, Id, Ticket, Vouch } from './protocol.ts';
+import { Vouched } from './vouched.ts';
 
 export interface CallsParts {
   readonly deciding: Deciding;
@@ -35,7 +36,7 @@ interface Waiter {
 
 /**
  * The checks that come over this thread's connections. It decides those whose caller and tenant it knows from main; the
- * others it hands to main, bytes as they are: new callers, tokens, approvals, what is counted, and what takes long.
+ * others it hands to main, bytes as they are: new callers and tokens, approvals, what is counted, and what takes long.
  */
 export class Calls {
   readonly #parts: CallsParts;
@@ -44,6 +45,7 @@ export class Calls {
   readonly #peers = new WeakMap<Peer, KnownPeer>();
   readonly #byId = new Map<Id, KnownPeer>();
   readonly #tickets: TicketParts;
+  readonly #vouched: Vouched;
   readonly #greetings = new Map<Id, PromiseWithResolvers<void>>();
   readonly #waiters: (Waiter | undefined)[] = [];
   readonly #free: number[] = [];
@@ -59,6 +61,7 @@ export class Calls {
       ends: () => parts.deciding.writer.ends,
       now: () => performance.now(),
     };
+    this.#vouched = new Vouched(this.#tickets);
   }
 
   /** The methods, for the server of this thread. */
@@ -171,6 +174,10 @@ export class Calls {
     credential?.settle(tenant, asked, caller && callerNamed(caller), forMs, this.#tenants.get(tenant));
   }
 
+  vouch(vouch: Vouch): void {
+    this.#vouched.settle(vouch);
+  }
+
   #answer(
     kind: Kind,
     peer: KnownPeer,
@@ -181,47 +188,44 @@ export class Calls {
     this.#parts.catchUp();
     const outline = outlines[kind](message);
     // What is unusual is refused where all else is.
-    if (!outline || outline.special || outline.token || outline.items > MAX_ITEMS)
-      return this.#handOver(kind, peer, credential, message, until, undefined);
-    const found = credential.find(outline.tenant, this.#tickets);
+    const handOver = (asked: Pick<AskedWith, 'wants' | 'token'> = {}): Promise<Uint8Array> =>
+      this.#handOver(kind, message, { peer: peer.id, authorization, until, ...asked });
+    const { authorization } = credential;
+    if (!outline || outline.special || outline.items > MAX_ITEMS) return handOver();
+    const { tenant: id, token: isVouched } = outline;
+    const found = credential.find(id, this.#tickets);
     if (!found) {
-      const asked = credential.wants(outline.tenant, this.#tickets);
-      const wants = asked === undefined ? undefined : { tenant: outline.tenant, asked };
-      return this.#handOver(kind, peer, credential, message, until, wants);
+      const asked = credential.wants(id, this.#tickets);
+      return handOver(asked === undefined ? {} : { wants: { tenant: id, asked } });
     }
-    if (!this.#isForHere(kind, found, message))
-      return this.#handOver(kind, peer, credential, message, until, undefined);
+    const { tenant } = found;
+    if (this.#isDear(kind, tenant, message)) return handOver();
+    if (isVouched || isMetered(tenant.manifest)) {
+      const asked = askedIn[kind](message);
+      if (!asked || isCounted(tenant, asked)) return handOver();
+      if (isVouched && !this.#vouched.has(tenant.id, asked.by))
+        return handOver({ token: this.#vouched.wanted(tenant.id, asked.by) });
+    }
     const { decisions } = this.#parts.deciding;
     const isOver = (): boolean => systemClock() >= until;
-    return decided({ decisions, ...found, kind, message, isVouched: false, isOver });
+    return decided({ decisions, ...found, kind, message, isVouched, isOver });
   }
 
-  /** Whether nothing in it is counted, and nobody else on this thread waits for it long. */
-  #isForHere(kind: Kind, { tenant }: Found, message: Uint8Array): boolean {
+  /** Whether others on this thread would wait for it. A batch lets them have their turns. */
+  #isDear(kind: Kind, tenant: Tenant, message: Uint8Array): boolean {
     const { admission } = this.#parts;
-    if (isDear(admission, tenant.id, kind === 'batch' ? 0 : message.length)) {
-      admission.left(tenant.id);
-      return false;
-    }
-    if (!isMetered(tenant.manifest)) return true;
-    const asked = askedIn[kind](message);
-    return asked !== undefined && !isCounted(tenant, asked);
+    if (!isDear(admission, tenant.id, kind === 'batch' ? 0 : message.length)) return false;
+    admission.left(tenant.id);
+    return true;
   }
 
-  #handOver(
-    kind: Kind,
-    peer: KnownPeer,
-    { authorization }: Credential,
-    message: Uint8Array,
-    until: number,
-    wants: AskedWith['wants'],
-  ): Promise<Uint8Array> {
+  #handOver(kind: Kind, message: Uint8Array, asked: AskedWith): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
-      this.#parts.backlog.send(weightOf(message, authorization ?? ''), MOST_WAITING.known);
+      this.#parts.backlog.send(weightOf(message, asked.authorization ?? ''), MOST_WAITING.known);
       const slot = this.#free.pop() ?? this.#waiters.length;
       this.#waiters[slot] = { resolve, reject };
       this.#asks.add(slot, kinds.indexOf(kind), 0, message);
-      this.#with.push({ peer: peer.id, authorization, until, wants });
+      this.#with.push(asked);
       if (this.#scheduled) return;
       this.#scheduled = true;
       setImmediate(() => {

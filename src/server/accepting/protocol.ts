@@ -64,6 +64,12 @@ export interface ListenAt {
   readonly base: string;
 }
 
+/** Whether a token may be taken for one of a grant that lives, by which main has looked; what ends is seen where it is asked. */
+export interface Vouch extends WantedToken {
+  readonly isVouched: boolean;
+  readonly forMs: number;
+}
+
 export type ToAccepting =
   | ListenAt
   | { readonly certificates: SecureContextOptions }
@@ -78,12 +84,15 @@ export type ToAccepting =
   | { readonly failure: PolicyFailure }
   /** Whoever asked with that credential may be greeted, or may not. */
   | { readonly greeted: Id; readonly refused: ThreadError | undefined }
+  | { readonly vouch: Vouch }
   | { readonly ticket: Ticket; readonly of: Id; readonly authorization: string | undefined }
   /** Frames for calls that were handed over: call, 0, 0; or for an error call, 1, its place in `errors`. */
   | { readonly answers: PouchBytes; readonly errors: readonly ThreadError[] }
   | { readonly exchange: Id; readonly does: Done }
   /** Somebody on the connection is known. */
   | { readonly welcome: Id }
+  /** Others have time for some of its connections. */
+  | { readonly shed: true }
   | { readonly drain: number };
 
 /** What main does with an exchange: what `Exchange` has, in its order. */
@@ -119,13 +128,21 @@ export interface HandedOver {
   readonly with: readonly AskedWith[];
 }
 
+/** A token that main is to say about whether it vouches for it, and by which question. */
+export interface WantedToken {
+  readonly tenant: TenantId;
+  readonly token: string;
+  readonly asked: number;
+}
+
 export interface AskedWith {
   /** Not among the pouch's numbers, which have 32 bits: a connection is never taken for another one. */
   readonly peer: Id;
   readonly authorization: string | undefined;
   readonly until: number;
   /** Whether a ticket is wanted, for which tenant, and by which question. */
-  readonly wants: { readonly tenant: string; readonly asked: number } | undefined;
+  readonly wants?: { readonly tenant: string; readonly asked: number } | undefined;
+  readonly token?: WantedToken | undefined;
 }
 
 export type ExchangeHead = Pick<Exchange, 'version' | 'method' | 'url' | 'scheme' | 'authority' | 'headers'>;

@@ -1,15 +1,21 @@
+import type { Clock } from '../../effects.ts';
 import type { TenantId } from '../../ids.ts';
 import type { Policies } from '../../policy/policies.ts';
 import type { TenantNo } from '../../storage/rows.ts';
 import type { Callers, Presented } from '../../tenancy/callers.ts';
+import type { Freshness } from '../../tenancy/freshness.ts';
 import type { Tenant, Tenants } from '../../tenancy/tenants.ts';
 import { withoutSecrets } from '../offload/thread.ts';
-import type { AskedWith, Ticket, ToAccepting } from './protocol.ts';
+import type { AskedWith, Ticket, ToAccepting, Vouch, WantedToken } from './protocol.ts';
 
 export interface TenantParts {
   readonly policies: Pick<Policies, 'bundleOf' | 'stagedOf'>;
   readonly tenants: Pick<Tenants, 'find'>;
   readonly callers: Pick<Callers, 'known'>;
+  /** Whether a token is one that was found good (`Tokens.vouches`). */
+  readonly vouches: (tenant: Tenant, token: string, now: number) => boolean;
+  readonly freshness: Freshness;
+  readonly clock: Clock;
   /** How far what main knows of a tenant is. */
   readonly versionOf: (no: TenantNo) => number;
 }
@@ -80,6 +86,21 @@ export class ToldTenants {
     };
   }
 
+  /** A token that is new is looked at by the call that brings it, and is known by the next. */
+  vouch({ tenant: id, token, asked }: WantedToken): Vouch {
+    const { tenants, vouches, freshness, clock } = this.#parts;
+    const tenant = tenants.find(id);
+    const isVouched = tenant !== undefined && vouches(tenant, token, clock());
+    // The next one is to bring it again at once.
+    return {
+      tenant: id,
+      token,
+      asked,
+      isVouched,
+      forMs: isVouched ? Math.min(TICKET_MS, freshness.leftMs) : 0,
+    };
+  }
+
   /** Tells it of the tenant, unless it knows. Answers whether it can decide for it. */
   #learn(tenant: Tenant): boolean {
     // What is sealed takes keys, which no thread but main has.
@@ -97,5 +118,5 @@ export class ToldTenants {
   }
 }
 
-/** For how long a caller may ask before main looks at it again: when it was seen last is known to a second. */
-const TICKET_MS = 1_000;
+/** For how long a caller may ask before main looks at it again: as near as the last use of a credential is known. */
+const TICKET_MS = 10_000;

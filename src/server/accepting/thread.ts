@@ -21,6 +21,7 @@ import { transportChannel } from '../transport/transport.ts';
 import { HandedCalls } from './answers.ts';
 import { Backlog, partsOf, weightOf } from './backlog.ts';
 import { doing, RemoteExchange } from './exchanges.ts';
+import { Load } from './load.ts';
 import {
   type AcceptingOptions,
   type AskedWith,
@@ -79,13 +80,15 @@ export class AcceptingThread {
   readonly #ready = Promise.withResolvers<void>();
   #listening = Promise.withResolvers<number>();
   readonly #exited: Promise<void>;
-  readonly #onEnd: (thread: AcceptingThread, cause: unknown) => void;
+  readonly #onEnd: (cause: unknown) => void;
+  /** How busy it is; tells when it has been full for long. */
+  readonly load: Load;
 
   constructor(
     parts: AcceptingParts,
     served: Served,
     bounds: SharedBounds,
-    onEnd: (thread: AcceptingThread, cause: unknown) => void,
+    on: { readonly ended: (cause: unknown) => void; readonly lasts: () => void },
   ) {
     this.#parts = parts;
     this.#served = served;
@@ -100,11 +103,12 @@ export class AcceptingThread {
       peer: (id) => this.#peer(id),
       took: (weight) => this.#backlog.take(weight),
       wanted: (wants, of, authorization) => this.#grant(wants, of, authorization),
+      vouch: (token) => this.#post({ vouch: this.tenants.vouch(token) }),
       post: (message, transfer) => {
         if (!this.#over) this.#post(message, transfer);
       },
     });
-    this.#onEnd = onEnd;
+    this.#onEnd = on.ended;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     const writer = parts.writer.connect();
@@ -135,6 +139,10 @@ export class AcceptingThread {
     });
     this.#worker.on('error', (cause) => this.#end(cause));
     this.#looking = setInterval(() => this.#look(), LOOK_MS).unref();
+    this.load = new Load({
+      utilization: (...of) => this.#worker.performance.eventLoopUtilization(...of),
+      lasts: on.lasts,
+    });
     this.#exited = new Promise((resolve) => {
       this.#worker.on('exit', () => {
         this.#release();
@@ -180,6 +188,11 @@ export class AcceptingThread {
   listen(endpoint: Endpoint, base: string): Promise<number> {
     this.#post({ listen: endpoint, base });
     return this.#listening.promise;
+  }
+
+  /** Asks about half of those who are connected to it to connect anew. */
+  shed(): void {
+    this.#post({ shed: true });
   }
 
   renewCertificates(certificates: SecureContextOptions): void {
@@ -282,6 +295,7 @@ export class AcceptingThread {
     if (this.#over) return;
     this.#over = true;
     clearInterval(this.#looking);
+    this.load[Symbol.dispose]();
     const error = new ServiceError('unavailable', 'a thread that accepts connections ended', { cause });
     this.#ready.reject(error);
     this.#listening.reject(error);
@@ -290,7 +304,7 @@ export class AcceptingThread {
     for (const exchange of this.#exchanges.values()) exchange.close();
     this.#exchanges.clear();
     this.#peers.clear();
-    this.#onEnd(this, cause);
+    this.#onEnd(cause);
   }
 
   /** What it had taken is free again, once it cannot give anything back itself. */

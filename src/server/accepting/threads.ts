@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { performance } from 'node:perf_hooks';
 import type { SecureContextOptions } from 'node:tls';
 import type { Admission } from '../../decision/admission.ts';
 import { sharedLedgers } from '../../decision/ledger.ts';
@@ -103,13 +104,22 @@ export class AcceptingThreads implements AsyncDisposable {
       return;
     }
     this.#load = new Load({
+      utilization: (...of) => performance.eventLoopUtilization(...of),
       isRelieved: this.#options.isRelieved,
       full: () => this.#startNext(),
       lasts: () => {
-        if (this.ready > 0) serving.door.shed();
-        this.#startNext();
+        if (this.#hasRoom()) serving.door.shed();
+        else this.#startNext();
       },
     });
+  }
+
+  /** Whether anybody but the one who asks has time for more connections. */
+  #hasRoom(but?: AcceptingThread): boolean {
+    const others = this.#threads.filter((thread) => thread !== undefined && thread !== but);
+    const loads = others.map((thread) => thread?.load.utilization ?? 1);
+    if (but && this.#load) loads.push(this.#load.utilization);
+    return loads.some((each) => each < ROOM);
   }
 
   /** One after the other, since the next may be enough. */
@@ -218,9 +228,12 @@ export class AcceptingThreads implements AsyncDisposable {
   async #started(at: number): Promise<void> {
     const own = this.#options.bounds[at];
     if (!own || !this.#serving) return;
-    const thread = new AcceptingThread(this.#parts, this.#serving.served, own, (ended, cause) =>
-      this.#ended(at, ended, cause),
-    );
+    const thread = new AcceptingThread(this.#parts, this.#serving.served, own, {
+      ended: (cause) => this.#ended(at, thread, cause),
+      lasts: () => {
+        if (this.#hasRoom(thread)) thread.shed();
+      },
+    });
     this.#threads[at] = thread;
     try {
       await thread.ready;
@@ -278,6 +291,9 @@ export class AcceptingThreads implements AsyncDisposable {
 }
 
 const failed = (error: unknown): void => void toServiceError(error, 'accepting thread');
+
+/** Who is busy for less of its time takes more connections. */
+const ROOM = 0.5;
 
 /** How long no thread is started after one ended. */
 const REST_MS = 10_000;

@@ -16,6 +16,7 @@ describe('Load', () => {
   function looking(isRelieved: () => boolean): { told: string[] } & Disposable {
     const told: string[] = [];
     const load = new Load({
+      utilization: (...of) => performance.eventLoopUtilization(...of),
       isRelieved,
       full: () => told.push('full'),
       lasts: () => told.push('lasts'),

@@ -21,6 +21,7 @@ import { transportChannel } from '../transport/transport.ts';
 import { HandedCalls } from './answers.ts';
 import { Backlog, partsOf, weightOf } from './backlog.ts';
 import { doing, RemoteExchange } from './exchanges.ts';
+import type { AcceptingParts, Served } from './parts.ts';
 import {
   type AcceptingOptions,
   type AskedWith,
@@ -30,30 +31,7 @@ import {
   Signal,
   type ToAccepting,
 } from './protocol.ts';
-import { type TenantParts, ToldTenants } from './tenants.ts';
-
-/** What a thread is started with besides what it has of its own. */
-export interface Settings
-  extends Omit<
-    AcceptingOptions,
-    'main' | 'writer' | 'writerPulse' | 'pulse' | 'signal' | 'backlog' | 'bounds'
-  > {}
-
-/** What main serves for such a thread. */
-export interface Served {
-  readonly hot: Readonly<Record<Kind, HotMethod>>;
-  readonly request: Handlers['request'];
-}
-
-export interface AcceptingParts extends TenantParts {
-  readonly settings: Settings;
-  readonly writer: Writer;
-  /** The rest of them is main's. */
-  readonly policies: Policies;
-  readonly callers: Callers;
-  readonly clock: Clock;
-  readonly hear: (from: AcceptingThread, told: Told, idOf: (no: TenantNo) => TenantId | undefined) => void;
-}
+import { ToldTenants } from './tenants.ts';
 
 /** Main's end of one thread that accepts connections: what it has been told, and what it is served with. */
 export class AcceptingThread {

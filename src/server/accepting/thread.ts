@@ -1,27 +1,19 @@
 import type { SecureContextOptions } from 'node:tls';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { SharedCounts } from '../../decision/ledger.ts';
-import type { Clock } from '../../effects.ts';
 import { ofThread, ServiceError, toThread } from '../../errors.ts';
-import type { TenantId } from '../../ids.ts';
-import type { Policies } from '../../policy/policies.ts';
-import type { TenantNo } from '../../storage/rows.ts';
 import { LOOK_MS, Pulse } from '../../storage/watch/pulse.ts';
-import type { Writer } from '../../storage/writer.ts';
-import type { Callers } from '../../tenancy/callers.ts';
-import type { Tenant } from '../../tenancy/tenants.ts';
 import { errorChannel, toServiceError } from '../errors.ts';
 import { Tally } from '../intake/tally.ts';
-import type { Endpoint, Handlers } from '../listener.ts';
-import type { Kind } from '../offload/protocol.ts';
-import type { PolicyFailure, Told } from '../offload/report.ts';
+import type { Endpoint } from '../listener.ts';
+import type { PolicyFailure } from '../offload/report.ts';
 import { type Peer, presentedBy } from '../peer.ts';
-import type { HotMethod } from '../server.ts';
 import { transportChannel } from '../transport/transport.ts';
 import { HandedCalls } from './answers.ts';
 import { Backlog, partsOf, weightOf } from './backlog.ts';
 import { doing, RemoteExchange } from './exchanges.ts';
 import { Load } from './load.ts';
+import type { AcceptingParts, Served } from './parts.ts';
 import {
   type AcceptingOptions,
   type AskedWith,
@@ -31,30 +23,7 @@ import {
   Signal,
   type ToAccepting,
 } from './protocol.ts';
-import { type TenantParts, ToldTenants } from './tenants.ts';
-
-/** What a thread is started with besides what it has of its own. */
-export interface Settings
-  extends Omit<
-    AcceptingOptions,
-    'main' | 'writer' | 'writerPulse' | 'pulse' | 'signal' | 'backlog' | 'bounds'
-  > {}
-
-/** What main serves for such a thread. */
-export interface Served {
-  readonly hot: Readonly<Record<Kind, HotMethod>>;
-  readonly request: Handlers['request'];
-}
-
-export interface AcceptingParts extends TenantParts {
-  readonly settings: Settings;
-  readonly writer: Writer;
-  /** The rest of them is main's. */
-  readonly policies: Policies;
-  readonly callers: Callers;
-  readonly clock: Clock;
-  readonly hear: (from: AcceptingThread, told: Told, idOf: (no: TenantNo) => TenantId | undefined) => void;
-}
+import { ToldTenants } from './tenants.ts';
 
 /** Main's end of one thread that accepts connections: what it has been told, and what it is served with. */
 export class AcceptingThread {

@@ -13,8 +13,9 @@ import { sharedTallies } from '../intake/tally.ts';
 import type { Endpoint } from '../listener.ts';
 import { hear, type PolicyFailure, type Told } from '../offload/report.ts';
 import { Load } from './load.ts';
+import type { AcceptingParts, Served } from './parts.ts';
 import type { SharedBounds } from './protocol.ts';
-import { type AcceptingParts, AcceptingThread, type Served } from './thread.ts';
+import { AcceptingThread } from './thread.ts';
 
 /** The bounds that hold over main and so many threads: main's first. */
 export function sharedBounds(threads: number): SharedBounds[] {

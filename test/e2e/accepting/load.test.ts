@@ -1,4 +1,5 @@
 import http2 from 'node:http2';
+import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test, vi } from 'vitest';
 import { Load } from '../../../src/server/accepting/load.ts';
@@ -123,7 +124,7 @@ class Session implements Disposable {
   }
 }
 
-test('while main is full threads begin, one after the other, and connections move to them without a lost call', async () => {
+test('while main is full a thread begins, and connections move to it without a lost call', async () => {
   await using fresh = await started(FOR_LOAD, undefined, 0);
   const { accepting, offload } = fresh.served.mandate.services;
   expect(accepting?.ready).toBe(0);
@@ -149,9 +150,11 @@ test('while main is full threads begin, one after the other, and connections mov
   // Those that stand stay where they are, until it lasts.
   expect(accepting?.counts).toEqual({ decided: 0, handed: 0 });
   await eventually(
-    async () => accepting?.ready === 2 && accepting.counts.decided > 100,
-    (isSo) => isSo,
+    async () => accepting?.counts.decided ?? 0,
+    (count) => count > 100,
   );
+  // It has time for more, so no other one is needed.
+  expect(accepting?.ready).toBe(1);
   full.mockRestore();
   state.over = true;
   await Promise.all(under);

@@ -72,16 +72,22 @@ test.each<[string, string, object]>([
   });
 });
 
-test('with a token that is revoked, or whose agent is killed, from then on', async () => {
+test('with a token that is revoked, or whose tenant was killed and is restored, from then on', async () => {
+  const press = async (server: Running, method: 'Kill' | 'Restore'): Promise<void> => {
+    const { status } = await connect(
+      server.admin,
+      `KillService/${method}`,
+      { tenant: 'acme', wholeTenant: true },
+      bearer(secrets.operator),
+    );
+    expect(status).toBe(200);
+  };
   const ends: ((server: Running, token: string) => Promise<unknown>)[] = [
     (server, token) => form(server.data, 'revoke', { token }, AGENT),
-    (server) =>
-      connect(
-        server.admin,
-        'KillService/Kill',
-        { tenant: 'acme', agent: AGENT.id },
-        bearer(secrets.operator),
-      ),
+    async (server) => {
+      await press(server, 'Kill');
+      await press(server, 'Restore');
+    },
   ];
   for (const end of ends)
     expect(

@@ -37,7 +37,7 @@ export const isTenantId = (text: string): text is TenantId => tenantPattern.test
 /** Throws `tenant_unknown`: a malformed id names no tenant, and an oracle for which ids exist is not needed. */
 export function tenantId(text: string): TenantId {
   if (!isTenantId(text)) throw new ServiceError('tenant_unknown', 'no such tenant');
-  return text as TenantId;
+  return text;
 }
 
 /** Throws `principal_class_unknown`. */

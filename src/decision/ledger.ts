@@ -100,7 +100,7 @@ export class SharedCounts implements Counts {
   readonly #own: Int32Array;
   readonly #monotonic: () => bigint;
 
-  constructor({ open, full, own }: SharedLedger, monotonic: () => bigint = process.hrtime.bigint) {
+  constructor({ open, full, own }: SharedLedger, monotonic: () => bigint = () => process.hrtime.bigint()) {
     this.#open = new Int32Array(open);
     this.#full = new BigInt64Array(full);
     this.#own = new Int32Array(own);

@@ -207,7 +207,7 @@ export class AcceptingThreads implements AsyncDisposable {
     this.#closing = true;
     clearTimeout(this.#restarting);
     this.#load?.[Symbol.dispose]();
-    await Promise.all(this.#threads.map((thread) => thread?.drain(graceMs)));
+    await Promise.all(this.#threads.flatMap((thread) => thread?.drain(graceMs) ?? []));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -159,10 +159,30 @@ describe('a stream', () => {
 describe('bytes', () => {
   /** A CheckRequest of tenant one: user u reads thing t. */
   const sound = Buffer.from([
-    ...[0x0a, 3, ...Buffer.from('one')],
-    ...[0x12, 9, 0x0a, 4, ...Buffer.from('user'), 0x12, 1, 0x75],
-    ...[0x22, 6, 0x0a, 4, ...Buffer.from('read')],
-    ...[0x2a, 10, 0x0a, 5, ...Buffer.from('thing'), 0x12, 1, 0x74],
+    0x0a,
+    3,
+    ...Buffer.from('one'),
+    0x12,
+    9,
+    0x0a,
+    4,
+    ...Buffer.from('user'),
+    0x12,
+    1,
+    0x75,
+    0x22,
+    6,
+    0x0a,
+    4,
+    ...Buffer.from('read'),
+    0x2a,
+    10,
+    0x0a,
+    5,
+    ...Buffer.from('thing'),
+    0x12,
+    1,
+    0x74,
   ]);
   const raw =
     (name: string, bytes: Uint8Array) =>

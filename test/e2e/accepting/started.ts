@@ -146,7 +146,7 @@ export async function said(answer: Promise<Answer>): Promise<string> {
     const { decision, reasons } = await answer;
     return reasons[0]?.code ?? decision;
   } catch (error) {
-    const { metadata } = error as { metadata?: { get(name: string): unknown[] } };
+    const { metadata } = error as { metadata?: { get(name: string): (string | Buffer)[] } };
     const code = String(metadata?.get('mandate-error-code')[0] ?? '');
     if (code === '') throw error;
     return code;

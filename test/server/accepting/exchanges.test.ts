@@ -12,7 +12,7 @@ import { Http1Exchange } from '../../../src/server/transport/http1.ts';
 
 const peer: Peer = { loopback: true, certified: undefined, address: '127.0.0.1' };
 
-async function passing(serve: (exchange: RemoteExchange) => void) {
+async function passing(serve: (exchange: RemoteExchange) => unknown) {
   const remotes = new Map<number, RemoteExchange>();
   const toMain = (message: FromAccepting): void => {
     const told = structuredClone(message);
@@ -73,7 +73,7 @@ test('whoever waits for a client that has gone hears of it, and what comes later
   await using place = await passing((exchange) => {
     remote = exchange;
     exchange.onClosed(() => closed.resolve());
-    exchange.next().then(() => exchange.next().catch(heard.resolve));
+    void exchange.next().then(() => exchange.next().catch(heard.resolve));
   });
   const request = http.request(place.url, { method: 'POST', headers: { 'content-length': '10' } });
   request.on('error', () => undefined);

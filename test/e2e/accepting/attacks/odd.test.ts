@@ -15,7 +15,7 @@ beforeAll(async () => {
   main = await attacked({ accept_threads: 0 });
 });
 afterAll(async () => {
-  await Promise.all([threads, main].map((each) => each?.[Symbol.asyncDispose]()));
+  await Promise.all([threads, main].flatMap((each) => each?.[Symbol.asyncDispose]() ?? []));
 });
 
 const both = async <T>(ask: (url: string) => Promise<T>): Promise<[T, T]> =>

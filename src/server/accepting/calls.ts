@@ -187,10 +187,10 @@ export class Calls {
   ): Promise<Uint8Array> {
     this.#parts.catchUp();
     const outline = outlines[kind](message);
-    // What is unusual is refused where all else is.
     const handOver = (asked: Pick<AskedWith, 'wants' | 'token'> = {}): Promise<Uint8Array> =>
       this.#handOver(kind, message, { peer: peer.id, authorization, until, ...asked });
     const { authorization } = credential;
+    // What is unusual is refused where all else is.
     if (!outline || outline.special || outline.items > MAX_ITEMS) return handOver();
     const { tenant: id, token: isVouched } = outline;
     const found = credential.find(id, this.#tickets);

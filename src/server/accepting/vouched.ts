@@ -17,7 +17,7 @@ interface Entry {
   readonly ends: number;
 }
 
-/** How many characters of tokens are remembered. Of each of those that come there is a place in each generation. */
+/** How many characters of tokens are remembered, and of one: what is longer is main's each time. */
 const MOST_CHARACTERS = 16 * 1024 * 1024;
 const LONGEST = 4_096;
 

@@ -10,6 +10,20 @@ export interface Both extends AsyncDisposable {
   readonly main: Started;
 }
 
+/** The bytes of a CheckRequest: user u reads thing t. */
+export const checkOf = (tenant: string): Buffer => {
+  const field = (tag: number, ...parts: readonly (string | Buffer)[]): Buffer => {
+    const bytes = Buffer.concat(parts.map((part) => Buffer.from(part)));
+    return Buffer.concat([Buffer.of(tag, bytes.length), bytes]);
+  };
+  return Buffer.concat([
+    field(0x0a, tenant),
+    field(0x12, field(0x0a, 'user'), field(0x12, 'u')),
+    field(0x22, field(0x0a, 'read')),
+    field(0x2a, field(0x0a, 'thing'), field(0x12, 't')),
+  ]);
+};
+
 /** A connection to each. */
 export interface Pair extends Disposable {
   readonly threads: Grpc;

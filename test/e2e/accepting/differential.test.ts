@@ -2,7 +2,16 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { failure, type Grpc, struct } from '../grpc.ts';
 import { eventually } from '../server.ts';
-import { type Both, bothStarted, type Pair, pairOf, type Streamed, seen, streamed } from './alike.ts';
+import {
+  type Both,
+  bothStarted,
+  checkOf,
+  type Pair,
+  pairOf,
+  type Streamed,
+  seen,
+  streamed,
+} from './alike.ts';
 import { asked } from './started.ts';
 
 /** A thread answers as main does: decisions, refusals, statuses, texts and trailers. */
@@ -157,33 +166,7 @@ describe('a stream', () => {
 });
 
 describe('bytes', () => {
-  /** A CheckRequest of tenant one: user u reads thing t. */
-  const sound = Buffer.from([
-    0x0a,
-    3,
-    ...Buffer.from('one'),
-    0x12,
-    9,
-    0x0a,
-    4,
-    ...Buffer.from('user'),
-    0x12,
-    1,
-    0x75,
-    0x22,
-    6,
-    0x0a,
-    4,
-    ...Buffer.from('read'),
-    0x2a,
-    10,
-    0x0a,
-    5,
-    ...Buffer.from('thing'),
-    0x12,
-    1,
-    0x74,
-  ]);
+  const sound = checkOf('one');
   const raw =
     (name: string, bytes: Uint8Array) =>
     (pep: Grpc): Promise<unknown> =>

@@ -1,7 +1,7 @@
 import http2 from 'node:http2';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bearer } from '../server.ts';
-import { type Both, bothStarted } from './alike.ts';
+import { type Both, bothStarted, checkOf } from './alike.ts';
 import { SECRET } from './started.ts';
 
 /** What a thread answers to requests as they stand on the wire, and what main passes back through it, is as main's own. */
@@ -12,33 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => both[Symbol.asyncDispose]());
 
-/** A CheckRequest of tenant two: user u reads thing t. */
-const message = Buffer.from([
-  0x0a,
-  3,
-  ...Buffer.from('two'),
-  0x12,
-  9,
-  0x0a,
-  4,
-  ...Buffer.from('user'),
-  0x12,
-  1,
-  0x75,
-  0x22,
-  6,
-  0x0a,
-  4,
-  ...Buffer.from('read'),
-  0x2a,
-  10,
-  0x0a,
-  5,
-  ...Buffer.from('thing'),
-  0x12,
-  1,
-  0x74,
-]);
+const message = checkOf('two');
 const framed = (length = message.length, flag = 0): Buffer => {
   const head = Buffer.alloc(5);
   head.writeUInt8(flag);
